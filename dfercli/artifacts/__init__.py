@@ -1,0 +1,1 @@
+"""What lies on disk: atomic files, JSON lines, the face store, checkpoints and run folders."""

@@ -1,0 +1,122 @@
+"""Files and folders that are whole or absent: written to a temporary sibling, then renamed."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dfercli.errors import ArtifactError
+
+TEMPORARY_MARK = ".partial-"
+
+
+def is_temporary(path: Path) -> bool:
+    """Tell whether `path` is the temporary sibling of an unfinished write."""
+    return TEMPORARY_MARK in path.name
+
+
+def unwritable(path: Path, error: OSError) -> ArtifactError:
+    """The error for a path that the system would not let us write (disk full, no permission)."""
+    return ArtifactError(f"cannot write {path}: {error.strerror or error}")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` to write a file to; rename it on success.
+
+    Parent folders are made. On any failure the temporary file is removed and `path` keeps what
+    it had.
+
+    Raises:
+        ArtifactError: the system refused the write.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}{TEMPORARY_MARK}", suffix=path.suffix
+        )
+        os.close(handle)
+        temporary = Path(name)
+        temporary.chmod(0o644)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 to `path`, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON that ends in a newline, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ArtifactError: the file is missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"no such file: {path}") from None
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ArtifactError(f"not valid JSON: {path}: {error}") from error
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling folder; rename it to `path` on success, else remove it.
+
+    An existing folder at `path` is replaced.
+
+    Raises:
+        ArtifactError: the system refused the write.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{TEMPORARY_MARK}"))
+        temporary.chmod(0o755)
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_link(link: Path, target_name: str) -> None:
+    """Point the symbolic link `link` at its sibling `target_name` in one step."""
+    temporary = link.with_name(f".{link.name}{TEMPORARY_MARK}{os.getpid()}")
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target_name)
+        temporary.replace(link)
+    except OSError as error:
+        raise unwritable(link, error) from error

@@ -1,0 +1,77 @@
+"""The `dfer` command: its list of commands, and the one place where errors become exit codes."""
+
+import errno
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from dfercli.cli.console import print_error, print_line
+from dfercli.errors import DferError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="dfer",
+    help="Dynamic facial expression recognition: from raw video to a timeline of expressions.",
+    epilog="Start with: dfer demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from dfercli import __version__
+
+        print_line(f"dfer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line and exit with the code of DESIGN: 0, 1, 2, 3, 4, 5 or 130."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; a bug keeps its traceback."""
+    try:
+        code = app(arguments, prog_name="dfer", standalone_mode=False)
+    except DferError as error:
+        print_error(error.message, error.hint)
+        return error.exit_code
+    except typer.TyperException as error:
+        message = getattr(error, "message", str(error))
+        if message:  # empty when the help was shown for want of a command
+            print_error(_usage_message(error))
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        print_error("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our stdout went away, as `dfer … | head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        print_error(f"{error.strerror}{where}")
+        return 4
+    return code if isinstance(code, int) else 0
+
+
+def _usage_message(error: typer.TyperException) -> str:
+    formatted = getattr(error, "format_message", None)
+    return formatted() if formatted is not None else str(error)

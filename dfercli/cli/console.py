@@ -1,0 +1,97 @@
+"""What every command prints with: results on stdout, everything else on stderr."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from dfercli.progress import Task
+
+
+def print_error(message: str, hint: str | None = None) -> None:
+    """Print `error: …` and, where there is one, `hint: …` on stderr, never parsed as markup."""
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    if hint:
+        sys.stderr.write(f"hint: {hint}\n")
+
+
+def print_json(value: Any) -> None:
+    """Print a result for machines on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_line(text: str) -> None:
+    """Print one line of a result on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on stdout; cells are plain text, never markup."""
+    table = Table(title=escape(title) or None, title_justify="left", highlight=False)
+    for number, column in enumerate(columns):
+        table.add_column(escape(column), justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    width = None if sys.stdout.isatty() else 200
+    Console(file=sys.stdout, width=width, highlight=False).print(table)
+
+
+class _BarTask:
+    def __init__(self, bars: Progress, task_id: TaskID) -> None:
+        self._bars = bars
+        self._task_id = task_id
+
+    def advance(self, steps: float = 1) -> None:
+        self._bars.advance(self._task_id, steps)
+
+    def status(self, **values: float | int | str) -> None:
+        shown = "  ".join(f"{name} {_short(value)}" for name, value in values.items())
+        self._bars.update(self._task_id, status=escape(shown))
+
+
+def _short(value: float | int | str) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+class ConsoleProgress:
+    """Progress bars on stderr, none when it is no terminal or with `--quiet`; notes always."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bars_wanted = self._console.is_terminal and not quiet
+
+    @contextmanager
+    def task(self, description: str, total: float | None = None) -> Iterator[Task]:
+        """Draw a bar with count, time left and the values of `Task.status`."""
+        bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=self._console,
+            disable=not self._bars_wanted,
+        )
+        with bars:
+            yield _BarTask(bars, bars.add_task(escape(description), total=total, status=""))
+
+    def note(self, message: str) -> None:
+        """Print one line on stderr."""
+        self._console.print(message, markup=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Clips, manifests, the three benchmarks, sampling and augmentation."""

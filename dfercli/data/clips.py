@@ -1,0 +1,46 @@
+"""What a data set is to the rest: clips with names for labels, in folds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled sample: a folder of face crops, or a video file of them.
+
+    Attributes:
+        clip_id: Unique within its data set.
+        location: The folder of frames (jpg or png, natural order), or the video file.
+        label: Class name, where known.
+        subject: Who is seen, where known.
+        listed_frames: The number of frames that a list or manifest claims, where it claims one.
+    """
+
+    clip_id: str
+    location: Path
+    label: str | None
+    subject: str | None = None
+    listed_frames: int | None = None
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One training and test list of a data set.
+
+    Attributes:
+        dataset: Its name, such as `dfew`, or the path of a face store or list file.
+        fold: 1-based, as published.
+        label_set: Class names; the order gives the index of each class in a model's output.
+        train: Clips to train on; the validation part is split off these.
+        test: Clips of the published test list; empty where the data set has none.
+        official: Whether these are the published lists.
+        frame_source: What the frames are, for reports: the folder they came from.
+    """
+
+    dataset: str
+    fold: int
+    label_set: tuple[str, ...]
+    train: tuple[Clip, ...]
+    test: tuple[Clip, ...]
+    official: bool
+    frame_source: str

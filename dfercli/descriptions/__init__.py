@@ -1,0 +1,1 @@
+"""Class texts, the LLM client and its cache."""

@@ -1,0 +1,1 @@
+"""Drawn faces that move by facial action units: data for the demo and the tests."""

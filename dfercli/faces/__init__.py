@@ -1,0 +1,1 @@
+"""Detection, tracks, alignment, landmarks and parsing of faces."""

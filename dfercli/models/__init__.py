@@ -1,0 +1,1 @@
+"""CLIP backbone, DFER-CLIP and FineCLIPER: one model, one file."""

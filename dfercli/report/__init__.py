@@ -1,0 +1,1 @@
+"""Tables, plots, annotated video and HTML."""

@@ -1,0 +1,1 @@
+"""The stages of the pipeline: `run(config, progress) -> result`, one file each."""
