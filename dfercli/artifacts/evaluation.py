@@ -1,0 +1,156 @@
+"""What an evaluation found: the values of `metrics.json`, of k folds and of a paired test."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+EVALUATION_SCHEMA = "dfer.evaluation/1"
+INTERVAL_PERCENT = 95
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The clips whose confidence lies in [lower, upper); the last bin holds 1 as well.
+
+    Attributes:
+        lower: Lower edge of the confidence.
+        upper: Upper edge of the confidence.
+        num_clips: How many clips fall into it.
+        confidence: Their mean confidence, 0 where there is none.
+        accuracy: The part of them that was recognised, 0 where there is none.
+    """
+
+    lower: float
+    upper: float
+    num_clips: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the predictions on one list of clips are worth; rates lie in [0, 1].
+
+    Attributes:
+        label_set: Class names; the order of rows and columns of `confusion`.
+        num_clips: Number of clips.
+        war: Accuracy.
+        uar: Mean recall over the classes that have clips.
+        recalls: Recall of each class; None where the class has no clip.
+        confusion: (K, K) int64; a row is a true class, a column a predicted one.
+        war_interval: 95 % bootstrap interval of `war`.
+        uar_interval: 95 % bootstrap interval of `uar`.
+        ece: Expected calibration error over 15 equal bins of the highest probability.
+        bins: The bins behind `ece`, for the reliability plot.
+    """
+
+    label_set: tuple[str, ...]
+    num_clips: int
+    war: float
+    uar: float
+    recalls: dict[str, float | None]
+    confusion: NDArray[np.int64]
+    war_interval: Interval
+    uar_interval: Interval
+    ece: float
+    bins: tuple[ReliabilityBin, ...]
+
+    @property
+    def classes_without_clips(self) -> tuple[str, ...]:
+        """The classes that `uar` does not count, because no clip is of them."""
+        return tuple(name for name, recall in self.recalls.items() if recall is None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The values as they are written to `metrics.json`."""
+        return {
+            "schema": EVALUATION_SCHEMA,
+            "label_set": list(self.label_set),
+            "num_clips": self.num_clips,
+            "war": self.war,
+            "war_interval": list(self.war_interval),
+            "uar": self.uar,
+            "uar_interval": list(self.uar_interval),
+            "interval_percent": INTERVAL_PERCENT,
+            "classes_without_clips": list(self.classes_without_clips),
+            "recalls": self.recalls,
+            "confusion": self.confusion.tolist(),
+            "ece": self.ece,
+            "reliability": [asdict(entry) for entry in self.bins],
+        }
+
+
+@dataclass(frozen=True)
+class FoldSummary:
+    """Results over k folds, both ways that papers report them.
+
+    Attributes:
+        folds: One evaluation per fold.
+        mean_war: Mean of the folds' WAR, each fold counting the same.
+        std_war: Sample standard deviation over the folds (n - 1); None for a single fold.
+        mean_war_interval: 95 % bootstrap interval of `mean_war`, clips redrawn within each fold.
+        mean_uar: As `mean_war`.
+        std_uar: As `std_war`.
+        mean_uar_interval: As `mean_war_interval`.
+        pooled: All clips of all folds as one list.
+    """
+
+    folds: tuple[Evaluation, ...]
+    mean_war: float
+    std_war: float | None
+    mean_war_interval: Interval
+    mean_uar: float
+    std_uar: float | None
+    mean_uar_interval: Interval
+    pooled: Evaluation
+
+    def to_json(self) -> dict[str, Any]:
+        """The values as JSON, without the folds' own."""
+        return {
+            "num_folds": len(self.folds),
+            "mean": {
+                "war": self.mean_war,
+                "war_std": self.std_war,
+                "war_interval": list(self.mean_war_interval),
+                "uar": self.mean_uar,
+                "uar_std": self.std_uar,
+                "uar_interval": list(self.mean_uar_interval),
+            },
+            "pooled": self.pooled.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Run A against run B on the same clips; differences are A minus B.
+
+    Attributes:
+        num_clips: Number of clips that both predicted.
+        only_a_right: Clips that A alone recognised.
+        only_b_right: Clips that B alone recognised.
+        mcnemar_p: Two-sided exact McNemar test of equal accuracy.
+        war_difference: Difference of WAR.
+        war_interval: Its 95 % bootstrap interval over clips.
+        uar_difference: Difference of UAR.
+        uar_interval: Its 95 % bootstrap interval over clips.
+    """
+
+    num_clips: int
+    only_a_right: int
+    only_b_right: int
+    mcnemar_p: float
+    war_difference: float
+    war_interval: Interval
+    uar_difference: float
+    uar_interval: Interval
+
+    def to_json(self) -> dict[str, Any]:
+        """The values as JSON."""
+        return {
+            **asdict(self),
+            "war_interval": list(self.war_interval),
+            "uar_interval": list(self.uar_interval),
+        }
