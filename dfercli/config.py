@@ -4,155 +4,227 @@ The command line shows these defaults and passes what the user gave. Precedence:
 `--config` file, then environment (secrets and roots only), then the default here.
 """
 
-import dataclasses
-import sys
-import types
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
-
-from dfercli.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-ConfigT = TypeVar("ConfigT")
+from typing import Literal
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model is, apart from its weights and its label set.
 
-    Raises:
-        ConfigError: the file is missing or not TOML.
+    Attributes:
+        method: `dfer-clip`.
+        clip: CLIP backbone as open_clip's MODEL/TAG; `tiny/random` is a toy.
+        clip_weights: Local file with the backbone's weights, instead of the tag's download.
+        num_frames: T, frames sampled per clip.
+        normalization: `none` feeds [0, 1] as published, `clip` CLIP's mean and deviation.
+        text_type: Class text: an LLM's `description`, the bare `name`, or the name in `context`.
+        descriptions: JSON file of class texts by `dfer describe`, instead of the shipped ones.
+        context_tokens: N, learned context tokens.
+        class_specific: Own context tokens per class, else shared ones.
+        class_position: Where the class text stands among the context tokens.
+        temporal_layers: Blocks of the temporal encoder; 0 is mean pooling.
     """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"not valid TOML: {path}: {error}") from error
+
+    method: Literal["dfer-clip"] = "dfer-clip"
+    clip: str = "ViT-B-32-quickgelu/openai"
+    clip_weights: Path | None = None
+    num_frames: int = 16
+    normalization: Literal["none", "clip"] = "none"
+    text_type: Literal["description", "name", "context"] = "description"
+    descriptions: Path | None = None
+    context_tokens: int = 8
+    class_specific: bool = True
+    class_position: Literal["end", "middle", "front"] = "end"
+    temporal_layers: int = 1
 
 
-def override(config: ConfigT, values: Mapping[str, Any], *, where: str) -> ConfigT:
-    """Return `config` with `values` in place of its own; nested tables reach nested dataclasses.
+@dataclass(frozen=True)
+class OptimConfig:
+    """How a model is optimised; the defaults are DFER-CLIP's published values.
 
-    Values may be TOML values or strings, which are read as the type of their field. Every unknown
-    name and every wrong type is reported, all at once.
-
-    Args:
-        config: A frozen dataclass; its fields may be dataclasses.
-        values: Name -> value; the value of a dataclass field is a mapping.
-        where: What the values come from, for the message.
-
-    Raises:
-        ConfigError: naming all that is wrong.
+    Attributes:
+        optimizer: `sgd` with momentum, or `adamw`.
+        epochs: Passes over the training clips.
+        batch_size: Clips per step, over all devices together; the last incomplete batch is dropped.
+        lr_temporal: Learning rate of the temporal encoder.
+        lr_image: Learning rate of the image encoder.
+        lr_context: Learning rate of the context tokens.
+        momentum: Of SGD.
+        weight_decay: Of either optimiser.
+        schedule: `step` multiplies by `gamma` at each milestone, `cosine` falls to 0.
+        milestones: Epochs (counted from 0) at which `step` multiplies.
+        gamma: The factor of `step`.
+        warmup_epochs: Linear warm-up from 0.
+        gradient_clip: Largest norm of the gradient; 0 is no clipping.
     """
-    faults: list[str] = []
-    result = _override(config, values, "", faults)
-    if faults:
-        raise ConfigError(f"{where}: " + "; ".join(faults))
-    return result
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    epochs: int = 50
+    batch_size: int = 48
+    lr_temporal: float = 1e-2
+    lr_image: float = 1e-5
+    lr_context: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[int, ...] = (30, 40)
+    gamma: float = 0.1
+    warmup_epochs: float = 0.0
+    gradient_clip: float = 0.0
 
 
-def set_by_path(assignments: list[str]) -> dict[str, Any]:
-    """Turn `["optim.batch_size=8"]` into `{"optim": {"batch_size": "8"}}`.
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Training augmentation, one draw for all frames of a clip.
 
-    Raises:
-        ConfigError: an assignment without `=`.
+    Attributes:
+        crop_scale: Smallest share of the picture that a random crop keeps; 1 is no crop.
+        flip: Probability of a horizontal flip.
+        brightness: Brightness factor in 1 - b .. 1 + b (DFEW: 0.5).
+        rotation_degrees: Largest rotation (FERV39k: 4).
     """
-    nested: dict[str, Any] = {}
-    for assignment in assignments:
-        path, equals, value = assignment.partition("=")
-        if not equals or not path.strip():
-            raise ConfigError(f"--set takes NAME=VALUE, got {assignment!r}")
-        *sections, name = path.strip().split(".")
-        table = nested
-        for section in sections:
-            table = table.setdefault(section, {})
-            if not isinstance(table, dict):
-                raise ConfigError(f"--set {assignment}: {section} was given a value before")
-        table[name] = value.strip()
-    return nested
+
+    crop_scale: float = 0.08
+    flip: float = 0.5
+    brightness: float = 0.0
+    rotation_degrees: float = 0.0
 
 
-def to_plain(config: Any) -> Any:
-    """Return a config as JSON-ready values: tables, lists, strings and numbers."""
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {
-            field.name: to_plain(getattr(config, field.name))
-            for field in dataclasses.fields(config)
-        }
-    if isinstance(config, Path):
-        return str(config)
-    if isinstance(config, (tuple, list)):
-        return [to_plain(item) for item in config]
-    return config
+@dataclass(frozen=True)
+class DataConfig:
+    """Which clips are read, and how.
+
+    Attributes:
+        root: Folder of a benchmark's copy; else `DFER_DATA/<name>`, else `data/<name>`.
+        test: A second data set to test on, for data without a test list.
+        validation: Share of the training clips held out to choose the checkpoint on.
+        label_order: Index order of a list file with numeric labels.
+        workers: Processes that read frames.
+    """
+
+    root: Path | None = None
+    test: str | None = None
+    validation: float = 0.1
+    label_order: str | None = None
+    workers: int = 2
 
 
-def _override(config: Any, values: Mapping[str, Any], prefix: str, faults: list[str]) -> Any:
-    hints = get_type_hints(type(config))
-    known = [field.name for field in dataclasses.fields(config)]
-    changes: dict[str, Any] = {}
-    for name, value in values.items():
-        path = prefix + name
-        if name not in known:
-            faults.append(f"unknown setting {path} (known: {', '.join(known)})")
-        elif dataclasses.is_dataclass(hints[name]):
-            if isinstance(value, Mapping):
-                changes[name] = _override(getattr(config, name), value, f"{path}.", faults)
-            else:
-                faults.append(f"{path} is a table of settings, got {value!r}")
-        else:
-            try:
-                changes[name] = _read_as(hints[name], value)
-            except (TypeError, ValueError):
-                faults.append(f"{path}: expected {_describe(hints[name])}, got {value!r}")
-    return dataclasses.replace(config, **changes)
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of `dfer train`.
+
+    Attributes:
+        dataset: `dfew`, `ferv39k`, `mafw`, a face store, or a list file.
+        out: Folder of runs.
+        name: Name of the run folder; by default data set, method and time.
+        fold: 1-based fold, or `all`.
+        seed: Seed of weights, order, sampling and augmentation.
+        select: Which checkpoint is reported: `last`, `val` (best on the held-out part), or
+            `best-on-test` (as published; optimistic).
+        precision: `auto`, `32`, `bf16-mixed` or `16-mixed`.
+        accelerator: `auto`, `cpu`, `cuda`, `mps`.
+        devices: Number of processes per node.
+        checkpoint_every: Steps between saves within an epoch; 0 saves at the end of each.
+    """
+
+    dataset: str = ""
+    out: Path = Path("runs")
+    name: str | None = None
+    fold: str = "all"
+    seed: int = 1
+    select: Literal["last", "val", "best-on-test"] = "val"
+    precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+    checkpoint_every: int = 0
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    optim: OptimConfig = OptimConfig()
+    augment: AugmentConfig = AugmentConfig()
 
 
-def _read_as(hint: Any, value: Any) -> Any:
-    """Read `value` as the type `hint`; raise TypeError or ValueError where it does not fit."""
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        if type(None) in get_args(hint) and (value is None or value in ("none", "")):
-            return None
-        for option in get_args(hint):
-            if option is not type(None):
-                return _read_as(option, value)
-    if origin is Literal:
-        for choice in get_args(hint):
-            if str(choice) == str(value):
-                return choice
-        raise ValueError
-    if origin is tuple:
-        items = value.split(",") if isinstance(value, str) else list(value)
-        return tuple(_read_as(get_args(hint)[0], item) for item in items if item != "")
-    if hint is bool:
-        words = {"true": True, "1": True, "false": False, "0": False}
-        return words[str(value).lower()] if str(value).lower() in words else _refuse()
-    if isinstance(value, bool):
-        raise TypeError
-    if hint is int:
-        return int(value) if isinstance(value, (int, str)) else _refuse()
-    if hint is float:
-        return float(value) if isinstance(value, (int, float, str)) else _refuse()
-    if hint is Path:
-        return Path(value)
-    return value if isinstance(value, str) else _refuse()
+@dataclass(frozen=True)
+class EvalConfig:
+    """Settings of `dfer eval`.
+
+    Attributes:
+        checkpoint: A run folder, a fold folder, or a checkpoint folder.
+        dataset: What to evaluate on; by default the test list of the run's own data set, or its
+            held-out part where there is none.
+        root: Folder of a benchmark's copy.
+        fold: 1-based fold of the data set.
+        out: Folder for the results; by default `evaluation/<data set>` beside the checkpoint.
+        batch_size: Clips per forward pass.
+        workers: Processes that read frames.
+        precision: As for training.
+        device: `auto`, `cpu`, `cuda`.
+        bootstrap_samples: Resamples of the clips for the intervals.
+    """
+
+    checkpoint: Path = Path("runs")
+    dataset: str | None = None
+    root: Path | None = None
+    fold: int = 1
+    label_order: str | None = None
+    out: Path | None = None
+    batch_size: int = 16
+    workers: int = 2
+    precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
+    device: str = "auto"
+    bootstrap_samples: int = 1000
 
 
-def _refuse() -> Any:
-    raise TypeError
+@dataclass(frozen=True)
+class DescribeConfig:
+    """What `dfer describe` writes: texts for classes, captions for the clips of a face store.
 
+    Attributes:
+        style: `description`, `name`, `context` or `pn` (positive and negative texts).
+        model: The LLM to ask; None takes the shipped texts where there are any, else
+            `default_model`.
+        default_model: The LLM that is asked where one is needed and none was named.
+        refine_model: The LLM that shortens captions; None takes the one that wrote them.
+        variants: Texts per class.
+        language: Language of the texts.
+        no_names: Refuse a description that holds the name of a class.
+        prompt: The user's own LLM prompt template, in place of the shipped one.
+        temperature: Sampling temperature of the LLM.
+        seed: Seed of the LLM's sampling, for the servers that know one.
+        send_sampling: Send temperature and seed; some models refuse requests that have them.
+        frames: Frames of each clip that are shown for its caption.
+        images: `sheet` (all frames on one contact sheet) or `separate` images.
+        context_tokens: Learned tokens that a class text shares CLIP's 77 tokens with.
+        concurrency: Requests under way at a time.
+        rate: Most requests per minute; None for no limit.
+        max_requests: Most requests of one run, the client's own retries not counted.
+        timeout_seconds: Longest wait for one answer.
+        max_retries: Retries after 429, 5xx, time-outs and broken connections.
+        cache: Folder of cached answers; None takes `DFER_CACHE`, else the user's cache folder.
+        refresh: Ask again for what the cache holds.
+        overwrite: Replace a file with other texts, and captions made with other settings.
+    """
 
-def _describe(hint: Any) -> str:
-    origin = get_origin(hint)
-    if origin is Literal:
-        return "one of " + ", ".join(str(choice) for choice in get_args(hint))
-    if origin in (Union, types.UnionType):
-        return " or ".join(_describe(option) for option in get_args(hint))
-    if origin is tuple:
-        return f"a list of {_describe(get_args(hint)[0])}"
-    return "none" if hint is type(None) else {str: "text", Path: "a path"}.get(hint, hint.__name__)
+    style: Literal["description", "name", "context", "pn"] = "description"
+    model: str | None = None
+    default_model: str = "gpt-4.1-mini"
+    refine_model: str | None = None
+    variants: int = 1
+    language: str = "English"
+    no_names: bool = False
+    prompt: Path | None = None
+    temperature: float = 0.0
+    seed: int = 1
+    send_sampling: bool = True
+    frames: int = 8
+    images: Literal["sheet", "separate"] = "sheet"
+    context_tokens: int = 8
+    concurrency: int = 4
+    rate: float | None = None
+    max_requests: int | None = None
+    timeout_seconds: float = 120.0
+    max_retries: int = 4
+    cache: Path | None = None
+    refresh: bool = False
+    overwrite: bool = False

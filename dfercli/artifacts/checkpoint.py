@@ -1,0 +1,103 @@
+"""Checkpoints: a folder with `model.safetensors` and `model.json`, training state beside them.
+
+`model.json` alone says how to build the model and what it was selected on; `model.safetensors`
+holds its weights. Neither can run code when it is read.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dfercli.artifacts.atomic import atomic_folder, read_json
+from dfercli.errors import ArtifactError
+
+MODEL_SCHEMA = "dfer.model/1"
+WEIGHTS_NAME = "model.safetensors"
+CARD_NAME = "model.json"
+TRAINING_STATE_NAME = "training_state.pt"
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Tell whether `folder` is a checkpoint."""
+    return (folder / CARD_NAME).is_file()
+
+
+def save_checkpoint(
+    folder: Path,
+    weights: dict[str, Tensor],
+    card: dict[str, Any],
+    training_state: dict[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        folder: Where; replaced if it exists.
+        weights: Name -> tensor.
+        card: What goes into model.json, without its schema.
+        training_state: What a resumed run needs: tensors, numbers and containers of them.
+
+    Raises:
+        ArtifactError: the system refused the write (disk full, …).
+    """
+    with atomic_folder(folder) as temporary:
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+        try:
+            save_file(plain, temporary / WEIGHTS_NAME)
+            if training_state is not None:
+                torch.save(training_state, temporary / TRAINING_STATE_NAME)
+        except (SafetensorError, RuntimeError) as error:
+            # Both libraries hide the system's error (disk full) in one of their own.
+            raise ArtifactError(f"cannot write checkpoint {folder}: {error}") from error
+        text = json.dumps({"schema": MODEL_SCHEMA, **card}, indent=2, ensure_ascii=False)
+        (temporary / CARD_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read model.json.
+
+    Raises:
+        ArtifactError: missing, not JSON, or of another schema.
+    """
+    card = read_json(folder / CARD_NAME)
+    if not isinstance(card, dict) or card.get("schema") != MODEL_SCHEMA:
+        got = card.get("schema") if isinstance(card, dict) else type(card).__name__
+        raise ArtifactError(f"{folder / CARD_NAME}: expected schema {MODEL_SCHEMA}, got {got!r}")
+    return card
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read model.safetensors on the CPU.
+
+    Raises:
+        ArtifactError: missing, cut short or corrupt.
+    """
+    path = folder / WEIGHTS_NAME
+    if not path.is_file():
+        raise ArtifactError(f"no such file: {path}")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(f"checkpoint is cut short or corrupt: {path}: {error}") from error
+
+
+def read_training_state(folder: Path) -> dict[str, Any]:
+    """Read the training state beside a checkpoint, without executing anything in it.
+
+    Raises:
+        ArtifactError: missing, cut short or corrupt.
+    """
+    path = folder / TRAINING_STATE_NAME
+    if not path.is_file():
+        raise ArtifactError(f"no training state to resume from: {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many unrelated kinds on a damaged file
+        raise ArtifactError(f"training state is cut short or corrupt: {path}") from error
+    if not isinstance(state, dict):
+        raise ArtifactError(f"training state is not a table: {path}")
+    return state

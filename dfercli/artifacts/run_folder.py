@@ -1,0 +1,128 @@
+"""Run folders: `runs/<name>/fold-1/` with checkpoints, metrics and results.
+
+config.json          every setting, resolved; written before any work
+environment.json     versions and hardware
+metrics.jsonl        one row per epoch
+checkpoints/last     link to the newest whole checkpoint
+checkpoints/best     link to the best one so far, where one is selected
+evaluation/<data set>/
+result.json          written last: the run is finished
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfercli.artifacts.atomic import is_temporary, replace_link
+from dfercli.artifacts.checkpoint import is_checkpoint
+from dfercli.errors import ArtifactError
+
+RESULT_NAME = "result.json"
+
+
+@dataclass(frozen=True)
+class FoldFolder:
+    """The paths inside one fold of a run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """Resolved settings."""
+        return self.path / "config.json"
+
+    @property
+    def environment(self) -> Path:
+        """Versions and hardware."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One row per epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The newest whole checkpoint."""
+        return self.checkpoints / "last"
+
+    @property
+    def best(self) -> Path:
+        """The best checkpoint so far."""
+        return self.checkpoints / "best"
+
+    @property
+    def result(self) -> Path:
+        """Written last."""
+        return self.path / RESULT_NAME
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether training reached its end."""
+        return self.result.is_file()
+
+    def evaluation(self, dataset: str) -> Path:
+        """Folder of the results on a data set."""
+        return self.path / "evaluation" / dataset
+
+    def point(self, link: Path, checkpoint: Path) -> None:
+        """Move a link to a checkpoint that is whole, then drop those that no link points to."""
+        replace_link(link, checkpoint.name)
+        kept = {os.readlink(path) for path in (self.last, self.best) if path.is_symlink()}
+        for folder in self.checkpoints.iterdir():
+            if folder.is_dir() and not folder.is_symlink() and folder.name not in kept:
+                shutil.rmtree(folder)
+
+
+def fold_folders(run: Path) -> list[FoldFolder]:
+    """The folds of a run, in order."""
+    found = []
+    for path in run.glob("fold-*"):
+        number = path.name.removeprefix("fold-")
+        if path.is_dir() and number.isdigit():
+            found.append((int(number), FoldFolder(path)))
+    return [fold for _, fold in sorted(found, key=lambda item: item[0])]
+
+
+def newest_finished_fold(runs: Path) -> FoldFolder | None:
+    """The fold under `runs` whose training ended last, or None."""
+    finished = [
+        fold
+        for run in (sorted(runs.iterdir()) if runs.is_dir() else [])
+        if run.is_dir() and not is_temporary(run)
+        for fold in fold_folders(run)
+        if fold.is_finished
+    ]
+    return max(finished, key=lambda fold: fold.result.stat().st_mtime, default=None)
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint folder that `path` means.
+
+    Args:
+        path: A checkpoint folder, a fold folder, or a run folder (its first finished fold). In a
+            fold, `best` is taken where there is one, else `last`.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    if is_checkpoint(path):
+        return path
+    if not path.exists():
+        raise ArtifactError(f"no such checkpoint or run: {path}")
+    folds = [FoldFolder(path), *fold_folders(path)]
+    for fold in sorted(folds, key=lambda fold: not fold.is_finished):
+        for link in (fold.best, fold.last):
+            if is_checkpoint(link):
+                return link
+    raise ArtifactError(
+        f"no checkpoint in {path}",
+        hint="a checkpoint is a folder with model.json and model.safetensors, as `dfer train` "
+        "writes it under runs/",
+    )

@@ -1,0 +1,229 @@
+"""From clips on disk to batches of frames."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dfercli.config import AugmentConfig
+from dfercli.data.augmentation import augment, draw_augmentation, resize
+from dfercli.data.clips import Clip
+from dfercli.data.frames import list_frames
+from dfercli.data.sampling import clip_rng, epoch_order, sample_test, sample_train
+from dfercli.errors import DataError
+
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some clips, ready for a model.
+
+    Attributes:
+        frames: (B, T, 3, S, S) uint8.
+        labels: (B,) int64 indices into the label set; -1 where a clip has no label.
+        clips: (B,) int64 positions in the data set's list of clips.
+    """
+
+    frames: Tensor
+    labels: Tensor
+    clips: Tensor
+
+
+def read_frame(path: Path) -> np.ndarray:
+    """Read one picture.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        DataError: missing, cut short, or not a picture; the file is named.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read frame {path}: {error.strerror or error}") from error
+    # OpenCV fills the lost part of a JPEG that was cut short with grey and says nothing.
+    if content.startswith(JPEG_START) and JPEG_END not in content[-64:]:
+        raise DataError(f"frame is cut short: {path}")
+    image = None
+    if content:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError(f"frame is not a readable picture: {path}")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_frames(paths: Sequence[Path]) -> Tensor:
+    """Read pictures of one size as (T, 3, H, W) uint8; a path that comes twice is read once.
+
+    Raises:
+        DataError: a picture cannot be read, or the sizes differ.
+    """
+    images = {path: read_frame(path) for path in dict.fromkeys(paths)}
+    shapes = {image.shape for image in images.values()}
+    if len(shapes) > 1:
+        raise DataError(f"frames of different sizes in {paths[0].parent}: {sorted(shapes)}")
+    stacked = np.stack([images[path] for path in paths])  # (T, H, W, 3)
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
+
+
+class ClipDataset(Dataset[tuple[Tensor, int, int]]):
+    """Clips as T frames. Items are asked for by (epoch, clip) and depend on nothing else.
+
+    Args:
+        clips: The clips.
+        label_set: Class names; a clip's label becomes its index here.
+        num_frames: T.
+        image_size: Side S of the frames in pixels.
+        augmentation: Draws for training; None takes the test sampling and no augmentation.
+        seed: Seed of the draws.
+
+    Raises:
+        DataError: a label that is not in the label set; the clip is named.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        label_set: Sequence[str],
+        *,
+        num_frames: int,
+        image_size: int,
+        augmentation: AugmentConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.clips = list(clips)
+        self.labels = [label_index(clip, label_set) for clip in clips]
+        self.num_frames = num_frames
+        self.image_size = image_size
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int]:
+        """Return frames (T, 3, S, S) uint8, label index and clip position for (epoch, clip)."""
+        epoch, index = key
+        paths = list_frames(self.clips[index].location)
+        if self.augmentation is None:
+            chosen = sample_test(len(paths), self.num_frames)
+            frames = resize(read_frames([paths[i] for i in chosen]), self.image_size)
+        else:
+            rng = clip_rng(self.seed, epoch, index)
+            chosen = sample_train(len(paths), self.num_frames, rng)
+            frames = read_frames([paths[i] for i in chosen])
+            draw = draw_augmentation(*frames.shape[-2:], self.augmentation, rng)
+            frames = augment(frames, draw, self.image_size)
+        return frames, self.labels[index], index
+
+
+def label_index(clip: Clip, label_set: Sequence[str]) -> int:
+    """The index of a clip's label in the label set, -1 where it has none.
+
+    Raises:
+        DataError: the label is not in the label set.
+    """
+    if clip.label is None:
+        return -1
+    if clip.label not in label_set:
+        raise DataError(
+            f"clip {clip.clip_id} has the label {clip.label!r}, "
+            f"which is not in the label set ({', '.join(label_set)})"
+        )
+    return list(label_set).index(clip.label)
+
+
+class TrainingBatches:
+    """Batches of (epoch, clip) keys from one point of training to its end.
+
+    The keys run on across epochs, so that workers never wait at the end of one. Each process
+    takes every `world_size`-th clip of the same global batch.
+
+    Args:
+        num_clips: Clips in the data set.
+        batch_size: Clips per global batch; the last incomplete one of an epoch is dropped.
+        epochs: Number of epochs.
+        seed: Seed of the order.
+        start: (epoch, step) to begin at.
+        rank: This process.
+        world_size: Number of processes.
+    """
+
+    def __init__(
+        self,
+        num_clips: int,
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        *,
+        start: tuple[int, int] = (0, 0),
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.num_clips = num_clips
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.seed = seed
+        self.start = start
+        self.rank = rank
+        self.world_size = world_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Complete batches in one epoch."""
+        return self.num_clips // self.batch_size
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        first_epoch, first_step = self.start
+        for epoch in range(first_epoch, self.epochs):
+            order = epoch_order(self.num_clips, self.seed, epoch)
+            for step in range(first_step if epoch == first_epoch else 0, self.steps_per_epoch):
+                batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+                yield [(epoch, int(index)) for index in batch[self.rank :: self.world_size]]
+
+
+def test_batches(
+    num_clips: int, batch_size: int, *, rank: int = 0, world_size: int = 1
+) -> list[list[tuple[int, int]]]:
+    """Batches of keys that hold each clip exactly once over all processes."""
+    own = range(rank, num_clips, world_size)
+    return [
+        [(0, index) for index in own[start : start + batch_size]]
+        for start in range(0, len(own), batch_size)
+    ]
+
+
+def collate(items: list[tuple[Tensor, int, int]]) -> Batch:
+    """Stack items into a batch."""
+    frames, labels, clips = zip(*items, strict=True)
+    return Batch(torch.stack(frames), torch.tensor(labels), torch.tensor(clips))
+
+
+def _one_thread(_worker: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def batch_loader(
+    dataset: ClipDataset,
+    batches: TrainingBatches | list[list[tuple[int, int]]],
+    *,
+    workers: int,
+    pin_memory: bool = False,
+) -> DataLoader[Batch]:
+    """A DataLoader over `batches` of keys; `workers` processes read ahead."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_one_thread,
+        pin_memory=pin_memory,
+    )

@@ -1,0 +1,94 @@
+"""Which T of a clip's n frames are taken, in which order clips come, and every draw's seed.
+
+All are pure functions of their arguments. Training draws come from (seed, epoch, clip), so that
+a resumed run sees what an uninterrupted one would have seen, in any number of processes.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def sample_test(num_available: int, num_frames: int) -> NDArray[np.int64]:
+    """The published test sampling: the middle frame of each of T equal segments.
+
+    A clip of at most T frames gives all of them, then the last one again.
+
+    Args:
+        num_available: n, at least 1.
+        num_frames: T.
+
+    Returns:
+        (T,) indices, ascending.
+    """
+    n, steps = num_available, np.arange(num_frames)
+    if n > num_frames:
+        segment = n / num_frames
+        return (segment / 2 + segment * steps).astype(np.int64)
+    return np.minimum(steps, n - 1)
+
+
+def sample_train(
+    num_available: int, num_frames: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The published training sampling: a random frame of each of T equal segments.
+
+    Args:
+        num_available: n, at least 1.
+        num_frames: T.
+        rng: Source of the draws.
+
+    Returns:
+        (T,) indices, ascending. A clip of fewer than T frames gives all, then the last again.
+    """
+    n, average = num_available, num_available // num_frames
+    if average > 0:
+        # The published code's case `n > T` with an average of 0 cannot occur.
+        return average * np.arange(num_frames) + rng.integers(average, size=num_frames)
+    return sample_test(n, num_frames)
+
+
+def clip_rng(seed: int, epoch: int, clip: int) -> np.random.Generator:
+    """The random generator of one clip in one epoch."""
+    return np.random.default_rng([seed, epoch, clip])
+
+
+def epoch_order(num_clips: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of all clips in one epoch, (num_clips,)."""
+    return np.random.default_rng([seed, epoch]).permutation(num_clips)
+
+
+def split_validation(
+    groups: list[str], strata: list[str], share: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Hold out a part of the clips; clips of one group are never parted.
+
+    Groups are drawn stratum by stratum (a group belongs to the most frequent of its clips'), so
+    that every class that has two groups or more is in both parts.
+
+    Args:
+        groups: For each clip its group: the subject where known, else the clip itself.
+        strata: For each clip its label.
+        share: Share of the groups to hold out, 0 to 1.
+        seed: Seed of the draw.
+
+    Returns:
+        Indices of the training clips and of the held-out clips, both ascending.
+    """
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    by_stratum: dict[str, list[str]] = {}
+    for group, indices in sorted(members.items()):
+        labels = [strata[index] for index in indices]
+        by_stratum.setdefault(max(sorted(set(labels)), key=labels.count), []).append(group)
+    rng = np.random.default_rng([seed, 0x5EED])
+    held_out: set[str] = set()
+    for _, names in sorted(by_stratum.items()):
+        shuffled = [names[index] for index in rng.permutation(len(names))]
+        count = round(share * len(names))
+        if share > 0 and len(names) > 1:
+            count = min(max(count, 1), len(names) - 1)
+        held_out.update(shuffled[:count])
+    train = [index for index, group in enumerate(groups) if group not in held_out]
+    validation = [index for index, group in enumerate(groups) if group in held_out]
+    return train, validation

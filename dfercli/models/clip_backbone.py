@@ -1,0 +1,274 @@
+"""The CLIP backbone: open_clip's own model, its sizes, its weights, and its text tower in pieces.
+
+A backbone is named `MODEL/TAG` as open_clip names them (`ViT-B-32-quickgelu/openai`). The tag
+`random` means random initialisation, and the model `tiny` is a toy for the demo and the tests.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor, nn
+
+from dfercli.errors import ArtifactError, ConfigError
+
+RANDOM_TAG = "random"
+
+# Small enough to train from scratch on two cores. Open_clip's own constructor builds it.
+TINY: dict[str, Any] = {
+    "embed_dim": 64,
+    "quick_gelu": True,
+    "vision_cfg": {
+        "image_size": 64,
+        "patch_size": 8,
+        "width": 64,
+        "head_width": 32,
+        "layers": 3,
+    },
+    "text_cfg": {
+        "context_length": 77,
+        "vocab_size": 49408,
+        "width": 64,
+        "heads": 2,
+        "layers": 2,
+    },
+}
+
+
+@dataclass(frozen=True)
+class BackboneIdentity:
+    """Which CLIP a model was built on: enough to build it again and to tell another apart.
+
+    Attributes:
+        name: open_clip's model name, or `tiny`.
+        tag: open_clip's pretrained tag, `random`, or `file` for a local weights file.
+        sha256: Check sum of the weights file; None for random weights.
+        architecture: open_clip's model configuration (`embed_dim`, `vision_cfg`, `text_cfg`, …).
+    """
+
+    name: str
+    tag: str
+    sha256: str | None
+    architecture: dict[str, Any]
+
+
+def split_clip_name(clip: str) -> tuple[str, str]:
+    """Split `MODEL/TAG`.
+
+    Raises:
+        ConfigError: no tag, an unknown model, an unknown tag, or a model whose activation is not
+            the one that its weights were trained with.
+    """
+    name, slash, tag = clip.rpartition("/")
+    if not slash or not name or not tag:
+        raise ConfigError(
+            f"a CLIP backbone is named MODEL/TAG, got {clip!r}",
+            hint="for example ViT-B-32-quickgelu/openai, or tiny/random",
+        )
+    if tag == RANDOM_TAG:
+        clip_architecture(name)
+        return name, tag
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if tag not in tags:
+        clip_architecture(name)
+        raise ConfigError(
+            f"open_clip has no weights {tag!r} for {name} (it has: {', '.join(tags) or 'none'})",
+            hint="give a local file with --clip-weights FILE",
+        )
+    trained_with_quick_gelu = bool(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu"))
+    if trained_with_quick_gelu and not clip_architecture(name).get("quick_gelu", False):
+        raise ConfigError(
+            f"the weights {clip} were trained with QuickGELU, the model {name} uses GELU: "
+            "every feature would be silently wrong",
+            hint=f"use {name}-quickgelu/{tag}",
+        )
+    return name, tag
+
+
+def clip_architecture(name: str) -> dict[str, Any]:
+    """Return open_clip's configuration of a model.
+
+    Raises:
+        ConfigError: unknown name, or a model whose text tower is not CLIP's own transformer
+            (learned context tokens go into that tower's token embeddings).
+    """
+    if name == "tiny":
+        return TINY
+    config = open_clip.get_model_config(name)
+    if config is None:
+        raise ConfigError(
+            f"open_clip knows no model {name!r}",
+            hint='see: python -c "import open_clip; print(open_clip.list_models())"',
+        )
+    config.pop("custom_text", None)
+    if "hf_model_name" in config["text_cfg"] or "multimodal_cfg" in config:
+        raise ConfigError(f"{name} has no CLIP text transformer, which context tokens need")
+    return config
+
+
+def build_clip(architecture: dict[str, Any]) -> open_clip.CLIP:
+    """Build open_clip's CLIP with random weights.
+
+    Raises:
+        ArtifactError: open_clip does not accept the configuration.
+    """
+    try:
+        return open_clip.CLIP(**architecture)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ArtifactError(f"open_clip cannot build this architecture: {error}") from error
+
+
+def load_backbone(clip: str, weights: Path | None) -> tuple[open_clip.CLIP, BackboneIdentity]:
+    """Build a CLIP backbone in float32 on the CPU, with its weights.
+
+    Args:
+        clip: `MODEL/TAG`. With `weights`, the tag is not used.
+        weights: A local open_clip or OpenAI checkpoint file instead of the tag's download.
+
+    Raises:
+        ConfigError: an unknown model or tag.
+        ArtifactError: weights that are missing, not downloadable, or of another architecture.
+    """
+    if weights is not None:
+        name = clip.rpartition("/")[0] or clip
+        tag = "file"
+        path: Path | None = weights
+        if not weights.is_file():
+            raise ArtifactError(f"no such CLIP weights file: {weights}")
+    else:
+        name, tag = split_clip_name(clip)
+        path = None if tag == RANDOM_TAG else fetch_weights(name, tag)
+    architecture = clip_architecture(name)
+    model = build_clip(architecture)
+    sha256 = None
+    if path is not None:
+        _load_weights(model, path, clip)
+        sha256 = file_sha256(path)
+    return model, BackboneIdentity(name, tag, sha256, architecture)
+
+
+def fetch_weights(name: str, tag: str) -> Path:
+    """Return the tag's weights file from open_clip's cache, downloading it once.
+
+    Raises:
+        ArtifactError: it is not cached and cannot be downloaded; the place and ways out are named.
+    """
+    source = open_clip.get_pretrained_cfg(name, tag)
+    place = source.get("hf_hub") or source.get("url")
+    try:
+        return Path(open_clip.download_pretrained(source))
+    except Exception as error:  # the hub client raises a dozen unrelated kinds; all mean this
+        raise ArtifactError(
+            f"cannot download the CLIP weights {name}/{tag} from {place}: {type(error).__name__}",
+            hint="fetch the file on another machine and give it with --clip-weights FILE, "
+            "or try everything with a toy model: dfer demo",
+        ) from error
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 check sum of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _load_weights(model: open_clip.CLIP, path: Path, clip: str) -> None:
+    try:
+        open_clip.load_checkpoint(model, str(path))
+    except Exception as error:  # torch, safetensors and open_clip each raise their own kinds
+        reason = str(error).strip().splitlines()
+        raise ArtifactError(
+            f"{path} does not hold weights of {clip}: {reason[0] if reason else error!r}",
+            hint="--clip must name the model that the file was made for",
+        ) from error
+
+
+def image_size(model: open_clip.CLIP) -> int:
+    """The side of the square image that the image encoder takes, in pixels."""
+    size = model.visual.image_size
+    return int(size[0] if isinstance(size, (tuple, list)) else size)
+
+
+def embedding_width(model: open_clip.CLIP) -> int:
+    """D, the width of CLIP's joint embedding."""
+    projection = model.text_projection
+    if isinstance(projection, nn.Linear):
+        return projection.out_features
+    return int(projection.shape[1])
+
+
+def text_parameters(model: open_clip.CLIP) -> list[nn.Parameter]:
+    """All parameters of the text tower, its embeddings and projection included."""
+    modules = [model.token_embedding, model.transformer, model.ln_final]
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    parameters.append(model.positional_embedding)
+    projection = model.text_projection
+    parameters += (
+        list(projection.parameters()) if isinstance(projection, nn.Module) else [projection]
+    )
+    return parameters
+
+
+def tokenize(texts: list[str], context_length: int) -> Tensor:
+    """Tokenise texts as CLIP does: SOT, tokens, EOT, zeros.
+
+    Returns:
+        (len(texts), context_length) int64. The EOT id is the largest: its position is the argmax.
+
+    Raises:
+        ConfigError: a text is longer than the context; it is named with its length.
+    """
+    tokenizer = SimpleTokenizer(context_length=context_length)
+    for text in texts:
+        length = len(tokenizer.encode(text)) + 2
+        if length > context_length:
+            raise ConfigError(
+                f"text of {length} tokens, CLIP takes {context_length} "
+                f"(start, end and context tokens included): {text!r}",
+                hint="shorten it, or use fewer context tokens",
+            )
+    return tokenizer(texts)
+
+
+def encode_token_embeddings(model: open_clip.CLIP, embeddings: Tensor, eot: Tensor) -> Tensor:
+    """Run CLIP's text transformer on token embeddings and read the feature at EOT.
+
+    The attention is causal, so what stands behind EOT cannot matter; it is cut off.
+
+    Args:
+        model: The backbone.
+        embeddings: (K, L, W) token embeddings without positions, W the text width.
+        eot: (K,) int64, position of EOT in each row.
+
+    Returns:
+        (K, D) text features, not normalised.
+    """
+    length = int(eot.max()) + 1
+    dtype = model.transformer.get_cast_dtype()
+    x = embeddings[:, :length].to(dtype)
+    x = x + model.positional_embedding[:length].to(dtype)
+    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    x = model.ln_final(x)  # (K, length, W)
+    x = x[torch.arange(x.shape[0], device=x.device), eot]  # (K, W)
+    if isinstance(model.text_projection, nn.Linear):
+        return model.text_projection(x)
+    return x @ model.text_projection  # (K, D)
+
+
+def encode_texts(model: open_clip.CLIP, texts: list[str]) -> Tensor:
+    """Encode plain texts without context tokens.
+
+    Returns:
+        (len(texts), D) float32 features of unit length.
+    """
+    device = model.positional_embedding.device
+    tokens = tokenize(texts, model.context_length).to(device)
+    features = encode_token_embeddings(model, model.token_embedding(tokens), tokens.argmax(-1))
+    return F.normalize(features.float(), dim=-1)

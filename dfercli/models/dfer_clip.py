@@ -1,0 +1,116 @@
+"""DFER-CLIP: Zhao & Patras, "Prompting Visual-Language Models for Dynamic Facial Expression
+Recognition", BMVC 2023 (arXiv 2308.13382).
+
+    frames -> CLIP image encoder, frame by frame -> temporal transformer -> video feature f_V
+    class texts with learned context tokens -> frozen CLIP text encoder -> text features f_T
+    logits = cos(f_V, f_T) / 0.01
+"""
+
+from collections.abc import Hashable
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from open_clip import CLIP
+from torch import Tensor, nn
+
+from dfercli.config import ModelConfig, OptimConfig
+from dfercli.models.clip_backbone import (
+    embedding_width,
+    encode_token_embeddings,
+    image_size,
+    text_parameters,
+)
+from dfercli.models.context import ContextTokens
+from dfercli.models.method import ParameterGroup
+from dfercli.models.normalization import PixelNormalization
+from dfercli.models.temporal import TemporalEncoder
+
+TEMPERATURE = 0.01
+
+
+class DferClip(nn.Module):
+    """DFER-CLIP on an open_clip backbone.
+
+    Trained: image encoder, temporal encoder, context tokens. Frozen: the text encoder.
+
+    Args:
+        clip: The CLIP backbone with its weights.
+        class_texts: K texts in label order.
+        config: Context tokens, temporal layers, number of frames, normalisation.
+    """
+
+    def __init__(self, clip: CLIP, class_texts: list[str], config: ModelConfig) -> None:
+        super().__init__()
+        self.num_frames = config.num_frames
+        self.image_size = image_size(clip)
+        self.normalization = PixelNormalization(config.normalization)
+        self.clip = clip
+        self.temporal = TemporalEncoder(
+            embedding_width(clip), config.num_frames, layers=config.temporal_layers
+        )
+        self.context = ContextTokens(
+            clip,
+            class_texts,
+            config.context_tokens,
+            class_specific=config.class_specific,
+            class_position=config.class_position,
+        )
+        for parameter in [*text_parameters(clip), clip.logit_scale]:
+            parameter.requires_grad_(False)
+        self._cached_text: tuple[Hashable, Tensor] | None = None
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Compare clips with classes.
+
+        Args:
+            frames: (B, T, 3, H, W), float in [0, 1] or uint8; H and W are the image encoder's.
+
+        Returns:
+            (B, K) float32 logits.
+        """
+        video = self.video_features(frames)  # (B, D)
+        return video @ self.text_features().T / TEMPERATURE
+
+    def frame_features(self, frames: Tensor) -> Tensor:
+        """Encode each frame alone; (N, 3, H, W) -> (N, D)."""
+        return self.clip.visual(self.normalization(frames))
+
+    def video_features(self, frames: Tensor) -> Tensor:
+        """Encode clips; (B, T, 3, H, W) -> (B, D) float32 of unit length."""
+        batch = frames.shape[0]
+        images = rearrange(frames, "b t c h w -> (b t) c h w")
+        features = rearrange(self.frame_features(images), "(b t) d -> b t d", b=batch)
+        return F.normalize(self.temporal(features).float(), dim=-1)
+
+    def text_features(self) -> Tensor:
+        """Encode the K classes, (K, D) float32 of unit length.
+
+        Without gradients the features are kept while no weight they depend on changes.
+        """
+        if torch.is_grad_enabled() and self.context.vectors.requires_grad:
+            return self._encode_classes()
+        state = self._text_state()
+        if self._cached_text is None or self._cached_text[0] != state:
+            self._cached_text = (state, self._encode_classes())
+        return self._cached_text[1]
+
+    def _encode_classes(self) -> Tensor:
+        prompts = self.context(self.clip.token_embedding)  # (K, L, W)
+        features = encode_token_embeddings(self.clip, prompts, self.context.eot)
+        return F.normalize(features.float(), dim=-1)
+
+    def _text_state(self) -> Hashable:
+        """What the text features depend on: each weight's place and version, and the precision."""
+        device = self.context.vectors.device.type
+        precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        weights = [self.context.vectors, *text_parameters(self.clip)]
+        return (precision, *((weight.data_ptr(), weight._version) for weight in weights))
+
+    def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:
+        """The three learning rates of the paper: temporal encoder, image encoder, context."""
+        return [
+            ParameterGroup("temporal", list(self.temporal.parameters()), optim.lr_temporal),
+            ParameterGroup("image", list(self.clip.visual.parameters()), optim.lr_image),
+            ParameterGroup("context", [self.context.vectors], optim.lr_context),
+        ]

@@ -1,0 +1,154 @@
+"""Settings from TOML files and `--set NAME=VALUE` put over a dataclass of defaults."""
+
+import dataclasses
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from dfercli.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ConfigT = TypeVar("ConfigT")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: the file is missing or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"not valid TOML: {path}: {error}") from error
+
+
+def override(config: ConfigT, values: Mapping[str, Any], *, where: str) -> ConfigT:
+    """Return `config` with `values` in place of its own; nested tables reach nested dataclasses.
+
+    Values may be TOML values or strings, which are read as the type of their field. Every unknown
+    name and every wrong type is reported, all at once.
+
+    Args:
+        config: A frozen dataclass; its fields may be dataclasses.
+        values: Name -> value; the value of a dataclass field is a mapping.
+        where: What the values come from, for the message.
+
+    Raises:
+        ConfigError: naming all that is wrong.
+    """
+    faults: list[str] = []
+    result = _override(config, values, "", faults)
+    if faults:
+        raise ConfigError(f"{where}: " + "; ".join(faults))
+    return result
+
+
+def set_by_path(assignments: list[str]) -> dict[str, Any]:
+    """Turn `["optim.batch_size=8"]` into `{"optim": {"batch_size": "8"}}`.
+
+    Raises:
+        ConfigError: an assignment without `=`.
+    """
+    nested: dict[str, Any] = {}
+    for assignment in assignments:
+        path, equals, value = assignment.partition("=")
+        if not equals or not path.strip():
+            raise ConfigError(f"--set takes NAME=VALUE, got {assignment!r}")
+        *sections, name = path.strip().split(".")
+        table = nested
+        for section in sections:
+            table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"--set {assignment}: {section} was given a value before")
+        table[name] = value.strip()
+    return nested
+
+
+def to_plain(config: Any) -> Any:
+    """Return a config as JSON-ready values: tables, lists, strings and numbers."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {
+            field.name: to_plain(getattr(config, field.name))
+            for field in dataclasses.fields(config)
+        }
+    if isinstance(config, Path):
+        return str(config)
+    if isinstance(config, (tuple, list)):
+        return [to_plain(item) for item in config]
+    return config
+
+
+def _override(config: Any, values: Mapping[str, Any], prefix: str, faults: list[str]) -> Any:
+    hints = get_type_hints(type(config))
+    known = [field.name for field in dataclasses.fields(config)]
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        path = prefix + name
+        if name not in known:
+            faults.append(f"unknown setting {path} (known: {', '.join(known)})")
+        elif dataclasses.is_dataclass(hints[name]):
+            if isinstance(value, Mapping):
+                changes[name] = _override(getattr(config, name), value, f"{path}.", faults)
+            else:
+                faults.append(f"{path} is a table of settings, got {value!r}")
+        else:
+            try:
+                changes[name] = _read_as(hints[name], value)
+            except (TypeError, ValueError):
+                faults.append(f"{path}: expected {_describe(hints[name])}, got {value!r}")
+    return dataclasses.replace(config, **changes)
+
+
+def _read_as(hint: Any, value: Any) -> Any:
+    """Read `value` as the type `hint`; raise TypeError or ValueError where it does not fit."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        if type(None) in get_args(hint) and (value is None or value in ("none", "")):
+            return None
+        for option in get_args(hint):
+            if option is not type(None):
+                return _read_as(option, value)
+    if origin is Literal:
+        for choice in get_args(hint):
+            if str(choice) == str(value):
+                return choice
+        raise ValueError
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else list(value)
+        return tuple(_read_as(get_args(hint)[0], item) for item in items if item != "")
+    if hint is bool:
+        words = {"true": True, "1": True, "false": False, "0": False}
+        return words[str(value).lower()] if str(value).lower() in words else _refuse()
+    if isinstance(value, bool):
+        raise TypeError
+    if hint is int:
+        return int(value) if isinstance(value, (int, str)) else _refuse()
+    if hint is float:
+        return float(value) if isinstance(value, (int, float, str)) else _refuse()
+    if hint is Path:
+        return Path(value)
+    return value if isinstance(value, str) else _refuse()
+
+
+def _refuse() -> Any:
+    raise TypeError
+
+
+def _describe(hint: Any) -> str:
+    origin = get_origin(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(hint))
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe(option) for option in get_args(hint))
+    if origin is tuple:
+        return f"a list of {_describe(get_args(hint)[0])}"
+    return "none" if hint is type(None) else {str: "text", Path: "a path"}.get(hint, hint.__name__)
