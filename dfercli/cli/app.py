@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from dfercli.cli.console import print_error, print_line
+from dfercli.cli.describe import EPILOG as DESCRIBE_EPILOG
+from dfercli.cli.describe import describe
 from dfercli.errors import DferError
 
 INTERRUPTED = 130
@@ -37,6 +39,9 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+app.command("describe", epilog=DESCRIBE_EPILOG)(describe)
 
 
 def main() -> None:

@@ -1,0 +1,178 @@
+"""Class texts: the shipped ones, those in a descriptions file, and the zero-shot templates."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any, Literal
+
+from dfercli.artifacts.atomic import read_json, write_json
+from dfercli.descriptions.prompt_files import read_prompt_file
+from dfercli.errors import ArtifactError, ConfigError
+
+DESCRIPTIONS_SCHEMA = "dfer.descriptions/1"
+
+Style = Literal["description", "name", "context", "pn"]
+
+
+@dataclass(frozen=True)
+class ClassTexts:
+    """The texts of every class of a label set.
+
+    Attributes:
+        label_set: Class names in order.
+        positive: Per class its texts, one or several variants; the same number for every class.
+        negative: Per class its negative texts (FineCLIPER), or empty.
+        style: `description`, `name`, `context` or `pn` (positive and negative).
+        provenance: Where the texts come from: `source` is `shipped` or `llm`.
+    """
+
+    label_set: tuple[str, ...]
+    positive: tuple[tuple[str, ...], ...]
+    negative: tuple[tuple[str, ...], ...] = ()
+    style: str = "description"
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of a descriptions file."""
+        return {
+            "schema": DESCRIPTIONS_SCHEMA,
+            "style": self.style,
+            "classes": [
+                {
+                    "name": name,
+                    "positive": list(self.positive[index]),
+                    "negative": list(self.negative[index]) if self.negative else [],
+                }
+                for index, name in enumerate(self.label_set)
+            ],
+            "provenance": self.provenance,
+        }
+
+
+def shipped_texts(label_set: tuple[str, ...], style: Style = "description") -> ClassTexts:
+    """Return the texts that come with dfer.
+
+    `name` ("happiness."), `context` ("an expression of happiness.") and `pn` (FineCLIPER's
+    sentence with and without the expression) exist for every label set; `description` (facial
+    actions in plain words) for the eleven classes of `dfercli.labels.ELEVEN`.
+
+    Raises:
+        ConfigError: an unknown style, or no description for a class.
+    """
+    shipped = json.loads(read_prompt_file("class_texts.json"))
+    templates = {name: Template(text) for name, text in shipped["templates"].items()}
+    written = {name: entry["text"] for name, entry in shipped["descriptions"].items()}
+    provenance = {"source": "shipped", "author": shipped["source"]}
+
+    def filled(form: str) -> tuple[tuple[str, ...], ...]:
+        return tuple((templates[form].substitute(label=label),) for label in label_set)
+
+    if style == "description":
+        missing = [label for label in label_set if label not in written]
+        if missing:
+            raise ConfigError(
+                f"no shipped description for {', '.join(missing)} (only for {', '.join(written)})",
+                hint="let an LLM write them (dfer describe --classes FILE --model NAME, with "
+                "OPENAI_API_KEY or OPENAI_BASE_URL set), or use the class names: "
+                "--text-type name in training, --style name in describe",
+            )
+        positive = tuple((written[label],) for label in label_set)
+        return ClassTexts(label_set, positive, (), style, provenance)
+    if style in ("name", "context"):
+        return ClassTexts(label_set, filled(style), (), style, provenance)
+    if style == "pn":
+        return ClassTexts(label_set, filled("positive"), filled("negative"), style, provenance)
+    raise ConfigError(f"unknown style of class texts: {style!r} (description, name, context, pn)")
+
+
+def write_texts(path: Path, texts: ClassTexts) -> None:
+    """Write a descriptions file, whole or not at all."""
+    write_json(path, texts.to_json())
+
+
+def read_texts(path: Path) -> ClassTexts:
+    """Read a descriptions file with the label set it holds.
+
+    Raises:
+        ArtifactError: missing, not JSON, of another schema, or broken.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("schema") != DESCRIPTIONS_SCHEMA:
+        raise ArtifactError(
+            f"{path} is not a descriptions file (no schema {DESCRIPTIONS_SCHEMA})",
+            hint="write one with: dfer describe --classes 7",
+        )
+    try:
+        classes = [
+            (str(entry["name"]), _texts(entry["positive"]), _texts(entry.get("negative", [])))
+            for entry in content["classes"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}: broken list of classes: {error}") from error
+    names = tuple(name for name, _, _ in classes)
+    if len(set(names)) != len(names):
+        raise ArtifactError(f"{path}: a class is listed twice")
+    for position, kind in ((1, "positive"), (2, "negative")):
+        counts = {len(entry[position]) for entry in classes}
+        if len(counts) > 1 or (position == 1 and counts <= {0}):
+            raise ArtifactError(
+                f"{path}: expected the same number of {kind} texts for every class, "
+                f"got {sorted(counts)}"
+            )
+    provenance = content.get("provenance")
+    return ClassTexts(
+        label_set=names,
+        positive=tuple(positive for _, positive, _ in classes),
+        negative=tuple(negative for _, _, negative in classes if negative),
+        style=str(content.get("style", "description")),
+        provenance=provenance if isinstance(provenance, dict) else {},
+    )
+
+
+def load_texts(path: Path, label_set: tuple[str, ...]) -> ClassTexts:
+    """Read a descriptions file for `label_set`, in its order; classes beyond it are left out.
+
+    Raises:
+        ArtifactError: missing or broken.
+        ConfigError: the file has no text for a class of `label_set`.
+    """
+    texts = read_texts(path)
+    position = {name: index for index, name in enumerate(texts.label_set)}
+    missing = [label for label in label_set if label not in position]
+    if missing:
+        raise ConfigError(
+            f"{path} has no text for {', '.join(missing)} (it has: {', '.join(texts.label_set)})",
+            hint="dfer describe --classes FILE writes texts for any list of classes",
+        )
+    order = [position[label] for label in label_set]
+    return ClassTexts(
+        label_set=label_set,
+        positive=tuple(texts.positive[index] for index in order),
+        negative=tuple(texts.negative[index] for index in order) if texts.negative else (),
+        style=texts.style,
+        provenance=texts.provenance,
+    )
+
+
+def zero_shot_templates(name: str) -> tuple[str, ...]:
+    """Return the templates of a set; `{name}` in each stands for the class name.
+
+    Args:
+        name: `name`, `context` or `photo` (one template each), `five` or `ten`.
+
+    Raises:
+        ConfigError: an unknown set.
+    """
+    sets = json.loads(read_prompt_file("zero_shot_templates.json"))["sets"]
+    if name not in sets:
+        raise ConfigError(
+            f"unknown set of zero-shot templates: {name!r} (known: {', '.join(sets)})"
+        )
+    return tuple(sets[name])
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+        raise ValueError(f"expected a list of texts, got {value!r}")
+    return tuple(value)

@@ -1,0 +1,22 @@
+"""How many CLIP tokens a text takes."""
+
+from collections.abc import Callable
+
+CLIP_TOKENS = 77
+"""Length of CLIP's text input, start and end tokens included."""
+
+
+def token_counter() -> Callable[[str], int]:
+    """Return a function that counts the CLIP tokens of a text, without start and end token.
+
+    Loads open_clip and its vocabulary (seconds): make one counter and keep it.
+    """
+    from open_clip.tokenizer import SimpleTokenizer
+
+    tokenizer = SimpleTokenizer()
+    return lambda text: len(tokenizer.encode(text))
+
+
+def text_limit(context_tokens: int) -> int:
+    """Tokens that a text may take beside start, end and `context_tokens` learned tokens."""
+    return CLIP_TOKENS - 2 - context_tokens
