@@ -1,4 +1,4 @@
-"""Labelled clips of drawn faces: expressions from onset to offset, and pairs that differ in order."""
+"""Labelled clips of drawn faces: expressions, and pairs that differ in the order of time alone."""
 
 from dataclasses import dataclass, replace
 

@@ -12,9 +12,9 @@ from dfercli.drawn_faces.identity import Identity, Rgb
 from dfercli.drawn_faces.raster import fill, fixed, region_map, stroke
 from dfercli.drawn_faces.scene import NOISE_MARGIN_PX, Scene
 from dfercli.drawn_faces.shading import shade_skin
-from dfercli.drawn_faces.shapes import FaceShapes, ellipse, face_shapes
+from dfercli.drawn_faces.shapes import HAIR_CROWN_POINTS, FaceShapes, ellipse, face_shapes
 
-SCLERA_RGB: Rgb = (226, 220, 214)
+SCLERA_RGB: Rgb = (230, 224, 218)
 TEETH_RGB: Rgb = (232, 226, 214)
 CAVITY_RGB: Rgb = (52, 16, 18)
 TONGUE_RGB: Rgb = (156, 66, 66)
@@ -75,7 +75,7 @@ def draw_face(
     ):
         _paint_eye(image, identity, pose, side, eye, landmarks, size)
     _paint_mouth(image, identity, shapes, unit_px)
-    fill(image, shapes.brows, _mix(identity.skin_rgb, _mix(identity.hair_rgb, BLACK, 0.35), 0.88))
+    fill(image, shapes.brows, _mix(identity.skin_rgb, _facial_hair(identity, 0.35), 0.88))
     _paint_hair(image, identity, shapes, unit_px)
     if identity.glasses != "none":
         _paint_glasses(image, identity, pose, size)
@@ -95,6 +95,17 @@ def _mix(first: Rgb, second: Rgb, share: float) -> Rgb:
     return red, green, blue
 
 
+def _facial_hair(identity: Identity, darkening: float) -> Rgb:
+    """The colour of brows or beard: that of the hair, but never lighter than the skin."""
+    return _not_above(_mix(identity.hair_rgb, BLACK, darkening), identity.skin_rgb)
+
+
+def _not_above(colour: Rgb, skin: Rgb) -> Rgb:
+    """`colour`, darkened where it is not clearly darker than the skin."""
+    excess = max(1.0, sum(colour) / (0.72 * sum(skin)))
+    return _mix(colour, BLACK, 1.0 - 1.0 / excess)
+
+
 def _paint_behind(
     image: np.ndarray, identity: Identity, shapes: FaceShapes, unit_px: float
 ) -> None:
@@ -108,8 +119,8 @@ def _paint_behind(
         middle = ear.mean(axis=0)
         stroke(image, middle + (ear[14:23] - middle) * 0.6, _mix(skin, BLACK, 0.36), unit_px * 0.03)
     fill(image, shapes.face, skin)
-    opacity = {"stubble": 0.28, "moustache": 0.85, "full": 0.85}.get(identity.beard, 0.0)
-    fill(image, shapes.beard, _mix(skin, identity.hair_rgb, opacity))
+    opacity = {"stubble": 0.28, "moustache": 0.7, "full": 0.5}.get(identity.beard, 0.0)
+    fill(image, shapes.beard, _mix(skin, _facial_hair(identity, 0.1), opacity))
 
 
 def _paint_nostrils(
@@ -139,7 +150,7 @@ def _paint_eye(
     if (last <= first).any():
         return
     window = image[first[1] : last[1], first[0] : last[0]]
-    patch = np.full_like(window, SCLERA_RGB)
+    patch = np.full_like(window, _mix(SCLERA_RGB, identity.skin_rgb, 0.35))
     gaze = geometry.eye_centre(identity, side) + np.array(pose.gaze) + [0.0, -0.02]
     iris = pose.project(gaze[None], size)[0] - first
     radius = geometry.IRIS_RADIUS * identity.eye_size * unit_px
@@ -187,7 +198,7 @@ def _paint_cavity(
     patch = np.full_like(window, CAVITY_RGB)
     upper = geometry.smooth(inner[:5]) - first
     down = (inner[6] - inner[2]) / gap_px
-    teeth = min(0.55 * gap_px, 0.11 * unit_px)
+    teeth = min(0.5 * gap_px, 0.11 * unit_px)
     fill(patch, [np.concatenate([upper, (upper + down * teeth)[::-1]])], TEETH_RGB)
     if gap_px > 0.2 * unit_px:
         low = inner[6] - first - down * 0.02 * unit_px
@@ -197,16 +208,21 @@ def _paint_cavity(
 
 def _paint_hair(image: np.ndarray, identity: Identity, shapes: FaceShapes, unit_px: float) -> None:
     fill(image, shapes.hair, identity.hair_rgb)
-    sheen = _mix(identity.hair_rgb, (255, 240, 220), 0.14)
+    tones = _mix(identity.hair_rgb, (255, 236, 210), 0.06), _mix(identity.hair_rgb, BLACK, 0.1)
     for outline in shapes.hair:
-        arc = outline[4:21]
-        middle = outline[:25].mean(axis=0)
-        for share in (0.06, 0.12, 0.18):
-            stroke(image, arc + (middle - arc) * share, sheen, unit_px * 0.02)
+        crown, hairline = outline[:HAIR_CROWN_POINTS][::-1], outline[HAIR_CROWN_POINTS:]
+        roots = hairline[np.linspace(0, len(hairline) - 1, len(crown)).round().astype(int)]
+        middle = crown.mean(axis=0)
+        for index in range(4, len(crown) - 4, 2):
+            tip, root = crown[index], roots[index]
+            bend = (tip + root) / 2 + (tip - middle) * 0.12
+            strand = geometry.smooth(np.stack([tip + (root - tip) * 0.12, bend, root]))
+            stroke(image, strand, tones[index // 2 % 2], unit_px * 0.035)
 
 
 def _paint_glasses(image: np.ndarray, identity: Identity, pose: Pose, size: int) -> None:
-    width_px = 0.04 * pose.scale * size
+    width_px = 0.035 * pose.scale * size
+    colour = _mix(_not_above(identity.glasses_rgb, identity.skin_rgb), identity.skin_rgb, 0.2)
     lenses = []
     for side in (-1, 1):
         centre = geometry.eye_centre(identity, side) + np.array([0.02 * side, 0.04])
@@ -219,8 +235,8 @@ def _paint_glasses(image: np.ndarray, identity: Identity, pose: Pose, size: int)
     bridge = np.array([[-0.1, -0.02], [-0.05, -0.06], [0.05, -0.06], [0.1, -0.02]])
     for lens in lenses:
         closed = np.concatenate([lens, lens[:1]])
-        stroke(image, pose.project(closed, size, 0.1), identity.glasses_rgb, width_px)
-    stroke(image, pose.project(bridge, size, 0.15), identity.glasses_rgb, width_px)
+        stroke(image, pose.project(closed, size, 0.1), colour, width_px)
+    stroke(image, pose.project(bridge, size, 0.15), colour, width_px)
     for side in (-1, 1):
         temple = np.array([[side * 0.73, -0.02], [side * identity.face_width, -0.05]])
-        stroke(image, pose.project(temple, size), identity.glasses_rgb, width_px)
+        stroke(image, pose.project(temple, size), colour, width_px)

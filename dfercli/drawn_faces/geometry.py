@@ -197,7 +197,7 @@ def _lips(identity: Identity, au: Mapping[int, float]) -> tuple[np.ndarray, np.n
     lower_drop = 0.09 * au[25] + 0.32 * au[26] - 0.09 * au[17] + 0.02 * au[12]
     lower_drop = max(lower_drop, -upper_lift)
     upper_centre, lower_centre = MOUTH_HEIGHT - upper_lift, MOUTH_HEIGHT + lower_drop
-    flank = 0.55 + 0.25 * au[20] + 0.2 * au[10]
+    flank = 0.55 + 0.25 * au[20] + 1.3 * au[10]
 
     def arc(centre: float, shares: np.ndarray, bow: np.ndarray) -> np.ndarray:
         """Points between the corners at shares -1 to 1 of the width, lifted by `bow`."""

@@ -39,14 +39,15 @@ def random_scene(rng: np.random.Generator, size: int) -> Scene:
 def _background(rng: np.random.Generator, size: int) -> np.ndarray:
     """Two soft colours and a few blurred shapes, as behind a face close to the camera."""
     small = max(8, size // 4)
-    base = rng.uniform(60, 205, 3) * 0.5 + rng.uniform(60, 205) * 0.5
+    base = rng.uniform(70, 200) + rng.uniform(-18, 18, 3)
     ramp = np.linspace(-1.0, 1.0, small)
-    slope = ramp[:, None, None] * rng.uniform(-25, 25, 3) + ramp[None, :, None] * rng.uniform(
-        -25, 25, 3
-    )
+    down, across = rng.uniform(-18, 18, (2, 1)) + rng.uniform(-6, 6, (2, 3))
+    slope = ramp[:, None, None] * down + ramp[None, :, None] * across
     image: np.ndarray = np.clip(base + slope, 0, 255).astype(np.uint8)
     for _ in range(rng.integers(2, 6)):
-        colour = tuple(float(c) for c in np.clip(base + rng.uniform(-45, 45, 3), 0, 255))
+        colour = tuple(
+            float(c) for c in np.clip(base + rng.uniform(-40, 40) + rng.uniform(-18, 18, 3), 0, 255)
+        )
         corner = rng.integers(-small // 4, small, 2)
         extent = rng.integers(small // 6, small, 2)
         first, last = corner.tolist(), (corner + extent).tolist()

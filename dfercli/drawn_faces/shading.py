@@ -61,7 +61,10 @@ def _relief(
     """The soft shade map (size, size) uint8."""
     shade = np.full((size, size), PLAIN, np.uint8)
 
+    gloss = 1.0 + 1.2 * (1.0 - sum(identity.skin_rgb) / 765)
+
     def spot(x: float, y: float, radii: tuple[float, float], value: float) -> None:
+        value = PLAIN + (value - PLAIN) * (gloss if value > PLAIN else 1.0)
         fill(shade, [pose.project(ellipse((x, y), radii), size)], int(value))
 
     face = shapes.face[0] / 2
@@ -70,15 +73,21 @@ def _relief(
     fill(shade, [middle + (face - middle) * 0.93], 112)
     fill(shade, [middle + (face - middle) * 0.84], PLAIN)
     spot(0.0, -0.62, (0.5, 0.24), 138)
+    corner_x, corner_y = _mouth_corner(identity, au)
+    smile = _smile(au)
     cheek = 142 + 14 * au[6] + 6 * au[12]
     brow_drop = max(au[4] * (1 - au[1]), au[9])
     for side in (-1, 1):
         spot(side * 0.56, 0.44 - 0.08 * au[6] - 0.04 * au[12], (0.25, 0.2), cheek)
         spot(side * 0.74, 0.72, (0.14, 0.22), 112 - 8 * au[26])
         eye = identity.eye_spacing
-        spot(side * eye, -0.04, (0.32, 0.21), 84 - 12 * brow_drop)
+        spot(side * eye, -0.03, (0.32, 0.21 + 0.03 * au[5]), 82 - 12 * brow_drop - 20 * au[5])
         spot(side * eye, 0.17 - 0.03 * au[6], (0.22, 0.05), 122)
         spot(side * 0.14, 0.3, (0.05, 0.2), 110)
+        start = [side * (identity.nose_width + 0.08), identity.nose_length]
+        groove = np.array([start, [side * (corner_x + 0.12), corner_y - 0.04]])
+        tone = int(PLAIN - 10 - 34 * smile)
+        stroke(shade, pose.project(groove, size), tone, 0.09 * pose.scale * size)
     nose = identity.nose_length
     bridge = np.array([[0.0, -0.28], [0.0, -0.05], [0.0, nose - 0.12]])
     stroke(shade, pose.project(bridge, size, 0.1), 150, 0.12 * pose.scale * size)
@@ -109,17 +118,17 @@ def _lines(
     for row in range(3):
         y = -0.56 - 0.1 * row - lift * 0.5
         span = 0.22 + 0.26 * max(au[2], 0.4 * age)
-        strength = 0.5 * max(au[1], au[2]) + 0.16 * age
+        strength = 0.36 * max(au[1], au[2]) + 0.14 * age
         fold([[-span, y + 0.04], [-span / 2, y], [span / 2, y], [span, y + 0.04]], strength)
     frown = au[4]
     corner_x, corner_y = _mouth_corner(identity, au)
     wing = identity.nose_width
-    smile = max(au[12], 0.9 * au[10], 0.7 * au[9])
+    smile = _smile(au)
     for side in (-1.0, 1.0):
         fold([[side * 0.07, -0.36], [side * 0.055, -0.26], [side * 0.08, -0.14]], 0.7 * frown)
         for row in range(3):
             y = -0.03 + 0.1 * row
-            fold([[side * 0.03, y], [side * 0.1, y + 0.02], [side * 0.16, y + 0.08]], 0.75 * au[9])
+            fold([[side * 0.03, y], [side * 0.1, y + 0.02], [side * 0.16, y + 0.08]], 0.5 * au[9])
         outer = side * (identity.eye_spacing + 0.24)
         for row in (-1, 0, 1):
             end = [outer + side * 0.16, 0.03 + 0.1 * row]
@@ -135,15 +144,14 @@ def _lines(
                 [side * (corner_x + 0.12), corner_y - 0.08],
                 [side * (corner_x + 0.13), corner_y + 0.06],
             ],
-            0.1 + 0.2 * age + 0.55 * smile,
-            0.045,
+            0.08 + 0.16 * age + 0.34 * smile,
         )
         fold(
-            [[side * corner_x, corner_y], [side * (corner_x + 0.07), corner_y + 0.1]],
-            0.6 * au[15] + 0.15 * age,
+            [[side * corner_x, corner_y], [side * (corner_x + 0.05), corner_y + 0.08]],
+            0.45 * au[15] + 0.15 * age,
         )
         bracket = [[side * (corner_x + 0.08), corner_y + dy] for dy in (-0.14, 0.0, 0.14)]
-        fold(bracket, 0.6 * au[20], 0.045)
+        fold(bracket, 0.4 * au[20])
         fold(
             [
                 [side * wing * 0.75, identity.nose_length - 0.16 - 0.07 * au[9]],
@@ -161,6 +169,11 @@ def _lines(
         lid = geometry.smooth(np.concatenate([eye_px[3:], eye_px[:1]]))
         stroke(lines, lid, 150, 0.03 * unit_px)
     return cv2.GaussianBlur(lines, (3, 3), 0)
+
+
+def _smile(au: Mapping[int, float]) -> float:
+    """How deep the fold from nose to mouth is, 0 to 1."""
+    return max(au[12], 0.9 * au[10], 0.7 * au[9])
 
 
 def _mouth_corner(identity: Identity, au: Mapping[int, float]) -> tuple[float, float]:

@@ -13,6 +13,10 @@ Place = Callable[..., np.ndarray]
 """(points (N, 2) in face units, lift=0.0) -> (N, 2) in pixels."""
 
 
+HAIR_CROWN_POINTS = 33
+"""The first points of a hair outline run over the crown; the rest run along the hairline."""
+
+
 @dataclass(frozen=True, eq=False)
 class FaceShapes:
     """Polygons (N, 2) float64 in pixels, back to front.
@@ -165,13 +169,12 @@ def _beard(identity: Identity, points: np.ndarray) -> list[np.ndarray]:
     nose, lips = points[geometry.NOSE_BASE], points[geometry.OUTER_LIPS]
     under_nose = nose[2, 1] + 0.05
     if identity.beard == "moustache":
-        left, right = lips[0], lips[6]
-        outline = np.array(
-            [[left[0] * 1.08, left[1] + 0.03], [nose[0, 0], under_nose + 0.04], [0, under_nose],
-             [nose[4, 0], under_nose + 0.04], [right[0] * 1.08, right[1] + 0.03],
-             lips[4] + [0, 0.02], lips[3] + [0, 0.02], lips[2] + [0, 0.02]]
-        )  # fmt: skip
-        return [outline]
+        lip = geometry.smooth(lips[:7])
+        share = np.linspace(-1.0, 1.0, len(lip))
+        height = np.stack([0.04 * share, 0.03 - 0.15 * (1.0 - np.abs(share) ** 2.5)], axis=1)
+        upper = lip + height
+        upper[:, 1] = np.maximum(upper[:, 1], under_nose)
+        return [np.concatenate([upper, lip[::-1] + [0.0, 0.02]])]
     jaw = points[geometry.JAW]
     cheek = np.array(
         [[0.72, 0.62], [0.55, 0.74], [0.3, under_nose + 0.04], [0.0, under_nose]]
@@ -187,7 +190,7 @@ def _hair(identity: Identity) -> list[np.ndarray]:
     volume = {"cropped": 1.04, "bun": 1.05, "fringe": 1.1, "curly": 1.18}.get(
         identity.hair_style, 1.1
     )
-    angle = np.linspace(0.0, np.pi, 25)
+    angle = np.linspace(0.0, np.pi, HAIR_CROWN_POINTS)
     bumps = 0.05 * np.abs(np.sin(angle * 9)) if identity.hair_style == "curly" else 0.0
     radius = volume + bumps
     sideburn = 0.15 if identity.hair_style in ("long", "fringe", "curly") else -0.02
