@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+Precision = Literal["auto", "32", "bf16-mixed", "16-mixed"]
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -98,6 +100,11 @@ class DataConfig:
 
     Attributes:
         root: Folder of a benchmark's copy; else `DFER_DATA/<name>`, else `data/<name>`.
+        frames: Folder of clips within the copy, where it holds several.
+        classes: MAFW's `single` or `compound` classes.
+        captions: Whether MAFW's lists with captions are meant.
+        folds: Split a face store into so many folds, by `group`.
+        group: `subject`: no subject is in training and test at once.
         test: A second data set to test on, for data without a test list.
         validation: Share of the training clips held out to choose the checkpoint on.
         label_order: Index order of a list file with numeric labels.
@@ -105,6 +112,11 @@ class DataConfig:
     """
 
     root: Path | None = None
+    frames: str | None = None
+    classes: Literal["single", "compound"] = "single"
+    captions: bool = False
+    folds: int | None = None
+    group: str | None = None
     test: str | None = None
     validation: float = 0.1
     label_order: str | None = None
@@ -135,7 +147,7 @@ class TrainConfig:
     fold: str = "all"
     seed: int = 1
     select: Literal["last", "val", "best-on-test"] = "val"
-    precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
+    precision: Precision = "auto"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = 1
     checkpoint_every: int = 0
@@ -171,7 +183,7 @@ class EvalConfig:
     out: Path | None = None
     batch_size: int = 16
     workers: int = 2
-    precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
+    precision: Precision = "auto"
     device: str = "auto"
     bootstrap_samples: int = 1000
 

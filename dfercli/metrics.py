@@ -78,6 +78,20 @@ def evaluate(
     )
 
 
+def war_and_uar(
+    scores: NDArray[np.floating], targets: NDArray[np.integer]
+) -> tuple[float, float]:
+    """WAR and UAR alone, for each epoch of training.
+
+    Args:
+        scores: (N, K) logits or probabilities.
+        targets: (N,) index of the true class.
+    """
+    right = scores.argmax(axis=1) == targets
+    recalls = [right[targets == label].mean() for label in np.unique(targets)]
+    return float(right.mean()), float(np.mean(recalls))
+
+
 def summarise_folds(
     folds: Sequence[tuple[NDArray[np.floating], NDArray[np.integer]]],
     label_set: Sequence[str],

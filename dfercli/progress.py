@@ -31,6 +31,9 @@ class Progress(Protocol):
     def note(self, message: str) -> None:
         """Say one line that the user should know, such as a fallback that was taken."""
 
+    def info(self, message: str) -> None:
+        """Say one line about how the work goes on; `--quiet` leaves it out."""
+
 
 class _NoTask:
     def advance(self, steps: float = 1) -> None:
@@ -51,3 +54,7 @@ class LogProgress:
     def note(self, message: str) -> None:
         """Log `message` as a warning (on stderr unless logging is configured otherwise)."""
         logger.warning(message)
+
+    def info(self, message: str) -> None:
+        """Log `message` as information (not shown unless logging is configured)."""
+        logger.info(message)

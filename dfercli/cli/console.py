@@ -78,6 +78,7 @@ class ConsoleProgress:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True, highlight=False)
+        self._quiet = quiet
         self._bars_wanted = self._console.is_terminal and not quiet
 
     @contextmanager
@@ -100,3 +101,8 @@ class ConsoleProgress:
     def note(self, message: str) -> None:
         """Print one line on stderr."""
         self._console.print(message, markup=False, soft_wrap=True)
+
+    def info(self, message: str) -> None:
+        """Print one line on stderr unless `--quiet`."""
+        if not self._quiet:
+            self.note(message)

@@ -14,6 +14,8 @@ class Clip:
         label: Class name, where known.
         subject: Who is seen, where known.
         listed_frames: The number of frames that a list or manifest claims, where it claims one.
+        exact: Whether another number of frames on disk is an error (a face store) or is known to
+            happen (published lists were made after padding on disk).
     """
 
     clip_id: str
@@ -21,6 +23,7 @@ class Clip:
     label: str | None
     subject: str | None = None
     listed_frames: int | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True)

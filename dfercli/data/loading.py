@@ -17,6 +17,8 @@ from dfercli.data.frames import list_frames
 from dfercli.data.sampling import clip_rng, epoch_order, sample_test, sample_train
 from dfercli.errors import DataError
 
+Item = tuple[Tensor, int, int]
+
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -73,7 +75,7 @@ def read_frames(paths: Sequence[Path]) -> Tensor:
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
 
 
-class ClipDataset(Dataset[tuple[Tensor, int, int]]):
+class ClipDataset(Dataset[Item]):
     """Clips as T frames. Items are asked for by (epoch, clip) and depend on nothing else.
 
     Args:
@@ -108,10 +110,10 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int]:
+    def __getitem__(self, key: tuple[int, int]) -> Item:
         """Return frames (T, 3, S, S) uint8, label index and clip position for (epoch, clip)."""
         epoch, index = key
-        paths = list_frames(self.clips[index].location)
+        paths = clip_frames(self.clips[index])
         if self.augmentation is None:
             chosen = sample_test(len(paths), self.num_frames)
             frames = resize(read_frames([paths[i] for i in chosen]), self.image_size)
@@ -119,9 +121,26 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
             rng = clip_rng(self.seed, epoch, index)
             chosen = sample_train(len(paths), self.num_frames, rng)
             frames = read_frames([paths[i] for i in chosen])
-            draw = draw_augmentation(*frames.shape[-2:], self.augmentation, rng)
+            height, width = frames.shape[-2:]
+            draw = draw_augmentation(height, width, self.augmentation, rng)
             frames = augment(frames, draw, self.image_size)
         return frames, self.labels[index], index
+
+
+def clip_frames(clip: Clip) -> list[Path]:
+    """The frames of a clip in order of time.
+
+    Raises:
+        DataError: there are none, or fewer or more than a face store's row says.
+    """
+    paths = list_frames(clip.location)
+    if clip.exact and len(paths) != clip.listed_frames:
+        raise DataError(
+            f"clip {clip.clip_id}: {clip.location} holds {len(paths)} frames, "
+            f"expected {clip.listed_frames}",
+            hint="run the same `dfer preprocess` again with --overwrite",
+        )
+    return paths
 
 
 def label_index(clip: Clip, label_set: Sequence[str]) -> int:
@@ -189,7 +208,7 @@ class TrainingBatches:
                 yield [(epoch, int(index)) for index in batch[self.rank :: self.world_size]]
 
 
-def test_batches(
+def evaluation_batches(
     num_clips: int, batch_size: int, *, rank: int = 0, world_size: int = 1
 ) -> list[list[tuple[int, int]]]:
     """Batches of keys that hold each clip exactly once over all processes."""
@@ -200,7 +219,7 @@ def test_batches(
     ]
 
 
-def collate(items: list[tuple[Tensor, int, int]]) -> Batch:
+def collate(items: list[Item]) -> Batch:
     """Stack items into a batch."""
     frames, labels, clips = zip(*items, strict=True)
     return Batch(torch.stack(frames), torch.tensor(labels), torch.tensor(clips))
@@ -217,8 +236,8 @@ def batch_loader(
     *,
     workers: int,
     pin_memory: bool = False,
-) -> DataLoader[Batch]:
-    """A DataLoader over `batches` of keys; `workers` processes read ahead."""
+) -> DataLoader[Item]:
+    """A DataLoader of `Batch` over `batches` of keys; `workers` processes read ahead."""
     return DataLoader(
         dataset,
         batch_sampler=batches,

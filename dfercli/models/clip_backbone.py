@@ -237,6 +237,15 @@ def tokenize(texts: list[str], context_length: int) -> Tensor:
     return tokenizer(texts)
 
 
+def decode_tokens(tokens: list[int]) -> str:
+    """The text of CLIP tokens (without SOT and EOT); tokenising it gives the same tokens."""
+    tokenizer = SimpleTokenizer()
+    text = tokenizer.decode(tokens).strip()
+    for mark in ",.;:!?":
+        text = text.replace(f" {mark}", mark)
+    return text
+
+
 def encode_token_embeddings(model: open_clip.CLIP, embeddings: Tensor, eot: Tensor) -> Tensor:
     """Run CLIP's text transformer on token embeddings and read the feature at EOT.
 

@@ -44,10 +44,9 @@ class ContextTokens(nn.Module):
     ) -> None:
         super().__init__()
         text_width = clip.token_embedding.embedding_dim
-        shape = (num_tokens, text_width)
-        if class_specific:
-            shape = (len(class_texts), *shape)
-        self.vectors = nn.Parameter(torch.empty(shape).normal_(std=0.02))
+        groups = (len(class_texts),) if class_specific else ()
+        vectors = torch.empty(*groups, num_tokens, text_width).normal_(std=0.02)
+        self.vectors = nn.Parameter(vectors)
         placeholders = "X " * num_tokens
         tokens = tokenize([placeholders + text for text in class_texts], clip.context_length)
         eot = tokens.argmax(dim=-1)  # (K,)
@@ -68,9 +67,7 @@ class ContextTokens(nn.Module):
         embeddings = token_embedding(self.tokens)  # (K, L, W)
         if not self.vectors.numel():
             return embeddings
-        vectors = self.vectors
-        if vectors.ndim == 2:
-            vectors = vectors.expand(self.tokens.shape[0], -1, -1)  # (K, N, W)
+        vectors = self.vectors.expand(self.tokens.shape[0], -1, -1)  # (K, N, W)
         index = self.slot.clamp(min=0).unsqueeze(-1).expand(-1, -1, vectors.shape[-1])
         learned = vectors.gather(1, index)  # (K, L, W)
         return torch.where((self.slot >= 0).unsqueeze(-1), learned, embeddings)

@@ -1,5 +1,7 @@
-"""DFER-CLIP: Zhao & Patras, "Prompting Visual-Language Models for Dynamic Facial Expression
-Recognition", BMVC 2023 (arXiv 2308.13382).
+"""DFER-CLIP, by Zhao and Patras.
+
+"Prompting Visual-Language Models for Dynamic Facial Expression Recognition", BMVC 2023,
+arXiv 2308.13382.
 
     frames -> CLIP image encoder, frame by frame -> temporal transformer -> video feature f_V
     class texts with learned context tokens -> frozen CLIP text encoder -> text features f_T
@@ -12,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from open_clip import CLIP
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfercli.config import ModelConfig, OptimConfig
 from dfercli.models.clip_backbone import (
@@ -22,14 +24,14 @@ from dfercli.models.clip_backbone import (
     text_parameters,
 )
 from dfercli.models.context import ContextTokens
-from dfercli.models.method import ParameterGroup
+from dfercli.models.method import Method, ParameterGroup
 from dfercli.models.normalization import PixelNormalization
 from dfercli.models.temporal import TemporalEncoder
 
 TEMPERATURE = 0.01
 
 
-class DferClip(nn.Module):
+class DferClip(Method):
     """DFER-CLIP on an open_clip backbone.
 
     Trained: image encoder, temporal encoder, context tokens. Frozen: the text encoder.
@@ -101,11 +103,12 @@ class DferClip(nn.Module):
         return F.normalize(features.float(), dim=-1)
 
     def _text_state(self) -> Hashable:
-        """What the text features depend on: each weight's place and version, and the precision."""
+        """What the text features depend on: each weight's place and version, and the mode."""
         device = self.context.vectors.device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         weights = [self.context.vectors, *text_parameters(self.clip)]
-        return (precision, *((weight.data_ptr(), weight._version) for weight in weights))
+        mode = (precision, torch.is_inference_mode_enabled())
+        return (mode, *((weight.data_ptr(), weight._version) for weight in weights))
 
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:
         """The three learning rates of the paper: temporal encoder, image encoder, context."""

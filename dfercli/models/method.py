@@ -1,7 +1,7 @@
 """What training, evaluation and prediction ask of a model, whichever method it is."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -23,8 +23,8 @@ class ParameterGroup:
     lr: float
 
 
-class Method(Protocol):
-    """A DFER model: an `nn.Module` that compares clips with class texts.
+class Method(nn.Module, ABC):
+    """A DFER model: compares clips with class texts.
 
     Attributes:
         num_frames: T, frames per clip.
@@ -34,8 +34,10 @@ class Method(Protocol):
     num_frames: int
     image_size: int
 
-    def __call__(self, frames: Tensor) -> Tensor:
+    @abstractmethod
+    def forward(self, frames: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W), float in [0, 1] or uint8 -> float32 logits (B, K)."""
 
+    @abstractmethod
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:
         """All trainable weights, each in exactly one group."""

@@ -1,0 +1,239 @@
+"""`dfer eval`: measure a checkpoint, and write what was found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from dfercli.artifacts.atomic import read_json, write_json
+from dfercli.artifacts.checkpoint import is_checkpoint
+from dfercli.artifacts.evaluation import Evaluation
+from dfercli.artifacts.jsonl import write_rows
+from dfercli.artifacts.run_folder import FoldFolder, find_checkpoint, fold_folders
+from dfercli.config import EvalConfig, TrainConfig
+from dfercli.data.clips import Clip
+from dfercli.data.folds import read_fold, split_warning
+from dfercli.data.loading import ClipDataset
+from dfercli.errors import ArtifactError, ConfigError, DataError
+from dfercli.metrics import evaluate
+from dfercli.overrides import override
+from dfercli.progress import Progress
+from dfercli.report.plots import plot_confusion, plot_reliability
+from dfercli.report.tables import write_confusion_csv
+from dfercli.stages.fold_data import read_fold_clips
+from dfercli.stages.inference import make_fabric, predict_logits, softmax
+from dfercli.stages.models_on_disk import RestoredModel, restore_model
+
+CONFIG_SCHEMA = "dfer.train_config/1"
+PREDICTION_SCHEMA = "dfer.clip_prediction/1"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One checkpoint measured on one list of clips.
+
+    Attributes:
+        checkpoint: The checkpoint folder or file.
+        selected_on: How the checkpoint was chosen, in words.
+        measured_on: Which clips these were, in words.
+        folder: Where the results lie.
+        evaluation: The metrics.
+        class_texts: The texts that the classes were given by.
+    """
+
+    checkpoint: Path
+    selected_on: str
+    measured_on: str
+    folder: Path
+    evaluation: Evaluation
+    class_texts: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `dfer eval --json` prints."""
+        return {
+            "checkpoint": str(self.checkpoint),
+            "selected_on": self.selected_on,
+            "measured_on": self.measured_on,
+            "folder": str(self.folder),
+            "class_texts": list(self.class_texts),
+            **self.evaluation.to_json(),
+        }
+
+
+def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
+    """Evaluate a checkpoint on a data set, or each fold of a run on its own test clips.
+
+    Raises:
+        ConfigError: no data set given and none known.
+        DataError: clips that cannot be read, or a label that the model does not know.
+        ArtifactError: a checkpoint that cannot be used.
+    """
+    fabric = make_fabric(config.device, 1, config.precision)
+    if config.dataset is not None:
+        return (_evaluate_on(config, config.dataset, fabric, progress),)
+    folders = [folder for folder in _folds_of(config.checkpoint) if folder.config.is_file()]
+    if not folders:
+        raise ConfigError(
+            f"{config.checkpoint} does not say what it was trained on: name a data set",
+            hint=f"dfer eval {config.checkpoint} faces/",
+        )
+    return tuple(_evaluate_fold(config, folder, fabric, progress) for folder in folders)
+
+
+def _folds_of(path: Path) -> list[FoldFolder]:
+    if not path.exists():
+        raise ArtifactError(f"no such checkpoint or run: {path}")
+    if is_checkpoint(path):  # it lies at <fold>/checkpoints/<name>
+        return [FoldFolder(path.absolute().parent.parent)]
+    return fold_folders(path) or [FoldFolder(path)]
+
+
+def _evaluate_fold(
+    config: EvalConfig, folder: FoldFolder, fabric: Fabric, progress: Progress
+) -> Measured:
+    """Measure a fold of a run on the clips it was to be tested on."""
+    trained = read_train_config(folder)
+    if config.root is not None:
+        trained = replace(trained, data=replace(trained.data, root=config.root))
+    clips = read_fold_clips(trained, int(folder.path.name.removeprefix("fold-")))
+    if not clips.test:
+        raise ConfigError(
+            f"{folder.path} was trained on all clips of {trained.dataset}: name a data set",
+            hint=f"dfer eval {config.checkpoint} faces-test/",
+        )
+    given = is_checkpoint(config.checkpoint)
+    checkpoint = config.checkpoint if given else find_checkpoint(folder.path)
+    name = dataset_name(trained.data.test or trained.dataset)
+    return evaluate_checkpoint(
+        checkpoint,
+        clips.test,
+        measured_on=clips.test_name,
+        out=config.out or folder.evaluation(name),
+        fabric=fabric,
+        config=config,
+        progress=progress,
+    )
+
+
+def _evaluate_on(config: EvalConfig, dataset: str, fabric: Fabric, progress: Progress) -> Measured:
+    """Measure a checkpoint on the test clips of a data set, or on all where it has no test list."""
+    fold = read_fold(dataset, root=config.root, fold=config.fold, label_order=config.label_order)
+    if warning := split_warning(fold):
+        progress.note(warning)
+    is_file = config.checkpoint.is_file()
+    checkpoint = config.checkpoint if is_file else find_checkpoint(config.checkpoint)
+    kind = "test clips" if fold.test else "all clips"
+    beside = checkpoint.parent if is_file else checkpoint.absolute().parent.parent
+    return evaluate_checkpoint(
+        checkpoint,
+        fold.test or fold.train,
+        measured_on=f"{kind} of {fold.dataset} fold {fold.fold}",
+        out=config.out or FoldFolder(beside).evaluation(dataset_name(dataset)),
+        fabric=fabric,
+        config=config,
+        progress=progress,
+    )
+
+
+def evaluate_checkpoint(
+    checkpoint: Path,
+    clips: Sequence[Clip],
+    *,
+    measured_on: str,
+    out: Path,
+    fabric: Fabric,
+    config: EvalConfig,
+    progress: Progress,
+) -> Measured:
+    """Measure one checkpoint on one list of clips and write the results to `out`."""
+    model = restore_model(checkpoint)
+    _warn_if_trained_on(model, measured_on, progress)
+    dataset = ClipDataset(
+        clips,
+        model.card.label_set,
+        num_frames=model.config.num_frames,
+        image_size=model.card.image_size,
+    )
+    unlabelled = [clip.clip_id for clip in clips if clip.label is None]
+    if unlabelled:
+        raise DataError(f"{len(unlabelled)} clips have no label, the first is {unlabelled[0]}")
+    logits = predict_logits(
+        fabric,
+        fabric.setup_module(model.module),
+        dataset,
+        progress,
+        batch_size=config.batch_size,
+        workers=config.workers,
+    )
+    probabilities = softmax(logits, model.card.calibration["temperature"])
+    evaluation = evaluate(
+        probabilities,
+        np.array(dataset.labels),
+        model.card.label_set,
+        bootstrap_samples=config.bootstrap_samples,
+    )
+    if evaluation.classes_without_clips:
+        absent = ", ".join(evaluation.classes_without_clips)
+        progress.note(f"no clips of {absent}: UAR is over the other classes")
+    measured = Measured(
+        checkpoint, model.card.selected_on, measured_on, out, evaluation, model.card.class_texts
+    )
+    if fabric.is_global_zero:
+        write_evaluation(measured, clips, probabilities)
+    fabric.barrier()
+    return measured
+
+
+def write_evaluation(
+    measured: Measured, clips: Sequence[Clip], probabilities: NDArray[np.float64]
+) -> None:
+    """Write metrics, predictions, confusion matrix and plots of one evaluation."""
+    folder, evaluation = measured.folder, measured.evaluation
+    rows = [
+        {
+            "schema": PREDICTION_SCHEMA,
+            "clip_id": clip.clip_id,
+            "label": clip.label,
+            "probabilities": dict(zip(evaluation.label_set, map(float, row), strict=True)),
+        }
+        for clip, row in zip(clips, probabilities, strict=True)
+    ]
+    write_rows(folder / "predictions.jsonl", rows)
+    write_confusion_csv(evaluation, folder / "confusion.csv")
+    plot_confusion(evaluation, folder / "confusion.png", measured.measured_on)
+    plot_reliability(evaluation, folder / "reliability.png", measured.measured_on)
+    write_json(folder / "metrics.json", measured.to_json())
+
+
+def read_train_config(folder: FoldFolder) -> TrainConfig:
+    """Read the settings that a fold was trained with.
+
+    Raises:
+        ArtifactError: the file is missing or of another schema.
+    """
+    saved = read_json(folder.config)
+    if not isinstance(saved, dict) or saved.pop("schema", None) != CONFIG_SCHEMA:
+        raise ArtifactError(f"{folder.config} is not a {CONFIG_SCHEMA} file")
+    try:
+        return override(TrainConfig(), saved, where=str(folder.config))
+    except ConfigError as error:
+        raise ArtifactError(error.message) from error
+
+
+def dataset_name(dataset: str) -> str:
+    """A data set's name as part of a folder name."""
+    name = Path(dataset).name or Path(dataset).resolve().name
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+
+
+def _warn_if_trained_on(model: RestoredModel, measured_on: str, progress: Progress) -> None:
+    trained_on = model.card.trained_on.get("dataset")
+    if trained_on is not None and measured_on.startswith(f"all clips of {trained_on} "):
+        progress.note(
+            f"these clips hold the ones that the model was trained on ({trained_on}): "
+            "the result says nothing about new clips"
+        )

@@ -1,0 +1,241 @@
+"""The training loop of one fold: resumable at any step, the same in any number of processes."""
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+
+from dfercli.artifacts.checkpoint import save_checkpoint
+from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
+from dfercli.artifacts.model_card import ModelCard
+from dfercli.artifacts.run_folder import FoldFolder
+from dfercli.config import TrainConfig
+from dfercli.data.loading import Batch, ClipDataset, TrainingBatches, batch_loader
+from dfercli.metrics import war_and_uar
+from dfercli.models.method import Method
+from dfercli.models.optimizer import lr_factor, set_learning_rates
+from dfercli.progress import Progress, Task
+from dfercli.stages.inference import all_reduce, predict_logits
+
+EPOCH_SCHEMA = "dfer.epoch/1"
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far training has come; with the weights and the optimiser, all that a resume needs.
+
+    Attributes:
+        epoch: Epochs done.
+        step: Steps done in the current epoch.
+        loss_sum: Sum of the losses of the clips of this epoch so far.
+        num_right: How many of them were recognised.
+        best_value: Best value of the selection so far; -1 before the first.
+        best_epoch: Its epoch, counted from 1.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    num_right: int = 0
+    best_value: float = -1.0
+    best_epoch: int = 0
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """The clips of one fold as data sets.
+
+    Attributes:
+        train: With augmentation.
+        held_out: The clips that choose the checkpoint: the validation part, or the test list for
+            `best-on-test`; None where nothing is chosen.
+        held_out_name: `validation` or `test`.
+    """
+
+    train: ClipDataset
+    held_out: ClipDataset | None
+    held_out_name: str
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the loop works on.
+
+    Attributes:
+        fabric: The engine.
+        module: The bare model, for its weights.
+        model: The same, set up by `fabric`.
+        optimizer: Set up by `fabric`.
+        data: The clips.
+        config: The settings, with the batch size that is really used.
+        folder: Where the fold is written.
+        card: What goes into model.json, but for the selection.
+        progress: Where to report.
+    """
+
+    fabric: Fabric
+    module: Method
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    data: FoldData
+    config: TrainConfig
+    folder: FoldFolder
+    card: ModelCard
+    progress: Progress
+
+
+def fit(training: Training, start: Position) -> Position:
+    """Train from `start` to the last epoch; write metrics and checkpoints on the way.
+
+    Returns:
+        The position at the end.
+    """
+    config, fabric = training.config, training.fabric
+    batches = TrainingBatches(
+        len(training.data.train),
+        config.optim.batch_size,
+        config.optim.epochs,
+        config.seed,
+        start=(start.epoch, start.step),
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+    )
+    if fabric.is_global_zero:
+        _forget_rows_after(training.folder, start.epoch)
+    loader = batch_loader(
+        training.data.train,
+        batches,
+        workers=config.data.workers,
+        pin_memory=fabric.device.type == "cuda",
+    )
+    position = start
+    total = config.optim.epochs * batches.steps_per_epoch
+    done = start.epoch * batches.steps_per_epoch + start.step
+    with training.progress.task("training", total=total) as task:
+        task.advance(done)
+        stream = iter(loader)
+        for _ in range(start.epoch, config.optim.epochs):
+            position = _run_epoch(training, stream, position, batches.steps_per_epoch, task)
+            position = _end_epoch(training, position)
+    return position
+
+
+def _run_epoch(
+    training: Training, stream: Any, position: Position, steps_per_epoch: int, task: Task
+) -> Position:
+    config, fabric = training.config, training.fabric
+    local_batch = len(range(fabric.global_rank, config.optim.batch_size, fabric.world_size))
+    training.model.train()
+    began, clips_seen = time.monotonic(), 0
+    while position.step < steps_per_epoch:
+        batch = next(stream)
+        assert isinstance(batch, Batch)
+        global_step = position.epoch * steps_per_epoch + position.step
+        set_learning_rates(
+            training.optimizer, lr_factor(global_step, steps_per_epoch, config.optim)
+        )
+        # Layers that draw (drop path) see the same numbers after a resume.
+        torch.manual_seed(hash((config.seed, global_step, fabric.global_rank)) & 0x7FFFFFFF)
+        labels = batch.labels.to(fabric.device)
+        logits = training.model(batch.frames.to(fabric.device, non_blocking=True))
+        loss = F.cross_entropy(logits, labels)
+        training.optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        if config.optim.gradient_clip:
+            fabric.clip_gradients(
+                training.model, training.optimizer, max_norm=config.optim.gradient_clip
+            )
+        training.optimizer.step()
+        counts = torch.stack(
+            [loss.detach() * local_batch, (logits.argmax(-1) == labels).sum().float()]
+        )
+        loss_sum, num_right = all_reduce(fabric, counts, "sum").tolist()
+        position = replace(
+            position,
+            step=position.step + 1,
+            loss_sum=position.loss_sum + loss_sum,
+            num_right=position.num_right + round(num_right),
+        )
+        clips_seen += config.optim.batch_size
+        seen_in_epoch = position.step * config.optim.batch_size
+        task.advance()
+        task.status(
+            epoch=f"{position.epoch + 1}/{config.optim.epochs}",
+            loss=position.loss_sum / seen_in_epoch,
+            WAR=position.num_right / seen_in_epoch,
+            clips_per_s=clips_seen / (time.monotonic() - began),
+        )
+        every = config.checkpoint_every
+        if every and position.step % every == 0 and position.step < steps_per_epoch:
+            _save(training, position)
+    return position
+
+
+def _end_epoch(training: Training, position: Position) -> Position:
+    """Measure on the held-out clips, write the row and the checkpoint, move the links."""
+    config, data = training.config, training.data
+    seen = position.step * config.optim.batch_size
+    epoch = position.epoch + 1
+    row: dict[str, Any] = {
+        "schema": EPOCH_SCHEMA,
+        "epoch": epoch,
+        "train_loss": position.loss_sum / seen,
+        "train_war": position.num_right / seen,
+        "lr": {
+            group.get("name", str(number)): group["lr"]
+            for number, group in enumerate(training.optimizer.param_groups)
+        },
+    }
+    best_value, best_epoch = position.best_value, position.best_epoch
+    if data.held_out is not None:
+        logits = predict_logits(
+            training.fabric,
+            training.model,
+            data.held_out,
+            training.progress,
+            batch_size=config.optim.batch_size,
+            workers=config.data.workers,
+            description=data.held_out_name,
+        )
+        war, uar = war_and_uar(logits, np.array(data.held_out.labels))
+        row[f"{data.held_out_name}_war"] = war
+        row[f"{data.held_out_name}_uar"] = uar
+        if war > best_value:
+            best_value, best_epoch = war, epoch
+    position = Position(epoch=epoch, best_value=best_value, best_epoch=best_epoch)
+    if training.fabric.is_global_zero:
+        append_row(training.folder.metrics, row)
+        training.progress.info(_epoch_line(row, config.optim.epochs))
+    _save(training, position, is_best=data.held_out is not None and best_epoch == epoch)
+    return position
+
+
+def _epoch_line(row: dict[str, Any], epochs: int) -> str:
+    shown = (f"{name} {value:.3f}" for name, value in row.items() if isinstance(value, float))
+    return f"epoch {row['epoch']}/{epochs}  " + "  ".join(shown)
+
+
+def _save(training: Training, position: Position, *, is_best: bool = False) -> None:
+    """Write a checkpoint, then move `last` (and `best`) to it."""
+    if training.fabric.is_global_zero:
+        name = f"epoch-{position.epoch:04d}-step-{position.step:06d}"
+        checkpoint = training.folder.checkpoints / name
+        selected = f"{training.data.held_out_name} WAR" if is_best else "last epoch"
+        card = replace(training.card, selected_on=f"{selected} (epoch {position.epoch})")
+        state = {"position": asdict(position), "optimizer": training.optimizer.state_dict()}
+        save_checkpoint(checkpoint, training.module.state_dict(), card.to_json(), state)
+        if is_best:
+            training.folder.point(training.folder.best, checkpoint)
+        training.folder.point(training.folder.last, checkpoint)
+    training.fabric.barrier()
+
+
+def _forget_rows_after(folder: FoldFolder, epoch: int) -> None:
+    """Drop the rows of epochs that will be run again."""
+    if folder.metrics.is_file():
+        rows = list(read_rows(folder.metrics, allow_torn_end=True))
+        write_rows(folder.metrics, [row for row in rows if row["epoch"] <= epoch])

@@ -1,0 +1,117 @@
+"""Running a model over clips, on any device and in any number of processes."""
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import nn
+
+from dfercli.config import Precision
+from dfercli.data.loading import Batch, ClipDataset, batch_loader, evaluation_batches
+from dfercli.errors import ConfigError
+from dfercli.progress import Progress
+
+
+def make_fabric(
+    accelerator: str = "auto",
+    devices: int = 1,
+    precision: Precision = "auto",
+    *,
+    strategy: str = "auto",
+    num_nodes: int = 1,
+) -> Fabric:
+    """Make lightning-fabric's engine.
+
+    Raises:
+        ConfigError: the accelerator, the precision or the number of devices is not to be had.
+    """
+    try:
+        return Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            precision=cast(Any, resolve_precision(precision, accelerator)),
+            strategy=strategy,
+            num_nodes=num_nodes,
+        )
+    except (RuntimeError, ValueError, ImportError) as error:
+        raise ConfigError(
+            f"{accelerator} with {devices} device(s) and precision {precision}: {error}"
+        ) from error
+
+
+def resolve_precision(precision: Precision, accelerator: str = "auto") -> Precision:
+    """Turn `auto` into what the device is good at.
+
+    On a CUDA device `bf16-mixed` where it has bfloat16, else `16-mixed`; elsewhere `32`.
+    """
+    if precision != "auto":
+        return precision
+    if accelerator in ("auto", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    return "32"
+
+
+def predict_logits(
+    fabric: Fabric,
+    model: nn.Module,
+    dataset: ClipDataset,
+    progress: Progress,
+    *,
+    batch_size: int,
+    workers: int,
+    description: str = "evaluating",
+) -> NDArray[np.float32]:
+    """Compute logits of all clips, each exactly once over all processes.
+
+    Args:
+        fabric: The engine.
+        model: Set up by `fabric`.
+        dataset: The clips, without augmentation.
+        progress: Where to report.
+        batch_size: Clips per forward pass in each process.
+        workers: Processes that read frames.
+        description: What to call the work.
+
+    Returns:
+        (N, K) float32, in the order of the clips.
+    """
+    batches = evaluation_batches(
+        len(dataset), batch_size, rank=fabric.global_rank, world_size=fabric.world_size
+    )
+    rows: dict[int, torch.Tensor] = {}
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode(), progress.task(description, total=len(dataset)) as task:
+        for batch in batch_loader(dataset, batches, workers=workers):
+            assert isinstance(batch, Batch)
+            logits = model(batch.frames.to(fabric.device)).float()
+            rows.update(zip(batch.clips.tolist(), logits, strict=True))
+            task.advance(len(batch.clips) * fabric.world_size)
+    model.train(was_training)
+    return _gather(fabric, rows, len(dataset))
+
+
+def _gather(fabric: Fabric, rows: dict[int, torch.Tensor], num_clips: int) -> NDArray[np.float32]:
+    """Put the rows of all processes together: every clip is one process's, the others add 0."""
+    num_classes = next(iter(rows.values())).shape[0] if rows else 0
+    num_classes = int(all_reduce(fabric, torch.tensor(num_classes, device=fabric.device), "max"))
+    logits = torch.zeros(num_clips, num_classes, device=fabric.device)
+    for index, row in rows.items():
+        logits[index] = row
+    return all_reduce(fabric, logits, "sum").cpu().numpy()
+
+
+def all_reduce(fabric: Fabric, values: torch.Tensor, operation: str) -> torch.Tensor:
+    """`sum` or `max` of a tensor over all processes."""
+    reduced = fabric.all_reduce(values, reduce_op=operation)
+    assert isinstance(reduced, torch.Tensor)
+    return reduced
+
+
+def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities (N, K) from logits (N, K), divided by a calibration temperature."""
+    scaled = logits.astype(np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -1,0 +1,301 @@
+"""`dfer train`: train a method on a data set, fold by fold."""
+
+import os
+import platform
+import time
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from dfercli.artifacts.atomic import read_json, write_json
+from dfercli.artifacts.checkpoint import read_training_state
+from dfercli.artifacts.evaluation import Evaluation, evaluation_from_json
+from dfercli.artifacts.face_store import is_face_store, read_dataset
+from dfercli.artifacts.run_folder import FoldFolder, fold_folders
+from dfercli.config import EvalConfig, TrainConfig
+from dfercli.data.clips import Clip, Fold
+from dfercli.data.folds import split_warning
+from dfercli.data.loading import ClipDataset
+from dfercli.errors import ArtifactError, ConfigError, DataError
+from dfercli.models.optimizer import build_optimizer
+from dfercli.overrides import to_plain
+from dfercli.progress import Progress
+from dfercli.stages.evaluate import (
+    CONFIG_SCHEMA,
+    dataset_name,
+    evaluate_checkpoint,
+    read_train_config,
+)
+from dfercli.stages.fit import FoldData, Position, Training, fit
+from dfercli.stages.fold_data import FoldClips, read_fold_clips, wanted_folds
+from dfercli.stages.inference import make_fabric, resolve_precision
+from dfercli.stages.models_on_disk import RestoredModel, new_model, restore_model
+
+RESULT_SCHEMA = "dfer.result/1"
+ENVIRONMENT_SCHEMA = "dfer.environment/1"
+SELECTION_RULES = {
+    "last": "last epoch, nothing selected",
+    "val": "best WAR on a held-out part of the training clips",
+    "best-on-test": "best-on-test: the epoch with the best WAR on the test clips themselves",
+}
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """How one fold ended.
+
+    Attributes:
+        fold: 1-based.
+        checkpoint: The selected checkpoint.
+        selected_on: How it was selected, in words.
+        measured_on: What `evaluation` was measured on, in words.
+        evaluation: Its metrics; None where there was nothing to measure on.
+    """
+
+    fold: int
+    checkpoint: Path
+    selected_on: str
+    measured_on: str
+    evaluation: Evaluation | None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What `dfer train` made: the run folder and the result of each fold."""
+
+    run: Path
+    folds: tuple[FoldResult, ...]
+
+
+def run(config: TrainConfig, progress: Progress) -> TrainResult:
+    """Train all folds that `config` asks for, in a new run folder.
+
+    Raises:
+        ConfigError: settings that cannot be used, or a run folder that exists.
+        DataError: clips that cannot be used.
+        ArtifactError: weights that are missing, or a folder that cannot be written.
+    """
+    folds = wanted_folds(config)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = config.name or f"{dataset_name(config.dataset)}-{config.model.method}-{stamp}"
+    run_folder = config.out / name
+    if run_folder.exists():
+        raise ConfigError(
+            f"run folder exists: {run_folder}",
+            hint=f"continue it with --resume {run_folder}, or choose another --name",
+        )
+    return _train_folds(config, run_folder, folds, progress)
+
+
+def resume(run_folder: Path, progress: Progress) -> TrainResult:
+    """Continue a run where it stopped; finished folds are kept as they are.
+
+    Raises:
+        ArtifactError: no such run, or one that cannot be read.
+    """
+    folders = fold_folders(run_folder)
+    if not folders:
+        raise ArtifactError(f"no run to resume: {run_folder} has no fold-1/")
+    config = read_train_config(folders[0])
+    return _train_folds(config, run_folder, wanted_folds(config), progress)
+
+
+def _train_folds(
+    config: TrainConfig, run_folder: Path, folds: list[int], progress: Progress
+) -> TrainResult:
+    fabric = make_fabric(config.accelerator, config.devices, config.precision)
+    fabric.launch()
+    results = []
+    try:
+        for number in folds:
+            folder = FoldFolder(run_folder / f"fold-{number}")
+            if folder.is_finished:
+                results.append(_read_result(folder, number))
+            else:
+                results.append(_train_fold(config, folder, number, fabric, progress))
+    except KeyboardInterrupt:
+        progress.note(f"stopped; continue with: dfer train --resume {run_folder}")
+        raise
+    return TrainResult(run_folder, tuple(results))
+
+
+def _train_fold(
+    config: TrainConfig, folder: FoldFolder, number: int, fabric: Fabric, progress: Progress
+) -> FoldResult:
+    clips = read_fold_clips(config, number)
+    settings = _usable_settings(config, clips, fabric.world_size, progress)
+    if fabric.is_global_zero:
+        write_json(folder.config, {"schema": CONFIG_SCHEMA, **to_plain(config)})
+        write_json(folder.environment, _environment(config, fabric))
+    if warning := split_warning(clips.fold):
+        progress.note(warning)
+    model, start, optimizer_state = _begin(settings, clips.fold, folder)
+    optimizer = build_optimizer(model.module, settings.optim)
+    if optimizer_state is not None:
+        optimizer.load_state_dict(optimizer_state)
+    module, set_up_optimizer = fabric.setup(model.module, optimizer)
+    training = Training(
+        fabric=fabric,
+        module=model.module,
+        model=module,
+        optimizer=set_up_optimizer,
+        data=_datasets(settings, clips, model.card.image_size),
+        config=settings,
+        folder=folder,
+        card=replace(
+            model.card,
+            crop=_crop_settings(config.dataset),
+            trained_on=_trained_on(settings, clips),
+        ),
+        progress=progress,
+    )
+    fit(training, start)
+    return _finish(settings, folder, clips, fabric, progress)
+
+
+def _usable_settings(
+    config: TrainConfig, clips: FoldClips, world_size: int, progress: Progress
+) -> TrainConfig:
+    """The settings with a batch size that the clips and the processes allow."""
+    num_clips, optim = len(clips.train), config.optim
+    if num_clips == 0:
+        raise DataError(f"{config.dataset} has no clips to train on")
+    if num_clips < optim.batch_size:
+        progress.note(
+            f"batch size {optim.batch_size} is more than the {num_clips} training clips: "
+            f"using {num_clips}"
+        )
+        optim = replace(optim, batch_size=num_clips)
+    if optim.batch_size % world_size:
+        raise ConfigError(
+            f"{world_size} processes cannot share batches of {optim.batch_size} clips equally",
+            hint=f"choose a multiple: --set optim.batch_size={world_size * 8}",
+        )
+    return replace(config, optim=optim)
+
+
+def _begin(
+    config: TrainConfig, fold: Fold, folder: FoldFolder
+) -> tuple[RestoredModel, Position, dict[str, Any] | None]:
+    """A new model, or the last checkpoint of a fold that was begun before."""
+    if not folder.last.exists():
+        return new_model(config.model, fold.label_set, config.seed), Position(), None
+    state = read_training_state(folder.last)
+    return restore_model(folder.last), Position(**state["position"]), state["optimizer"]
+
+
+def _datasets(config: TrainConfig, clips: FoldClips, image_size: int) -> FoldData:
+    label_set, num_frames = clips.fold.label_set, config.model.num_frames
+    train = ClipDataset(
+        clips.train,
+        label_set,
+        num_frames=num_frames,
+        image_size=image_size,
+        augmentation=config.augment,
+        seed=config.seed,
+    )
+    held_out = None
+    if clips.held_out:
+        held_out = ClipDataset(
+            clips.held_out, label_set, num_frames=num_frames, image_size=image_size
+        )
+    return FoldData(train, held_out, clips.held_out_name)
+
+
+def _finish(
+    config: TrainConfig, folder: FoldFolder, clips: FoldClips, fabric: Fabric, progress: Progress
+) -> FoldResult:
+    """Measure the selected checkpoint, and write the result that ends the fold."""
+    checkpoint = folder.best if folder.best.exists() else folder.last
+    evaluation, name = None, None
+    if clips.test:
+        name = dataset_name(config.data.test or config.dataset)
+        evaluation = evaluate_checkpoint(
+            checkpoint,
+            clips.test,
+            measured_on=clips.test_name,
+            out=folder.evaluation(name),
+            fabric=fabric,
+            config=EvalConfig(batch_size=config.optim.batch_size, workers=config.data.workers),
+            progress=progress,
+        ).evaluation
+    result = {
+        "schema": RESULT_SCHEMA,
+        "dataset": config.dataset,
+        "method": config.model.method,
+        "fold": clips.fold.fold,
+        "official_split": clips.fold.official,
+        "seed": config.seed,
+        "checkpoint": checkpoint.name,
+        "selected_on": SELECTION_RULES[config.select],
+        "measured_on": clips.test_name if clips.test else "nothing: no clips to measure on",
+        "evaluation": name,
+        "war": evaluation.war if evaluation else None,
+        "uar": evaluation.uar if evaluation else None,
+    }
+    if fabric.is_global_zero:
+        write_json(folder.result, result)
+    fabric.barrier()
+    return _fold_result(folder, clips.fold.fold, result, evaluation)
+
+
+def _read_result(folder: FoldFolder, number: int) -> FoldResult:
+    result = read_json(folder.result)
+    evaluation = None
+    if result["evaluation"] is not None:
+        metrics = folder.evaluation(result["evaluation"]) / "metrics.json"
+        evaluation = evaluation_from_json(read_json(metrics))
+    return _fold_result(folder, number, result, evaluation)
+
+
+def _fold_result(
+    folder: FoldFolder, number: int, result: dict[str, Any], evaluation: Evaluation | None
+) -> FoldResult:
+    return FoldResult(
+        fold=number,
+        checkpoint=folder.checkpoints / result["checkpoint"],
+        selected_on=result["selected_on"],
+        measured_on=result["measured_on"],
+        evaluation=evaluation,
+    )
+
+
+def _trained_on(config: TrainConfig, clips: FoldClips) -> dict[str, Any]:
+    def subjects(part: tuple[Clip, ...]) -> int:
+        return len({clip.subject for clip in part if clip.subject is not None})
+
+    return {
+        "dataset": clips.fold.dataset,
+        "fold": clips.fold.fold,
+        "official_split": clips.fold.official,
+        "frame_source": clips.fold.frame_source,
+        "num_train": len(clips.train),
+        "num_held_out": len(clips.held_out),
+        "num_subjects": subjects(clips.train),
+        "selection": SELECTION_RULES[config.select],
+        "seed": config.seed,
+    }
+
+
+def _crop_settings(dataset: str) -> dict[str, Any] | None:
+    store = Path(dataset)
+    return dict(read_dataset(store)["settings"]) if is_face_store(store) else None
+
+
+def _environment(config: TrainConfig, fabric: Fabric) -> dict[str, Any]:
+    packages = ("dfercli", "torch", "torchvision", "open_clip_torch", "lightning-fabric", "numpy")
+    is_cuda = fabric.device.type == "cuda"
+    return {
+        "schema": ENVIRONMENT_SCHEMA,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "device": torch.cuda.get_device_name(fabric.device) if is_cuda else fabric.device.type,
+        "processes": fabric.world_size,
+        "precision": resolve_precision(config.precision, config.accelerator),
+        "versions": {package: version(package) for package in packages},
+    }
