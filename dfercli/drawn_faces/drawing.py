@@ -233,9 +233,11 @@ def _paint_glasses(image: np.ndarray, identity: Identity, pose: Pose, size: int)
             lens = centre + offset / np.maximum(corner, 1e-6) * [0.96, 0.88]
         lenses.append(lens)
     bridge = np.array([[-0.1, -0.02], [-0.05, -0.06], [0.05, -0.06], [0.1, -0.02]])
+    rim = _mix(colour, identity.skin_rgb, 0.5)
     for lens in lenses:
-        closed = np.concatenate([lens, lens[:1]])
-        stroke(image, pose.project(closed, size, 0.1), colour, width_px)
+        outline = pose.project(np.concatenate([lens, lens[:1]]), size, 0.1)
+        stroke(image, outline[:13], rim, width_px * 0.6)
+        stroke(image, outline[12:], colour, width_px)
     stroke(image, pose.project(bridge, size, 0.15), colour, width_px)
     for side in (-1, 1):
         temple = np.array([[side * 0.73, -0.02], [side * identity.face_width, -0.05]])

@@ -122,7 +122,10 @@ def random_identity(rng: np.random.Generator) -> Identity:
     skin = _between(SKIN_TONES, tone)
     age = float(rng.uniform(0, 1) ** 1.5)
     hair_choices = HAIR_COLOURS[:3] if tone > 4 else HAIR_COLOURS[:-1]
-    hair = HAIR_COLOURS[-1] if age > 0.75 else hair_choices[rng.integers(len(hair_choices))]
+    hair = hair_choices[rng.integers(len(hair_choices))]
+    if age > 0.75:
+        grey = HAIR_COLOURS[-1]
+        hair = _between((grey, (76, 72, 70)), tone / (len(SKIN_TONES) - 1))
     hair_style = HAIR_STYLES[rng.integers(len(HAIR_STYLES))]
     beards: tuple[BeardStyle, ...] = ("none",)
     if hair_style in ("bald", "cropped", "parted", "curly"):

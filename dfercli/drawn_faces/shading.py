@@ -77,16 +77,19 @@ def _relief(
     smile = _smile(au)
     cheek = 142 + 14 * au[6] + 6 * au[12]
     brow_drop = max(au[4] * (1 - au[1]), au[9])
+    brow_lift = max(au[1], au[2])
+    socket = 76 - 12 * brow_drop - 16 * au[5]
     for side in (-1, 1):
         spot(side * 0.56, 0.44 - 0.08 * au[6] - 0.04 * au[12], (0.25, 0.2), cheek)
         spot(side * 0.74, 0.72, (0.14, 0.22), 112 - 8 * au[26])
         eye = identity.eye_spacing
-        spot(side * eye, -0.03, (0.32, 0.21 + 0.03 * au[5]), 82 - 12 * brow_drop - 20 * au[5])
+        height = 0.21 + 0.03 * au[5] + 0.06 * brow_lift
+        spot(side * eye, -0.03 - 0.05 * brow_lift, (0.32, height), socket)
         spot(side * eye, 0.17 - 0.03 * au[6], (0.22, 0.05), 122)
         spot(side * 0.14, 0.3, (0.05, 0.2), 110)
         start = [side * (identity.nose_width + 0.08), identity.nose_length]
         groove = np.array([start, [side * (corner_x + 0.12), corner_y - 0.04]])
-        tone = int(PLAIN - 10 - 34 * smile)
+        tone = int(PLAIN - 6 - 24 * smile)
         stroke(shade, pose.project(groove, size), tone, 0.09 * pose.scale * size)
     nose = identity.nose_length
     bridge = np.array([[0.0, -0.28], [0.0, -0.05], [0.0, nose - 0.12]])
@@ -144,7 +147,7 @@ def _lines(
                 [side * (corner_x + 0.12), corner_y - 0.08],
                 [side * (corner_x + 0.13), corner_y + 0.06],
             ],
-            0.08 + 0.16 * age + 0.34 * smile,
+            0.06 + 0.14 * age + 0.3 * smile,
         )
         fold(
             [[side * corner_x, corner_y], [side * (corner_x + 0.05), corner_y + 0.08]],

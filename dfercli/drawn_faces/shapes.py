@@ -174,7 +174,7 @@ def _beard(identity: Identity, points: np.ndarray) -> list[np.ndarray]:
         height = np.stack([0.04 * share, 0.03 - 0.15 * (1.0 - np.abs(share) ** 2.5)], axis=1)
         upper = lip + height
         upper[:, 1] = np.maximum(upper[:, 1], under_nose)
-        return [np.concatenate([upper, lip[::-1] + [0.0, 0.02]])]
+        return [np.concatenate([upper, lip[::-1] + np.array([0.0, 0.02])])]
     jaw = points[geometry.JAW]
     cheek = np.array(
         [[0.72, 0.62], [0.55, 0.74], [0.3, under_nose + 0.04], [0.0, under_nose]]
