@@ -84,52 +84,32 @@ class Evaluation:
             "reliability": [asdict(entry) for entry in self.bins],
         }
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Evaluation":
-        """Read what `to_json` wrote; other keys are passed over.
 
-        Raises:
-            ArtifactError: another schema, or values that are missing or of the wrong type.
-        """
-        if values.get("schema") != EVALUATION_SCHEMA:
-            raise ArtifactError(
-                f"expected metrics of {EVALUATION_SCHEMA}, got {values.get('schema')!r}"
-            )
-        try:
-            return cls(
-                label_set=tuple(values["label_set"]),
-                num_clips=int(values["num_clips"]),
-                war=float(values["war"]),
-                uar=float(values["uar"]),
-                recalls=dict(values["recalls"]),
-                confusion=np.array(values["confusion"], dtype=np.int64),
-                war_interval=_pair(values["war_interval"]),
-                uar_interval=_pair(values["uar_interval"]),
-                ece=float(values["ece"]),
-                bins=tuple(ReliabilityBin(**entry) for entry in values["reliability"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"broken metrics: {error!r}") from error
-
-
-def evaluation_from_json(content: dict[str, Any]) -> Evaluation:
-    """Read back what `Evaluation.to_json` gave.
+def evaluation_from_json(values: dict[str, Any]) -> Evaluation:
+    """Read back what `Evaluation.to_json` gave; other keys are passed over.
 
     Raises:
-        KeyError: an entry is missing.
+        ArtifactError: another schema, or values that are missing or of the wrong type.
     """
-    return Evaluation(
-        label_set=tuple(content["label_set"]),
-        num_clips=content["num_clips"],
-        war=content["war"],
-        uar=content["uar"],
-        recalls=content["recalls"],
-        confusion=np.array(content["confusion"], dtype=np.int64),
-        war_interval=tuple(content["war_interval"]),
-        uar_interval=tuple(content["uar_interval"]),
-        ece=content["ece"],
-        bins=tuple(ReliabilityBin(**entry) for entry in content["reliability"]),
-    )
+    if values.get("schema") != EVALUATION_SCHEMA:
+        raise ArtifactError(
+            f"expected metrics of {EVALUATION_SCHEMA}, got {values.get('schema')!r}"
+        )
+    try:
+        return Evaluation(
+            label_set=tuple(values["label_set"]),
+            num_clips=int(values["num_clips"]),
+            war=float(values["war"]),
+            uar=float(values["uar"]),
+            recalls=dict(values["recalls"]),
+            confusion=np.array(values["confusion"], dtype=np.int64),
+            war_interval=_pair(values["war_interval"]),
+            uar_interval=_pair(values["uar_interval"]),
+            ece=float(values["ece"]),
+            bins=tuple(ReliabilityBin(**entry) for entry in values["reliability"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"broken metrics: {error!r}") from error
 
 
 @dataclass(frozen=True)
