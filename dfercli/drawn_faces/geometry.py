@@ -155,7 +155,7 @@ def _right_brow(identity: Identity, au: Mapping[int, float]) -> np.ndarray:
     x = 0.15 + 0.56 * share
     y = -identity.brow_height - identity.brow_arch * np.sin(np.pi * share**0.8) + 0.05 * share**3
     opposed = 1.0 - 0.75 * au[1]
-    y = y - 0.22 * au[1] * inner - 0.17 * au[2] * (0.3 + 0.7 * outer) * (share > 0)
+    y = y - 0.18 * au[1] * inner - 0.14 * au[2] * (0.3 + 0.7 * outer) * (share > 0)
     y += au[4] * opposed * (0.19 * inner + 0.05) + au[9] * (0.1 * inner + 0.02)
     x = x - (0.07 * au[4] + 0.03 * au[9]) * inner
     return np.stack([x, y], axis=1)

@@ -72,19 +72,17 @@ def _relief(
     fill(shade, [face], 92)
     fill(shade, [middle + (face - middle) * 0.93], 112)
     fill(shade, [middle + (face - middle) * 0.84], PLAIN)
-    spot(0.0, -0.62, (0.5, 0.24), 138)
     corner_x, corner_y = _mouth_corner(identity, au)
     smile = _smile(au)
     cheek = 142 + 14 * au[6] + 6 * au[12]
     brow_drop = max(au[4] * (1 - au[1]), au[9])
-    brow_lift = max(au[1], au[2])
-    socket = 76 - 12 * brow_drop - 16 * au[5]
+    spot(0.0, -0.62, (0.58, 0.26), 146 + 6 * max(au[1], au[2]))
+    socket = 80 - 12 * brow_drop - 10 * au[5]
     for side in (-1, 1):
         spot(side * 0.56, 0.44 - 0.08 * au[6] - 0.04 * au[12], (0.25, 0.2), cheek)
         spot(side * 0.74, 0.72, (0.14, 0.22), 112 - 8 * au[26])
         eye = identity.eye_spacing
-        height = 0.21 + 0.03 * au[5] + 0.06 * brow_lift
-        spot(side * eye, -0.03 - 0.05 * brow_lift, (0.32, height), socket)
+        spot(side * eye, -0.03, (0.32, 0.21 + 0.03 * au[5]), socket)
         spot(side * eye, 0.17 - 0.03 * au[6], (0.22, 0.05), 122)
         spot(side * 0.14, 0.3, (0.05, 0.2), 110)
         start = [side * (identity.nose_width + 0.08), identity.nose_length]
@@ -121,7 +119,7 @@ def _lines(
     for row in range(3):
         y = -0.56 - 0.1 * row - lift * 0.5
         span = 0.22 + 0.26 * max(au[2], 0.4 * age)
-        strength = 0.36 * max(au[1], au[2]) + 0.14 * age
+        strength = 0.24 * max(au[1], au[2]) + 0.12 * age
         fold([[-span, y + 0.04], [-span / 2, y], [span / 2, y], [span, y + 0.04]], strength)
     frown = au[4]
     corner_x, corner_y = _mouth_corner(identity, au)
