@@ -240,3 +240,30 @@ class DescribeConfig:
     cache: Path | None = None
     refresh: bool = False
     overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """Settings of `dfer data check`.
+
+    Attributes:
+        dataset: `dfew`, `ferv39k`, `mafw`, a face store, or a list file.
+        root: Folder of a benchmark's copy; else `DFER_DATA/<name>`, else `data/<name>`.
+        frames: Folder of clips within the copy, where it holds several.
+        classes: MAFW's `single` or `compound` classes.
+        captions: Whether MAFW's lists with captions are meant.
+        label_order: Index order of a list file with numeric labels.
+        subset: The copy is a part of the data on purpose: do not compare with published sizes.
+        deep: Read every frame.
+        pictures: Frames that are shown to the face detector.
+    """
+
+    dataset: str = ""
+    root: Path | None = None
+    frames: str | None = None
+    classes: Literal["single", "compound"] = "single"
+    captions: bool = False
+    label_order: str | None = None
+    subset: bool = False
+    deep: bool = False
+    pictures: int = 48

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dfercli.cli.console import print_error, print_line
+from dfercli.cli.data import data
 from dfercli.cli.describe import EPILOG as DESCRIBE_EPILOG
 from dfercli.cli.describe import describe
 from dfercli.errors import DferError
@@ -41,6 +42,7 @@ def _root(
     pass
 
 
+app.add_typer(data, name="data")
 app.command("describe", epilog=DESCRIBE_EPILOG)(describe)
 
 

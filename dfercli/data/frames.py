@@ -24,6 +24,11 @@ def is_video_file(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
+def is_frame_name(name: str) -> bool:
+    """Tell by its name whether a file is a frame; hidden files (macOS leaves `._1.jpg`) are not."""
+    return name.lower().endswith(FRAME_SUFFIXES) and not name.startswith(".")
+
+
 def list_frames(location: Path) -> list[Path]:
     """The frames of a clip in order of time, whether their numbers are padded or not.
 
@@ -44,11 +49,7 @@ def frame_names(location: Path) -> list[str]:
     """
     try:
         with os.scandir(location) as entries:
-            names = [
-                entry.name
-                for entry in entries
-                if entry.name.lower().endswith(FRAME_SUFFIXES) and not entry.name.startswith(".")
-            ]
+            names = [entry.name for entry in entries if is_frame_name(entry.name)]
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"clip {location.name}: no folder of frames at {location}",

@@ -1,0 +1,77 @@
+"""`dfer data`: what can be done to data sets without a model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
+from dfercli.config import CheckConfig
+
+FOUND_FAULTS = 3
+
+data = typer.Typer(help="Check data sets.", no_args_is_help=True)
+
+
+@data.command("check", epilog="Example: dfer data check dfew --root /datasets/DFEW")
+def check(
+    dataset: Annotated[
+        str, typer.Argument(help="dfew, ferv39k, mafw, a face store, or a list file.")
+    ],
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the copy. [default: DFER_DATA/NAME, else data/NAME]"),
+    ] = CheckConfig.root,
+    frames: Annotated[
+        str | None, typer.Option(help="Folder of clips within the root, where it holds several.")
+    ] = CheckConfig.frames,
+    classes: Annotated[
+        str, typer.Option(help="MAFW's classes: single or compound.")
+    ] = CheckConfig.classes,
+    captions: Annotated[
+        bool, typer.Option("--captions", help="MAFW's lists of clips with captions.")
+    ] = CheckConfig.captions,
+    label_order: Annotated[
+        str | None,
+        typer.Option(help="Classes of a numbered list: dfer-clip, mae-dfer, s2d, or a file."),
+    ] = CheckConfig.label_order,
+    subset: Annotated[
+        bool, typer.Option("--subset", help="A part of the data: ignore the published sizes.")
+    ] = CheckConfig.subset,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every frame.")] = CheckConfig.deep,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Say what is wrong with a copy of a data set. Exit code 0: nothing; 3: something."""
+    from dfercli.overrides import override
+    from dfercli.stages.check_data import CheckReport, run
+
+    values = {
+        "dataset": dataset,
+        "root": root,
+        "frames": frames,
+        "classes": classes,
+        "captions": captions,
+        "label_order": label_order,
+        "subset": subset,
+        "deep": deep,
+    }
+    config = override(CheckConfig(), values, where="dfer data check")
+    report: CheckReport = run(config, ConsoleProgress(quiet=quiet))
+    if json:
+        print_json(report.to_json())
+    else:
+        _print_counts(report.label_counts, report.published_counts)
+        for line in report.lines():
+            print_line(line)
+    if not report.is_clean:
+        raise typer.Exit(FOUND_FAULTS)
+
+
+def _print_counts(counts: dict[str, int], published: dict[str, int] | None) -> None:
+    columns = ("class", "clips") if published is None else ("class", "clips", "published")
+    rows = [
+        (name, str(count), *(() if published is None else (str(published[name]),)))
+        for name, count in counts.items()
+    ]
+    print_table("", columns, rows)

@@ -1,0 +1,353 @@
+"""What is wrong with a copy of a data set, and a guess at the cause in plain words.
+
+Every function looks at one kind of fault and returns its findings; reading the lists, looking at
+the disk and judging pictures are separate, so that each is as cheap as it can be.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfercli.data.clips import Clip, Fold
+from dfercli.data.frames import is_frame_name, list_frames
+from dfercli.data.guesses import FRAMES_PER_CLIP, guess_counts, guess_missing, guess_short
+from dfercli.data.loading import read_frame
+from dfercli.data.published import PublishedTotals
+from dfercli.errors import DataError
+
+MOST_EXAMPLES = 5
+WHOLE_FRAME_SHARE = 0.35
+FEWEST_FACES = 8
+
+FaceFinder = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of fault in a copy.
+
+    Attributes:
+        kind: `clips`, `classes`, `folds`, `missing`, `empty`, `short`, `count`, `duplicate`,
+            `label`, `leak`, `unreadable` or `whole-frames`.
+        message: What was found, one line.
+        count: How many clips, frames or classes are concerned.
+        examples: The first of them.
+        guess: What may have caused it, where there is a guess.
+        is_fault: False where it is as published and only good to know.
+    """
+
+    kind: str
+    message: str
+    count: int
+    examples: tuple[str, ...] = ()
+    guess: str | None = None
+    is_fault: bool = True
+
+
+@dataclass(frozen=True)
+class ClipOnDisk:
+    """What lies at the location of a clip.
+
+    Attributes:
+        exists: Whether there is anything.
+        num_frames: Number of frames in its folder; None for a video file or nothing.
+        is_empty: Whether it is a folder without frames, or a file of 0 bytes.
+    """
+
+    exists: bool
+    num_frames: int | None
+    is_empty: bool
+
+
+def look_at(location: Path) -> ClipOnDisk:
+    """Look at one clip without opening a frame."""
+    try:
+        with os.scandir(location) as entries:
+            frames = sum(is_frame_name(entry.name) for entry in entries)
+        return ClipOnDisk(True, frames, frames == 0)
+    except NotADirectoryError:
+        return ClipOnDisk(True, None, location.stat().st_size == 0)
+    except FileNotFoundError:
+        return ClipOnDisk(False, None, False)
+
+
+def all_clips(folds: Sequence[Fold]) -> list[Clip]:
+    """Every clip of every fold once, in the order of its first appearance."""
+    found: dict[str, Clip] = {}
+    for fold in folds:
+        for clip in (*fold.train, *fold.test):
+            found.setdefault(clip.clip_id, clip)
+    return list(found.values())
+
+
+def check_totals(folds: Sequence[Fold], totals: PublishedTotals) -> list[Finding]:
+    """Compare clips, classes and fold sizes with the published ones."""
+    findings = []
+    clips = all_clips(folds)
+    if len(clips) != totals.num_clips:
+        findings.append(
+            Finding(
+                "clips",
+                f"the lists name {len(clips)} clips, published are {totals.num_clips}",
+                abs(len(clips) - totals.num_clips),
+                guess="these lists are of a part of the data set, or were made anew"
+                if len(clips) < totals.num_clips
+                else None,
+            )
+        )
+    counts = Counter(clip.label for clip in clips)
+    wrong = [
+        f"{name}: {counts[name]}, published {published}"
+        for name, published in totals.label_counts.items()
+        if counts[name] != published
+    ]
+    if wrong:
+        findings.append(
+            Finding(
+                "classes",
+                f"{len(wrong)} classes have another number of clips than published",
+                len(wrong),
+                tuple(wrong),
+            )
+        )
+    sizes = [
+        f"fold {fold.fold}: {len(fold.train)} + {len(fold.test)}, published {train} + {test}"
+        for fold, (train, test) in zip(folds, totals.fold_sizes, strict=True)
+        if (len(fold.train), len(fold.test)) != (train, test)
+    ]
+    if sizes:
+        findings.append(
+            Finding(
+                "folds",
+                f"{len(sizes)} folds have another size (train + test) than published",
+                len(sizes),
+                tuple(sizes),
+            )
+        )
+    return findings
+
+
+def check_lists(folds: Sequence[Fold]) -> list[Finding]:
+    """Find clips that one list names twice, that have two labels, or that train and test share."""
+    duplicates: list[str] = []
+    leaks: list[str] = []
+    labels: dict[str, set[str | None]] = defaultdict(set)
+    for fold in folds:
+        parts = {"train": fold.train, "test": fold.test}
+        for part, clips in parts.items():
+            counts = Counter(clip.clip_id for clip in clips)
+            duplicates += [
+                f"{name} (fold {fold.fold} {part})" for name, count in counts.items() if count > 1
+            ]
+            for clip in clips:
+                labels[clip.clip_id].add(clip.label)
+        shared = {clip.clip_id for clip in fold.train} & {clip.clip_id for clip in fold.test}
+        leaks += [f"{name} (fold {fold.fold})" for name in sorted(shared)]
+    conflicts = [
+        f"{name} ({' and '.join(sorted(map(str, found)))})"
+        for name, found in labels.items()
+        if len(found) > 1
+    ]
+    return [
+        *_finding("duplicate", "clips are named twice in one list", duplicates),
+        *_finding("label", "clips have two labels", conflicts),
+        *_finding("leak", "clips are in train and test at once", leaks),
+    ]
+
+
+def check_presence(
+    clips: Sequence[Clip], on_disk: Mapping[str, ClipOnDisk], frame_source: str
+) -> list[Finding]:
+    """Find clips that are missing or empty."""
+    missing = [clip for clip in clips if not on_disk[clip.clip_id].exists]
+    empty = [clip.clip_id for clip in clips if on_disk[clip.clip_id].is_empty]
+    return [
+        *_finding(
+            "missing",
+            f"clips are not in {frame_source}",
+            [clip.clip_id for clip in missing],
+            guess=guess_missing(clips, missing, frame_source),
+        ),
+        *_finding(
+            "empty",
+            "clips are there but hold no frame",
+            empty,
+            guess="the disk was full while frames were unpacked or extracted, or the frames are of "
+            "another type than jpg, png or bmp",
+        ),
+    ]
+
+
+def check_frame_counts(
+    clips: Sequence[Clip],
+    on_disk: Mapping[str, ClipOnDisk],
+    totals: PublishedTotals | None,
+) -> list[Finding]:
+    """Find clips of fewer than 16 frames, and clips with another number than their list says."""
+    counted = {
+        clip.clip_id: number
+        for clip in clips
+        if (number := on_disk[clip.clip_id].num_frames) is not None and number > 0
+    }
+    short = [
+        f"{name} ({number} frames)" for name, number in counted.items() if number < FRAMES_PER_CLIP
+    ]
+    is_published = (
+        totals is not None
+        and len(clips) == totals.num_clips
+        and (totals.short_clips is None or len(short) <= totals.short_clips)
+    )
+    differing = [
+        (clip, counted[clip.clip_id])
+        for clip in clips
+        if clip.listed_frames is not None
+        and clip.clip_id in counted
+        and counted[clip.clip_id] != clip.listed_frames
+    ]
+    return [
+        *_finding(
+            "short",
+            f"clips have fewer than {FRAMES_PER_CLIP} frames; the last frame will be repeated",
+            short,
+            guess=None if is_published else guess_short(len(short), len(clips), totals),
+            is_fault=not is_published,
+        ),
+        *_finding(
+            "count",
+            "clips have another number of frames than the list says; the disk counts",
+            [f"{clip.clip_id} ({found}, listed {clip.listed_frames})" for clip, found in differing],
+            guess=guess_counts(differing),
+        ),
+    ]
+
+
+def read_everything(
+    clips: Sequence[Clip],
+    on_disk: Mapping[str, ClipOnDisk],
+    count_video_frames: Callable[[Path], int],
+    advance: Callable[[], None],
+    *,
+    threads: int = 4,
+) -> tuple[list[Finding], dict[str, ClipOnDisk]]:
+    """Read every frame of every clip, and find those that cannot be read.
+
+    Args:
+        clips: The clips.
+        on_disk: What lies at their locations.
+        count_video_frames: Decodes a whole video file; raises DataError where it is damaged.
+        advance: Called after each clip.
+        threads: How many clips are read at once.
+
+    Returns:
+        The findings, and `on_disk` with the number of frames of the video files.
+    """
+
+    def read(clip: Clip) -> tuple[list[str], ClipOnDisk]:
+        found = on_disk[clip.clip_id]
+        if not found.exists or found.is_empty:
+            return [], found
+        if found.num_frames is None:
+            try:
+                return [], replace(found, num_frames=count_video_frames(clip.location))
+            except DataError as error:
+                return [f"{clip.clip_id} ({error.message})"], found
+        paths = list_frames(clip.location)
+        return [f"{clip.clip_id}/{path.name}" for path in paths if _is_broken(path)], found
+
+    broken: list[str] = []
+    measured: dict[str, ClipOnDisk] = {}
+    with ThreadPoolExecutor(threads) as pool:
+        for clip, (names, found) in zip(clips, pool.map(read, clips), strict=True):
+            broken += names
+            measured[clip.clip_id] = found
+            advance()
+    findings = _finding(
+        "unreadable",
+        "frames or videos cannot be read",
+        broken,
+        guess="they were cut short by an unpacking or a copy that was interrupted",
+    )
+    return findings, measured
+
+
+def sample_pictures(
+    clips: Sequence[Clip], on_disk: Mapping[str, ClipOnDisk], most: int, seed: int = 0
+) -> list[NDArray[np.uint8]]:
+    """The middle frame, (H, W, 3) RGB, of up to `most` clips drawn at random."""
+    candidates = [clip for clip in clips if on_disk[clip.clip_id].num_frames]
+    order = np.random.default_rng(seed).permutation(len(candidates))[:most]
+    pictures = []
+    for index in order:
+        paths = list_frames(candidates[index].location)
+        try:
+            pictures.append(read_frame(paths[len(paths) // 2]))
+        except DataError:
+            continue  # a frame that cannot be read is found by --deep, and no sample of pictures
+    return pictures
+
+
+def check_crops(
+    pictures: Iterable[NDArray[np.uint8]], find_faces: FaceFinder
+) -> tuple[list[Finding], int]:
+    """Judge by a face detector whether pictures are face crops.
+
+    A crop is filled by its face. Where the largest face takes up less than 35 % of the shorter side
+    in the median picture, these are whole frames; pictures without a face say nothing.
+
+    Returns:
+        The findings, and in how many pictures there was a face.
+    """
+    shares = []
+    for picture in pictures:
+        boxes = np.asarray(find_faces(picture), dtype=np.float64).reshape(-1, 4)
+        if len(boxes):
+            sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+            shares.append(float(sides.max() / min(picture.shape[:2])))
+    share = float(np.median(shares)) if shares else 1.0
+    if len(shares) < FEWEST_FACES or share >= WHOLE_FRAME_SHARE:
+        return [], len(shares)
+    finding = Finding(
+        "whole-frames",
+        f"a face takes up only {share:.0%} of the shorter side of a picture (median of "
+        f"{len(shares)} pictures)",
+        len(shares),
+        guess="these look like whole frames, not face crops: results collapse on such frames; "
+        "name the folder of crops with --frames, or make crops with `dfer preprocess`",
+    )
+    return [finding], len(shares)
+
+
+def _is_broken(path: Path) -> bool:
+    try:
+        read_frame(path)
+    except DataError:
+        return True
+    return False
+
+
+def _finding(
+    kind: str,
+    message: str,
+    names: Sequence[str],
+    *,
+    guess: str | None = None,
+    is_fault: bool = True,
+) -> list[Finding]:
+    if not names:
+        return []
+    one = {
+        "clips are": "clip is",
+        "clips have": "clip has",
+        "frames or videos cannot": "frame or video cannot",
+    }
+    if len(names) == 1:
+        for many, single in one.items():
+            message = message.replace(many, single)
+    examples = tuple(names[:MOST_EXAMPLES])
+    return [Finding(kind, f"{len(names)} {message}", len(names), examples, guess, is_fault)]
