@@ -11,6 +11,8 @@ from dfercli.cli.console import print_error, print_line
 from dfercli.cli.data import data
 from dfercli.cli.describe import EPILOG as DESCRIBE_EPILOG
 from dfercli.cli.describe import describe
+from dfercli.cli.results import EPILOG as RESULTS_EPILOG
+from dfercli.cli.results import results
 from dfercli.errors import DferError
 
 INTERRUPTED = 130
@@ -44,6 +46,7 @@ def _root(
 
 app.add_typer(data, name="data")
 app.command("describe", epilog=DESCRIBE_EPILOG)(describe)
+app.command("results", epilog=RESULTS_EPILOG)(results)
 
 
 def main() -> None:

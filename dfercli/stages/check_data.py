@@ -32,11 +32,12 @@ from dfercli.data.folds import dataset_kind, num_folds, published_totals, read_f
 from dfercli.data.published import PublishedTotals
 from dfercli.data.store_folds import read_store_clips
 from dfercli.errors import DataError
+from dfercli.faces.haar import HaarDetector
 from dfercli.progress import Progress
 from dfercli.video.decode import VideoReader
 
 CHECK_SCHEMA = "dfer.data_check/1"
-LONGEST_SIDE = 640
+LONGEST_SIDE_PX = 640
 
 
 @dataclass(frozen=True)
@@ -224,16 +225,12 @@ def _count_video_frames(path: Path) -> int:
 
 
 def _face_finder() -> FaceFinder:
-    """OpenCV's Haar cascade on a small copy of the picture; it needs no download."""
-    cascade = cv2.CascadeClassifier(
-        str(Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml")
-    )
+    """The Haar detector, which needs no download, on a small copy of the picture."""
+    detector = HaarDetector()
 
     def find(picture: NDArray[np.uint8]) -> NDArray[np.floating]:
-        scale = min(1.0, LONGEST_SIDE / max(picture.shape[:2]))
+        scale = min(1.0, LONGEST_SIDE_PX / max(picture.shape[:2]))
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        found = cascade.detectMultiScale(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), 1.1, 5)
-        boxes = np.array(found, dtype=np.float64).reshape(-1, 4) / scale
-        return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        return detector.detect([small.astype(np.uint8)])[0].box_xyxy_px / scale
 
     return find

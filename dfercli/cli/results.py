@@ -1,0 +1,55 @@
+"""`dfer results`: compare runs."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
+from dfercli.errors import ConfigError
+
+EPILOG = "Example: dfer results runs/    Example: dfer results runs/a runs/b --paired"
+
+Style = Literal["table", "csv", "latex"]
+
+
+def results(
+    paths: Annotated[list[Path], typer.Argument(help="Runs, or folders of runs.")],
+    paired: Annotated[
+        bool, typer.Option("--paired", help="Test two runs against each other, clip by clip.")
+    ] = False,
+    published: Annotated[
+        bool, typer.Option(help="Show published numbers on the same data set.")
+    ] = True,
+    style: Annotated[Style, typer.Option("--format", help="How to print.")] = "table",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare runs: each fold, mean with deviation, pooled clips, and how each was selected."""
+    from dfercli.report.results import paired_table, results_table
+    from dfercli.report.tables import TextTable, to_csv, to_latex
+    from dfercli.stages import results as stage
+
+    def show(table: TextTable) -> None:
+        if style == "table":
+            print_table(table.title, table.columns, table.rows)
+        else:
+            print_line((to_csv if style == "csv" else to_latex)(table).rstrip("\n"))
+
+    progress = ConsoleProgress()
+    if paired:
+        if len(paths) != 2:
+            raise ConfigError(f"--paired takes two runs, got {len(paths)}")
+        test = stage.paired(paths[0], paths[1], progress)
+        if json:
+            print_json({"a": str(paths[0]), "b": str(paths[1]), **test.to_json()})
+        else:
+            show(paired_table(test, paths[0].name, paths[1].name))
+        return
+    summaries = stage.run(paths, progress)
+    if json:
+        runs = [stage.summary_json(summary) for summary in summaries]
+        print_json({"schema": stage.RESULTS_SCHEMA, "runs": runs})
+        return
+    for dataset in dict.fromkeys(summary.dataset for summary in summaries):
+        chosen = [summary for summary in summaries if summary.dataset == dataset]
+        show(results_table(dataset, chosen, with_published=published))
