@@ -53,8 +53,8 @@ def describe_changes(action_units: np.ndarray) -> str:
     if phrases:
         sentence = " and ".join([", ".join(phrases[:-1]), phrases[-1]] if phrases[1:] else phrases)
         sentence = sentence[0].upper() + sentence[1:]
-        left = (action_units[-1] - action_units[0]).max() / changes.max()
-        sentence += ", and then relax." if left < 0.6 else "."
+        left = np.delete(action_units[-1] - action_units[0], eyes).max()
+        sentence += ", and then relax." if left < 0.6 * changes.max() else "."
     else:
         sentence = "The face hardly moves."
     times = {0: "", 1: " The eyes blink once.", 2: " The eyes blink twice."}

@@ -119,7 +119,8 @@ def _paint_behind(
         middle = ear.mean(axis=0)
         stroke(image, middle + (ear[14:23] - middle) * 0.6, _mix(skin, BLACK, 0.36), unit_px * 0.03)
     fill(image, shapes.face, skin)
-    opacity = {"stubble": 0.28, "moustache": 0.7, "full": 0.5}.get(identity.beard, 0.0)
+    strength = {"stubble": 0.25, "moustache": 0.75, "full": 0.5}.get(identity.beard, 0.0)
+    opacity = strength * (0.5 + 0.5 * sum(skin) / 765)
     fill(image, shapes.beard, _mix(skin, _facial_hair(identity, 0.1), opacity))
 
 
@@ -150,7 +151,7 @@ def _paint_eye(
     if (last <= first).any():
         return
     window = image[first[1] : last[1], first[0] : last[0]]
-    patch = np.full_like(window, _mix(SCLERA_RGB, identity.skin_rgb, 0.35))
+    patch = np.full_like(window, _mix(SCLERA_RGB, identity.skin_rgb, 0.42))
     gaze = geometry.eye_centre(identity, side) + np.array(pose.gaze) + [0.0, -0.02]
     iris = pose.project(gaze[None], size)[0] - first
     radius = geometry.IRIS_RADIUS * identity.eye_size * unit_px
@@ -215,8 +216,8 @@ def _paint_hair(image: np.ndarray, identity: Identity, shapes: FaceShapes, unit_
         middle = crown.mean(axis=0)
         for index in range(4, len(crown) - 4, 2):
             tip, root = crown[index], roots[index]
-            bend = (tip + root) / 2 + (tip - middle) * 0.12
-            strand = geometry.smooth(np.stack([tip + (root - tip) * 0.12, bend, root]))
+            bend = (tip + root) / 2 + (tip - middle) * 0.02
+            strand = geometry.smooth(np.stack([tip + (root - tip) * 0.15, bend, root]))
             stroke(image, strand, tones[index // 2 % 2], unit_px * 0.035)
 
 

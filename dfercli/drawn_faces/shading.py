@@ -61,7 +61,8 @@ def _relief(
     """The soft shade map (size, size) uint8."""
     shade = np.full((size, size), PLAIN, np.uint8)
 
-    gloss = 1.0 + 1.2 * (1.0 - sum(identity.skin_rgb) / 765)
+    darkness = 1.0 - sum(identity.skin_rgb) / 765
+    gloss = 1.0 + 1.2 * darkness
 
     def spot(x: float, y: float, radii: tuple[float, float], value: float) -> None:
         value = PLAIN + (value - PLAIN) * (gloss if value > PLAIN else 1.0)
@@ -77,7 +78,7 @@ def _relief(
     cheek = 142 + 14 * au[6] + 6 * au[12]
     brow_drop = max(au[4] * (1 - au[1]), au[9])
     spot(0.0, -0.62, (0.58, 0.26), 146 + 6 * max(au[1], au[2]))
-    socket = 80 - 12 * brow_drop - 10 * au[5]
+    socket = 92 - 16 * darkness - 12 * brow_drop - 10 * au[5]
     for side in (-1, 1):
         spot(side * 0.56, 0.44 - 0.08 * au[6] - 0.04 * au[12], (0.25, 0.2), cheek)
         spot(side * 0.74, 0.72, (0.14, 0.22), 112 - 8 * au[26])
@@ -119,14 +120,14 @@ def _lines(
     for row in range(3):
         y = -0.56 - 0.1 * row - lift * 0.5
         span = 0.22 + 0.26 * max(au[2], 0.4 * age)
-        strength = 0.24 * max(au[1], au[2]) + 0.12 * age
+        strength = 0.2 * max(au[1], au[2]) + 0.1 * age
         fold([[-span, y + 0.04], [-span / 2, y], [span / 2, y], [span, y + 0.04]], strength)
     frown = au[4]
     corner_x, corner_y = _mouth_corner(identity, au)
     wing = identity.nose_width
     smile = _smile(au)
     for side in (-1.0, 1.0):
-        fold([[side * 0.07, -0.36], [side * 0.055, -0.26], [side * 0.08, -0.14]], 0.7 * frown)
+        fold([[side * 0.07, -0.36], [side * 0.055, -0.26], [side * 0.08, -0.14]], 0.55 * frown)
         for row in range(3):
             y = -0.03 + 0.1 * row
             fold([[side * 0.03, y], [side * 0.1, y + 0.02], [side * 0.16, y + 0.08]], 0.5 * au[9])
@@ -143,7 +144,7 @@ def _lines(
                 [side * wing * 1.1, identity.nose_length - 0.1 - 0.06 * au[9]],
                 [side * (wing + 0.13), identity.nose_length + 0.06],
                 [side * (corner_x + 0.12), corner_y - 0.08],
-                [side * (corner_x + 0.13), corner_y + 0.06],
+                [side * (corner_x + 0.13), corner_y + 0.03],
             ],
             0.06 + 0.14 * age + 0.3 * smile,
         )

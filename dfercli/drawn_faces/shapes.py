@@ -206,8 +206,8 @@ def _hairline(identity: Identity, sideburn: float) -> np.ndarray:
     width, top = identity.face_width, -identity.hairline
     if identity.hair_style == "fringe":
         return np.array(
-            [[-width, sideburn], [-0.9 * width, -0.35], [-0.55, -0.66], [-0.2, -0.64],
-             [0.15, -0.69], [0.55, -0.65], [0.9 * width, -0.35], [width, sideburn]]
+            [[-width, sideburn], [-0.9 * width, -0.35], [-0.55, -0.7], [-0.2, -0.68],
+             [0.15, -0.73], [0.55, -0.69], [0.9 * width, -0.35], [width, sideburn]]
         )  # fmt: skip
     parting = identity.parting if identity.hair_style in ("parted", "long") else 0.0
     dip = 0.14 if parting else 0.0
