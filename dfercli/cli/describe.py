@@ -1,52 +1,198 @@
-"""`dfer describe`: texts for classes."""
+"""`dfer describe`: texts for classes, captions for the clips of a face store."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
+from dfercli.cli.console import (
+    ConsoleProgress,
+    print_json,
+    print_line,
+    print_table,
+)
 from dfercli.config import DescribeConfig
-from dfercli.errors import ConfigError
+from dfercli.errors import ConfigError, DataError, ServiceError
 
-EPILOG = "Example: dfer describe --classes 7"
+if TYPE_CHECKING:
+    from dfercli.descriptions.cache import CacheInfo
+    from dfercli.descriptions.estimate import Estimate
+    from dfercli.descriptions.llm import Tally
+    from dfercli.stages.describe import CaptionResult
+
+EPILOG = (
+    "Examples: dfer describe --classes 7 · "
+    "dfer describe --classes emotions.txt --model gpt-4.1-mini · "
+    "dfer describe faces/ --concurrency 8. "
+    "An LLM is found by OPENAI_API_KEY, and OPENAI_BASE_URL for a server of your own."
+)
 
 
 def describe(
+    context: typer.Context,
+    source: Annotated[
+        Path | None,
+        typer.Argument(help="A face store to caption, or a descriptions file to --show."),
+    ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(metavar="7|11|FILE", help="Describe these classes: 7, 11, or a list file."),
+        typer.Option(metavar="7|11|FILE", help="Write texts for these classes: 7, 11, or a file."),
     ] = None,
     style: Annotated[
-        str, typer.Option(help="description, name, context or pn (positive and negative).")
+        str, typer.Option(help="description, name, context, or pn (positive and negative).")
     ] = DescribeConfig.style,
     out: Annotated[
-        Path | None, typer.Option(help="File to write. [default: descriptions-CLASSES.json]")
+        Path | None, typer.Option(help="File for the texts. By default descriptions-CLASSES.json.")
     ] = None,
-    show: Annotated[bool, typer.Option("--show", help="Print a table and write nothing.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other texts.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The LLM to ask. Without it: shipped texts where there are any, else "
+            f"{DescribeConfig.default_model}."
+        ),
+    ] = DescribeConfig.model,
+    refine_model: Annotated[
+        str | None, typer.Option(help="The LLM that shortens captions; by default --model.")
+    ] = DescribeConfig.refine_model,
+    variants: Annotated[int, typer.Option(help="Texts per class.")] = DescribeConfig.variants,
+    language: Annotated[str, typer.Option(help="Language of texts.")] = DescribeConfig.language,
+    no_names: Annotated[
+        bool, typer.Option("--no-names", help="Refuse a text that holds the name of a class.")
+    ] = DescribeConfig.no_names,
+    frames: Annotated[int, typer.Option(help="Frames shown per clip.")] = DescribeConfig.frames,
+    images: Annotated[
+        str, typer.Option(help="Show them as one contact `sheet`, or as `separate` images.")
+    ] = DescribeConfig.images,
+    prompt: Annotated[
+        Path | None, typer.Option(help="Your own LLM prompt template ($variables).")
+    ] = DescribeConfig.prompt,
+    temperature: Annotated[
+        float, typer.Option(help="Sampling temperature of the LLM.")
+    ] = DescribeConfig.temperature,
+    seed: Annotated[int, typer.Option(help="Seed of the LLM.")] = DescribeConfig.seed,
+    sampling: Annotated[
+        bool,
+        typer.Option(
+            "--sampling/--no-sampling",
+            help="Send temperature and seed, or not, for models that take none.",
+        ),
+    ] = DescribeConfig.send_sampling,
+    context_tokens: Annotated[
+        int, typer.Option(help="Learned tokens beside a class text, within CLIP's 77.")
+    ] = DescribeConfig.context_tokens,
+    concurrency: Annotated[
+        int, typer.Option(help="Requests at a time.")
+    ] = DescribeConfig.concurrency,
+    rate: Annotated[
+        float | None, typer.Option(help="Most requests per minute.")
+    ] = DescribeConfig.rate,
+    max_requests: Annotated[
+        int | None, typer.Option(help="Most requests of this run.")
+    ] = DescribeConfig.max_requests,
+    timeout: Annotated[
+        float, typer.Option(help="Longest wait for an answer, in seconds.")
+    ] = DescribeConfig.timeout_seconds,
+    max_retries: Annotated[
+        int, typer.Option(help="Retries after 429, 5xx, time-outs and broken connections.")
+    ] = DescribeConfig.max_retries,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the LLM prompts and the cost; send nothing.")
+    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder of cached answers; by default DFER_CACHE/llm or ~/.cache/dfer."),
+    ] = DescribeConfig.cache,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask again for what is in the cache.")
+    ] = DescribeConfig.refresh,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace other texts, captions of other settings.")
+    ] = DescribeConfig.overwrite,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", help="TOML file of settings, in its table `describe`."),
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print a table, write nothing.")] = False,
+    diff: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="A B", help="Compare two files of texts.")
+    ] = None,
+    cache_info: Annotated[bool, typer.Option("--cache-info", help="Show the cache.")] = False,
+    cache_clear: Annotated[bool, typer.Option("--cache-clear", help="Empty the cache.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
-    """Write the texts of classes: the shipped descriptions of facial actions."""
-    from dfercli.overrides import override
+    """Write texts for classes, or captions for the clips of a face store.
+
+    Texts for 7 and 11 classes are shipped; others, and all captions, come from an LLM.
+
+    Every answer is cached: the same request is never sent twice.
+    """
+    progress = ConsoleProgress(quiet=quiet)
+    config = _config(context, config_file)
+    if cache_info or cache_clear:
+        from dfercli.stages.describe import answer_cache
+
+        _print_cache(answer_cache(config, clear=cache_clear), clear=cache_clear, json=json)
+    elif diff is not None:
+        _print_difference(*diff, json=json)
+    elif source is not None and classes is not None:
+        raise ConfigError("give either a face store or --classes")
+    elif source is not None and show:
+        _show_source(source, json=json)
+    elif source is not None:
+        _caption(source, config, progress, dry_run=dry_run, json=json)
+    elif classes is not None:
+        _describe_classes(classes, config, progress, out=out, dry_run=dry_run, show=show, json=json)
+    else:
+        raise ConfigError(
+            "nothing to describe", hint="dfer describe --classes 7, or dfer describe faces/"
+        )
+
+
+def _config(context: typer.Context, config_file: Path | None) -> DescribeConfig:
+    """The settings: what was typed over what the file says over the defaults."""
+    from dfercli.overrides import override, read_toml
+
+    names = {"sampling": "send_sampling", "timeout": "timeout_seconds"}
+    typed = {
+        names.get(name, name): value
+        for name, value in context.params.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        and hasattr(DescribeConfig, names.get(name, name))
+    }
+    config = DescribeConfig()
+    if config_file is not None:
+        table = read_toml(config_file).get("describe", {})
+        config = override(config, table, where=str(config_file))
+    return override(config, typed, where="dfer describe")
+
+
+def _describe_classes(
+    classes: str,
+    config: DescribeConfig,
+    progress: ConsoleProgress,
+    *,
+    out: Path | None,
+    dry_run: bool,
+    show: bool,
+    json: bool,
+) -> None:
+    from dfercli.descriptions.label_lists import read_label_list
+    from dfercli.descriptions.tables import text_lines, text_table
     from dfercli.stages.describe import (
         default_path,
         describe_classes,
-        read_label_list,
+        plan_classes,
         save_texts,
-        text_lines,
-        text_table,
     )
 
-    if classes is None:
-        raise ConfigError("nothing to describe", hint="dfer describe --classes 7")
-    config = override(
-        DescribeConfig(), {"style": style, "overwrite": overwrite}, where="dfer describe"
-    )
-    progress = ConsoleProgress(quiet=quiet)
     label_list = read_label_list(classes)
-    texts = describe_classes(label_list, config, progress)
+    if dry_run:
+        _print_estimate(plan_classes(label_list, config), json=json)
+        return
+    texts, tally = describe_classes(label_list, config, progress)
+    if tally.sent or tally.from_cache:
+        progress.note(_spent(tally))
     if json:
         print_json(texts.to_json())
     elif show:
@@ -56,5 +202,106 @@ def describe(
             print_line(line)
     if not show:
         path = out or default_path(label_list, config.style)
-        save_texts(path, texts, overwrite=overwrite)
+        save_texts(path, texts, overwrite=config.overwrite)
         progress.note(f"written: {path}")
+
+
+def _caption(
+    store: Path, config: DescribeConfig, progress: ConsoleProgress, *, dry_run: bool, json: bool
+) -> None:
+    from dfercli.stages.describe import caption_store, plan_captions
+
+    if dry_run:
+        _print_estimate(plan_captions(store, config, progress), json=json)
+        return
+    result = caption_store(store, config, progress)
+    if json:
+        print_json(_as_json(result))
+    else:
+        print_line(
+            f"{result.kept + result.written} of {result.clips} clips have a caption "
+            f"({result.written} new, {len(result.failed)} failed)"
+        )
+    progress.note(_spent(result.tally))
+    if result.stopped is not None:
+        raise result.stopped
+    if result.failed:
+        kind = ServiceError if result.written + result.kept == 0 else DataError
+        raise kind(
+            f"{len(result.failed)} of {result.clips} clips have no caption; the rest is kept",
+            hint="run it again for those that failed; --refresh asks anew for cached answers",
+        )
+
+
+def _as_json(result: "CaptionResult") -> dict[str, Any]:
+    return {
+        "clips": result.clips,
+        "kept": result.kept,
+        "written": result.written,
+        "failed": {clip: error.message for clip, error in result.failed.items()},
+        "requests": result.tally.sent,
+        "from_cache": result.tally.from_cache,
+        "usage": result.tally.usage,
+    }
+
+
+def _spent(tally: "Tally") -> str:
+    tokens = tally.usage.get("total_tokens")
+    counted = "" if tokens is None else f", {tokens} tokens"
+    return f"requests sent: {tally.sent}, answered by the cache: {tally.from_cache}{counted}"
+
+
+def _show_source(source: Path, *, json: bool) -> None:
+    from dfercli.artifacts.face_store import is_face_store
+    from dfercli.descriptions.tables import caption_table, text_table
+    from dfercli.descriptions.texts import read_texts
+
+    if is_face_store(source):
+        name, rows = "clip", caption_table(source)
+    else:
+        texts = read_texts(source)
+        if json:
+            print_json(texts.to_json())
+            return
+        name, rows = "class", text_table(texts)
+    if json:
+        print_json([{name: row[0], "text": row[1], "tokens": int(row[2])} for row in rows])
+    else:
+        print_table("", (name, "text", "CLIP tokens"), rows, left=2)
+
+
+def _print_difference(first: Path, second: Path, *, json: bool) -> None:
+    from dfercli.descriptions.tables import compare_texts
+
+    rows = compare_texts(first, second)
+    if json:
+        print_json([{"class": row[0], "first": row[1], "second": row[2]} for row in rows])
+    elif rows:
+        print_table("", ("class", str(first), str(second)), rows, left=3)
+    else:
+        print_line("the texts are the same")
+
+
+def _print_estimate(estimate: "Estimate", *, json: bool) -> None:
+    if json:
+        print_json(
+            {
+                "prompts": list(estimate.prompts),
+                "requests": estimate.requests,
+                "tokens_estimated": estimate.tokens,
+            }
+        )
+        return
+    for prompt in estimate.prompts:
+        print_line(prompt)
+        print_line("-" * 40)
+    print_line(f"requests: at most {estimate.requests} if every answer can be used")
+    print_line(f"tokens sent, estimated: {estimate.tokens}")
+
+
+def _print_cache(info: "CacheInfo", *, clear: bool, json: bool) -> None:
+    if json:
+        print_json({"folder": str(info.folder), "answers": info.answers, "bytes": info.size_bytes})
+    else:
+        what = "removed" if clear else "held"
+        print_line(f"{info.folder}: {info.answers} answers {what}, {info.size_bytes} bytes")

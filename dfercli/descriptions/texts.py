@@ -86,6 +86,11 @@ def shipped_texts(label_set: tuple[str, ...], style: Style = "description") -> C
     raise ConfigError(f"unknown style of class texts: {style!r} (description, name, context, pn)")
 
 
+def has_shipped_descriptions(label_set: tuple[str, ...]) -> bool:
+    """Tell whether there is a shipped description for every class."""
+    return set(label_set) <= set(json.loads(read_prompt_file("class_texts.json"))["descriptions"])
+
+
 def write_texts(path: Path, texts: ClassTexts) -> None:
     """Write a descriptions file, whole or not at all."""
     write_json(path, texts.to_json())

@@ -1,35 +1,240 @@
 """Describe: texts for classes, and captions for the clips of a face store."""
 
-from collections.abc import Iterator
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfercli.artifacts.atomic import read_json
+from dfercli.artifacts.captions import CaptionRow, append_caption, read_captions
+from dfercli.artifacts.face_store import ClipRow, read_clips, read_dataset
 from dfercli.config import DescribeConfig
-from dfercli.descriptions.label_lists import LabelList, read_label_list
-from dfercli.descriptions.texts import ClassTexts, read_texts, shipped_texts, write_texts
-from dfercli.descriptions.tokens import token_counter
-from dfercli.errors import ArtifactError, ConfigError
+from dfercli.descriptions.cache import AnswerCache, CacheInfo, cache_folder
+from dfercli.descriptions.captions import CaptionPlan, caption_clip
+from dfercli.descriptions.class_writer import class_prompt, write_class_texts
+from dfercli.descriptions.estimate import Estimate, estimate_tokens
+from dfercli.descriptions.label_lists import LabelList
+from dfercli.descriptions.llm import Llm, Tally, open_llm
+from dfercli.descriptions.llm_server import RequestLimitError, ServiceUnusableError
+from dfercli.descriptions.texts import (
+    ClassTexts,
+    has_shipped_descriptions,
+    shipped_texts,
+    write_texts,
+)
+from dfercli.descriptions.tokens import CLIP_TOKENS, token_counter
+from dfercli.descriptions.workers import run_concurrently
+from dfercli.errors import ArtifactError, ConfigError, DferError
+from dfercli.labels import ELEVEN
 from dfercli.progress import Progress
 
-__all__ = [
-    "LabelList",
-    "compare_texts",
-    "default_path",
-    "describe_classes",
-    "read_label_list",
-    "save_texts",
-    "text_lines",
-    "text_table",
-]
+HOPELESS_AFTER = 20
+"""Failures in a row, with not one caption written, after which the rest is not tried."""
 
 
-def describe_classes(classes: LabelList, config: DescribeConfig, progress: Progress) -> ClassTexts:
-    """Return the texts of `classes`: the shipped ones.
+@dataclass
+class CaptionResult:
+    """What a run over a face store did.
+
+    Attributes:
+        clips: Clips in the store.
+        kept: Clips that had a caption already.
+        written: Captions written now.
+        failed: Clip -> why it has no caption.
+        stopped: What ended the run before all clips were tried, if something did.
+        tally: Requests and tokens.
+    """
+
+    clips: int
+    kept: int = 0
+    written: int = 0
+    failed: dict[str, DferError] = field(default_factory=dict)
+    stopped: DferError | None = None
+    tally: Tally = field(default_factory=Tally)
+
+
+def describe_classes(
+    classes: LabelList, config: DescribeConfig, progress: Progress
+) -> tuple[ClassTexts, Tally]:
+    """Return the texts of `classes`: the shipped ones, or an LLM's where they are missing.
+
+    An LLM is asked where `config` names a model, or where there is no shipped text for a class.
 
     Raises:
-        ConfigError: there is no shipped text for a class.
+        ConfigError: an LLM is needed and there is no key, or a template is faulty.
+        ServiceError: the LLM failed, or its texts do not pass the checks.
     """
-    return shipped_texts(classes.label_set, config.style)
+    _check(config)
+    if not _needs_llm(classes, config):
+        return shipped_texts(classes.label_set, config.style), Tally()
+    class_prompt(classes, config)  # a faulty template is said before a missing key
+    llm = open_llm(config, os.environ, progress.note)
+    model = config.model or config.default_model
+    with progress.task(f"asking {model} at {llm.server.address}", total=1) as task:
+        texts = write_class_texts(classes, config, llm, model, token_counter())
+        task.advance()
+    return texts, llm.tally
+
+
+def plan_classes(classes: LabelList, config: DescribeConfig) -> Estimate:
+    """What `describe_classes` would ask; nothing is sent."""
+    _check(config)
+    if not _needs_llm(classes, config):
+        return Estimate((), 0, 0)
+    prompt = class_prompt(classes, config)
+    return Estimate((prompt,), 1, estimate_tokens(prompt))
+
+
+def caption_store(store: Path, config: DescribeConfig, progress: Progress) -> CaptionResult:
+    """Caption the clips of a face store that have no caption yet; write each when it is there.
+
+    One failure never stops the rest; it is noted and counted. What makes every request fail
+    alike (a wrong key, no server, the limit of requests) ends the run and keeps what was done.
+
+    Raises:
+        DataError: `store` is no face store.
+        ConfigError: there is no key, or a template is faulty.
+    """
+    _check(config)
+    plan = _caption_plan(store, config)
+    rows = read_clips(store)
+    todo = _without_caption(store, rows, plan, progress)
+    result = CaptionResult(clips=len(rows), kept=len(rows) - len(todo))
+    if not todo:
+        return result
+    plan.prompt(config.frames)  # a faulty template is said before anything is sent
+    llm = open_llm(config, os.environ, progress.note)
+    result.tally = llm.tally
+    try:
+        _caption_all(store, todo, plan, llm, result, progress)
+    except ServiceUnusableError as error:
+        result.stopped = error
+    return result
+
+
+def _caption_all(
+    store: Path,
+    todo: list[ClipRow],
+    plan: CaptionPlan,
+    llm: Llm,
+    result: CaptionResult,
+    progress: Progress,
+) -> None:
+    count = token_counter()
+    outcomes = run_concurrently(
+        lambda row: caption_clip(store, row, plan, llm, count),
+        todo,
+        plan.config.concurrency,
+        begin_no_more_after=RequestLimitError,
+    )
+    with progress.task(f"captions by {plan.model} at {llm.server.address}", len(todo)) as task:
+        for row, outcome in outcomes:
+            if isinstance(outcome, CaptionRow):
+                append_caption(store, outcome)
+                result.written += 1
+            elif isinstance(outcome, RequestLimitError):
+                result.stopped = outcome
+            elif isinstance(outcome, ServiceUnusableError):
+                raise outcome
+            else:
+                result.failed[row.clip_id] = outcome
+                progress.note(f"no caption for {row.clip_id}: {outcome.message}")
+                _stop_if_hopeless(result, outcome)
+            task.advance()
+            task.status(requests=llm.tally.sent, failed=len(result.failed))
+
+
+def _stop_if_hopeless(result: CaptionResult, last: DferError) -> None:
+    if result.written == 0 and len(result.failed) >= HOPELESS_AFTER:
+        raise ServiceUnusableError(
+            f"the first {HOPELESS_AFTER} clips all failed, the last one with: {last.message}",
+            hint=last.hint,
+        )
+
+
+def plan_captions(store: Path, config: DescribeConfig, progress: Progress) -> Estimate:
+    """What `caption_store` would ask at most; nothing is sent."""
+    _check(config)
+    plan = _caption_plan(store, config)
+    todo = _without_caption(store, read_clips(store), plan, progress)
+    prompt, refine = plan.prompt(config.frames), plan.refine_prompt("(the first answer)")
+    per_clip = estimate_tokens(prompt, plan.image_sizes_px()) + estimate_tokens(refine)
+    return Estimate((prompt, refine), 2 * len(todo), per_clip * len(todo))
+
+
+def _caption_plan(store: Path, config: DescribeConfig) -> CaptionPlan:
+    named = read_dataset(store).get("label_set") if (store / "dataset.json").is_file() else None
+    labels = [str(label) for label in named] if isinstance(named, list) else []
+    labels += [row.label for row in read_clips(store) if row.label is not None]
+    model = config.model or config.default_model
+    return CaptionPlan(
+        config, model, config.refine_model or model, tuple(dict.fromkeys([*ELEVEN, *labels]))
+    )
+
+
+def _without_caption(
+    store: Path, rows: list[ClipRow], plan: CaptionPlan, progress: Progress
+) -> list[ClipRow]:
+    captions = read_captions(store)
+    if plan.config.refresh:
+        return rows
+    other = [
+        row.clip_id
+        for row in rows
+        if row.clip_id in captions and captions[row.clip_id].settings != plan.settings
+    ]
+    if other and not plan.config.overwrite:
+        progress.note(
+            f"{len(other)} captions were made with other settings and are kept "
+            "(--overwrite writes them again)"
+        )
+    redo = set(other) if plan.config.overwrite else set()
+    return [row for row in rows if row.clip_id not in captions or row.clip_id in redo]
+
+
+def _needs_llm(classes: LabelList, config: DescribeConfig) -> bool:
+    """Tell whether the texts must be written: there are no shipped ones that are as wanted."""
+    if config.style in ("name", "context"):
+        return False
+    special = config.prompt is not None or config.variants > 1 or config.language != "English"
+    if config.model is not None or special:
+        return True
+    if config.style == "pn":
+        return config.no_names
+    return not has_shipped_descriptions(classes.label_set)
+
+
+def _check(config: DescribeConfig) -> None:
+    """Refuse settings out of range, all at once."""
+    faults = [
+        f"{name} is at least {least}, got {value:g}"
+        for name, value, least in (
+            ("variants", config.variants, 1),
+            ("frames", config.frames, 1),
+            ("concurrency", config.concurrency, 1),
+            ("max-requests", config.max_requests, 0),
+            ("max-retries", config.max_retries, 0),
+            ("temperature", config.temperature, 0),
+            ("context-tokens", config.context_tokens, 0),
+        )
+        if value is not None and value < least
+    ]
+    faults += [
+        f"{name} is above 0, got {value:g}"
+        for name, value in (("rate", config.rate), ("timeout", config.timeout_seconds))
+        if value is not None and not value > 0
+    ]
+    if config.context_tokens > CLIP_TOKENS // 2:
+        faults.append(f"context-tokens is at most {CLIP_TOKENS // 2}, got {config.context_tokens}")
+    if config.style in ("name", "context") and (config.variants > 1 or config.prompt is not None):
+        faults.append(f"style {config.style} has one fixed text per class")
+    if faults:
+        raise ConfigError("; ".join(faults))
+
+
+def answer_cache(config: DescribeConfig, *, clear: bool = False) -> CacheInfo:
+    """Say what the cache of answers holds, or held before it was cleared."""
+    cache = AnswerCache(cache_folder(config.cache, os.environ))
+    return cache.clear() if clear else cache.info()
 
 
 def default_path(classes: LabelList, style: str) -> Path:
@@ -63,41 +268,3 @@ def _holds_same(path: Path, texts: ClassTexts) -> bool:
     return isinstance(there, dict) and all(
         there.get(key) == new[key] for key in ("schema", "style", "classes")
     )
-
-
-def text_lines(texts: ClassTexts) -> list[str]:
-    """Every text as a line `class: text`."""
-    return [f"{label}: {text}" for label, text in _labelled(texts)]
-
-
-def text_table(texts: ClassTexts) -> list[tuple[str, str, str]]:
-    """Rows of (class, text, number of CLIP tokens without start and end) for every text."""
-    count = token_counter()
-    return [(label, text, str(count(text))) for label, text in _labelled(texts)]
-
-
-def _labelled(texts: ClassTexts) -> Iterator[tuple[str, str]]:
-    for index, label in enumerate(texts.label_set):
-        for text in texts.positive[index]:
-            yield label, text
-        for text in texts.negative[index] if texts.negative else ():
-            yield f"{label} (negative)", text
-
-
-def compare_texts(first: Path, second: Path) -> list[tuple[str, str, str]]:
-    """Rows of (class, texts of `first`, texts of `second`) for every class that differs."""
-    before, after = _by_class(read_texts(first)), _by_class(read_texts(second))
-    names = [*before, *(name for name in after if name not in before)]
-    return [
-        (name, before.get(name, "(absent)"), after.get(name, "(absent)"))
-        for name in names
-        if before.get(name) != after.get(name)
-    ]
-
-
-def _by_class(texts: ClassTexts) -> dict[str, str]:
-    negative = texts.negative or ((),) * len(texts.label_set)
-    return {
-        label: "\n".join((*texts.positive[index], *(f"not: {text}" for text in negative[index])))
-        for index, label in enumerate(texts.label_set)
-    }

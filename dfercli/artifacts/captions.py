@@ -1,0 +1,80 @@
+"""`captions.jsonl` of a face store: what changes in the face of each clip, in words."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dfercli.artifacts.jsonl import append_row, read_rows
+from dfercli.artifacts.locks import exclusive
+from dfercli.errors import DataError
+
+CAPTION_SCHEMA = "dfer.caption/1"
+CAPTIONS_FILE = "captions.jsonl"
+
+
+@dataclass(frozen=True)
+class CaptionRow:
+    """The caption of one clip, as a row of `captions.jsonl`.
+
+    Attributes:
+        clip_id: The clip of the face store.
+        caption: The text.
+        frames: Positions of the crops that were shown, from 0.
+        model: The LLM that saw them.
+        refine_model: The LLM that shortened the text.
+        settings: SHA-256 of all settings that shape a caption.
+        masked: Words that named an expression and were taken out.
+        answers: Keys of the cached answers that led to it.
+        created: When the last answer came, ISO 8601 in UTC.
+    """
+
+    clip_id: str
+    caption: str
+    frames: tuple[int, ...]
+    model: str
+    refine_model: str
+    settings: str
+    masked: int
+    answers: tuple[str, ...]
+    created: str
+
+    def to_row(self) -> dict[str, Any]:
+        """The row as it is written."""
+        return {"schema": CAPTION_SCHEMA, **asdict(self)}
+
+
+def append_caption(store: Path, row: CaptionRow) -> None:
+    """Add a caption, which replaces an earlier one of its clip; safe with several processes."""
+    with exclusive(store / ".captions.lock"):
+        append_row(store / CAPTIONS_FILE, row.to_row())
+
+
+def read_captions(store: Path) -> dict[str, CaptionRow]:
+    """Read the captions of a face store by clip; a store without the file has none.
+
+    Raises:
+        DataError: a row is broken (named).
+    """
+    path = store / CAPTIONS_FILE
+    if not path.is_file():
+        return {}
+    captions: dict[str, CaptionRow] = {}
+    for number, row in enumerate(read_rows(path, allow_torn_end=True), start=1):
+        if row.get("schema") != CAPTION_SCHEMA:
+            raise DataError(f"{path}, row {number}: expected schema {CAPTION_SCHEMA}")
+        try:
+            caption = CaptionRow(
+                clip_id=str(row["clip_id"]),
+                caption=str(row["caption"]),
+                frames=tuple(int(index) for index in row["frames"]),
+                model=str(row["model"]),
+                refine_model=str(row["refine_model"]),
+                settings=str(row["settings"]),
+                masked=int(row["masked"]),
+                answers=tuple(str(key) for key in row["answers"]),
+                created=str(row["created"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}, row {number}: broken: {error!r}") from error
+        captions[caption.clip_id] = caption
+    return captions
