@@ -12,7 +12,7 @@ from miniature_datasets import (
 
 from dfercli.data.folds import num_folds, read_fold, split_warning
 from dfercli.data.frames import list_frames
-from dfercli.data.published import TOTALS
+from dfercli.data.published import TOTALS, PublishedTotals
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN
 
@@ -244,6 +244,14 @@ def test_lists_of_another_size_are_not_the_official_split(dfew, mafw):
         "dfew fold 3 is not the official split: 11 training and 3 test clips, "
         "published 9357 and 2340"
     )
+
+
+def test_lists_of_the_published_size_are_the_official_split(dfew, monkeypatch):
+    totals = PublishedTotals(14, dict.fromkeys(SEVEN, 2), ((11, 3),) * 5, 0)
+    monkeypatch.setitem(TOTALS, "dfew", totals)
+    fold = read_fold("dfew", root=dfew, fold=3)
+    assert fold.official
+    assert split_warning(fold) is None
 
 
 def test_unknown_data_set_lists_what_is_known():

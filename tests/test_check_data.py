@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -58,7 +59,7 @@ def test_a_clean_copy_has_no_findings(dfew):
 def test_a_missing_clip_is_found_and_nothing_else(dfew):
     shutil.rmtree(dfew / CLIPS / "00004")
     found = only(check(dfew), "missing")
-    assert found.examples == ("00004",)
+    assert found.names == ("00004",)
     assert found.message == "1 clip is not in Clip/clip_224x224"
 
 
@@ -73,13 +74,13 @@ def test_clips_missing_from_one_on_are_said_to_be_an_interrupted_unpacking(dfew)
 def test_an_empty_clip_is_found_and_nothing_else(dfew):
     for path in (dfew / CLIPS / "00004").iterdir():
         path.unlink()
-    assert only(check(dfew), "empty").examples == ("00004",)
+    assert only(check(dfew), "empty").names == ("00004",)
 
 
 def test_a_short_clip_is_found_and_nothing_else(dfew):
     shutil.rmtree(dfew / CLIPS / "00004")
     write_frames(dfew / CLIPS / "00004", count=15)
-    assert only(check(dfew), "short").examples == ("00004 (15 frames)",)
+    assert only(check(dfew), "short").names == ("00004 (15 frames)",)
 
 
 def test_as_many_short_clips_as_published_are_no_fault(dfew, monkeypatch):
@@ -98,7 +99,7 @@ def test_a_clip_named_twice_is_found_and_nothing_else(dfew):
     path.write_text("\n".join([*lines, lines[1]]) + "\n")
     report = check(dfew)
     assert kinds(report) == ["folds", "duplicate"]
-    assert report.findings[1].examples == ("00003 (fold 1 train)",)
+    assert report.findings[1].names == ("00003 (fold 1 train)",)
     assert kinds(check(dfew, subset=True)) == ["duplicate"]
 
 
@@ -106,14 +107,32 @@ def test_a_clip_in_train_and_test_is_found_and_nothing_else(dfew):
     path = list_path(dfew, "train", 2)
     path.write_text(path.read_text() + "3,3\n")
     report = check(dfew, subset=True)
-    assert only(report, "leak").examples == ("00003 (fold 2)",)
+    assert only(report, "leak").names == ("00003 (fold 2)",)
 
 
 def test_two_labels_of_one_clip_are_found_and_nothing_else(dfew):
     path = list_path(dfew, "test", 2)
     path.write_text(path.read_text().replace("3,3\n", "3,4\n"))
     found = only(check(dfew, subset=True), "label")
-    assert found.examples == ("00003 (anger and neutral)",)
+    assert found.names == ("00003 (anger and neutral)",)
+
+
+def test_a_damaged_video_is_found_only_by_deep(tmp_path):
+    root = make_mafw(tmp_path, frames=None)
+    (root / "data/clips").mkdir(parents=True)
+    whole = root / "whole.mp4"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 64))
+    for shade in range(FRAMES):
+        writer.write(np.full((64, 64, 3), 10 * shade, np.uint8))
+    writer.release()
+    for number in range(1, 23):
+        shutil.copy(whole, root / f"data/clips/{number:05d}.mp4")
+    (root / "data/clips/00004.mp4").write_bytes(b"no video")
+    config = CheckConfig(dataset="mafw", root=root, subset=True)
+    assert check_data.run(config, LogProgress()).is_clean
+    report = check_data.run(replace(config, deep=True), LogProgress())
+    assert only(report, "unreadable").names[0].startswith("00004 (")
+    assert report.frames_per_clip == (FRAMES, FRAMES, FRAMES)
 
 
 @pytest.mark.parametrize("fault", ["cut short", "no picture", "zero bytes"])
@@ -122,7 +141,7 @@ def test_an_unreadable_frame_is_found_only_by_deep(dfew, fault):
     content = {"cut short": path.read_bytes()[:-60], "no picture": b"text", "zero bytes": b""}
     path.write_bytes(content[fault])
     assert check(dfew).is_clean
-    assert only(check(dfew, deep=True), "unreadable").examples == ("00004/00003.jpg",)
+    assert only(check(dfew, deep=True), "unreadable").names == ("00004/00003.jpg",)
 
 
 def test_other_totals_than_published_are_found(dfew):
@@ -133,7 +152,7 @@ def test_other_totals_than_published_are_found(dfew):
         path.write_text(path.read_text().replace("14,7\n", ""))
     report = check(dfew)
     assert kinds(report) == ["clips", "classes", "folds"]
-    assert report.findings[1].examples == ("fear: 1, published 2",)
+    assert report.findings[1].names == ("fear: 1, published 2",)
     assert check(dfew, subset=True).is_clean
 
 
@@ -150,7 +169,7 @@ def test_frame_counts_that_differ_from_a_list_are_found_with_a_guess(dfew, tmp_p
     config = CheckConfig(dataset=str(tmp_path / "list.txt"), root=dfew, label_order="dfer-clip")
     found = only(check_data.run(config, LogProgress()), "count")
     assert found.count == 3
-    assert found.examples[0] == "00001 (18, listed 19)"
+    assert found.names[0] == "00001 (18, listed 19)"
     assert found.guess == "each has -1 against its list: the frames were extracted in another way"
 
 
@@ -237,7 +256,7 @@ def test_a_face_store_is_checked_against_its_own_rows(tmp_path):
     store = make_store(tmp_path)
     (store / "frames/s0-0/00001.jpg").unlink()
     report = check_data.run(CheckConfig(dataset=str(store)), LogProgress())
-    assert only(report, "count").examples == (f"s0-0 ({FRAMES - 1}, listed {FRAMES})",)
+    assert only(report, "count").names == (f"s0-0 ({FRAMES - 1}, listed {FRAMES})",)
 
 
 def test_an_unlabelled_face_store_is_clean_but_says_so(tmp_path):

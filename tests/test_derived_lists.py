@@ -116,6 +116,14 @@ def test_word_labels_need_no_order(tmp_path):
     assert [clip.label for clip in fold.train] == ["sadness", "fear"]
 
 
+def test_a_list_inside_a_copy_needs_no_root(tmp_path):
+    root = make_ferv39k(tmp_path / "f")
+    (root / "4_setups/22_scenes").mkdir()
+    path = write_list(root / "4_setups/22_scenes/train_Action.csv", ["Action/Sad/0001 Sad"])
+    expected = root / "2_ClipsforFaceCrop/Action/Sad/0001"
+    assert read_fold(str(path)).train[0].location == expected
+
+
 def test_frames_of_another_folder_name_are_found_below_the_known_ones(dfew, tmp_path):
     path = write_list(tmp_path / "list.txt", numbered(folder="DFEW_Frame_Face"))
     fold = read_fold(str(path), root=dfew, label_order="dfer-clip")

@@ -86,6 +86,8 @@ def test_terminal_table_is_printed_on_stdout(runs, capsys):
     text = printed(capsys, runs / "good")
     assert "pooled" in text
     assert "poor" not in text
+    assert "good: official split, selected on: best WAR on a held-out part" in text
+    assert "published: official split, selected on: as published, mostly best-on-test" in text
 
 
 def test_json_holds_every_interval(runs, capsys):

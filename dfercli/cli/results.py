@@ -25,7 +25,7 @@ def results(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare runs: each fold, mean with deviation, pooled clips, and how each was selected."""
-    from dfercli.report.results import paired_table, results_table
+    from dfercli.report.results import compact, paired_table, results_table, selection_notes
     from dfercli.report.tables import TextTable, to_csv, to_latex
     from dfercli.stages import results as stage
 
@@ -52,4 +52,7 @@ def results(
         return
     for dataset in dict.fromkeys(summary.dataset for summary in summaries):
         chosen = [summary for summary in summaries if summary.dataset == dataset]
-        show(results_table(dataset, chosen, with_published=published))
+        table = results_table(dataset, chosen, with_published=published)
+        show(compact(table) if style == "table" else table)
+        for note in selection_notes(table) if style == "table" else []:
+            print_line(note)

@@ -21,7 +21,6 @@ from dfercli.data.loading import read_frame
 from dfercli.data.published import PublishedTotals
 from dfercli.errors import DataError
 
-MOST_EXAMPLES = 5
 WHOLE_FRAME_SHARE = 0.35
 FEWEST_FACES = 8
 
@@ -37,7 +36,7 @@ class Finding:
             `label`, `leak`, `unreadable` or `whole-frames`.
         message: What was found, one line.
         count: How many clips, frames or classes are concerned.
-        examples: The first of them.
+        names: They, by name.
         guess: What may have caused it, where there is a guess.
         is_fault: False where it is as published and only good to know.
     """
@@ -45,7 +44,7 @@ class Finding:
     kind: str
     message: str
     count: int
-    examples: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     guess: str | None = None
     is_fault: bool = True
 
@@ -118,7 +117,8 @@ def check_totals(folds: Sequence[Fold], totals: PublishedTotals) -> list[Finding
         )
     sizes = [
         f"fold {fold.fold}: {len(fold.train)} + {len(fold.test)}, published {train} + {test}"
-        for fold, (train, test) in zip(folds, totals.fold_sizes, strict=True)
+        for fold in folds
+        for train, test in (totals.fold_sizes[fold.fold - 1],)
         if (len(fold.train), len(fold.test)) != (train, test)
     ]
     if sizes:
@@ -176,7 +176,7 @@ def check_presence(
         ),
         *_finding(
             "empty",
-            "clips are there but hold no frame",
+            "clips are without a single frame",
             empty,
             guess="the disk was full while frames were unpacked or extracted, or the frames are of "
             "another type than jpg, png or bmp",
@@ -276,20 +276,17 @@ def read_everything(
     return findings, measured
 
 
-def sample_pictures(
+def sample_clips(
     clips: Sequence[Clip], on_disk: Mapping[str, ClipOnDisk], most: int, seed: int = 0
-) -> list[NDArray[np.uint8]]:
-    """The middle frame, (H, W, 3) RGB, of up to `most` clips drawn at random."""
-    candidates = [clip for clip in clips if on_disk[clip.clip_id].num_frames]
+) -> list[Clip]:
+    """Up to `most` clips that hold something, drawn at random."""
+    candidates = [
+        clip
+        for clip in clips
+        if on_disk[clip.clip_id].exists and not on_disk[clip.clip_id].is_empty
+    ]
     order = np.random.default_rng(seed).permutation(len(candidates))[:most]
-    pictures = []
-    for index in order:
-        paths = list_frames(candidates[index].location)
-        try:
-            pictures.append(read_frame(paths[len(paths) // 2]))
-        except DataError:
-            continue  # a frame that cannot be read is found by --deep, and no sample of pictures
-    return pictures
+    return [candidates[index] for index in order]
 
 
 def check_crops(
@@ -349,5 +346,4 @@ def _finding(
     if len(names) == 1:
         for many, single in one.items():
             message = message.replace(many, single)
-    examples = tuple(names[:MOST_EXAMPLES])
-    return [Finding(kind, f"{len(names)} {message}", len(names), examples, guess, is_fault)]
+    return [Finding(kind, f"{len(names)} {message}", len(names), tuple(names), guess, is_fault)]

@@ -71,8 +71,8 @@ def read_list_fold(
     Args:
         path: The list. With `train` in its name the list of the same name with `test` (or `val`)
             is the test list, and the other way round; any other list is for training.
-        root: Where the clips lie; by default the copy of the benchmark that the list is named
-            after, else the folder of the list.
+        root: Where the clips lie; by default the copy of a benchmark that the list lies in, else
+            the copy of the benchmark it is named after, else the folder of the list.
         frames: The folder of clips relative to `root`, where it is not a well-known one.
         label_order: `dfer-clip`, `mae-dfer`, `s2d`, or a file with one class name per line, for
             lists with numeric labels.
@@ -266,8 +266,11 @@ def _label_order_file(path: Path, indices: set[int], where: Path) -> tuple[str, 
 def _root_of(path: Path, root: Path | None) -> Path:
     if root is not None:
         return dataset_root(path.name, root)
+    for folder in path.absolute().parents:
+        if any((folder / frames).is_dir() for frames in KNOWN_FRAMES):
+            return folder
     for name in BENCHMARKS:
-        if name in str(path).lower():
+        if name in path.name.lower():
             try:
                 return dataset_root(name, None)
             except DataError:

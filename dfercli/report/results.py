@@ -54,6 +54,29 @@ def results_table(
     return TextTable(dataset, COLUMNS, tuple(rows))
 
 
+def compact(table: TextTable) -> TextTable:
+    """The table of `results_table` for a terminal: without what `selection_notes` tells."""
+    rows = []
+    for number, row in enumerate(table.rows):
+        is_same_run = number > 0 and table.rows[number - 1][0] == row[0]
+        rows.append(("" if is_same_run else row[0], *row[1:-2]))
+    return TextTable(table.title, table.columns[:-2], tuple(rows))
+
+
+def selection_notes(table: TextTable) -> list[str]:
+    """One line per run of `results_table` with its split and selection rule."""
+    rules: dict[tuple[str, ...], list[str]] = {}
+    for row in table.rows:
+        rules.setdefault(row[-2:], [])
+        if row[0] not in rules[row[-2:]]:
+            rules[row[-2:]].append(row[0])
+    return [
+        f"{'published' if rule == SELECTION else ', '.join(names)}: {split} split, "
+        f"selected on: {rule}"
+        for (split, rule), names in rules.items()
+    ]
+
+
 def paired_table(test: PairedTest, name_a: str, name_b: str) -> TextTable:
     """Run A against run B on the same clips."""
     only = f"only {name_a} right {test.only_a_right}, only {name_b} right {test.only_b_right}"

@@ -25,10 +25,12 @@ from dfercli.data.check import (
     check_totals,
     look_at,
     read_everything,
-    sample_pictures,
+    sample_clips,
 )
 from dfercli.data.clips import Clip, Fold
 from dfercli.data.folds import dataset_kind, num_folds, published_totals, read_fold
+from dfercli.data.frames import list_frames
+from dfercli.data.loading import read_frame
 from dfercli.data.published import PublishedTotals
 from dfercli.data.store_folds import read_store_clips
 from dfercli.errors import DataError
@@ -38,6 +40,7 @@ from dfercli.video.decode import VideoReader
 
 CHECK_SCHEMA = "dfer.data_check/1"
 LONGEST_SIDE_PX = 640
+MOST_NAMES = 7
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,9 @@ class CheckReport:
             lines.append(
                 f"{'FAULT' if finding.is_fault else 'note'} {finding.kind}: {finding.message}"
             )
-            more = ", …" if finding.count > len(finding.examples) else ""
-            if finding.examples:
-                lines.append(f"    {', '.join(finding.examples)}{more}")
+            if finding.names:
+                more = ", …" if len(finding.names) > MOST_NAMES else ""
+                lines.append(f"    {', '.join(finding.names[:MOST_NAMES])}{more}")
             if finding.guess:
                 lines.append(f"    perhaps: {finding.guess}")
         unread = "" if self.is_deep else " (frames not read; --deep reads them)"
@@ -115,7 +118,7 @@ def run(config: CheckConfig, progress: Progress) -> CheckReport:
     totals = None
     if not config.subset:
         totals = published_totals(config.dataset, config.classes, config.captions)
-    if totals is not None and not findings:
+    if totals is not None:
         findings += check_totals(folds, totals)
     findings += check_lists(folds)
     clips = all_clips(folds)
@@ -128,7 +131,7 @@ def run(config: CheckConfig, progress: Progress) -> CheckReport:
             )
         findings += unreadable
     findings += check_frame_counts(clips, on_disk, totals)
-    pictures = sample_pictures(clips, on_disk, config.pictures)
+    pictures = _pictures_of(sample_clips(clips, on_disk, config.pictures))
     whole_frames, with_face = check_crops(pictures, _face_finder())
     return _report(
         config, folds, clips, on_disk, totals, [*findings, *whole_frames], with_face, len(pictures)
@@ -169,14 +172,12 @@ def _read_store(store: Path) -> tuple[list[Fold], list[Finding]]:
     unlabelled = tuple(clip.clip_id for clip in clips if clip.label is None)
     if unlabelled:
         message = f"{len(unlabelled)} clips have no label: fine for prediction, not for training"
-        findings.append(
-            Finding("unlabelled", message, len(unlabelled), unlabelled[:5], is_fault=False)
-        )
+        findings.append(Finding("unlabelled", message, len(unlabelled), unlabelled, is_fault=False))
     failures = read_failures(store)
     if failures:
-        examples = tuple(f"{failure.source} ({failure.reason})" for failure in failures[:5])
+        names = tuple(f"{failure.source} ({failure.reason})" for failure in failures)
         message = f"{len(failures)} sources gave no clip when the store was made"
-        findings.append(Finding("failures", message, len(failures), examples, is_fault=False))
+        findings.append(Finding("failures", message, len(failures), names, is_fault=False))
     return [fold], findings
 
 
@@ -214,6 +215,22 @@ def _report(
         is_deep=config.deep,
         findings=tuple(findings),
     )
+
+
+def _pictures_of(clips: Sequence[Clip]) -> list[NDArray[np.uint8]]:
+    """The middle frame of each folder of frames, the first one of each video; (H, W, 3) RGB."""
+    pictures = []
+    for clip in clips:
+        try:
+            if clip.location.is_dir():
+                paths = list_frames(clip.location)
+                pictures.append(read_frame(paths[len(paths) // 2]))
+            else:
+                first = next(iter(VideoReader(clip.location)), None)
+                pictures += [] if first is None else [first.image]
+        except DataError:
+            continue  # what cannot be read is found by --deep; here it only shows no face
+    return pictures
 
 
 def _count_video_frames(path: Path) -> int:
