@@ -64,6 +64,7 @@ def test_unknown_classes_without_a_key_say_what_to_do(capsys):
         ("", 3, "holds no class"),
         ("awe\nAwe\n", 3, "twice"),
         ("awe\n---\n", 3, "no class name"),
+        ("awe: wonder\n", 3, "definitions go into a JSON file"),
         ("[1, 2]", 3, "got 1"),
         ("{broken", 3, "not valid JSON"),
     ],
@@ -85,3 +86,12 @@ def test_usage_errors_are_one_line(capsys):
     for arguments in (["--classes", "12"], ["--classes", "7", "--style", "poem"], []):
         assert run(["describe", *arguments]) == 2
         assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_interrupted_run_says_so_and_exits_with_130(monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dfercli.stages.describe.describe_classes", interrupted)
+    assert run(["describe", "--classes", "7"]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"

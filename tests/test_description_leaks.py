@@ -20,7 +20,8 @@ GUARD = LeakGuard(word_pattern((*ELEVEN, "awe", "happily surprised", "calmness",
         "frightened", "terrified", "horrified", "panicky", "contemptuous", "scornful", "disdainful",
         "anxious", "anxiously", "nervously", "worried", "worrying", "helpless", "helplessly",
         "powerless", "disappointed", "disappointing", "dismayed", "discouraged", "awed", "awesome",
-        "calm", "calmly", "calmer", "a_01.mp4", "很高兴的脸", "hap\u200bpy", "\uff48\uff41\uff50\uff50\uff59",
+        "calm", "calmly", "calmer", "a_01.mp4", "很高兴的脸", "hap\u200bpy",
+        "\uff48\uff41\uff50\uff50\uff59",
     ],
 )  # fmt: skip
 def test_labels_inflections_synonyms_and_paths_are_found_and_masked(word):

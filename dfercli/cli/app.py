@@ -11,6 +11,8 @@ from dfercli.cli.console import print_error, print_line
 from dfercli.cli.data import data
 from dfercli.cli.describe import EPILOG as DESCRIBE_EPILOG
 from dfercli.cli.describe import describe
+from dfercli.cli.preprocess import EPILOG as PREPROCESS_EPILOG
+from dfercli.cli.preprocess import preprocess
 from dfercli.cli.results import EPILOG as RESULTS_EPILOG
 from dfercli.cli.results import results
 from dfercli.errors import DferError
@@ -46,6 +48,7 @@ def _root(
 
 app.add_typer(data, name="data")
 app.command("describe", epilog=DESCRIBE_EPILOG)(describe)
+app.command("preprocess", epilog=PREPROCESS_EPILOG)(preprocess)
 app.command("results", epilog=RESULTS_EPILOG)(results)
 
 
@@ -79,6 +82,8 @@ def run(arguments: list[str]) -> int:
         where = f": {error.filename}" if error.filename else ""
         print_error(f"{error.strerror}{where}")
         return 4
+    if code == INTERRUPTED:  # typer makes this code of a KeyboardInterrupt
+        print_error("interrupted")
     return code if isinstance(code, int) else 0
 
 

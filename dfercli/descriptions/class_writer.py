@@ -46,7 +46,7 @@ def class_prompt(classes: LabelList, config: DescribeConfig) -> str:
         variants=str(config.variants),
         language=config.language,
         max_words=str(int(text_limit(config.context_tokens) * WORDS_PER_TOKEN)),
-        name_rule="- Do not use the name of a class, or a word made from it, in any text."
+        name_rule="\n- Do not use the name of a class, or a word made from it, in any text."
         if config.no_names
         else "",
     )

@@ -54,8 +54,11 @@ def read_label_list(classes: str) -> LabelList:
     if not names:
         raise DataError(f"{path} holds no class")
     for name in names:
-        if not name.isprintable() or not any(letter.isalpha() for letter in name):
-            raise DataError(f"{path}: {name!r} is no class name (expected words)")
+        if ":" in name or not name.isprintable() or not any(map(str.isalpha, name)):
+            raise DataError(
+                f"{path}: {name!r} is no class name (expected words)",
+                hint='definitions go into a JSON file: {"awe": "wonder at something vast"}',
+            )
     folded = [name.casefold() for name in names]
     twice = sorted({name for name in names if folded.count(name.casefold()) > 1})
     if twice:
