@@ -99,6 +99,22 @@ def test_folders_named_after_classes_make_indices_unambiguous(tmp_path):
     assert fold.label_set == SEVEN
 
 
+def test_a_folder_above_all_clips_that_is_named_like_a_class_says_nothing(tmp_path):
+    root = make_dfew(tmp_path / "happy" / "DFEW")
+    rows = [f"{root}/Clip/clip_224x224/{n:05d} 18 {n - 1}" for n in range(1, 8)]
+    path = write_list(tmp_path / "list.txt", rows)
+    with pytest.raises(DataError, match="three orders"):
+        read_fold(str(path))
+    fold = read_fold(str(path), label_order="dfer-clip")
+    assert [clip.label for clip in fold.train] == list(SEVEN)
+
+
+def test_unknown_words_are_named(tmp_path):
+    path = write_list(tmp_path / "list.txt", ["Action/Joy/0001 Joy", "Action/Sad/0001 Sad"])
+    with pytest.raises(DataError, match="unknown labels Joy"):
+        read_fold(str(path))
+
+
 def test_an_order_that_contradicts_the_folders_is_refused(tmp_path):
     root = make_ferv39k(tmp_path / "f")
     path = write_list(tmp_path / "list.txt", ferv_rows(sorted(SEVEN)))

@@ -84,17 +84,18 @@ def read_list_fold(
     parts = _train_and_test(path)
     rows = [[] if part is None else read_list(part) for part in parts]
     everything = [row for part in rows for row in part]
-    names, label_set = _resolve_labels(everything, label_order, path)
-    locator = _Locator(_root_of(path, root), frames, as_written=root is None and frames is None)
     common = _common_folder(row.path for row in everything)
+    by_folder = [label_from_path(row.path.relative_to(common)) for row in everything]
+    labels, label_set = _resolve_labels(everything, by_folder, label_order, path)
+    locator = _Locator(_root_of(path, root), frames, as_written=root is None and frames is None)
     clips = [
         Clip(
             clip_id=_clip_id(row.path, common),
             location=locator.locate(row.path),
-            label=names[row.label] if row.label in names else label_from_path(row.path),
+            label=label,
             listed_frames=row.num_frames,
         )
-        for row in everything
+        for row, label in zip(everything, labels, strict=True)
     ]
     return Fold(
         dataset=str(path),
@@ -128,7 +129,11 @@ def read_list(path: Path) -> list[ListRow]:
 
 
 def label_from_path(path: PurePosixPath) -> str | None:
-    """The class that a folder of `path` is named after (`Action/Sad/0010`), the innermost first."""
+    """The class that a folder of `path` is named after, as in `Action/Sad/0010`, else None.
+
+    Args:
+        path: Below the folder that all clips share; the user's own folders say nothing.
+    """
     for part in reversed(path.parts[:-1]):
         label = canonical_label(part)
         if label is not None:
@@ -170,56 +175,44 @@ def _train_and_test(path: Path) -> tuple[Path | None, Path | None]:
 
 
 def _resolve_labels(
-    rows: Sequence[ListRow], label_order: str | None, where: Path
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """What each label as written means, and the label set.
+    rows: Sequence[ListRow], by_folder: Sequence[str | None], label_order: str | None, where: Path
+) -> tuple[list[str], tuple[str, ...]]:
+    """The class of each row, and the label set.
 
-    The mapping is empty where the paths alone give the labels.
+    `by_folder` are the classes that the clips' folders are named after.
     """
-    written = {row.label for row in rows}
+    written = [row.label for row in rows]
     if not all(label.isdecimal() for label in written):
         return _resolve_words(written, where)
     indices = {int(label) for label in written}
-    from_paths = {label_from_path(row.path) for row in rows}
     if label_order is None:
-        label_set = label_set_for({label for label in from_paths if label is not None})
-        if None in from_paths or label_set is None:
+        named = [label for label in by_folder if label is not None]
+        label_set = label_set_for(set(named))
+        pairs = set(zip(written, by_folder, strict=True))
+        # One index for each class and one class for each index, or the folders mean another thing.
+        is_one_to_one = len(pairs) == len(set(written)) == len(set(by_folder))
+        if len(named) < len(rows) or label_set is None or not is_one_to_one:
             raise _ambiguous(indices, where)
-        _refuse_disagreement(rows, where)
-        return {}, label_set
+        return named, label_set
     label_set = _label_order(label_order, indices, where)
-    names = {label: label_set[int(label)] for label in written}
-    for row in rows:
-        expected = label_from_path(row.path)
-        if expected is not None and expected in label_set and expected != names[row.label]:
+    names = [label_set[int(label)] for label in written]
+    for row, name, expected in zip(rows, names, by_folder, strict=True):
+        if expected in label_set and expected != name:
             raise DataError(
-                f"{where}: under the label order {label_order} the clip {row.path} is "
-                f"{names[row.label]}, but its folder says {expected}",
+                f"{where}: under the label order {label_order} the clip {row.path} is {name}, "
+                f"but its folder says {expected}",
                 hint="choose another --label-order",
             )
     return names, label_set
 
 
-def _resolve_words(written: set[str], where: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    names = {word: canonical_label(word) for word in written}
-    unknown = sorted(word for word, name in names.items() if name is None)
-    if unknown:
+def _resolve_words(written: Sequence[str], where: Path) -> tuple[list[str], tuple[str, ...]]:
+    names = [canonical_label(word) for word in written]
+    known = [name for name in names if name is not None]
+    if len(known) < len(names):
+        unknown = sorted({word for word in written if canonical_label(word) is None})
         raise DataError(f"{where}: unknown labels {', '.join(unknown[:5])}")
-    known = {word: name for word, name in names.items() if name is not None}
-    return known, label_set_for(set(known.values())) or ELEVEN
-
-
-def _refuse_disagreement(rows: Sequence[ListRow], where: Path) -> None:
-    """Refuse where one index stands for clips whose folders name two classes."""
-    meaning: dict[str, str | None] = {}
-    for row in rows:
-        label = label_from_path(row.path)
-        if meaning.setdefault(row.label, label) != label:
-            raise DataError(
-                f"{where}: the label {row.label} stands for {meaning[row.label]} and for {label} "
-                f"by the folders of the clips (at {row.path})",
-                hint="choose a --label-order: dfer-clip, mae-dfer, s2d, or a file of class names",
-            )
+    return known, label_set_for(set(known)) or ELEVEN
 
 
 def _ambiguous(indices: set[int], where: Path) -> DataError:
