@@ -267,3 +267,58 @@ class CheckConfig:
     subset: bool = False
     deep: bool = False
     pictures: int = 48
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """Settings of `dfer preprocess`.
+
+    Attributes:
+        sources: Videos, images, folders (recursively) or globs.
+        out: The face store.
+        labels: CSV of `source,label[,subject]`; else a label is the name of the parent folder.
+        classes: The label set: `7`, `11`, or names; else found from the labels.
+        detector: Face detector.
+        size: Side of a face crop in pixels.
+        margin: Part of the face box's longer side that is added on each side.
+        jpeg_quality: Of the face crops.
+        faces: `all`, `largest`, or how many of the largest tracks of each source to keep.
+        min_face: Longer side of the smallest face, in pixels of the source.
+        min_seconds: Shortest time that a face must be seen to count.
+        region: Look for faces in x,y,width,height (pixels) only.
+        detect_every: Detect on every n-th frame; None for one detection each 0.12 seconds.
+        lost_seconds: How long a face may be hidden and keep its identity.
+        smooth: Boxes are averaged with so many frames before and after.
+        fps: Keep at most so many frames per second.
+        every: Keep every n-th frame.
+        start: Begin at this second.
+        end: Stop at this second.
+        folder_fps: Frame rate of folders of numbered images.
+        workers: Processes; None for one per core, 0 to work in this process.
+        time_limit: Seconds without a new frame after which a source is given up.
+        overwrite: Empty an existing store first.
+    """
+
+    sources: tuple[str, ...] = ()
+    out: Path = Path("faces")
+    labels: Path | None = None
+    classes: tuple[str, ...] = ()
+    detector: Literal["haar"] = "haar"
+    size: int = 224
+    margin: float = 0.25
+    jpeg_quality: int = 95
+    faces: str = "all"
+    min_face: int = 48
+    min_seconds: float = 0.5
+    region: tuple[int, ...] = ()
+    detect_every: int | None = None
+    lost_seconds: float = 1.0
+    smooth: int = 4
+    fps: float | None = None
+    every: int = 1
+    start: float = 0.0
+    end: float | None = None
+    folder_fps: float = 25.0
+    workers: int | None = None
+    time_limit: float = 120.0
+    overwrite: bool = False

@@ -3,8 +3,10 @@
     dataset.json            settings, versions, label set
     clips.jsonl             one row per face track, paths relative to the store
     failures.jsonl          one row per source that gave no clip
+    sources/<key>.json      what became of one source; clips.jsonl is put together from these
     frames/<clip_id>/000000.jpg     face crops; the number is the frame's index in the source
-    tracks/<clip_id>.npz    frame_index, pts_seconds, box_xyxy_px, score, landmarks_px where known
+    tracks/<clip_id>.npz    frame_index, pts_seconds, box_xyxy_px, score, detected,
+                            points_px and landmarks_px where known
 
 Optional: `parsing/<clip_id>/`, `landmarks/<clip_id>.npz`, `captions.jsonl`.
 """
@@ -81,7 +83,9 @@ class TrackData:
         pts_seconds: (n,) float64, presentation time.
         box_xyxy_px: (n, 4) float32, the detector's raw boxes in source pixels.
         score: (n,) float32, the detector's score.
-        landmarks_px: (n, P, 2) float32 in source pixels, or None.
+        landmarks_px: (n, 68, 2) float32 in source pixels, or None.
+        points_px: (n, 5, 2) float32, the detector's five points in source pixels, or None.
+        detected: (n,) bool, False where a box lies between two detections, or None.
     """
 
     frame_index: NDArray[np.int64]
@@ -89,6 +93,8 @@ class TrackData:
     box_xyxy_px: NDArray[np.float32]
     score: NDArray[np.float32]
     landmarks_px: NDArray[np.float32] | None = None
+    points_px: NDArray[np.float32] | None = None
+    detected: NDArray[np.bool_] | None = None
 
 
 def is_face_store(folder: Path) -> bool:
@@ -202,6 +208,8 @@ def read_track(store: Path, clip_id: str) -> TrackData:
                 box_xyxy_px=arrays["box_xyxy_px"],
                 score=arrays["score"],
                 landmarks_px=arrays.get("landmarks_px"),
+                points_px=arrays.get("points_px"),
+                detected=arrays.get("detected"),
             )
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}") from error

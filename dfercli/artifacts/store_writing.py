@@ -1,0 +1,277 @@
+"""How a face store is written: source by source, so that a kill at any moment loses little.
+
+A source's crops go to a temporary folder, are renamed to `frames/<clip_id>/`, get their track
+file, and last the source gets its record `sources/<key>.json`. What has no record was never
+finished and is done again. `clips.jsonl` and `failures.jsonl` are put together from the records.
+"""
+
+import io
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dfercli.artifacts.atomic import (
+    TEMPORARY_MARK,
+    is_temporary,
+    read_json,
+    unwritable,
+    write_bytes,
+    write_json,
+)
+from dfercli.artifacts.face_store import (
+    STORE_SCHEMA,
+    ClipRow,
+    FailureRow,
+    TrackData,
+    clip_row_from,
+    read_dataset,
+)
+from dfercli.artifacts.jsonl import write_rows
+from dfercli.errors import ArtifactError, ConfigError, DataError
+from dfercli.labels import ELEVEN, SEVEN, label_set_for
+
+SOURCE_SCHEMA = "dfer.source/1"
+CONTENT_FOLDERS = ("frames", "tracks", "parsing", "landmarks", "preview", "sources")
+CONTENT_FILES = ("clips.jsonl", "failures.jsonl", "captions.jsonl", "dataset.json")
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal tracks are equal files
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """What became of one source.
+
+    Attributes:
+        source: The video, image or folder, relative to the store.
+        size_bytes: Its size when it was read, to notice that it changed.
+        modified_ns: Its time of change then.
+        num_frames: Frames decoded.
+        clips: The rows of its clips.
+        failure: Why it gave none, else None.
+        warnings: What went wrong on the way, one line each.
+    """
+
+    source: str
+    size_bytes: int
+    modified_ns: int
+    num_frames: int
+    clips: tuple[ClipRow, ...]
+    failure: FailureRow | None
+    warnings: tuple[str, ...]
+
+
+def write_record(store: Path, key: str, record: SourceRecord) -> None:
+    """Write `sources/<key>.json`: from now on the source counts as done."""
+    row = {**asdict(record), "schema": SOURCE_SCHEMA}
+    row["clips"] = [clip.to_row() for clip in record.clips]
+    row["failure"] = record.failure and record.failure.to_row()
+    write_json(store / "sources" / f"{key}.json", row)
+
+
+def read_record(store: Path, key: str) -> SourceRecord | None:
+    """Read `sources/<key>.json`; None where it is missing.
+
+    Raises:
+        DataError: it is broken.
+    """
+    path = store / "sources" / f"{key}.json"
+    if not path.exists():
+        return None
+    row = read_json(path)
+    if not isinstance(row, dict) or row.get("schema") != SOURCE_SCHEMA:
+        raise DataError(f"{path} is not a {SOURCE_SCHEMA} file")
+    try:
+        failure = row["failure"]
+        return SourceRecord(
+            source=str(row["source"]),
+            size_bytes=int(row["size_bytes"]),
+            modified_ns=int(row["modified_ns"]),
+            num_frames=int(row["num_frames"]),
+            clips=tuple(clip_row_from(clip, str(path)) for clip in row["clips"]),
+            failure=failure
+            and FailureRow(str(failure["source"]), str(failure["stage"]), str(failure["reason"])),
+            warnings=tuple(str(line) for line in row["warnings"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: {error!r}") from error
+
+
+def read_records(store: Path) -> Iterator[tuple[str, SourceRecord]]:
+    """All records of a store with their keys, sorted by key."""
+    folder = store / "sources"
+    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    for path in paths:
+        record = None if is_temporary(path) else read_record(store, path.stem)
+        if record is not None:
+            yield path.stem, record
+
+
+class CropSink:
+    """Takes the face crops of one source, and keeps those of the tracks that count."""
+
+    def __init__(self, store: Path, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+        self._tracks: set[int] = set()
+
+    def add(self, track: int, frame_index: int, jpeg: bytes) -> None:
+        """Put away one crop."""
+        folder = self._folder / str(track)
+        if track not in self._tracks:
+            folder.mkdir()
+            self._tracks.add(track)
+        (folder / f"{frame_index:06d}.jpg").write_bytes(jpeg)
+
+    def keep(self, track: int, clip_id: str, data: TrackData) -> None:
+        """Make a track the clip `clip_id`, in place of what was there."""
+        write_track(self._store, clip_id, data)
+        folder = self._store / "frames" / clip_id
+        if folder.exists():
+            shutil.rmtree(folder)
+        (self._folder / str(track)).rename(folder)
+
+
+@contextmanager
+def crop_sink(store: Path, key: str) -> Iterator[CropSink]:
+    """Open a sink for the crops of one source; what was not kept is removed at the end.
+
+    Raises:
+        ArtifactError: the system refused a write.
+    """
+    frames = store / "frames"
+    folder: Path | None = None
+    try:
+        frames.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=frames, prefix=f".{key}{TEMPORARY_MARK}"))
+        yield CropSink(store, folder)
+    except OSError as error:
+        raise unwritable(frames, error) from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_track(store: Path, clip_id: str, data: TrackData) -> None:
+    """Write `tracks/<clip_id>.npz`; equal data gives equal bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for field in fields(data):
+            values = getattr(data, field.name)
+            if values is not None:
+                array = io.BytesIO()
+                np.save(array, values, allow_pickle=False)
+                name = zipfile.ZipInfo(f"{field.name}.npy", ZIP_EPOCH)
+                name.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(name, array.getvalue())
+    write_bytes(store / "tracks" / f"{clip_id}.npz", buffer.getvalue())
+
+
+def remove_source(store: Path, key: str, record: SourceRecord) -> None:
+    """Take a source and its clips out of a store; its record goes first."""
+    (store / "sources" / f"{key}.json").unlink(missing_ok=True)
+    for clip in record.clips:
+        shutil.rmtree(store / "frames" / clip.clip_id, ignore_errors=True)
+        (store / "tracks" / f"{clip.clip_id}.npz").unlink(missing_ok=True)
+
+
+def prepare_store(
+    store: Path, settings: dict[str, Any], versions: dict[str, str], *, overwrite: bool
+) -> None:
+    """Make a store, or make sure that an existing one was made with the same settings.
+
+    Leftovers of a killed run are removed.
+
+    Args:
+        store: The folder.
+        settings: All that decides what is in the store, ready for JSON.
+        versions: Of the libraries that decide it, too.
+        overwrite: Empty an existing store first.
+
+    Raises:
+        ConfigError: `store` exists and is no store, or was made with other settings (listed).
+    """
+    if (store / "dataset.json").is_file():
+        if not overwrite:
+            _refuse_other_settings(store, settings)
+            remove_leftovers(store)
+            return
+        for name in CONTENT_FOLDERS:
+            shutil.rmtree(store / name, ignore_errors=True)
+        for name in CONTENT_FILES:
+            (store / name).unlink(missing_ok=True)
+    elif store.is_dir() and any(not entry.name.startswith(".") for entry in store.iterdir()):
+        raise ConfigError(f"{store} is not empty and no face store", hint="choose another --out")
+    elif store.exists() and not store.is_dir():
+        raise ConfigError(f"{store} is a file, expected a folder", hint="choose another --out")
+    dataset = {"schema": STORE_SCHEMA, "settings": settings, "versions": versions, "label_set": []}
+    write_json(store / "dataset.json", dataset)
+
+
+def _refuse_other_settings(store: Path, settings: dict[str, Any]) -> None:
+    before = read_dataset(store).get("settings", {})
+    differences = [
+        f"{name} {before.get(name)!r} -> {settings.get(name)!r}"
+        for name in sorted(before.keys() | settings.keys())
+        if before.get(name) != settings.get(name)
+    ]
+    if differences:
+        raise ConfigError(
+            f"{store} was made with other settings: {'; '.join(differences)}",
+            hint="use the same settings, another --out, or --overwrite",
+        )
+
+
+def remove_leftovers(store: Path) -> None:
+    """Remove the temporary files and folders of a killed run."""
+    for folder in (store, *(store / name for name in CONTENT_FOLDERS)):
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if is_temporary(entry):
+                if entry.is_dir():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
+
+
+def assemble_store(store: Path, classes: tuple[str, ...]) -> None:
+    """Write `clips.jsonl`, `failures.jsonl` and the label set from the records.
+
+    Args:
+        store: The folder.
+        classes: The label set; where empty, the canonical one that holds all labels, else the
+            recorded one with new names sorted behind.
+    """
+    records = [record for _, record in read_records(store)]
+    clips = [clip for record in records for clip in record.clips]
+    clips.sort(key=lambda clip: (clip.source, clip.track))
+    failures = [record.failure for record in records if record.failure is not None]
+    failures.sort(key=lambda failure: failure.source)
+    _refuse_double_ids(store, clips)
+    dataset = read_dataset(store)
+    names = {clip.label for clip in clips if clip.label is not None}
+    dataset["label_set"] = list(classes or _label_set(names, tuple(dataset.get("label_set", ()))))
+    write_rows(store / "failures.jsonl", (failure.to_row() for failure in failures))
+    write_json(store / "dataset.json", dataset)
+    write_rows(store / "clips.jsonl", (clip.to_row() for clip in clips))
+
+
+def _label_set(names: set[str], recorded: tuple[str, ...]) -> tuple[str, ...]:
+    own = recorded if recorded not in (SEVEN, ELEVEN) else ()
+    if not names or (own and names <= set(own)):
+        return recorded
+    return label_set_for(names) or (*own, *sorted(names - set(own)))
+
+
+def _refuse_double_ids(store: Path, clips: list[ClipRow]) -> None:
+    seen: dict[str, str] = {}
+    for clip in clips:
+        if clip.clip_id in seen:
+            raise ArtifactError(
+                f"{store}: clip {clip.clip_id} comes from {seen[clip.clip_id]} and {clip.source}"
+            )
+        seen[clip.clip_id] = clip.source

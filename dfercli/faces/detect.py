@@ -1,0 +1,62 @@
+"""The one interface of all face detectors."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces found in one image; n is their number.
+
+    Attributes:
+        box_xyxy_px: (n, 4) float32, left, top, right, bottom; may leave the image.
+        score: (n,) float32 in [0, 1]; 1 where the detector gives none.
+        points_px: (n, 5, 2) float32: the eye on the left of the image, the other eye, nose tip,
+            mouth corner on the left, the other corner; None where the detector gives none.
+    """
+
+    box_xyxy_px: NDArray[np.float32]
+    score: NDArray[np.float32]
+    points_px: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self.score)
+
+    def select(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Faces":
+        """The chosen faces only, in the order of `chosen` where it holds numbers."""
+        points = None if self.points_px is None else self.points_px[chosen]
+        return Faces(self.box_xyxy_px[chosen], self.score[chosen], points)
+
+    def moved(self, x_px: float, y_px: float, scale: float = 1.0) -> "Faces":
+        """The faces in the coordinates of a larger picture: scaled, then shifted."""
+        shift = np.array([x_px, y_px], np.float32)
+        points = None if self.points_px is None else self.points_px * np.float32(scale) + shift
+        boxes = self.box_xyxy_px * np.float32(scale) + np.tile(shift, 2)
+        return Faces(boxes, self.score, points)
+
+
+def no_faces() -> Faces:
+    """An image without a face."""
+    return Faces(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+
+
+class Detector(Protocol):
+    """Finds faces in images.
+
+    Attributes:
+        name: As `--detector` calls it.
+        batch_size: How many images are worth giving at once.
+        smallest_face_px: The shortest side of a face that it still finds well; images may be
+            shrunk until the smallest face wanted is that small.
+    """
+
+    name: str
+    batch_size: int
+    smallest_face_px: int
+
+    def detect(self, images: list[NDArray[np.uint8]]) -> list[Faces]:
+        """Find the faces in each image ((H, W, 3) uint8 RGB), best score first."""

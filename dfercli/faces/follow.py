@@ -1,0 +1,287 @@
+"""Follow faces through a stream of frames: detect now and then, name, interpolate, smooth.
+
+Frames go in and come out one by one and in order, each with the faces seen in it; only as many
+are held back as interpolation and smoothing look ahead, so memory does not grow with the length.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dfercli.faces.detect import Detector, Faces
+from dfercli.faces.track import NEW_TRACK_SCORE, NO_TRACK, FaceTracker
+
+DETECT_SECONDS = 0.12  # between detections where `detect_every` is not set
+TRACKING_SLACK = 0.75  # faces down to this part of `min_face_px` still continue a track
+
+
+class TimedImage(Protocol):
+    """What is followed: a picture with its time."""
+
+    @property
+    def pts_seconds(self) -> float:
+        """Presentation time; strictly increasing."""
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB."""
+
+
+FrameT = TypeVar("FrameT", bound=TimedImage)
+
+
+@dataclass(frozen=True)
+class FollowSettings:
+    """How to follow.
+
+    Attributes:
+        detect_every: Detect on every n-th frame of a scene, and on its first and last.
+        min_face_px: Smaller faces are left out.
+        lost_seconds: How long a face may be hidden and keep its identity.
+        smooth_frames: Boxes are averaged with so many frames before and after.
+        region_xywh_px: The part of the picture to look in; None is all of it.
+    """
+
+    detect_every: int
+    min_face_px: int
+    lost_seconds: float
+    smooth_frames: int
+    region_xywh_px: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class TrackedFace:
+    """One face in one frame.
+
+    Attributes:
+        track: Number of its track.
+        box_xyxy_px: (4,) float32, as detected, or interpolated between two detections.
+        smooth_box_xyxy_px: (4,) float32, averaged over time.
+        score: The detector's score, the lower of the two where interpolated.
+        detected: False where interpolated.
+        points_px: (5, 2) float32 as detected or interpolated, None where the detector has none.
+        smooth_points_px: (5, 2) float32, averaged over time, or None.
+    """
+
+    track: int
+    box_xyxy_px: NDArray[np.float32]
+    smooth_box_xyxy_px: NDArray[np.float32]
+    score: float
+    detected: bool
+    points_px: NDArray[np.float32] | None
+    smooth_points_px: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class _Sighting:
+    """One face in one frame: (2 + P, 2) float32, the box's two corners and the P points."""
+
+    geometry: NDArray[np.float32]
+    score: float
+    detected: bool
+
+
+@dataclass
+class _Step(Generic[FrameT]):
+    """One frame on its way: `faces` where it is to be detected on, `seen` by track number."""
+
+    frame: FrameT
+    begins_scene: bool
+    detect: bool
+    faces: Faces | None = None
+    seen: dict[int, _Sighting] = field(default_factory=dict)
+    unnamed: list[_Sighting] = field(default_factory=list)
+
+
+def frames_between_detections(fps: float) -> int:
+    """The default of `detect_every` at a frame rate; 1 where the rate is unknown."""
+    return max(1, round(DETECT_SECONDS * fps))
+
+
+class FaceFollower(Generic[FrameT]):
+    """Follows the faces of one source.
+
+    Attributes:
+        largest_face_px: The longer side of the largest face seen, whether kept or not.
+    """
+
+    def __init__(self, detector: Detector, settings: FollowSettings) -> None:
+        self.largest_face_px = 0.0
+        self._detector = detector
+        self._settings = settings
+        self._tracker = FaceTracker(settings.lost_seconds)
+
+    def follow(
+        self, frames: Iterable[tuple[FrameT, bool]]
+    ) -> Iterator[tuple[FrameT, list[TrackedFace]]]:
+        """Yield every frame with its faces, in order of track number.
+
+        Args:
+            frames: Each with whether it begins a new scene.
+        """
+        return self._smooth(self._name(self._detect(frames)))
+
+    def _detect(self, frames: Iterable[tuple[FrameT, bool]]) -> Iterator[_Step[FrameT]]:
+        """Detect on the first, the last and every n-th frame of each scene, in batches."""
+        held: list[_Step[FrameT]] = []
+        since_detection = 0
+        for frame, is_cut in frames:
+            if is_cut and held:
+                held[-1].detect = True
+            begins_scene = is_cut or (since_detection == 0 and not held)
+            detect = begins_scene or since_detection >= self._settings.detect_every
+            since_detection = 1 if detect else since_detection + 1
+            held.append(_Step(frame, begins_scene, detect))
+            if detect and sum(step.detect for step in held) >= self._detector.batch_size:
+                yield from self._detect_on(held)
+                held = []
+        if held:
+            held[-1].detect = True
+            yield from self._detect_on(held)
+
+    def _detect_on(self, steps: list[_Step[FrameT]]) -> list[_Step[FrameT]]:
+        wanted = [step for step in steps if step.detect]
+        found = self._find([step.frame.image for step in wanted])
+        for step, faces in zip(wanted, found, strict=True):
+            step.faces = faces
+        return steps
+
+    def _find(self, images: list[NDArray[np.uint8]]) -> list[Faces]:
+        """Detect in the region only, on images as small as the smallest face wanted allows."""
+        x, y = 0, 0
+        if self._settings.region_xywh_px is not None:
+            x, y, width, height = self._settings.region_xywh_px
+            images = [image[y : y + height, x : x + width] for image in images]
+        smallest_px = TRACKING_SLACK * self._settings.min_face_px
+        scale = min(1.0, self._detector.smallest_face_px / smallest_px)
+        if scale < 1.0:
+            images = [_shrunk(image, scale) for image in images]
+        results = []
+        for faces in self._detector.detect([np.ascontiguousarray(image) for image in images]):
+            moved = faces.moved(x, y, 1.0 / scale)
+            sides_px = (moved.box_xyxy_px[:, 2:] - moved.box_xyxy_px[:, :2]).max(axis=1, initial=0)
+            self.largest_face_px = max(self.largest_face_px, float(sides_px.max(initial=0)))
+            results.append(moved.select(sides_px >= smallest_px))
+        return results
+
+    def _name(self, steps: Iterable[_Step[FrameT]]) -> Iterator[_Step[FrameT]]:
+        """Name faces, and interpolate those found on both sides of frames without detection."""
+        held: list[_Step[FrameT]] = []  # from the last detection on
+        for step in steps:
+            if step.faces is None:
+                held.append(step)
+                continue
+            if step.begins_scene and held:
+                self._end_scene(held[0])
+                yield from held
+                held = []
+            numbers = self._tracker.update(step.faces, step.frame.pts_seconds)
+            for number, sighting in zip(numbers.tolist(), _sightings(step.faces), strict=True):
+                if number == NO_TRACK:
+                    step.unnamed.append(sighting)
+                else:
+                    step.seen[number] = sighting
+            if held:
+                _fill_first_sightings(held[0], step)
+                _interpolate(held[0], held[1:], step)
+                yield from held
+            held = [step]
+        if held:
+            self._end_scene(held[0])
+            yield from held
+
+    def _end_scene(self, last: _Step[FrameT]) -> None:
+        """Faces first seen in the last frame of a scene are tracks of that one frame."""
+        sure = [sighting for sighting in last.unnamed if sighting.score >= NEW_TRACK_SCORE]
+        numbers = self._tracker.new_numbers(len(sure)).tolist()
+        last.seen.update(zip(numbers, sure, strict=True))
+        self._tracker.end_scene()
+
+    def _smooth(self, steps: Iterable[_Step[FrameT]]) -> Iterator[tuple[FrameT, list[TrackedFace]]]:
+        radius = self._settings.smooth_frames
+        before: deque[dict[int, _Sighting]] = deque(maxlen=radius)
+        ahead: deque[_Step[FrameT]] = deque()
+        for step in steps:
+            ahead.append(step)
+            if len(ahead) > radius:
+                yield _smoothed(before, ahead)
+                before.append(ahead.popleft().seen)
+        while ahead:
+            yield _smoothed(before, ahead)
+            before.append(ahead.popleft().seen)
+
+
+def _shrunk(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+def _sightings(faces: Faces) -> Iterator[_Sighting]:
+    corners = faces.box_xyxy_px.reshape(-1, 2, 2)
+    geometry = corners
+    if faces.points_px is not None:
+        geometry = np.concatenate([corners, faces.points_px], axis=1)
+    for row, score in zip(geometry, faces.score.tolist(), strict=True):
+        yield _Sighting(row, score, detected=True)
+
+
+def _fill_first_sightings(before: _Step[FrameT], now: _Step[FrameT]) -> None:
+    """A track is named at its second detection: find its first among the unnamed before."""
+    for number, sighting in now.seen.items():
+        if number in before.seen or not before.unnamed:
+            continue
+        overlaps = [_iou(sighting.geometry, other.geometry) for other in before.unnamed]
+        best = int(np.argmax(overlaps))
+        if overlaps[best] > 0:
+            before.seen[number] = before.unnamed.pop(best)
+
+
+def _iou(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Intersection over union of two boxes, each in the first two rows of a geometry."""
+    sides = np.minimum(one[1], other[1]) - np.maximum(one[0], other[0])
+    common = float(np.prod(np.maximum(sides, 0)))
+    total = float(np.prod(one[1] - one[0]) + np.prod(other[1] - other[0])) - common
+    return common / total if total > 0 else 0.0
+
+
+def _interpolate(before: _Step[FrameT], between: list[_Step[FrameT]], after: _Step[FrameT]) -> None:
+    span = after.frame.pts_seconds - before.frame.pts_seconds
+    for step in between:
+        weight = np.float32((step.frame.pts_seconds - before.frame.pts_seconds) / span)
+        for number in sorted(before.seen.keys() & after.seen.keys()):
+            first, second = before.seen[number], after.seen[number]
+            geometry = first.geometry + weight * (second.geometry - first.geometry)
+            step.seen[number] = _Sighting(geometry, min(first.score, second.score), False)
+
+
+def _smoothed(
+    before: deque[dict[int, _Sighting]], ahead: deque[_Step[FrameT]]
+) -> tuple[FrameT, list[TrackedFace]]:
+    """Average each face of the first step ahead with as many frames before as after it."""
+    faces = []
+    for number, sighting in sorted(ahead[0].seen.items()):
+        geometries = [sighting.geometry]
+        for distance in range(1, min(len(before), len(ahead) - 1) + 1):
+            past, future = before[-distance].get(number), ahead[distance].seen.get(number)
+            if past is None or future is None:
+                break
+            geometries += [past.geometry, future.geometry]
+        smooth = np.stack(geometries).mean(axis=0, dtype=np.float32)
+        has_points = len(smooth) > 2
+        faces.append(
+            TrackedFace(
+                track=number,
+                box_xyxy_px=sighting.geometry[:2].reshape(4),
+                smooth_box_xyxy_px=smooth[:2].reshape(4),
+                score=sighting.score,
+                detected=sighting.detected,
+                points_px=sighting.geometry[2:] if has_points else None,
+                smooth_points_px=smooth[2:] if has_points else None,
+            )
+        )
+    return ahead[0].frame, faces

@@ -1,0 +1,236 @@
+"""Preprocess: from raw videos to a face store, one clip for each face."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from dfercli.artifacts.face_store import ClipRow, FailureRow
+from dfercli.artifacts.locks import exclusive
+from dfercli.artifacts.store_writing import (
+    SourceRecord,
+    assemble_store,
+    prepare_store,
+    read_record,
+    remove_leftovers,
+    remove_source,
+    write_record,
+)
+from dfercli.config import PreprocessConfig
+from dfercli.errors import ConfigError
+from dfercli.faces.detect import Detector
+from dfercli.faces.haar import HaarDetector
+from dfercli.overrides import to_plain
+from dfercli.progress import Progress
+from dfercli.stages.one_source import (
+    Report,
+    SourceJob,
+    process_source,
+    record_of,
+    source_signature,
+)
+from dfercli.stages.source_labels import Labelling, label_sources, read_classes
+from dfercli.stages.worker_pool import Advanced, Finished, Lost, WorkerPool
+from dfercli.video.decode import silence_decoders
+from dfercli.video.sources import Source, find_sources
+
+# Settings that do not change what is in the store for a source.
+NOT_CONTENT = ("sources", "out", "labels", "classes", "workers", "time_limit", "overwrite")
+VERSIONED = ("dfercli", "opencv-python", "decord", "av", "trackers", "supervision")
+SLUG_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class PreprocessResult:
+    """What a run did.
+
+    Attributes:
+        store: The face store.
+        num_sources: Sources found.
+        num_skipped: Of these, done by an earlier run.
+        num_frames: Frames decoded for these sources, whenever that was.
+        clips: The clips of these sources.
+        failures: Why sources among these gave no clip.
+        warnings: `source: what went wrong` for sources that gave clips all the same.
+    """
+
+    store: Path
+    num_sources: int
+    num_skipped: int
+    num_frames: int
+    clips: tuple[ClipRow, ...]
+    failures: tuple[FailureRow, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def num_clips(self) -> int:
+        """Number of clips of the sources of this run."""
+        return len(self.clips)
+
+
+def run(config: PreprocessConfig, progress: Progress) -> PreprocessResult:
+    """Make a face store, or add to one; sources that are done already are passed over.
+
+    A source that cannot be used is a failure in the result and in `failures.jsonl`, never an
+    exception.
+
+    Raises:
+        ConfigError: settings that make no sense, or differ from those of an existing store.
+        DataError: no source at all, or a broken table of labels.
+        ArtifactError: the store cannot be written.
+    """
+    config = _checked(config)
+    classes = read_classes(config.classes) if config.classes else ()
+    sources = find_sources(config.sources)
+    labelling = label_sources(sources, config.labels, classes)
+    jobs = [_job(source, config.out, labelling[source.path]) for source in sources]
+    busy = f"another dfer preprocess is writing to {config.out}"
+    with exclusive(config.out / ".lock", busy=busy):
+        settings = {k: v for k, v in to_plain(config).items() if k not in NOT_CONTENT}
+        versions = {name: version(name) for name in VERSIONED}
+        prepare_store(config.out, settings, versions, overwrite=config.overwrite)
+        done = {}
+        for job in jobs:
+            record = _done_record(job, config)
+            if record is not None:
+                done[job.key] = record
+        num_skipped = len(done)
+        try:
+            done.update(_do_all([job for job in jobs if job.key not in done], config, progress))
+        finally:
+            remove_leftovers(config.out)
+        return _finish(config, classes, jobs, done, num_skipped)
+
+
+def _checked(config: PreprocessConfig) -> PreprocessConfig:
+    if not config.sources:
+        raise ConfigError("no source given: name videos, images, folders or globs")
+    if config.region and (len(config.region) != 4 or min(config.region) < 0):
+        raise ConfigError(f"--region takes x,y,width,height in pixels, got {config.region}")
+    if config.faces not in ("all", "largest") and not (
+        config.faces.isdigit() and int(config.faces) > 0
+    ):
+        raise ConfigError(f"--faces takes all, largest or a number, got {config.faces!r}")
+    positive = {
+        "--size": config.size,
+        "--min-face": config.min_face,
+        "--every": config.every,
+        "--fps": 1 if config.fps is None else config.fps,
+        "--folder-fps": config.folder_fps,
+        "--time-limit": config.time_limit,
+        "--detect-every": 1 if config.detect_every is None else config.detect_every,
+    }
+    for option, value in positive.items():
+        if value <= 0:
+            raise ConfigError(f"{option} must be positive, got {value}")
+    if not 0 <= config.margin <= 4:
+        raise ConfigError(f"--margin lies between 0 and 4, got {config.margin}")
+    if config.end is not None and config.end <= config.start:
+        raise ConfigError(f"--end {config.end} is not after --start {config.start}")
+    return replace(config, out=Path(os.path.abspath(config.out)))
+
+
+def _job(source: Source, store: Path, labelling: Labelling) -> SourceJob:
+    name_in_store = os.path.relpath(source.path, store.resolve())
+    slug = re.sub(r"[^A-Za-z0-9]+", "_", str(Path(source.name).with_suffix(""))).strip("_")
+    # The slug is to be read, the hash makes it unique.
+    digest = hashlib.sha256(name_in_store.encode()).hexdigest()[:8]
+    key = f"{slug[-SLUG_LENGTH:] or 'source'}-{digest}"
+    return SourceJob(source, key, name_in_store, labelling.label, labelling.subject)
+
+
+def _done_record(job: SourceJob, config: PreprocessConfig) -> SourceRecord | None:
+    """The record of a source that needs no work, with the labels of now; else None."""
+    record = read_record(config.out, job.key)
+    if record is None:
+        return None
+    unchanged = (record.size_bytes, record.modified_ns) == source_signature(job.source.path)
+    lost = record.failure is not None and record.failure.stage == "worker"
+    if lost or not unchanged:
+        remove_source(config.out, job.key, record)
+        return None
+    clips = tuple(replace(clip, label=job.label, subject=job.subject) for clip in record.clips)
+    if clips != record.clips:
+        record = replace(record, clips=clips)
+        write_record(config.out, job.key, record)
+    return record
+
+
+def _do_all(
+    jobs: list[SourceJob], config: PreprocessConfig, progress: Progress
+) -> Iterator[tuple[str, SourceRecord]]:
+    """Do the jobs, here or in worker processes; yield each key with its record."""
+    frames = faces = failures = 0
+    workers = os.cpu_count() or 1 if config.workers is None else config.workers
+    with progress.task("Finding faces", total=len(jobs)) as task:
+        for event in _events(jobs, config, min(workers, len(jobs))):
+            if isinstance(event, Advanced):
+                frames, faces = frames + event.frames, faces + event.faces
+            else:
+                record = event.result
+                failures += record.failure is not None
+                for warning in record.warnings:
+                    progress.note(f"{record.source}: {warning}")
+                task.advance()
+                yield event.job.key, record
+            task.status(frames=frames, faces=faces, failures=failures)
+
+
+def _events(
+    jobs: list[SourceJob], config: PreprocessConfig, workers: int
+) -> Iterator[Advanced | Finished[SourceJob, SourceRecord]]:
+    if not jobs:
+        return
+    if workers == 0:
+        do = set_up_worker(config)
+        for job in jobs:
+            yield Finished(job, do(job, lambda frames, faces: None))
+        return
+    limit = config.time_limit
+    with WorkerPool(set_up_worker, config, workers=workers, time_limit=limit) as pool:
+        for event in pool.run(jobs):
+            if isinstance(event, Lost):
+                failure = FailureRow(event.job.name_in_store, "worker", event.reason)
+                record = record_of(event.job, failure=failure)
+                write_record(config.out, event.job.key, record)
+                yield Finished(event.job, record)
+            else:
+                yield event
+
+
+def set_up_worker(config: PreprocessConfig) -> Callable[[Any, Report], Any]:
+    """Prepare a process for jobs, and return the function that does one."""
+    silence_decoders()
+    cv2.setNumThreads(1)
+    detector: Detector = HaarDetector()
+
+    def do(job: SourceJob, report: Report) -> SourceRecord:
+        return process_source(job, config, detector, report)
+
+    return do
+
+
+def _finish(
+    config: PreprocessConfig,
+    classes: tuple[str, ...],
+    jobs: list[SourceJob],
+    done: dict[str, SourceRecord],
+    num_skipped: int,
+) -> PreprocessResult:
+    records = [done[job.key] for job in jobs]
+    assemble_store(config.out, classes)
+    return PreprocessResult(
+        store=config.out,
+        num_sources=len(jobs),
+        num_skipped=num_skipped,
+        num_frames=sum(record.num_frames for record in records),
+        clips=tuple(clip for record in records for clip in record.clips),
+        failures=tuple(record.failure for record in records if record.failure is not None),
+        warnings=tuple(f"{r.source}: {line}" for r in records for line in r.warnings),
+    )

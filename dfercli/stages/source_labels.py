@@ -1,0 +1,130 @@
+"""Labels and subjects of sources: from a CSV, or from the name of the parent folder."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfercli.errors import ConfigError, DataError
+from dfercli.labels import ELEVEN, SEVEN, canonical_label
+from dfercli.video.sources import Source
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Who and what is seen.
+
+    Attributes:
+        label: Class name, where known.
+        subject: Who is seen, where known.
+    """
+
+    label: str | None = None
+    subject: str | None = None
+
+
+def read_classes(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The label set that `--classes` means: `7`, `11`, or at least two names.
+
+    Raises:
+        ConfigError: one name, or a name twice.
+    """
+    if words == ("7",):
+        return SEVEN
+    if words == ("11",):
+        return ELEVEN
+    names = tuple(word.strip() for word in words)
+    if len(names) == 1 or len(set(names)) < len(names) or "" in names:
+        raise ConfigError(f"--classes takes 7, 11 or different names, got {','.join(words)}")
+    return names
+
+
+def label_sources(
+    sources: list[Source], table: Path | None, classes: tuple[str, ...]
+) -> dict[Path, Labelling]:
+    """Label every source.
+
+    Args:
+        sources: What to label.
+        table: CSV with the columns `source`, `label` and, if wanted, `subject`; a source is
+            matched by its path, or by the end of its path.
+        classes: The label set, empty where it is to be found.
+
+    Raises:
+        DataError: the table is broken, or a label is not in the label set; the row is named.
+    """
+    if table is not None:
+        return _from_table(sources, table, classes)
+    return {source.path: Labelling(_from_folder(source, classes)) for source in sources}
+
+
+def _from_folder(source: Source, classes: tuple[str, ...]) -> str | None:
+    return (
+        _in_set(source.path.parent.name, classes)
+        if classes
+        else canonical_label(source.path.parent.name)
+    )
+
+
+def _in_set(word: str, classes: tuple[str, ...]) -> str | None:
+    """The name in `classes` that `word` means, else None."""
+    if word.strip() in classes:
+        return word.strip()
+    name = canonical_label(word)
+    return name if name in classes else None
+
+
+def _from_table(
+    sources: list[Source], table: Path, classes: tuple[str, ...]
+) -> dict[Path, Labelling]:
+    rows = _read_table(table)
+    own_names = not classes and all(canonical_label(label) is None for _, label, _ in rows.values())
+    labelling: dict[Path, Labelling] = {}
+    by_end = {source.path: _ends(source.path) for source in sources}
+    for number, (name, label, subject) in rows.items():
+        meant = label.strip() if own_names else _in_set(label, classes or ELEVEN)
+        if meant is None:
+            expected = ", ".join(classes or ELEVEN)
+            raise DataError(
+                f"{table}, row {number}: unknown label {label!r}, expected one of {expected}",
+                hint="give your own label set with --classes",
+            )
+        end = Path(name.strip()).as_posix().removeprefix("./")
+        matches = [path for path, ends in by_end.items() if end in ends]
+        if len(matches) > 1:
+            raise DataError(
+                f"{table}, row {number}: {name!r} fits {len(matches)} sources, such as "
+                f"{matches[0]} and {matches[1]}"
+            )
+        for path in matches:
+            labelling[path] = Labelling(meant, subject.strip() or None)
+    if not labelling:
+        raise DataError(f"{table}: no row fits any source; the first source is {sources[0].path}")
+    return {source.path: labelling.get(source.path, Labelling()) for source in sources}
+
+
+def _ends(path: Path) -> set[str]:
+    parts = path.parts
+    return {path.as_posix(), *("/".join(parts[start:]) for start in range(1, len(parts)))}
+
+
+def _read_table(table: Path) -> dict[int, tuple[str, str, str]]:
+    """Rows by their line number in the file: source, label, subject."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            if "source" not in columns or "label" not in columns:
+                raise DataError(
+                    f"{table}: expected the columns source,label[,subject], "
+                    f"got {','.join(columns) or 'nothing'}"
+                )
+            rows = {}
+            for row in reader:
+                if not row["source"] or not row["label"]:
+                    raise DataError(f"{table}, row {reader.line_num}: source or label is empty")
+                rows[reader.line_num] = (row["source"], row["label"], row.get("subject") or "")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {table}: {error}") from error
+    if not rows:
+        raise DataError(f"{table}: no rows")
+    return rows

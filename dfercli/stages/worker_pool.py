@@ -1,0 +1,198 @@
+"""Worker processes that may crash or hang without stopping the rest.
+
+Each job goes to one process at a time. A process that dies or makes no progress for too long
+costs its job only; another takes its place.
+"""
+
+import contextlib
+import multiprocessing
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any, Generic, TypeVar
+
+from dfercli.errors import DferError
+
+HEARTBEAT_SECONDS = 0.2
+JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
+
+# Makes the function that does jobs: called once in each process, with its argument.
+# The function takes a job and a report, which is called with (frames, faces) as they are done.
+Setup = Callable[[Any], Callable[[Any, Callable[[int, int], None]], Any]]
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """Some frames and face crops more are done."""
+
+    frames: int
+    faces: int
+
+
+@dataclass(frozen=True)
+class Finished(Generic[JobT, ResultT]):
+    """A job is done."""
+
+    job: JobT
+    result: ResultT
+
+
+@dataclass(frozen=True)
+class Lost(Generic[JobT]):
+    """The process that did this job died or was given up."""
+
+    job: JobT
+    reason: str
+
+
+class WorkerPool:
+    """A number of processes for the jobs of one stage; use as a context manager.
+
+    Args:
+        setup: A function at the top of a module; it is called once in each process.
+        argument: What it is called with.
+        workers: Number of processes.
+        time_limit: Seconds without a report after which a process is given up.
+    """
+
+    def __init__(self, setup: Setup, argument: Any, *, workers: int, time_limit: float) -> None:
+        self._setup = setup
+        self._argument = argument
+        self._count = workers
+        self._time_limit = time_limit
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> "WorkerPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.stop()
+
+    def run(self, jobs: Sequence[JobT]) -> Iterator[Advanced | Finished[JobT, Any] | Lost[JobT]]:
+        """Do all jobs, in any order, and yield what happens.
+
+        Raises:
+            DferError: one that a job raised; bugs in a job are raised, too.
+        """
+        waiting = deque(jobs)
+        while waiting or any(worker.busy for worker in self._workers):
+            while waiting and (worker := self._idle_worker()) is not None:
+                worker.give(waiting.popleft())
+            yield from self._news()
+
+    def _idle_worker(self) -> "_Worker | None":
+        for worker in self._workers:
+            if not worker.busy:
+                return worker
+        if len(self._workers) < self._count:
+            self._workers.append(_Worker(self._context, self._setup, self._argument))
+            return self._workers[-1]
+        return None
+
+    def _news(self) -> Iterator[Advanced | Finished[Any, Any] | Lost[Any]]:
+        by_connection = {worker.connection: worker for worker in self._workers if worker.busy}
+        for connection in wait(list(by_connection), timeout=HEARTBEAT_SECONDS):
+            worker = by_connection[connection]  # type: ignore[index]
+            try:
+                message = worker.connection.recv()
+            except (EOFError, OSError):
+                yield Lost(worker.job, worker.cause_of_death())
+                self._workers.remove(worker)
+                continue
+            worker.heard_at = time.monotonic()
+            if isinstance(message, BaseException):
+                raise message
+            if isinstance(message, Finished):
+                yield Finished(worker.job, message.result)
+                worker.busy = False
+            else:
+                yield message
+        for worker in [worker for worker in self._workers if worker.busy]:
+            if time.monotonic() - worker.heard_at > self._time_limit:
+                worker.stop()
+                self._workers.remove(worker)
+                yield Lost(worker.job, f"no progress for {self._time_limit:g} s (--time-limit)")
+
+
+class _Worker:
+    def __init__(self, context: SpawnContext, setup: Setup, argument: Any) -> None:
+        self.connection, theirs = context.Pipe()
+        self._process: SpawnProcess = context.Process(
+            target=_work, args=(theirs, setup, argument), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self.busy = False
+        self.job: Any = None
+        self.heard_at = time.monotonic()
+
+    def give(self, job: Any) -> None:
+        self.job = job
+        self.busy = True
+        self.heard_at = time.monotonic()
+        # A process that is dead already is noticed when its answer is awaited.
+        with contextlib.suppress(OSError):
+            self.connection.send(job)
+
+    def cause_of_death(self) -> str:
+        self._process.join(timeout=5)
+        code = self._process.exitcode
+        self.connection.close()
+        if code is not None and code < 0:
+            return f"its worker process was killed by {signal.Signals(-code).name}"
+        return f"its worker process ended with exit code {code}"
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+def _work(connection: Connection, setup: Setup, argument: Any) -> None:
+    """Do the jobs that come in until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and stops us
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            do = setup(argument)
+        except DferError as error:
+            connection.recv()
+            connection.send(error)
+            return
+        while True:
+            job = connection.recv()
+            heartbeat = _Heartbeat(connection)
+            try:
+                result = do(job, heartbeat.report)
+            except DferError as error:
+                connection.send(error)
+                continue
+            heartbeat.flush()
+            connection.send(Finished(None, result))
+
+
+class _Heartbeat:
+    """Gathers reports and sends them on a few times a second; fails once nobody listens."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sent_at = 0.0
+        self._frames = 0
+        self._faces = 0
+
+    def report(self, frames: int, faces: int) -> None:
+        self._frames += frames
+        self._faces += faces
+        if time.monotonic() - self._sent_at > HEARTBEAT_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        self._connection.send(Advanced(self._frames, self._faces))
+        self._sent_at = time.monotonic()
+        self._frames = self._faces = 0

@@ -1,0 +1,195 @@
+"""Decode a video as a stream of frames: decord where it is right, PyAV for everything else.
+
+Memory does not grow with the length of the file. A damaged file yields the frames before the
+damage; what happened stands in `VideoReader.warnings`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+import decord
+import numpy as np
+from numpy.typing import NDArray
+
+from dfercli.errors import DataError
+from dfercli.video.frames import ALL_FRAMES, Clock, Frame, Picker, Selection
+
+PLAUSIBLE_FPS = 480.0  # Matroska may claim its time base, such as 24000, as the rate
+# decord 0.6 cannot rewind an MPEG transport stream after indexing it and silently starts late, so
+# it gets only the containers whose index it reads right.
+DECORD_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+SHORT_OF_LENGTH = 0.9  # of the length that the file claims: less is worth a warning
+
+
+def silence_decoders() -> None:
+    """Keep FFmpeg's own messages off stderr, for the whole process (PyAV is silent by itself)."""
+    decord.logging.set_level(decord.logging.QUIET)
+
+
+class VideoReader:
+    """The selected frames of one video file, in order; iterate once.
+
+    Attributes:
+        path: The file.
+        fps: Frames per second, 0 where unknown; what the file says until it was read to its end.
+        warnings: What went wrong while reading, one line each.
+
+    Raises:
+        DataError: at construction, a file that is no readable video, with the reason; while
+            iterating, one of which not a single frame can be decoded.
+    """
+
+    def __init__(self, path: Path, selection: Selection = ALL_FRAMES) -> None:
+        self.path = path
+        self.warnings: list[str] = []
+        self._selection = selection
+        self._claims = _probe(path)
+        self.fps = self._claims.fps
+        self._decord = _open_decord(path) if self._claims.container in DECORD_CONTAINERS else None
+        self._taken = 0  # presented frames that decord has passed
+        self._end_seconds = 0.0
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Decode frame by frame."""
+        picker = Picker(self._selection)
+        clock = Clock(self.fps)
+        if self._decord is not None:
+            try:
+                yield from self._iterate_decord(self._decord, picker, clock)
+            except decord.DECORDError:  # PyAV goes on from there, up to the damage itself
+                yield from self._iterate_av(picker, clock, skip=self._taken)
+            self._decord = None
+        else:
+            yield from self._iterate_av(picker, clock, skip=0)
+        if clock.repaired:
+            self.warnings.append(f"{clock.repaired} timestamps were missing or went backwards")
+
+    def _iterate_decord(
+        self, reader: decord.VideoReader, picker: Picker, clock: Clock
+    ) -> Iterator[Frame]:
+        pts_seconds = reader.get_frame_timestamp(range(len(reader)))[:, 0]
+        # Frames before time 0 are listed but, as an edit list asks, not handed out.
+        if pts_seconds[-1] >= 0:
+            pts_seconds = pts_seconds[pts_seconds >= 0]
+        self.fps = _rate(pts_seconds) or self.fps
+        skipped = 0
+        for index, seconds in enumerate(pts_seconds.tolist()):
+            if picker.past_end(seconds):
+                break
+            if not picker.keep(seconds):
+                skipped += 1
+                continue
+            if skipped:
+                reader.skip_frames(skipped)
+                skipped = 0
+            try:
+                image = reader.next().asnumpy()
+            except StopIteration:
+                self.warnings.append(f"ends after frame {index - 1}, before its claimed end")
+                return
+            self._taken = index + 1
+            yield Frame(index, clock.next(seconds), image)
+        else:
+            self._compare_length(len(pts_seconds) - 1, float(pts_seconds[-1]))
+
+    def _iterate_av(self, picker: Picker, clock: Clock, skip: int) -> Iterator[Frame]:
+        index = -1
+        pts_seconds: list[float] = []
+        try:
+            with av.open(str(self.path)) as container:
+                stream = container.streams.video[self._claims.stream]
+                stream.thread_type = "NONE"  # with threads, errors get lost and closing may hang
+                origin = float((stream.start_time or 0) * (stream.time_base or 0))
+                for frame in container.decode(stream):
+                    index += 1
+                    if index < skip:
+                        continue
+                    seconds = clock.next(None if frame.time is None else frame.time - origin)
+                    pts_seconds = [*pts_seconds[:1], seconds]
+                    if picker.past_end(seconds):
+                        break
+                    if picker.keep(seconds):
+                        yield Frame(index, seconds, _upright(frame))
+                else:
+                    self._compare_length(index, seconds=pts_seconds[-1] if pts_seconds else 0.0)
+        except av.error.FFmpegError as error:
+            if index < 0:
+                raise DataError(f"{self.path}: {_reason(error)}") from error
+            self.warnings.append(f"damaged after frame {index}: {_reason(error)}")
+        if index < 0:
+            raise DataError(f"{self.path}: the video stream holds no frame")
+        if len(pts_seconds) == 2:
+            span = pts_seconds[1] - pts_seconds[0]
+            self.fps = round((index - skip) / span, 3) if span > 0 else self.fps
+
+    def _compare_length(self, index: int, seconds: float) -> None:
+        claimed = self._claims.seconds
+        if index >= 0 and seconds + 1.0 < SHORT_OF_LENGTH * claimed:
+            self.warnings.append(
+                f"cut short: ends after frame {index} at {seconds:.1f} s of {claimed:.1f} s"
+            )
+
+
+@dataclass(frozen=True)
+class _Claims:
+    """What a file says about itself: container, its main video stream, rate, length (0: unknown).
+
+    `stream` is a number among the video streams.
+    """
+
+    container: str
+    stream: int
+    fps: float
+    seconds: float
+
+
+def _probe(path: Path) -> _Claims:
+    """Read what the file says about itself.
+
+    Raises:
+        DataError: not a video; with the reason.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: empty file (0 bytes)")
+        with av.open(str(path)) as container:
+            stream = container.streams.best("video")
+            if stream is None:
+                raise DataError(f"{path}: no video stream")
+            number = next(i for i, one in enumerate(container.streams.video) if one is stream)
+            video = container.streams.video[number]
+            rates = [float(rate) for rate in (video.average_rate, video.guessed_rate) if rate]
+            fps = next((round(rate, 3) for rate in rates if rate <= PLAUSIBLE_FPS), 0.0)
+            seconds = (container.duration or 0) / av.time_base
+            return _Claims(container.format.name, number, fps, seconds)
+    except av.error.FFmpegError as error:
+        raise DataError(f"{path}: not a readable video ({_reason(error)})") from error
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+
+
+def _open_decord(path: Path) -> decord.VideoReader | None:
+    """Open with decord; None where it refuses (AV1, GIF, damage in the index)."""
+    try:
+        return decord.VideoReader(str(path))
+    except (decord.DECORDError, RuntimeError, AssertionError):
+        return None
+
+
+def _rate(pts_seconds: NDArray[np.float64]) -> float:
+    span = float(pts_seconds[-1] - pts_seconds[0])
+    return round((len(pts_seconds) - 1) / span, 3) if span > 0 else 0.0
+
+
+def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """The picture as RGB, turned as the file's metadata asks (PyAV does not apply it)."""
+    image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    quarter_turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
+
+
+def _reason(error: av.error.FFmpegError) -> str:
+    return error.strerror or type(error).__name__

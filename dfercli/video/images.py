@@ -1,0 +1,96 @@
+"""Single images and folders of numbered images as sources of frames."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dfercli.errors import DataError
+from dfercli.video.frames import ALL_FRAMES, Frame, Picker, Selection
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key under which `f2` comes before `f10`."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image as (H, W, 3) uint8 RGB, upright as its EXIF says, without its alpha.
+
+    Raises:
+        DataError: missing, empty, or no image.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    if not content:
+        raise DataError(f"{path}: empty file (0 bytes)")
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise DataError(f"{path}: not a readable image ({error.err})") from error
+    if image is None:
+        raise DataError(f"{path}: not a readable image")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+class ImageReader:
+    """The selected frames of a folder of numbered images, or one image; iterate once.
+
+    Attributes:
+        path: The folder or the image.
+        fps: Frames per second: as given for a folder, 0 for a single image.
+        warnings: Images that could not be read, one line each.
+
+    Raises:
+        DataError: while iterating, where no image can be read.
+    """
+
+    def __init__(self, path: Path, fps: float, selection: Selection = ALL_FRAMES) -> None:
+        self.path = path
+        self.warnings: list[str] = []
+        self._selection = selection
+        if path.is_dir():
+            names = [entry.name for entry in path.iterdir() if is_image(entry)]
+            self._images = [path / name for name in sorted(names, key=natural_key)]
+            self.fps = fps
+        else:
+            self._images = [path]
+            self.fps = 0.0
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Read image by image."""
+        picker = Picker(self._selection)
+        faults: list[str] = []
+        for index, path in enumerate(self._images):
+            seconds = index / self.fps if self.fps > 0 else 0.0
+            if not picker.keep(seconds):
+                continue
+            try:
+                image = read_image(path)
+            except DataError as error:
+                faults.append(error.message)
+                continue
+            yield Frame(index, seconds, image)
+        if len(faults) == len(self._images):
+            raise DataError(faults[0] if faults else f"{self.path}: no image in the folder")
+        self.warnings.extend(faults)
+
+
+def is_image(path: Path) -> bool:
+    """Tell by its name whether a file is an image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def are_numbered_frames(names: list[str]) -> bool:
+    """Tell whether image names are one prefix and a running number: the frames of one video."""
+    stems = [re.fullmatch(r"(.*?)(\d+)", Path(name).stem) for name in names]
+    prefixes = {match.group(1) if match else None for match in stems}
+    return len(names) >= 2 and len(prefixes) == 1 and None not in prefixes

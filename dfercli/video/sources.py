@@ -1,0 +1,102 @@
+"""Find sources: videos, folders of numbered frames and single images, from what a user typed."""
+
+import glob
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dfercli.errors import DataError
+from dfercli.video.images import are_numbered_frames, is_image, natural_key
+
+VIDEO_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "mts", "m2ts", "ts", "wmv"),
+        *("flv", "3gp", "ogv", "gif", "mxf", "vob", "asf", "divx", "f4v", "y4m"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something to take frames from.
+
+    Attributes:
+        path: Absolute path of a file, or of a folder of frames.
+        name: Its path below the folder that was given, or its file name.
+        kind: What it is.
+    """
+
+    path: Path
+    name: str
+    kind: Literal["video", "frames", "image"]
+
+
+def find_sources(places: tuple[str, ...]) -> list[Source]:
+    """Find all sources in files, folders (recursively) and globs.
+
+    Folders of face stores and hidden folders are passed over. A folder whose images are numbered
+    is one source.
+
+    Returns:
+        Each source once, sorted by path.
+
+    Raises:
+        DataError: a place does not exist, or holds nothing to read.
+    """
+    found: dict[Path, Source] = {}
+    for place in places:
+        for path in _expand(place):
+            sources = _in_folder(path) if path.is_dir() else [_from_file(path, path.name)]
+            if not sources:
+                raise DataError(f"no video or image in {path}")
+            for source in sources:
+                found.setdefault(source.path, source)
+    return [found[path] for path in sorted(found)]
+
+
+def _expand(place: str) -> list[Path]:
+    path = Path(place).expanduser()
+    if path.exists():
+        return [path]
+    if glob.has_magic(place):
+        matches = sorted(glob.glob(str(path), recursive=True), key=natural_key)
+        if matches:
+            return [Path(match) for match in matches]
+        raise DataError(f"nothing matches {place}")
+    raise DataError(f"no such file or folder: {place}")
+
+
+def _from_file(path: Path, name: str) -> Source:
+    return Source(path.resolve(), name, "image" if is_image(path) else "video")
+
+
+def _in_folder(root: Path) -> list[Source]:
+    sources = []
+    for folder, subfolders, names in os.walk(root):
+        here = Path(folder)
+        if _is_store(here):
+            subfolders.clear()
+            continue
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        visible = sorted(name for name in names if not name.startswith("."))
+        images = [name for name in visible if is_image(Path(name))]
+        if are_numbered_frames(images):
+            name = here.name if here == root else str(here.relative_to(root))
+            sources.append(Source(here.resolve(), name, "frames"))
+            images = []
+        videos = [name for name in visible if Path(name).suffix.lower() in VIDEO_SUFFIXES]
+        for name in [*videos, *images]:
+            sources.append(_from_file(here / name, str((here / name).relative_to(root))))
+    return sources
+
+
+def _is_store(folder: Path) -> bool:
+    """Tell whether a folder is a face store: its crops are no sources."""
+    try:
+        dataset = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(dataset, dict) and str(dataset.get("schema")).startswith("dfer.face_store/")
