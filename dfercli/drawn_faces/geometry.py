@@ -174,7 +174,7 @@ def _nose(identity: Identity, au: Mapping[int, float]) -> tuple[np.ndarray, np.n
 def _right_eye(identity: Identity, au: Mapping[int, float]) -> np.ndarray:
     """Inner corner, two upper points, outer corner, two lower points."""
     size = identity.eye_size
-    upper = 0.1 * size + 0.075 * au[5] - 0.045 * au[7] - 0.03 * au[9] - 0.02 * au[6]
+    upper = 0.1 * size + 0.06 * au[5] - 0.045 * au[7] - 0.03 * au[9] - 0.02 * au[6]
     lower = 0.055 * size + 0.02 * au[5] - 0.045 * au[7] - 0.04 * au[6] - 0.03 * au[9]
     lower -= 0.015 * au[12]
     upper += au[43] * (-lower + 0.012 - upper)

@@ -62,7 +62,7 @@ def _relief(
     shade = np.full((size, size), PLAIN, np.uint8)
 
     darkness = 1.0 - sum(identity.skin_rgb) / 765
-    gloss = 1.0 + 1.2 * darkness
+    gloss = 1.0 + 1.5 * darkness
 
     def spot(x: float, y: float, radii: tuple[float, float], value: float) -> None:
         value = PLAIN + (value - PLAIN) * (gloss if value > PLAIN else 1.0)
@@ -77,13 +77,13 @@ def _relief(
     smile = _smile(au)
     cheek = 142 + 14 * au[6] + 6 * au[12]
     brow_drop = max(au[4] * (1 - au[1]), au[9])
-    spot(0.0, -0.62, (0.58, 0.26), 146 + 6 * max(au[1], au[2]))
+    spot(0.0, -0.62, (0.58, 0.26), 152 + 8 * max(au[1], au[2]))
     socket = 92 - 16 * darkness - 12 * brow_drop - 10 * au[5]
     for side in (-1, 1):
         spot(side * 0.56, 0.44 - 0.08 * au[6] - 0.04 * au[12], (0.25, 0.2), cheek)
-        spot(side * 0.74, 0.72, (0.14, 0.22), 112 - 8 * au[26])
+        spot(side * 0.74, 0.72, (0.14, 0.22), 124)
         eye = identity.eye_spacing
-        spot(side * eye, -0.03, (0.32, 0.21 + 0.03 * au[5]), socket)
+        spot(side * eye, -0.03, (0.3, 0.2 + 0.02 * au[5]), socket)
         spot(side * eye, 0.17 - 0.03 * au[6], (0.22, 0.05), 122)
         spot(side * 0.14, 0.3, (0.05, 0.2), 110)
         start = [side * (identity.nose_width + 0.08), identity.nose_length]
