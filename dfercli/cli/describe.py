@@ -11,6 +11,7 @@ from dfercli.cli.console import (
     print_line,
     print_table,
 )
+from dfercli.cli.settings import settle
 from dfercli.config import DescribeConfig
 from dfercli.errors import ConfigError, DataError, ServiceError
 
@@ -128,7 +129,13 @@ def describe(
     Every answer is cached: the same request is never sent twice.
     """
     progress = ConsoleProgress(quiet=quiet)
-    config = _config(context, config_file)
+    config = settle(
+        context,
+        DescribeConfig(),
+        command="describe",
+        config_file=config_file,
+        names={"sampling": "send_sampling", "timeout": "timeout_seconds"},
+    )
     if cache_info or cache_clear:
         from dfercli.stages.describe import answer_cache
 
@@ -147,24 +154,6 @@ def describe(
         raise ConfigError(
             "nothing to describe", hint="dfer describe --classes 7, or dfer describe faces/"
         )
-
-
-def _config(context: typer.Context, config_file: Path | None) -> DescribeConfig:
-    """The settings: what was typed over what the file says over the defaults."""
-    from dfercli.overrides import override, read_toml
-
-    names = {"sampling": "send_sampling", "timeout": "timeout_seconds"}
-    typed = {
-        names.get(name, name): value
-        for name, value in context.params.items()
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-        and hasattr(DescribeConfig, names.get(name, name))
-    }
-    config = DescribeConfig()
-    if config_file is not None:
-        table = read_toml(config_file).get("describe", {})
-        config = override(config, table, where=str(config_file))
-    return override(config, typed, where="dfer describe")
 
 
 def _describe_classes(
