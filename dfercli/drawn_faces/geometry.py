@@ -4,6 +4,7 @@ Face units: the origin lies between the eyes, x points right in the image, y poi
 half the width of an average face at the cheekbones. Landmarks follow the 68 points of iBUG 300-W.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -56,10 +57,10 @@ class Pose:
             (N, 2) float64 in pixels.
         """
         x, y = points[:, 0], points[:, 1]
-        depth = 0.8 * np.sqrt(np.maximum(0.0, 1.0 - np.minimum(1.0, (x / 1.1) ** 2))) + lift
-        turned_x = x * np.cos(self.yaw) + depth * np.sin(self.yaw)
-        turned_y = y * np.cos(self.pitch) + depth * np.sin(self.pitch)
-        cos, sin = np.cos(self.roll) * self.scale, np.sin(self.roll) * self.scale
+        depth = 0.8 * np.sqrt(1.0 - np.minimum(1.0, (x / 1.1) ** 2)) + lift
+        turned_x = x * math.cos(self.yaw) + depth * math.sin(self.yaw)
+        turned_y = y * math.cos(self.pitch) + depth * math.sin(self.pitch)
+        cos, sin = math.cos(self.roll) * self.scale, math.sin(self.roll) * self.scale
         pixels = np.empty((len(points), 2))
         pixels[:, 0] = (self.centre[0] + turned_x * cos - turned_y * sin) * size
         pixels[:, 1] = (self.centre[1] + turned_x * sin + turned_y * cos) * size

@@ -73,7 +73,7 @@ def _relief(
     fill(shade, [face], 92)
     fill(shade, [middle + (face - middle) * 0.93], 112)
     fill(shade, [middle + (face - middle) * 0.84], PLAIN)
-    corner_x, corner_y = _mouth_corner(identity, au)
+    corner_x, corner_y = shapes.points[54].tolist()
     smile = _smile(au)
     cheek = 142 + 14 * au[6] + 6 * au[12]
     brow_drop = max(au[4] * (1 - au[1]), au[9])
@@ -123,7 +123,7 @@ def _lines(
         strength = 0.2 * max(au[1], au[2]) + 0.1 * age
         fold([[-span, y + 0.04], [-span / 2, y], [span / 2, y], [span, y + 0.04]], strength)
     frown = au[4]
-    corner_x, corner_y = _mouth_corner(identity, au)
+    corner_x, corner_y = shapes.points[54].tolist()
     wing = identity.nose_width
     smile = _smile(au)
     for side in (-1.0, 1.0):
@@ -158,7 +158,7 @@ def _lines(
             [
                 [side * wing * 0.75, identity.nose_length - 0.16 - 0.07 * au[9]],
                 [side * wing * 1.08, identity.nose_length - 0.08 - 0.07 * au[9]],
-                [side * wing * 0.9, identity.nose_length + 0.0 - 0.07 * au[9]],
+                [side * wing * 0.9, identity.nose_length - 0.07 * au[9]],
             ],
             0.42 + 0.2 * au[9],
         )
@@ -176,8 +176,3 @@ def _lines(
 def _smile(au: Mapping[int, float]) -> float:
     """How deep the fold from nose to mouth is, 0 to 1."""
     return max(au[12], 0.9 * au[10], 0.7 * au[9])
-
-
-def _mouth_corner(identity: Identity, au: Mapping[int, float]) -> tuple[float, float]:
-    corner = geometry.landmarks(identity, au)[54]
-    return float(corner[0]), float(corner[1])

@@ -1,6 +1,6 @@
 """The outlines of everything that is filled, in pixels: what painting and regions share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +9,9 @@ from dfercli.drawn_faces import geometry
 from dfercli.drawn_faces.geometry import Pose
 from dfercli.drawn_faces.identity import Identity
 
-Place = Callable[..., np.ndarray]
-"""(points (N, 2) in face units, lift=0.0) -> (N, 2) in pixels."""
 
+_ANGLES = np.linspace(0.0, 2 * np.pi, 24, endpoint=False)
+_UNIT_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 
 HAIR_CROWN_POINTS = 33
 """The first points of a hair outline run over the crown; the rest run along the hairline."""
@@ -19,10 +19,11 @@ HAIR_CROWN_POINTS = 33
 
 @dataclass(frozen=True, eq=False)
 class FaceShapes:
-    """Polygons (N, 2) float64 in pixels, back to front.
+    """Landmarks, and polygons (N, 2) float64 in pixels, back to front.
 
     Attributes:
-        landmarks: The 68 points.
+        points: The 68 landmarks in face units.
+        landmarks: The 68 landmarks in pixels.
         hair_behind: Hair behind the head.
         clothes: Shoulders.
         neck: From the chin down.
@@ -38,6 +39,7 @@ class FaceShapes:
         hair: Hair in front of the forehead.
     """
 
+    points: np.ndarray
     landmarks: np.ndarray
     hair_behind: list[np.ndarray]
     clothes: list[np.ndarray]
@@ -72,6 +74,7 @@ def face_shapes(
     outer, inner = pixels[geometry.OUTER_LIPS], pixels[geometry.INNER_LIPS]
     jaw = points[geometry.JAW]
     return FaceShapes(
+        points=points,
         landmarks=pixels,
         hair_behind=[place(outline) for outline in _hair_behind(identity)],
         clothes=[place(_clothes())],
@@ -108,10 +111,7 @@ def face_shapes(
 
 def ellipse(centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
     """Return an ellipse (24, 2)."""
-    angle = np.linspace(0.0, 2 * np.pi, 24, endpoint=False)
-    return np.stack(
-        [centre[0] + radii[0] * np.cos(angle), centre[1] + radii[1] * np.sin(angle)], axis=1
-    )
+    return _UNIT_CIRCLE * radii + centre
 
 
 def _eye(points: np.ndarray) -> np.ndarray:
