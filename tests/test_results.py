@@ -64,6 +64,7 @@ def test_table_shows_folds_mean_pooled_and_the_selection_rule(runs, capsys):
     own = [line.split(",") for line in lines if line.startswith("good")]
     assert [row[1] for row in own] == ["1", "2", "mean of 2", "pooled"]
     assert "±" in own[2][3]
+    assert [row[-3] for row in own][1:3] == ["test clips of dfew fold 2", "test clips of dfew"]
     assert all(row[-1] == "best WAR on a held-out part of the training clips" for row in own)
 
 
@@ -86,8 +87,11 @@ def test_terminal_table_is_printed_on_stdout(runs, capsys):
     text = printed(capsys, runs / "good")
     assert "pooled" in text
     assert "poor" not in text
-    assert "good: official split, selected on: best WAR on a held-out part" in text
-    assert "published: official split, selected on: as published, mostly best-on-test" in text
+    assert (
+        "good: measured on test clips of dfew, official split, "
+        "selected on: best WAR on a held-out part of the training clips"
+    ) in text
+    assert "published: measured on test clips of dfew, official split" in text
 
 
 def test_json_holds_every_interval(runs, capsys):
@@ -142,6 +146,11 @@ def test_an_unfinished_run_is_named_and_passed_over(runs, capsys):
     output = capsys.readouterr()
     assert "begun" in output.err
     assert "begun" not in output.out
+
+
+def test_fewer_folds_than_published_are_said_to_be_no_comparison(runs, capsys):
+    assert run(["results", str(runs / "good")]) == 0
+    assert "good: 2 of 5 folds; published numbers are means" in capsys.readouterr().err
 
 
 def test_a_split_of_ones_own_is_marked(tmp_path, capsys):

@@ -262,11 +262,14 @@ def read_everything(
 
     broken: list[str] = []
     measured: dict[str, ClipOnDisk] = {}
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         for clip, (names, found) in zip(clips, pool.map(read, clips), strict=True):
             broken += names
             measured[clip.clip_id] = found
             advance()
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the clips in the queue
     findings = _finding(
         "unreadable",
         "frames or videos cannot be read",

@@ -1,5 +1,6 @@
 """Tables of runs: each fold, their mean, all clips pooled, and published numbers beside them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,9 +17,11 @@ COLUMNS = (
     "WAR %",
     "95 %",
     "ECE %",
+    "measured on",
     "split",
     "selected on",
 )
+TOLD_BELOW = 3  # the last columns, which a terminal shows as notes
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class RunSummary:
         folds: Numbers of the folds that are finished, in the order of `summary.folds`.
         summary: Its results.
         selected_on: How its checkpoints were chosen, in words.
-        measured_on: On which clips, in words.
+        measured_on: On which clips each fold was measured, in words.
         official_split: Whether every fold is a published one.
     """
 
@@ -40,7 +43,7 @@ class RunSummary:
     folds: tuple[int, ...]
     summary: FoldSummary
     selected_on: str
-    measured_on: str
+    measured_on: tuple[str, ...]
     official_split: bool
 
 
@@ -59,21 +62,22 @@ def compact(table: TextTable) -> TextTable:
     rows = []
     for number, row in enumerate(table.rows):
         is_same_run = number > 0 and table.rows[number - 1][0] == row[0]
-        rows.append(("" if is_same_run else row[0], *row[1:-2]))
-    return TextTable(table.title, table.columns[:-2], tuple(rows))
+        rows.append(("" if is_same_run else row[0], *row[1:-TOLD_BELOW]))
+    return TextTable(table.title, table.columns[:-TOLD_BELOW], tuple(rows))
 
 
 def selection_notes(table: TextTable) -> list[str]:
-    """One line per run of `results_table` with its split and selection rule."""
-    rules: dict[tuple[str, ...], list[str]] = {}
+    """What `compact` leaves out of `results_table`: clips, split and selection rule of each run."""
+    runs: dict[tuple[str, ...], list[str]] = {}
     for row in table.rows:
-        rules.setdefault(row[-2:], [])
-        if row[0] not in rules[row[-2:]]:
-            rules[row[-2:]].append(row[0])
+        measured_on, split, rule = row[-TOLD_BELOW:]
+        names = runs.setdefault((_without_fold(measured_on), split, rule), [])
+        if row[0] not in names:
+            names.append(row[0])
     return [
-        f"{'published' if rule == SELECTION else ', '.join(names)}: {split} split, "
-        f"selected on: {rule}"
-        for (split, rule), names in rules.items()
+        f"{'published' if rule == SELECTION else ', '.join(names)}: measured on {measured_on}, "
+        f"{split} split, selected on: {rule}"
+        for (measured_on, split, rule), names in runs.items()
     ]
 
 
@@ -91,13 +95,16 @@ def paired_table(test: PairedTest, name_a: str, name_b: str) -> TextTable:
 
 def _run_rows(run: RunSummary) -> list[tuple[str, ...]]:
     split = "official" if run.official_split else "own"
-    ending = (split, run.selected_on)
     rows: list[tuple[str, ...]] = [
-        (run.name, str(number), *_values(evaluation), *ending)
-        for number, evaluation in zip(run.folds, run.summary.folds, strict=True)
+        (run.name, str(number), *_values(evaluation), measured_on, split, run.selected_on)
+        for number, evaluation, measured_on in zip(
+            run.folds, run.summary.folds, run.measured_on, strict=True
+        )
     ]
     if len(run.folds) == 1:
         return rows
+    together = " / ".join(dict.fromkeys(map(_without_fold, run.measured_on)))
+    ending = (together, split, run.selected_on)
     summary = run.summary
     mean = (
         run.name,
@@ -130,10 +137,13 @@ def _published_rows(dataset: str) -> list[tuple[str, ...]]:
         uar, war = (NO_VALUE if rate is None else f"{rate:.2f}" for rate in result.results[dataset])
         fold = NO_VALUE if dataset == "ferv39k" else "mean of 5"
         name = f"{result.method} ({result.modality})"
-        rows.append(
-            (name, fold, NO_VALUE, uar, NO_VALUE, war, NO_VALUE, NO_VALUE, "official", SELECTION)
-        )
+        rates = (NO_VALUE, uar, NO_VALUE, war, NO_VALUE, NO_VALUE)
+        rows.append((name, fold, *rates, f"test clips of {dataset}", "official", SELECTION))
     return rows
+
+
+def _without_fold(measured_on: str) -> str:
+    return re.sub(r" fold \d+$", "", measured_on)
 
 
 def _with_deviation(rate: float, deviation: float | None) -> str:

@@ -11,9 +11,11 @@ from dfercli.artifacts.atomic import read_json
 from dfercli.artifacts.clip_predictions import ClipPredictions, read_clip_predictions
 from dfercli.artifacts.evaluation import PairedTest
 from dfercli.artifacts.run_folder import FoldFolder, fold_folders
+from dfercli.data.published import TOTALS
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.metrics import compare, summarise_folds
 from dfercli.progress import Progress
+from dfercli.report.published import published_for
 from dfercli.report.results import RunSummary
 
 RESULT_SCHEMA = "dfer.result/1"
@@ -49,10 +51,17 @@ def run(paths: Sequence[Path], progress: Progress) -> list[RunSummary]:
     summaries = []
     for folder in find_runs(paths):
         folds = read_run(folder)
-        if folds:
-            summaries.append(summarise_run(folder.name, folds))
-        else:
+        if not folds:
             progress.note(f"{folder}: no finished fold with results")
+            continue
+        summary = summarise_run(folder.name, folds)
+        summaries.append(summary)
+        totals = TOTALS.get(summary.dataset)
+        if totals is not None and len(folds) < len(totals.fold_sizes):
+            progress.note(
+                f"{folder.name}: {len(folds)} of {len(totals.fold_sizes)} folds; published numbers "
+                "are means over all of them, and folds differ by several points"
+            )
     return summaries
 
 
@@ -144,11 +153,11 @@ def summarise_run(name: str, folds: Sequence[FoldPredictions]) -> RunSummary:
     predictions = [(fold.predictions.probabilities, fold.predictions.targets) for fold in folds]
     return RunSummary(
         name=name,
-        dataset=str(folds[0].result["dataset"]),
+        dataset=_dataset_name(str(folds[0].result["dataset"])),
         folds=tuple(fold.number for fold in folds),
         summary=summarise_folds(predictions, folds[0].label_set),
-        selected_on=_joined(str(fold.result["selected_on"]) for fold in folds),
-        measured_on=_joined(str(fold.result["measured_on"]) for fold in folds),
+        selected_on=" / ".join(dict.fromkeys(str(fold.result["selected_on"]) for fold in folds)),
+        measured_on=tuple(str(fold.result["measured_on"]) for fold in folds),
         official_split=all(fold.result.get("official_split") is True for fold in folds),
     )
 
@@ -159,7 +168,7 @@ def summary_json(run_summary: RunSummary) -> dict[str, Any]:
         "run": run_summary.name,
         "dataset": run_summary.dataset,
         "selected_on": run_summary.selected_on,
-        "measured_on": run_summary.measured_on,
+        "measured_on": list(run_summary.measured_on),
         "official_split": run_summary.official_split,
         "folds": {
             str(number): evaluation.to_json()
@@ -201,5 +210,6 @@ def _by_clip(folds: Sequence[FoldPredictions]) -> dict[tuple[int, str], tuple[st
     return found
 
 
-def _joined(texts: Any) -> str:
-    return " / ".join(dict.fromkeys(texts))
+def _dataset_name(dataset: str) -> str:
+    """Benchmarks are known by their names in lower case; a path stays as it is."""
+    return dataset.lower() if published_for(dataset.lower()) else dataset
