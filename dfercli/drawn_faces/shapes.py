@@ -9,7 +9,6 @@ from dfercli.drawn_faces import geometry
 from dfercli.drawn_faces.geometry import Pose
 from dfercli.drawn_faces.identity import Identity
 
-
 _ANGLES = np.linspace(0.0, 2 * np.pi, 24, endpoint=False)
 _UNIT_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 
