@@ -1,6 +1,7 @@
 """A server on the loopback that speaks the OpenAI protocol, with scripted behaviours."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -68,6 +69,16 @@ def completion(content: str | None) -> bytes:
     return json.dumps(body).encode()
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Says nothing of clients that were killed; every other error keeps its traceback."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class LlmServer:
     """Answers by `behaviour(request, number of the request from 0)` and keeps every request."""
 
@@ -86,8 +97,7 @@ class LlmServer:
             def log_message(self, *arguments: Any) -> None:
                 pass
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.http.daemon_threads = True
+        self.http = QuietServer(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
 
     def handle(self, http: BaseHTTPRequestHandler) -> None:
