@@ -278,8 +278,11 @@ class PreprocessConfig:
         out: The face store.
         labels: CSV of `source,label[,subject]`; else a label is the name of the parent folder.
         classes: The label set: `7`, `11`, or names; else found from the labels.
-        detector: Face detector.
+        detector: Face detector; `auto` is yunet where it is at hand or can be fetched, else haar.
+        detector_weights: Its file; None for the one in the cache.
+        device: Where the detectors of face-alignment run; `auto` is a GPU where there is one.
         size: Side of a face crop in pixels.
+        align: `square` around the box, or turned and scaled by the detector's five points.
         margin: Part of the face box's longer side that is added on each side.
         jpeg_quality: Of the face crops.
         faces: `all`, `largest`, or how many of the largest tracks of each source to keep.
@@ -303,8 +306,11 @@ class PreprocessConfig:
     out: Path = Path("faces")
     labels: Path | None = None
     classes: tuple[str, ...] = ()
-    detector: Literal["haar"] = "haar"
+    detector: Literal["auto", "yunet", "retinaface", "blazeface", "scrfd", "sfd", "haar"] = "auto"
+    detector_weights: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     size: int = 224
+    align: Literal["square", "points"] = "square"
     margin: float = 0.25
     jpeg_quality: int = 95
     faces: str = "all"

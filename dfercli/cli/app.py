@@ -15,6 +15,8 @@ from dfercli.cli.preprocess import EPILOG as PREPROCESS_EPILOG
 from dfercli.cli.preprocess import preprocess
 from dfercli.cli.results import EPILOG as RESULTS_EPILOG
 from dfercli.cli.results import results
+from dfercli.cli.weights import EPILOG as WEIGHTS_EPILOG
+from dfercli.cli.weights import weights
 from dfercli.errors import DferError
 
 INTERRUPTED = 130
@@ -50,6 +52,7 @@ app.add_typer(data, name="data")
 app.command("describe", epilog=DESCRIBE_EPILOG)(describe)
 app.command("preprocess", epilog=PREPROCESS_EPILOG)(preprocess)
 app.command("results", epilog=RESULTS_EPILOG)(results)
+app.command("weights", epilog=WEIGHTS_EPILOG)(weights)
 
 
 def main() -> None:

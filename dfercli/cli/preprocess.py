@@ -43,10 +43,26 @@ def preprocess(
     classes: Annotated[
         str | None, typer.Option(metavar="7|11|A,B,…", help="The label set, if it is your own.")
     ] = None,
-    detector: Annotated[str, typer.Option(help="Face detector.")] = PreprocessConfig.detector,
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="auto, yunet, retinaface, blazeface, scrfd, sfd or haar. auto is yunet where it "
+            "is at hand or can be fetched, else haar. See `dfer weights`."
+        ),
+    ] = PreprocessConfig.detector,
+    detector_weights: Annotated[
+        Path | None, typer.Option(help="The detector's file, instead of the one in the cache.")
+    ] = PreprocessConfig.detector_weights,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu or cuda, for retinaface, blazeface, scrfd and sfd.")
+    ] = PreprocessConfig.device,
     size: Annotated[int, typer.Option(help="Side of a face crop in pixels.")] = (
         PreprocessConfig.size
     ),
+    align: Annotated[
+        str,
+        typer.Option(help="`square` around the face, or turned and scaled by its five `points`."),
+    ] = PreprocessConfig.align,
     margin: Annotated[
         float, typer.Option(help="Part of the face's longer side added on each side.")
     ] = PreprocessConfig.margin,

@@ -34,6 +34,28 @@ def square_transform(
     return np.column_stack([np.eye(2) * scale, size_px / 2 - scale * centre])
 
 
+def points_transform(
+    points_px: NDArray[np.float32], size_px: int, margin: float
+) -> NDArray[np.float64]:
+    """The (2, 3) similarity that brings five points where they belong (least squares, Umeyama).
+
+    Args:
+        points_px: (5, 2) as in `Faces.points_px`.
+        size_px: Side of the crop.
+        margin: Part of the template's side that is added on each side.
+    """
+    wanted = ((FIVE_POINTS.astype(np.float64) - 0.5) / (1 + 2 * margin) + 0.5) * size_px
+    points = points_px.astype(np.float64)
+    centre, wanted_centre = points.mean(axis=0), wanted.mean(axis=0)
+    spread, wanted_spread = points - centre, wanted - wanted_centre
+    left, sizes, right = np.linalg.svd(wanted_spread.T @ spread)
+    signs = np.array([1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
+    rotation = (left * signs) @ right
+    scale = float((sizes * signs).sum() / max(float((spread**2).sum()), 1e-12))
+    linear = scale * rotation
+    return np.column_stack([linear, wanted_centre - linear @ centre])
+
+
 def warp(
     image: NDArray[np.uint8], transform: NDArray[np.float64], size_px: int
 ) -> NDArray[np.uint8]:

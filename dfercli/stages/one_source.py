@@ -13,7 +13,7 @@ from dfercli.artifacts.face_store import ClipRow, FailureRow, TrackData
 from dfercli.artifacts.store_writing import CropSink, SourceRecord, crop_sink, write_record
 from dfercli.config import PreprocessConfig
 from dfercli.errors import DataError
-from dfercli.faces.crop import square_transform, warp
+from dfercli.faces.crop import points_transform, square_transform, warp
 from dfercli.faces.detect import Detector
 from dfercli.faces.follow import (
     FaceFollower,
@@ -207,7 +207,10 @@ def _with_cuts(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
 
 
 def _write_crop(sink: CropSink, frame: Frame, face: TrackedFace, config: PreprocessConfig) -> None:
-    transform = square_transform(face.smooth_box_xyxy_px, config.size, config.margin)
+    if config.align == "points" and face.smooth_points_px is not None:
+        transform = points_transform(face.smooth_points_px, config.size, config.margin)
+    else:
+        transform = square_transform(face.smooth_box_xyxy_px, config.size, config.margin)
     crop = warp(frame.image, transform, config.size)
     bgr = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
     _, jpeg = cv2.imencode(".jpg", bgr, [BGR_QUALITY, config.jpeg_quality])

@@ -4,14 +4,14 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from dfercli.artifacts.face_store import ClipRow, FailureRow
+from dfercli.artifacts.face_store import ClipRow, FailureRow, read_dataset
 from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.store_writing import (
     SourceRecord,
@@ -24,8 +24,7 @@ from dfercli.artifacts.store_writing import (
 )
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ConfigError
-from dfercli.faces.detect import Detector
-from dfercli.faces.haar import HaarDetector
+from dfercli.faces.build import DetectorChoice, build_detector, choose_detector
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress
 from dfercli.stages.one_source import (
@@ -41,9 +40,16 @@ from dfercli.video.decode import silence_decoders
 from dfercli.video.sources import Source, find_sources
 
 # Settings that do not change what is in the store for a source.
-NOT_CONTENT = ("sources", "out", "labels", "classes", "workers", "time_limit", "overwrite")
+NOT_CONTENT = (
+    *("sources", "out", "labels", "classes", "workers", "time_limit", "overwrite"),
+    *("detector", "detector_weights", "device"),  # what was chosen is recorded instead
+)
 VERSIONED = ("dfercli", "opencv-python", "decord", "av", "trackers", "supervision")
 SLUG_LENGTH = 60
+NETWORKS = ("retinaface", "blazeface", "scrfd", "sfd")
+WITH_POINTS = ("yunet",)
+
+WorkerSetting = tuple[PreprocessConfig, DetectorChoice]
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,12 @@ def run(config: PreprocessConfig, progress: Progress) -> PreprocessResult:
     jobs = [_job(source, config.out, labelling[source.path]) for source in sources]
     busy = f"another dfer preprocess is writing to {config.out}"
     with exclusive(config.out / ".lock", busy=busy):
-        settings = {k: v for k, v in to_plain(config).items() if k not in NOT_CONTENT}
+        choice = _choose_detector(config, progress)
+        settings = {
+            "detector": choice.name,
+            "detector_sha256": choice.sha256,
+            **{name: to_plain(config)[name] for name in _content_settings()},
+        }
         versions = {name: version(name) for name in VERSIONED}
         prepare_store(config.out, settings, versions, overwrite=config.overwrite)
         done = {}
@@ -102,7 +113,8 @@ def run(config: PreprocessConfig, progress: Progress) -> PreprocessResult:
                 done[job.key] = record
         num_skipped = len(done)
         try:
-            done.update(_do_all([job for job in jobs if job.key not in done], config, progress))
+            missing = [job for job in jobs if job.key not in done]
+            done.update(_do_all(missing, config, choice, progress))
         finally:
             remove_leftovers(config.out)
         return _finish(config, classes, jobs, done, num_skipped)
@@ -162,14 +174,40 @@ def _done_record(job: SourceJob, config: PreprocessConfig) -> SourceRecord | Non
     return record
 
 
+def _content_settings() -> list[str]:
+    return [f.name for f in fields(PreprocessConfig) if f.name not in NOT_CONTENT]
+
+
+def _choose_detector(config: PreprocessConfig, progress: Progress) -> DetectorChoice:
+    """The detector asked for; `auto` stays with that of an existing store."""
+    name: str = config.detector
+    if name == "auto" and not config.overwrite and (config.out / "dataset.json").is_file():
+        name = str(read_dataset(config.out).get("settings", {}).get("detector", name))
+    device: str = config.device
+    if device == "auto":
+        device = "cuda" if name in NETWORKS and _cuda_is_there() else "cpu"
+    choice = choose_detector(name, config.detector_weights, device)
+    if choice.fallback is not None:
+        progress.note(choice.fallback)
+    if config.align == "points" and choice.name not in WITH_POINTS:
+        raise ConfigError(f"--align points needs the five points of yunet, {choice.name} has none")
+    return choice
+
+
+def _cuda_is_there() -> bool:
+    import torch  # only the detectors that run on it need it
+
+    return torch.cuda.is_available()
+
+
 def _do_all(
-    jobs: list[SourceJob], config: PreprocessConfig, progress: Progress
+    jobs: list[SourceJob], config: PreprocessConfig, choice: DetectorChoice, progress: Progress
 ) -> Iterator[tuple[str, SourceRecord]]:
     """Do the jobs, here or in worker processes; yield each key with its record."""
     frames = faces = failures = 0
     workers = os.cpu_count() or 1 if config.workers is None else config.workers
     with progress.task("Finding faces", total=len(jobs)) as task:
-        for event in _events(jobs, config, min(workers, len(jobs))):
+        for event in _events(jobs, (config, choice), min(workers, len(jobs))):
             if isinstance(event, Advanced):
                 frames, faces = frames + event.frames, faces + event.faces
             else:
@@ -183,17 +221,18 @@ def _do_all(
 
 
 def _events(
-    jobs: list[SourceJob], config: PreprocessConfig, workers: int
+    jobs: list[SourceJob], setting: WorkerSetting, workers: int
 ) -> Iterator[Advanced | Finished[SourceJob, SourceRecord]]:
     if not jobs:
         return
     if workers == 0:
-        do = set_up_worker(config)
+        do = set_up_worker(setting)
         for job in jobs:
             yield Finished(job, do(job, lambda frames, faces: None))
         return
+    config, _ = setting
     limit = config.time_limit
-    with WorkerPool(set_up_worker, config, workers=workers, time_limit=limit) as pool:
+    with WorkerPool(set_up_worker, setting, workers=workers, time_limit=limit) as pool:
         for event in pool.run(jobs):
             if isinstance(event, Lost):
                 failure = FailureRow(event.job.name_in_store, "worker", event.reason)
@@ -204,11 +243,12 @@ def _events(
                 yield event
 
 
-def set_up_worker(config: PreprocessConfig) -> Callable[[Any, Report], Any]:
+def set_up_worker(setting: WorkerSetting) -> Callable[[Any, Report], Any]:
     """Prepare a process for jobs, and return the function that does one."""
     silence_decoders()
     cv2.setNumThreads(1)
-    detector: Detector = HaarDetector()
+    config, choice = setting
+    detector = build_detector(choice)
 
     def do(job: SourceJob, report: Report) -> SourceRecord:
         return process_source(job, config, detector, report)

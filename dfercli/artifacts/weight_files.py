@@ -1,0 +1,212 @@
+"""Small weight files: where each comes from, its licence, and a cache that is never half-filled.
+
+Files are checked by SHA-256 and moved into place whole; two processes may fetch at once.
+`DFER_OFFLINE=1` never touches the network.
+"""
+
+import hashlib
+import http.client
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dfercli.artifacts.atomic import atomic_path
+from dfercli.artifacts.locks import exclusive
+from dfercli.errors import ArtifactError
+
+TIMEOUT_SECONDS = 15.0
+PART_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One file that can be fetched.
+
+    Attributes:
+        name: As `dfer weights` calls it.
+        use: What needs it.
+        url: Where it comes from.
+        file_name: Its name in the cache.
+        sha256: Its check sum, or as many of the first digits as are known; empty where unknown.
+        licence: Terms of the weights.
+        folder: `dfer`: this project's cache; `hub`: torch's, where face-alignment looks.
+    """
+
+    name: str
+    use: str
+    url: str
+    file_name: str
+    sha256: str
+    licence: str
+    folder: Literal["dfer", "hub"] = "dfer"
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies in the cache."""
+        return (weights_folder() if self.folder == "dfer" else hub_folder()) / self.file_name
+
+
+PYTHON_FAN = "https://www.adrianbulat.com/downloads/python-fan"
+BLAZEFACE = "https://github.com/hollance/BlazeFace-PyTorch/raw/master"
+WEIGHT_FILES = (
+    WeightFile(
+        name="yunet",
+        use="--detector yunet",
+        url="https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
+        "face_detection_yunet_2023mar.onnx",
+        file_name="face_detection_yunet_2023mar.onnx",
+        sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        licence="MIT (opencv_zoo), Apache-2.0 (libfacedetection.train)",
+    ),
+    WeightFile(
+        name="blazeface",
+        use="--detector blazeface",
+        url=f"{BLAZEFACE}/blazefaceback.pth",
+        file_name="blazefaceback.pth",
+        sha256="e2c03bb3ae45e769eaaa0a7cc7d4f61f54a5e3fbae6367d870166702e7022b11",
+        licence="Apache-2.0",
+    ),
+    WeightFile(
+        name="blazeface-anchors",
+        use="--detector blazeface",
+        url=f"{BLAZEFACE}/anchorsback.npy",
+        file_name="anchorsback.npy",
+        sha256="a10bb2fb93ab54ca426d6c750bfc3aad685028a16dcf231357d03694f261fd95",
+        licence="Apache-2.0",
+    ),
+    WeightFile(
+        name="sfd",
+        use="--detector sfd",
+        url=f"{PYTHON_FAN}/s3fd-619a316812.pth",
+        file_name="s3fd-619a316812.pth",
+        sha256="619a316812",
+        licence="BSD-3-Clause",
+        folder="hub",
+    ),
+    WeightFile(
+        name="retinaface",
+        use="--detector retinaface",
+        url=f"{PYTHON_FAN}/retinaface_mobilenet0.25.pth",
+        file_name="retinaface_mobilenet0.25.pth",
+        sha256="",
+        licence="MIT",
+        folder="hub",
+    ),
+    WeightFile(
+        name="scrfd",
+        use="--detector scrfd",
+        url="https://github.com/yakhyo/facial-analysis/releases/download/v0.0.1/det_2.5g.onnx",
+        file_name="scrfd_2.5g_bnkps.onnx",
+        sha256="",
+        licence="code MIT; weights InsightFace: non-commercial research only",
+        folder="hub",
+    ),
+    WeightFile(
+        name="landmarks",
+        use="--landmarks",
+        url=f"{PYTHON_FAN}/2DFAN4-11f355bf06.pth.tar",
+        file_name="2DFAN4-11f355bf06.pth.tar",
+        sha256="11f355bf06",
+        licence="BSD-3-Clause",
+        folder="hub",
+    ),
+)
+
+
+def weight_file(name: str) -> WeightFile:
+    """The weight file called `name`.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    for file in WEIGHT_FILES:
+        if file.name == name:
+            return file
+    known = ", ".join(file.name for file in WEIGHT_FILES)
+    raise ArtifactError(f"no weights are called {name!r}; there are {known}")
+
+
+def weights_folder() -> Path:
+    """`DFER_CACHE/weights`, else `dfer/weights` in the user's cache folder."""
+    if os.environ.get("DFER_CACHE"):
+        return Path(os.environ["DFER_CACHE"]).expanduser() / "weights"
+    return _user_cache() / "dfer" / "weights"
+
+
+def hub_folder() -> Path:
+    """The folder in which torch.hub keeps checkpoints."""
+    home = os.environ.get("TORCH_HOME")
+    root = Path(home).expanduser() if home else _user_cache() / "torch"
+    return root / "hub" / "checkpoints"
+
+
+def _user_cache() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return Path(cache) if cache else Path.home() / ".cache"
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while part := file.read(PART_BYTES):
+                digest.update(part)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def is_whole(file: WeightFile) -> bool:
+    """Tell whether the file lies in the cache and has the right check sum."""
+    return file.path.is_file() and file_sha256(file.path).startswith(file.sha256)
+
+
+def fetch(file: WeightFile) -> Path:
+    """The path of a weight file; it is fetched unless it lies in the cache already.
+
+    Raises:
+        ArtifactError: it is not there and cannot be fetched, or has another check sum.
+    """
+    if is_whole(file):
+        return file.path
+    if os.environ.get("DFER_OFFLINE", "") not in ("", "0"):
+        raise _not_fetched(file, "DFER_OFFLINE is set")
+    with exclusive(file.path.with_name(f".{file.file_name}.lock")):
+        if not is_whole(file):  # nobody fetched it while we waited
+            _download(file)
+    return file.path
+
+
+def _download(file: WeightFile) -> None:
+    with atomic_path(file.path) as temporary:
+        digest = hashlib.sha256()
+        try:
+            with (
+                urllib.request.urlopen(file.url, timeout=TIMEOUT_SECONDS) as response,
+                temporary.open("wb") as target,
+            ):
+                while part := response.read(PART_BYTES):
+                    digest.update(part)
+                    target.write(part)
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
+            raise _not_fetched(file, str(getattr(error, "reason", error))) from error
+        except ConnectionError as error:
+            raise _not_fetched(file, str(error)) from error
+        if not digest.hexdigest().startswith(file.sha256):
+            raise _not_fetched(file, f"its SHA-256 is {digest.hexdigest()}, expected {file.sha256}")
+
+
+def _not_fetched(file: WeightFile, reason: str) -> ArtifactError:
+    without = ", or use --detector haar, which needs none" if "detector" in file.use else ""
+    return ArtifactError(
+        f"cannot fetch {file.name} from {file.url}: {reason}",
+        hint=f"put the file at {file.path}{without}",
+    )

@@ -1,0 +1,53 @@
+"""`dfer weights`: list, fetch and check small weight files."""
+
+from typing import Annotated
+
+import typer
+
+from dfercli.cli.console import print_json, print_line, print_table
+from dfercli.errors import ArtifactError
+
+EPILOG = "Examples: dfer weights · dfer weights yunet"
+
+
+def weights(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Fetch and check these; `all` for all."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the weights of detectors and landmarks with their licences, or fetch some.
+
+    Nothing is fetched where DFER_OFFLINE=1 is set. CLIP's weights are kept by the hub's own cache.
+    """
+    from dfercli.artifacts.weight_files import WEIGHT_FILES, fetch, is_whole, weight_file
+
+    if names:
+        wanted = WEIGHT_FILES if names == ["all"] else [weight_file(name) for name in names]
+        for file in wanted:
+            print_line(str(fetch(file)))
+        return
+    broken = [file for file in WEIGHT_FILES if file.path.exists() and not is_whole(file)]
+    rows = [
+        {
+            "name": file.name,
+            "for": file.use,
+            "state": "broken" if file in broken else "here" if file.path.exists() else "not here",
+            "licence": file.licence,
+            "path": str(file.path),
+            "url": file.url,
+            "sha256": file.sha256,
+        }
+        for file in WEIGHT_FILES
+    ]
+    if json:
+        print_json(rows)
+    else:
+        columns = ("name", "for", "state", "licence", "path")
+        print_table("", columns, [[row[column] for column in columns] for row in rows])
+    if broken:
+        raise ArtifactError(
+            f"{broken[0].path} has another check sum than {broken[0].name}",
+            hint=f"remove it, then: dfer weights {broken[0].name}",
+        )
