@@ -68,7 +68,7 @@ def run(arguments: list[str]) -> int:
         print_error(error.message, error.hint)
         return error.exit_code
     except typer.TyperException as error:
-        message = getattr(error, "message", str(error))
+        message = getattr(error, "message", str(error)) or getattr(error, "param", None)
         if message:  # empty when the help was shown for want of a command
             print_error(_usage_message(error))
         return 2

@@ -9,7 +9,7 @@ from dfercli.faces.detect import Faces
 
 NEW_TRACK_SCORE = 0.6  # a face scored lower continues a track, but starts none
 SURE_SCORE = 0.6  # ByteTrack matches faces scored higher first
-MIN_IOU = 0.1  # between where a face was expected and where it is
+MIN_IOU = 0.3  # between where a face was expected and where it is
 NO_TRACK = -1
 
 

@@ -50,7 +50,7 @@ class Picker:
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
         self._seen = 0
-        self._due_seconds = -math.inf
+        self._due_seconds: float | None = None
 
     def past_end(self, pts_seconds: float) -> bool:
         """Tell whether no later frame can be kept."""
@@ -68,7 +68,9 @@ class Picker:
         if selection.fps is None:
             return True
         interval = 1.0 / selection.fps
-        if pts_seconds < self._due_seconds - 1e-6:
+        if self._due_seconds is None:
+            self._due_seconds = pts_seconds
+        if pts_seconds < self._due_seconds - 1e-3:  # decord's times are rounded
             return False
         # Count from the time that was due, not from the frame, so that the rate is met on average.
         self._due_seconds = max(self._due_seconds + interval, pts_seconds + interval / 2)

@@ -1,0 +1,312 @@
+"""The face store that `dfer preprocess` makes from drawn faces, and what it does with bad input."""
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dfercli.artifacts.face_store import (
+    frame_paths,
+    read_clips,
+    read_dataset,
+    read_failures,
+    read_track,
+)
+from dfercli.cli.app import run as dfer
+from dfercli.config import PreprocessConfig
+from dfercli.drawn_faces.clip import render_clip
+from dfercli.drawn_faces.identity import random_identity
+from dfercli.errors import ArtifactError, ConfigError, DataError
+from dfercli.progress import LogProgress
+from dfercli.stages.preprocess import run
+from dfercli.video.write import write_video
+
+FAST = PreprocessConfig(detector="haar", min_face=80, workers=0)
+
+
+@pytest.fixture(scope="session")
+def drawn_video(tmp_path_factory):
+    """One second of one drawn face."""
+    rng = np.random.default_rng(5)
+    clip = render_clip(random_identity(rng), "happiness", rng, num_frames=14)
+    path = tmp_path_factory.mktemp("drawn") / "face.mp4"
+    write_video(path, clip.frames, clip.fps)
+    return path
+
+
+@pytest.fixture(scope="session")
+def faceless_video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("faceless") / "nobody.mp4"
+    ramp = np.tile(np.linspace(0, 255, 160, dtype=np.uint8)[None, :, None], (120, 1, 3))
+    write_video(path, [ramp] * 6, 12)
+    return path
+
+
+@pytest.fixture
+def videos(tmp_path, drawn_video, faceless_video):
+    """Two folders with a file of the same name, and four kinds of files without a face."""
+    folder = tmp_path / "videos"
+    for label in ("Happy", "sad"):
+        (folder / label).mkdir(parents=True)
+        shutil.copyfile(drawn_video, folder / label / "one.mp4")
+    shutil.copyfile(faceless_video, folder / "nobody.mp4")
+    (folder / "text.mp4").write_text("this is no video\n" * 20)
+    (folder / "empty.mp4").touch()
+    return folder
+
+
+def preprocess(*sources, out, **changes):
+    config = replace(FAST, sources=tuple(str(source) for source in sources), out=out, **changes)
+    return run(config, LogProgress())
+
+
+def contents(store):
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in sorted(store.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_folder_becomes_labelled_clips_and_failures_with_reasons(videos, tmp_path):
+    result = preprocess(videos, out=tmp_path / "faces")
+    clips = read_clips(tmp_path / "faces")
+    assert [(clip.label, clip.num_frames, clip.fps) for clip in clips] == [
+        ("happiness", 14, 14.0),
+        ("sadness", 14, 14.0),
+    ]
+    assert len({clip.clip_id for clip in clips}) == 2
+    assert clips[0].source == "../videos/Happy/one.mp4"
+    assert read_dataset(tmp_path / "faces")["label_set"][:2] == ["happiness", "sadness"]
+    reasons = {failure.source: failure.reason for failure in read_failures(tmp_path / "faces")}
+    assert reasons["../videos/nobody.mp4"] == "no face found in 6 frames"
+    assert reasons["../videos/empty.mp4"] == "empty file (0 bytes)"
+    assert "not a readable video" in reasons["../videos/text.mp4"]
+    assert (result.num_sources, result.num_clips, len(result.failures)) == (5, 2, 3)
+
+
+def test_crops_and_track_rows_belong_to_the_same_frames(videos, tmp_path):
+    preprocess(videos / "Happy", out=tmp_path / "faces")
+    (clip,) = read_clips(tmp_path / "faces")
+    track = read_track(tmp_path / "faces", clip.clip_id)
+    paths = frame_paths(tmp_path / "faces", clip)
+    assert [path.name for path in paths] == [f"{index:06d}.jpg" for index in track.frame_index]
+    assert cv2.imread(str(paths[0])).shape == (224, 224, 3)
+    assert track.pts_seconds == pytest.approx(track.frame_index / 14, abs=1e-3)
+    assert (clip.start_seconds, clip.end_seconds) == (0.0, pytest.approx(13 / 14, abs=1e-3))
+    assert track.box_xyxy_px.shape == (14, 4)
+    assert track.detected[0]
+    assert not track.detected.all()
+
+
+def test_running_again_does_nothing_and_a_new_source_is_added(videos, tmp_path, drawn_video):
+    store = tmp_path / "faces"
+    preprocess(videos, out=store)
+    before = contents(store)
+    again = preprocess(videos, out=store)
+    assert again.num_skipped == 5
+    assert contents(store) == before
+    shutil.copyfile(drawn_video, videos / "sad" / "two.mp4")
+    added = preprocess(videos, out=store)
+    assert (added.num_skipped, added.num_clips) == (5, 3)
+    assert len(read_clips(store)) == 3
+
+
+def test_a_store_that_was_cut_off_is_completed_to_the_same_bytes(videos, tmp_path):
+    preprocess(videos, out=tmp_path / "whole")
+    preprocess(videos, out=tmp_path / "cut")
+    (clip, _) = read_clips(tmp_path / "cut")
+    # What a kill can leave: no record yet, half a folder of crops, and temporary siblings.
+    (tmp_path / "cut" / "sources" / f"{clip.clip_id[:-2]}.json").unlink()
+    next((tmp_path / "cut" / "frames" / clip.clip_id).iterdir()).unlink()
+    (tmp_path / "cut" / "frames" / ".x.partial-1" / "0").mkdir(parents=True)
+    (tmp_path / "cut" / "clips.jsonl").unlink()
+    preprocess(videos, out=tmp_path / "cut")
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_a_changed_source_is_done_again(videos, tmp_path, faceless_video):
+    store = tmp_path / "faces"
+    preprocess(videos / "Happy", out=store)
+    shutil.copyfile(faceless_video, videos / "Happy" / "one.mp4")
+    result = preprocess(videos / "Happy", out=store)
+    assert (result.num_skipped, result.num_clips, len(result.failures)) == (0, 0, 1)
+    assert not any((store / "frames").iterdir())
+
+
+def test_other_settings_are_refused_with_their_difference(videos, tmp_path):
+    store = tmp_path / "faces"
+    preprocess(videos / "Happy", out=store)
+    with pytest.raises(ConfigError, match=r"size 224 -> 112"):
+        preprocess(videos / "Happy", out=store, size=112)
+    preprocess(videos / "Happy", out=store, size=112, overwrite=True)
+    (clip,) = read_clips(store)
+    assert cv2.imread(str(frame_paths(store, clip)[0])).shape == (112, 112, 3)
+
+
+def test_a_folder_that_is_no_store_is_never_emptied(videos, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match="no face store"):
+            preprocess(videos, out=tmp_path / "mine", overwrite=overwrite)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_table_gives_labels_and_subjects(videos, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("source,label,subject\nHappy/one.mp4,Angry,anna\nsad/one.mp4,fear,\n")
+    preprocess(videos, out=tmp_path / "faces", labels=table)
+    clips = read_clips(tmp_path / "faces")
+    assert [(clip.label, clip.subject) for clip in clips] == [("anger", "anna"), ("fear", None)]
+    table.write_text("source,label\nHappy/one.mp4,fear\n")
+    again = preprocess(videos, out=tmp_path / "faces", labels=table)
+    assert again.num_skipped == 5
+    assert [clip.label for clip in read_clips(tmp_path / "faces")] == ["fear", None]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("source,label\nHappy/one.mp4,happy\nsad/one.mp4,sadd\n", "row 3: unknown label 'sadd'"),
+        ("source,label\none.mp4,happy\n", "row 2: 'one.mp4' fits 2 sources"),
+        ("file,label\na,b\n", "expected the columns source,label"),
+        ("source,label\nHappy/one.mp4,\n", "row 2: source or label is empty"),
+        ("source,label\nelsewhere.mp4,happy\n", "no row fits any source"),
+    ],
+)
+def test_a_broken_table_names_its_row(videos, tmp_path, text, message):
+    table = tmp_path / "labels.csv"
+    table.write_text(text)
+    with pytest.raises(DataError, match=message):
+        preprocess(videos, out=tmp_path / "faces", labels=table)
+    assert not (tmp_path / "faces").exists()
+
+
+def test_own_classes_make_their_own_label_set(videos, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("source,label\nHappy/one.mp4,opening\nsad/one.mp4,closing\n")
+    preprocess(videos, out=tmp_path / "found", labels=table)
+    assert read_dataset(tmp_path / "found")["label_set"] == ["closing", "opening"]
+    preprocess(videos, out=tmp_path / "given", labels=table, classes=("opening", "closing"))
+    assert read_dataset(tmp_path / "given")["label_set"] == ["opening", "closing"]
+    with pytest.raises(DataError, match="row 2: unknown label 'opening'"):
+        preprocess(videos, out=tmp_path / "other", labels=table, classes=("7",))
+
+
+def test_worker_processes_give_the_same_store(videos, tmp_path):
+    preprocess(videos, out=tmp_path / "here", workers=0)
+    preprocess(videos, out=tmp_path / "there", workers=2)
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+def test_every_kind_of_source_is_found_once(videos, tmp_path, drawn_video):
+    frames = videos / "sad" / "sequence"
+    frames.mkdir()
+    capture = cv2.VideoCapture(str(drawn_video))
+    for number in range(10):
+        cv2.imwrite(str(frames / f"f{number}.png"), capture.read()[1])
+    shutil.copyfile(frames / "f3.png", videos / "portrait.png")
+    result = preprocess(videos / "sad", videos / "portrait.png", out=tmp_path / "faces")
+    shapes = {clip.source[10:]: (clip.num_frames, clip.fps, clip.label) for clip in result.clips}
+    assert shapes == {
+        "sad/sequence": (10, 25.0, "sadness"),
+        "sad/one.mp4": (14, 14.0, "sadness"),
+        "portrait.png": (1, 0.0, None),
+    }
+    glob = preprocess(videos / "*" / "*.mp4", videos / "sad", out=tmp_path / "globbed")
+    assert glob.num_sources == 3
+
+
+def test_selection_keeps_the_indices_and_times_of_the_source(videos, tmp_path):
+    result = preprocess(videos / "sad", out=tmp_path / "a", every=3, start=0.2, end=0.8)
+    (clip,) = result.clips
+    track = read_track(tmp_path / "a", clip.clip_id)
+    assert track.frame_index.tolist() == [3, 6, 9]
+    assert track.pts_seconds == pytest.approx([3 / 14, 6 / 14, 9 / 14], abs=1e-3)
+    (clip,) = preprocess(videos / "sad", out=tmp_path / "b", fps=7).clips
+    assert read_track(tmp_path / "b", clip.clip_id).frame_index.tolist() == list(range(0, 14, 2))
+
+
+def test_reasons_tell_small_and_short_faces_from_none(videos, tmp_path):
+    small = preprocess(videos / "sad", out=tmp_path / "a", min_face=239).failures[0].reason
+    assert "faces are too small: the largest is" in small
+    short = preprocess(videos / "sad", out=tmp_path / "b", start=5.0).failures[0].reason
+    assert "no frame is left" in short
+    where = preprocess(videos / "sad", out=tmp_path / "c", region=(0, 0, 30, 30)).failures[0].reason
+    assert "no face found in the region" in where
+
+
+def test_the_command_prints_a_summary_and_exits_3_for_failures(videos, tmp_path, capsys):
+    options = ["--detector", "haar", "--min-face", "80", "--workers", "0", "--json"]
+    assert dfer(["preprocess", str(videos), "--out", str(tmp_path / "faces"), *options]) == 3
+    printed = capsys.readouterr()
+    summary = json.loads(printed.out)
+    assert (summary["sources"], len(summary["clips"]), len(summary["failures"])) == (5, 2, 3)
+    assert "error: 3 of 5 sources gave no clip" in printed.err
+    assert dfer(["preprocess", str(videos / "sad"), "--out", str(tmp_path / "ok"), *options]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["missing.mp4"], 3, "no such file or folder: missing.mp4"),
+        (["none*.mp4"], 3, "nothing matches none*.mp4"),
+        (["nothing"], 3, "no video or image in nothing"),
+        (["nothing", "--detector", "magic"], 2, "detector"),
+        (["nothing", "--region", "1,2,3"], 2, "--region takes x,y,width,height"),
+        (["nothing", "--faces", "-1"], 2, "--faces takes all, largest or a number"),
+        (["nothing", "--start", "5", "--end", "4"], 2, "--end 4.0 is not after --start 5.0"),
+        ([], 2, "SOURCE"),
+    ],
+)
+def test_bad_command_lines_have_their_exit_code(
+    arguments, code, message, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nothing").mkdir()
+    assert dfer(["preprocess", *arguments]) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "faces").exists()
+
+
+def test_a_full_disk_is_one_line_exit_4_and_nothing_half_written(
+    videos, tmp_path, capsys, monkeypatch
+):
+    real = Path.write_bytes
+    written = []
+
+    def write_bytes(self, content):
+        written.append(self)
+        if len(written) > 20:
+            raise OSError(28, os.strerror(28), str(self))
+        return real(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    options = ["--detector", "haar", "--min-face", "80", "--workers", "0"]
+    assert dfer(["preprocess", str(videos), "--out", str(tmp_path / "faces"), *options]) == 4
+    error = capsys.readouterr().err
+    assert "No space left on device" in error
+    assert error.count("\n") == 1
+    assert not list((tmp_path / "faces").rglob("*.partial-*"))
+    monkeypatch.undo()
+    preprocess(videos, out=tmp_path / "faces")
+    preprocess(videos, out=tmp_path / "fresh")
+    assert contents(tmp_path / "faces") == contents(tmp_path / "fresh")
+
+
+def test_two_runs_do_not_write_to_one_store(videos, tmp_path):
+    from dfercli.artifacts.locks import exclusive
+
+    with (
+        exclusive(tmp_path / "faces" / ".lock"),
+        pytest.raises(ArtifactError, match="another dfer preprocess"),
+    ):
+        preprocess(videos, out=tmp_path / "faces")
