@@ -298,6 +298,7 @@ class PreprocessConfig:
         end: Stop at this second.
         folder_fps: Frame rate of folders of numbered images.
         workers: Processes; None for one per core, 0 to work in this process.
+        preview: Draw a contact sheet and an annotated video of each source.
         time_limit: Seconds without a new frame after which a source is given up.
         overwrite: Empty an existing store first.
     """
@@ -325,6 +326,7 @@ class PreprocessConfig:
     start: float = 0.0
     end: float | None = None
     folder_fps: float = 25.0
+    preview: bool = False
     workers: int | None = None
     time_limit: float = 120.0
     overwrite: bool = False

@@ -105,6 +105,10 @@ def preprocess(
     folder_fps: Annotated[
         float, typer.Option(help="Frame rate of folders of numbered images.")
     ] = PreprocessConfig.folder_fps,
+    preview: Annotated[
+        bool,
+        typer.Option("--preview", help="Draw a contact sheet and an annotated video per source."),
+    ] = PreprocessConfig.preview,
     workers: Annotated[
         int | None, typer.Option(help="Processes. By default one per core; 0: no process.")
     ] = PreprocessConfig.workers,

@@ -13,6 +13,7 @@ from dfercli.artifacts.face_store import ClipRow, FailureRow, TrackData
 from dfercli.artifacts.store_writing import CropSink, SourceRecord, crop_sink, write_record
 from dfercli.config import PreprocessConfig
 from dfercli.errors import DataError
+from dfercli.faces.build import DetectorChoice, build_detector
 from dfercli.faces.crop import points_transform, square_transform, warp
 from dfercli.faces.detect import Detector
 from dfercli.faces.follow import (
@@ -22,7 +23,7 @@ from dfercli.faces.follow import (
     frames_between_detections,
 )
 from dfercli.video.cuts import CutFinder
-from dfercli.video.decode import VideoReader
+from dfercli.video.decode import VideoReader, silence_decoders
 from dfercli.video.frames import Frame, Selection
 from dfercli.video.images import ImageReader
 from dfercli.video.prefetch import prefetched
@@ -32,6 +33,7 @@ DECODE_AHEAD = 4
 BGR_QUALITY = cv2.IMWRITE_JPEG_QUALITY
 
 Report = Callable[[int, int], None]
+WorkerSetting = tuple[PreprocessConfig, DetectorChoice]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,19 @@ class SourceJob:
     name_in_store: str
     label: str | None
     subject: str | None
+
+
+def set_up_sources(setting: WorkerSetting) -> Callable[[SourceJob, Report], SourceRecord]:
+    """Prepare a process for sources, and return the function that does one."""
+    silence_decoders()
+    cv2.setNumThreads(1)
+    config, choice = setting
+    detector = build_detector(choice)
+
+    def do(job: SourceJob, report: Report) -> SourceRecord:
+        return process_source(job, config, detector, report)
+
+    return do
 
 
 def process_source(
@@ -147,7 +162,7 @@ class _Track:
 def _make_clips(
     job: SourceJob, config: PreprocessConfig, detector: Detector, report: Report
 ) -> SourceRecord:
-    reader = _open(job.source, config)
+    reader = open_source(job.source, config)
     follower = FaceFollower[Frame](detector, _follow_settings(config, reader.fps))
     tracks: dict[int, _Track] = {}
     num_frames, first_seconds, last_seconds = 0, 0.0, 0.0
@@ -179,7 +194,12 @@ def _make_clips(
     )
 
 
-def _open(source: Source, config: PreprocessConfig) -> VideoReader | ImageReader:
+def open_source(source: Source, config: PreprocessConfig) -> VideoReader | ImageReader:
+    """Open a source for the frames that `config` selects.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
     selection = Selection(config.every, config.fps, config.start, config.end)
     if source.kind == "video":
         return VideoReader(source.path, selection)

@@ -3,13 +3,10 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import cv2
 
 from dfercli.artifacts.face_store import ClipRow, FailureRow, read_dataset
 from dfercli.artifacts.locks import exclusive
@@ -24,32 +21,30 @@ from dfercli.artifacts.store_writing import (
 )
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ConfigError
-from dfercli.faces.build import DetectorChoice, build_detector, choose_detector
+from dfercli.faces.build import DetectorChoice, choose_detector
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress
+from dfercli.stages.engines import do_jobs
 from dfercli.stages.one_source import (
-    Report,
     SourceJob,
-    process_source,
     record_of,
+    set_up_sources,
     source_signature,
 )
+from dfercli.stages.preview import PreviewJob, preview_paths, set_up_previews
 from dfercli.stages.source_labels import Labelling, label_sources, read_classes
-from dfercli.stages.worker_pool import Advanced, Finished, Lost, WorkerPool
-from dfercli.video.decode import silence_decoders
+from dfercli.stages.worker_pool import Advanced, Finished, Lost
 from dfercli.video.sources import Source, find_sources
 
 # Settings that do not change what is in the store for a source.
 NOT_CONTENT = (
-    *("sources", "out", "labels", "classes", "workers", "time_limit", "overwrite"),
+    *("sources", "out", "labels", "classes", "preview", "workers", "time_limit", "overwrite"),
     *("detector", "detector_weights", "device"),  # what was chosen is recorded instead
 )
 VERSIONED = ("dfercli", "opencv-python", "decord", "av", "trackers", "supervision")
 SLUG_LENGTH = 60
 NETWORKS = ("retinaface", "blazeface", "scrfd", "sfd")
 WITH_POINTS = ("yunet",)
-
-WorkerSetting = tuple[PreprocessConfig, DetectorChoice]
 
 
 @dataclass(frozen=True)
@@ -117,7 +112,10 @@ def run(config: PreprocessConfig, progress: Progress) -> PreprocessResult:
             done.update(_do_all(missing, config, choice, progress))
         finally:
             remove_leftovers(config.out)
-        return _finish(config, classes, jobs, done, num_skipped)
+        result = _finish(config, classes, jobs, done, num_skipped)
+        if config.preview:
+            _make_previews(jobs, done, config, progress)
+        return result
 
 
 def _checked(config: PreprocessConfig) -> PreprocessConfig:
@@ -205,13 +203,12 @@ def _do_all(
 ) -> Iterator[tuple[str, SourceRecord]]:
     """Do the jobs, here or in worker processes; yield each key with its record."""
     frames = faces = failures = 0
-    workers = os.cpu_count() or 1 if config.workers is None else config.workers
     with progress.task("Finding faces", total=len(jobs)) as task:
-        for event in _events(jobs, (config, choice), min(workers, len(jobs))):
+        for event in do_jobs(jobs, set_up_sources, (config, choice), config):
             if isinstance(event, Advanced):
                 frames, faces = frames + event.frames, faces + event.faces
             else:
-                record = event.result
+                record = _record(event, config)
                 failures += record.failure is not None
                 for warning in record.warnings:
                     progress.note(f"{record.source}: {warning}")
@@ -220,40 +217,36 @@ def _do_all(
             task.status(frames=frames, faces=faces, failures=failures)
 
 
-def _events(
-    jobs: list[SourceJob], setting: WorkerSetting, workers: int
-) -> Iterator[Advanced | Finished[SourceJob, SourceRecord]]:
-    if not jobs:
-        return
-    if workers == 0:
-        do = set_up_worker(setting)
-        for job in jobs:
-            yield Finished(job, do(job, lambda frames, faces: None))
-        return
-    config, _ = setting
-    limit = config.time_limit
-    with WorkerPool(set_up_worker, setting, workers=workers, time_limit=limit) as pool:
-        for event in pool.run(jobs):
+def _record(
+    event: Finished[SourceJob, SourceRecord] | Lost[SourceJob], config: PreprocessConfig
+) -> SourceRecord:
+    """The record of a source that is done, or whose process was lost."""
+    if isinstance(event, Finished):
+        return event.result
+    failure = FailureRow(event.job.name_in_store, "worker", event.reason)
+    record = record_of(event.job, failure=failure)
+    write_record(config.out, event.job.key, record)
+    return record
+
+
+def _make_previews(
+    jobs: list[SourceJob],
+    done: dict[str, SourceRecord],
+    config: PreprocessConfig,
+    progress: Progress,
+) -> None:
+    wanted = [
+        PreviewJob(job, done[job.key].clips)
+        for job in jobs
+        if done[job.key].clips
+        and not all(path.exists() for path in preview_paths(config.out, job.key))
+    ]
+    with progress.task("Drawing previews", total=len(wanted)) as task:
+        for event in do_jobs(wanted, set_up_previews, config, config):
             if isinstance(event, Lost):
-                failure = FailureRow(event.job.name_in_store, "worker", event.reason)
-                record = record_of(event.job, failure=failure)
-                write_record(config.out, event.job.key, record)
-                yield Finished(event.job, record)
-            else:
-                yield event
-
-
-def set_up_worker(setting: WorkerSetting) -> Callable[[Any, Report], Any]:
-    """Prepare a process for jobs, and return the function that does one."""
-    silence_decoders()
-    cv2.setNumThreads(1)
-    config, choice = setting
-    detector = build_detector(choice)
-
-    def do(job: SourceJob, report: Report) -> SourceRecord:
-        return process_source(job, config, detector, report)
-
-    return do
+                progress.note(f"no preview of {event.job.job.source.path}: {event.reason}")
+            if not isinstance(event, Advanced):
+                task.advance()
 
 
 def _finish(
