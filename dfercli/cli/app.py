@@ -11,10 +11,14 @@ from dfercli.cli.console import print_error, print_line
 from dfercli.cli.data import data
 from dfercli.cli.describe import EPILOG as DESCRIBE_EPILOG
 from dfercli.cli.describe import describe
+from dfercli.cli.eval import EPILOG as EVAL_EPILOG
+from dfercli.cli.eval import evaluate
 from dfercli.cli.preprocess import EPILOG as PREPROCESS_EPILOG
 from dfercli.cli.preprocess import preprocess
 from dfercli.cli.results import EPILOG as RESULTS_EPILOG
 from dfercli.cli.results import results
+from dfercli.cli.train import EPILOG as TRAIN_EPILOG
+from dfercli.cli.train import train
 from dfercli.cli.weights import EPILOG as WEIGHTS_EPILOG
 from dfercli.cli.weights import weights
 from dfercli.errors import DferError
@@ -50,8 +54,10 @@ def _root(
 
 app.add_typer(data, name="data")
 app.command("describe", epilog=DESCRIBE_EPILOG)(describe)
+app.command("eval", epilog=EVAL_EPILOG)(evaluate)
 app.command("preprocess", epilog=PREPROCESS_EPILOG)(preprocess)
 app.command("results", epilog=RESULTS_EPILOG)(results)
+app.command("train", epilog=TRAIN_EPILOG)(train)
 app.command("weights", epilog=WEIGHTS_EPILOG)(weights)
 
 

@@ -1,0 +1,210 @@
+"""`dfer train`: train a method on a data set."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
+from dfercli.config import DataConfig, ModelConfig, TrainConfig
+from dfercli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dfercli.stages.train import TrainResult
+
+EPILOG = (
+    "Examples: dfer train faces/ --test faces-test/ · dfer train dfew --root DFEW --fold all · "
+    "dfer train faces/ --set optim.batch_size=8 --set optim.epochs=20 · "
+    "dfer train --resume runs/faces-dfer-clip-…"
+)
+
+# Options that stand for a field of a table within TrainConfig.
+NESTED = {
+    "method": ("model", "method"),
+    "clip": ("model", "clip"),
+    "clip_weights": ("model", "clip_weights"),
+    "text_type": ("model", "text_type"),
+    "descriptions": ("model", "descriptions"),
+    "root": ("data", "root"),
+    "test": ("data", "test"),
+    "folds": ("data", "folds"),
+    "group": ("data", "group"),
+    "label_order": ("data", "label_order"),
+    "workers": ("data", "workers"),
+    "epochs": ("optim", "epochs"),
+    "batch_size": ("optim", "batch_size"),
+}
+
+
+def train(
+    context: typer.Context,
+    dataset: Annotated[
+        str | None, typer.Argument(help="dfew, ferv39k, mafw, a face store, or a list file.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="dfer-clip.")] = ModelConfig.method,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Settings by name or TOML file. By default the method's own."),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a benchmark's copy; else DFER_DATA/NAME, else data/NAME."),
+    ] = DataConfig.root,
+    fold: Annotated[str, typer.Option(help="1-based fold, or all.")] = TrainConfig.fold,
+    folds: Annotated[
+        int | None, typer.Option(help="Split a face store into so many folds (with --group).")
+    ] = DataConfig.folds,
+    group: Annotated[
+        str | None, typer.Option(help="subject: no subject is in training and test at once.")
+    ] = DataConfig.group,
+    test: Annotated[
+        str | None, typer.Option(help="A data set to test on, where the first has no test list.")
+    ] = DataConfig.test,
+    label_order: Annotated[
+        str | None, typer.Option(help="Order of numeric labels: dfer-clip, mae-dfer, s2d or FILE.")
+    ] = DataConfig.label_order,
+    select: Annotated[
+        str,
+        typer.Option(help="Checkpoint to report: last, val (held-out part) or best-on-test."),
+    ] = TrainConfig.select,
+    clip: Annotated[str, typer.Option(help="CLIP backbone, MODEL/TAG of open_clip.")] = (
+        ModelConfig.clip
+    ),
+    clip_weights: Annotated[
+        Path | None, typer.Option(help="Local file with the backbone's weights.")
+    ] = ModelConfig.clip_weights,
+    text_type: Annotated[
+        str, typer.Option(help="Class texts: description, name or context.")
+    ] = ModelConfig.text_type,
+    descriptions: Annotated[
+        Path | None, typer.Option(help="Class texts written by `dfer describe`.")
+    ] = ModelConfig.descriptions,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the clips. By default the recipe's.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Clips per step, all devices. By default the recipe's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order, sampling.")] = TrainConfig.seed,
+    precision: Annotated[
+        str, typer.Option(help="auto, 32, bf16-mixed or 16-mixed.")
+    ] = TrainConfig.precision,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = (
+        TrainConfig.accelerator
+    ),
+    devices: Annotated[int, typer.Option(help="Processes, one per device.")] = TrainConfig.devices,
+    workers: Annotated[int, typer.Option(help="Processes that read frames.")] = DataConfig.workers,
+    checkpoint_every: Annotated[
+        int, typer.Option(help="Steps between saves within an epoch; 0: at the end of each.")
+    ] = TrainConfig.checkpoint_every,
+    out: Annotated[Path, typer.Option(help="Folder of runs.")] = TrainConfig.out,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run. By default data set, method and time.")
+    ] = TrainConfig.name,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any setting; see config.json of a run."),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Continue this run; all else is its own.")
+    ] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="TOML file of settings, in its table `train`.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Train a method on a data set, fold by fold, and measure the selected checkpoint."""
+    progress = ConsoleProgress(quiet=quiet)
+    if resume is not None:
+        if dataset is not None:
+            raise ConfigError("--resume takes the data set from the run: leave DATASET out")
+        from dfercli.stages import train as stage
+
+        result = stage.resume(resume, progress)
+    else:
+        if dataset is None:
+            raise ConfigError("missing argument DATASET", hint="for example: dfer train faces/")
+        config = _config(context, dataset, recipe, config_file, assignments or [])
+        from dfercli.stages import train as stage
+
+        result = stage.run(config, progress)
+    if json:
+        print_json(_as_json(result))
+    else:
+        _print_result(result)
+
+
+def _config(
+    context: typer.Context,
+    dataset: str,
+    recipe: str | None,
+    config_file: Path | None,
+    assignments: list[str],
+) -> TrainConfig:
+    """Defaults, then recipe, then file, then options, then --set."""
+    from dfercli.overrides import override, read_toml, set_by_path
+    from dfercli.recipes import read_recipe, recipe_names
+
+    typed: dict[str, Any] = {}
+    for option, value in context.params.items():
+        if getattr(context.get_parameter_source(option), "name", "") != "COMMANDLINE":
+            continue
+        if option in NESTED:
+            table, field = NESTED[option]
+            typed.setdefault(table, {})[field] = value
+        elif hasattr(TrainConfig, option):
+            typed[option] = value
+    file_settings = read_toml(config_file).get("train", {}) if config_file else {}
+    method = typed.get("model", {}).get("method") or file_settings.get("model", {}).get("method")
+    own_recipe = method or ModelConfig.method
+    config = TrainConfig()
+    if recipe is not None or own_recipe in recipe_names():
+        for settings in read_recipe(recipe or own_recipe, dataset):
+            config = override(config, settings, where=f"recipe {recipe or own_recipe}")
+    if config_file:
+        config = override(config, file_settings, where=str(config_file))
+    config = override(config, {**typed, "dataset": dataset}, where="dfer train")
+    return override(config, set_by_path(assignments), where="--set")
+
+
+def _as_json(result: "TrainResult") -> dict[str, Any]:
+    return {
+        "run": str(result.run),
+        "folds": [
+            {
+                "fold": fold.fold,
+                "checkpoint": str(fold.checkpoint),
+                "selected_on": fold.selected_on,
+                "measured_on": fold.measured_on,
+                "metrics": fold.evaluation.to_json() if fold.evaluation else None,
+            }
+            for fold in result.folds
+        ],
+    }
+
+
+def _print_result(result: "TrainResult") -> None:
+    from dfercli.report.tables import per_class_table, percent, percent_interval
+
+    rows = []
+    for fold in result.folds:
+        values = ("-", "-", "-", "-", "-")
+        if found := fold.evaluation:
+            values = (
+                percent(found.uar),
+                percent_interval(found.uar_interval),
+                percent(found.war),
+                percent_interval(found.war_interval),
+                str(found.num_clips),
+            )
+        rows.append((str(fold.fold), *values))
+    columns = ("fold", "UAR %", "95 % interval", "WAR %", "95 % interval", "clips")
+    print_table(str(result.run), columns, rows)
+    first = result.folds[0]
+    if len(result.folds) == 1 and first.evaluation:
+        table = per_class_table(first.evaluation)
+        print_table(table.title, table.columns, table.rows)
+    print_line(f"measured on: {first.measured_on}")
+    print_line(f"checkpoint selected by: {first.selected_on}")
+    print_line(f"evaluate: dfer eval {result.run}    apply: dfer predict VIDEO")

@@ -1,0 +1,38 @@
+"""Recipes: the settings of a published training, as TOML files."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from dfercli.errors import ConfigError
+from dfercli.overrides import read_toml
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with dfer."""
+    entries = files("dfercli.recipes").iterdir()
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml")
+    )
+
+
+def read_recipe(recipe: str, dataset: str) -> list[dict[str, Any]]:
+    """Read a recipe: its settings, then those for one data set, to be put over one another.
+
+    Args:
+        recipe: A name out of `recipe_names`, or the path of a TOML file.
+        dataset: Settings under `[for.<dataset>]` are added.
+
+    Raises:
+        ConfigError: no such recipe, or a file that is not TOML.
+    """
+    path = Path(recipe)
+    if recipe in recipe_names():
+        path = Path(str(files("dfercli.recipes") / f"{recipe}.toml"))
+    elif not path.is_file():
+        raise ConfigError(
+            f"no such recipe: {recipe} (known: {', '.join(recipe_names())}, or a TOML file)"
+        )
+    settings = read_toml(path)
+    per_dataset = settings.pop("for", {})
+    return [settings, per_dataset.get(dataset.lower(), {})]

@@ -1,0 +1,74 @@
+"""Small face stores, written by hand for tests."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dfercli.artifacts.atomic import write_json
+from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow
+from dfercli.artifacts.jsonl import write_rows
+
+
+def write_store(
+    folder: Path,
+    clips: Sequence[tuple[str, str | None, str | None, np.ndarray]],
+    label_set: Sequence[str] = ("happiness", "sadness"),
+) -> Path:
+    """Write a face store.
+
+    Args:
+        folder: Where.
+        clips: (clip id, label, subject, frames (T, H, W, 3) uint8 RGB) of each clip.
+        label_set: Class names.
+    """
+    rows = []
+    for clip_id, label, subject, frames in clips:
+        frame_folder = folder / "frames" / clip_id
+        frame_folder.mkdir(parents=True)
+        for number, frame in enumerate(frames):
+            name = str(frame_folder / f"{number:06d}.jpg")
+            cv2.imwrite(name, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        rows.append(
+            ClipRow(
+                clip_id,
+                f"../{clip_id}.mp4",
+                0,
+                label,
+                subject,
+                len(frames),
+                25.0,
+                0.0,
+                len(frames) / 25.0,
+                "haar",
+            )
+        )
+        (folder / "tracks").mkdir(exist_ok=True)
+        count = len(frames)
+        np.savez(
+            folder / "tracks" / f"{clip_id}.npz",
+            frame_index=np.arange(count),
+            pts_seconds=np.arange(count) / 25.0,
+            box_xyxy_px=np.tile(np.float32([0, 0, 32, 32]), (count, 1)),
+            score=np.ones(count, np.float32),
+        )
+    write_rows(folder / "clips.jsonl", [row.to_row() for row in rows])
+    write_json(
+        folder / "dataset.json",
+        {"schema": STORE_SCHEMA, "label_set": list(label_set), "settings": {}},
+    )
+    return folder
+
+
+def bright_and_dark_store(folder: Path, clips_per_class: int = 8, frames: int = 6) -> Path:
+    """A store of two classes that anything can tell apart: bright clips and dark clips."""
+    rng = np.random.default_rng(0)
+    clips = []
+    for number in range(clips_per_class):
+        for label, level in (("happiness", 180), ("sadness", 40)):
+            noise = rng.integers(0, 40, size=(frames, 32, 32, 3))
+            clips.append(
+                (f"{label}-{number}", label, f"subject-{number}", (noise + level).astype(np.uint8))
+            )
+    return write_store(folder, clips)
