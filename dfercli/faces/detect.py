@@ -52,11 +52,13 @@ class Detector(Protocol):
         batch_size: How many images are worth giving at once.
         smallest_face_px: The shortest side of a face that it still finds well; images may be
             shrunk until the smallest face wanted is that small.
+        new_track_score: A face scored lower does not begin a track.
     """
 
     name: str
     batch_size: int
     smallest_face_px: int
+    new_track_score: float
 
     def detect(self, images: list[NDArray[np.uint8]]) -> list[Faces]:
         """Find the faces in each image ((H, W, 3) uint8 RGB), best score first."""

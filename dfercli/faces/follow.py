@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfercli.faces.detect import Detector, Faces
-from dfercli.faces.track import NEW_TRACK_SCORE, NO_TRACK, FaceTracker
+from dfercli.faces.track import NO_TRACK, FaceTracker
 
 DETECT_SECONDS = 0.12  # between detections where `detect_every` is not set
 TRACKING_SLACK = 0.75  # faces down to this part of `min_face_px` still continue a track
@@ -114,7 +114,7 @@ class FaceFollower(Generic[FrameT]):
         self.largest_face_px = 0.0
         self._detector = detector
         self._settings = settings
-        self._tracker = FaceTracker(settings.lost_seconds)
+        self._tracker = FaceTracker(settings.lost_seconds, detector.new_track_score)
 
     def follow(
         self, frames: Iterable[tuple[FrameT, bool]]
@@ -197,7 +197,8 @@ class FaceFollower(Generic[FrameT]):
 
     def _end_scene(self, last: _Step[FrameT]) -> None:
         """Faces first seen in the last frame of a scene are tracks of that one frame."""
-        sure = [sighting for sighting in last.unnamed if sighting.score >= NEW_TRACK_SCORE]
+        needed = self._detector.new_track_score
+        sure = [sighting for sighting in last.unnamed if sighting.score >= needed]
         numbers = self._tracker.new_numbers(len(sure)).tolist()
         last.seen.update(zip(numbers, sure, strict=True))
         self._tracker.end_scene()

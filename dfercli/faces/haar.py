@@ -23,6 +23,7 @@ class HaarDetector:
     name = "haar"
     batch_size = 1
     smallest_face_px = 30  # the cascade's window is 24 px wide
+    new_track_score = 0.5
 
     def __init__(self) -> None:
         path = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"

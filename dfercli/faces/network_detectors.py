@@ -30,6 +30,7 @@ class NetworkDetector:
     """
 
     smallest_face_px = 24
+    new_track_score = 0.6
 
     def __init__(self, name: str, weights: Path, device: str) -> None:
         self.name = name

@@ -7,7 +7,6 @@ from trackers import ByteTrackTracker
 
 from dfercli.faces.detect import Faces
 
-NEW_TRACK_SCORE = 0.6  # a face scored lower continues a track, but starts none
 SURE_SCORE = 0.6  # ByteTrack matches faces scored higher first
 MIN_IOU = 0.3  # between where a face was expected and where it is
 NO_TRACK = -1
@@ -18,10 +17,12 @@ class FaceTracker:
 
     Args:
         lost_seconds: How long a face may be hidden and keep its identity.
+        new_track_score: A face scored lower continues a track, but starts none.
     """
 
-    def __init__(self, lost_seconds: float) -> None:
+    def __init__(self, lost_seconds: float, new_track_score: float) -> None:
         self._lost_seconds = lost_seconds
+        self._new_track_score = new_track_score
         self._next_number = 0
         self._begin_scene()
 
@@ -30,7 +31,7 @@ class FaceTracker:
         self._tracker = ByteTrackTracker(
             lost_track_buffer=max(1, round(self._lost_seconds * 30)),
             frame_rate=30.0,
-            track_activation_threshold=NEW_TRACK_SCORE,
+            track_activation_threshold=self._new_track_score,
             minimum_consecutive_frames=1,
             minimum_iou_threshold=MIN_IOU,
             high_conf_det_threshold=SURE_SCORE,

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -75,11 +75,20 @@ class PreprocessResult:
         return len(self.clips)
 
 
-def run(config: PreprocessConfig, progress: Progress) -> PreprocessResult:
+def run(
+    config: PreprocessConfig,
+    progress: Progress,
+    on_source: Callable[[SourceRecord], None] = lambda record: None,
+) -> PreprocessResult:
     """Make a face store, or add to one; sources that are done already are passed over.
 
     A source that cannot be used is a failure in the result and in `failures.jsonl`, never an
     exception.
+
+    Args:
+        config: Settings.
+        progress: Where to report.
+        on_source: Called with the record of each source once its clips are in the store.
 
     Raises:
         ConfigError: settings that make no sense, or differ from those of an existing store.
@@ -106,10 +115,13 @@ def run(config: PreprocessConfig, progress: Progress) -> PreprocessResult:
             record = _done_record(job, config)
             if record is not None:
                 done[job.key] = record
+                on_source(record)
         num_skipped = len(done)
         try:
             missing = [job for job in jobs if job.key not in done]
-            done.update(_do_all(missing, config, choice, progress))
+            for key, record in _do_all(missing, config, choice, progress):
+                done[key] = record
+                on_source(record)
         finally:
             remove_leftovers(config.out)
         result = _finish(config, classes, jobs, done, num_skipped)

@@ -1,0 +1,43 @@
+"""What a video file says about itself, without decoding it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What a video file says about itself.
+
+    Attributes:
+        seconds: Its length; None where it does not say.
+        codec: Name of the video codec, such as `h264`.
+        pixel_format: Such as `yuv420p`.
+        has_audio: Whether there is sound.
+    """
+
+    seconds: float | None
+    codec: str
+    pixel_format: str
+    has_audio: bool
+
+
+def probe_video(path: Path) -> VideoFacts | None:
+    """Read what a file says about itself; None where it is no video."""
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.best("video")
+            if stream is None:
+                return None
+            context = container.streams.video[0].codec_context
+            seconds = None if container.duration is None else container.duration / av.time_base
+            return VideoFacts(
+                seconds,
+                context.name,
+                str(context.pix_fmt),
+                bool(container.streams.audio),
+            )
+    except (av.error.FFmpegError, OSError):
+        return None
