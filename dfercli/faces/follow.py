@@ -87,7 +87,7 @@ class _Sighting:
 
 
 @dataclass
-class _Step(Generic[FrameT]):
+class Step(Generic[FrameT]):
     """One frame on its way: `faces` where it is to be detected on, `seen` by track number."""
 
     frame: FrameT
@@ -124,11 +124,14 @@ class FaceFollower(Generic[FrameT]):
         Args:
             frames: Each with whether it begins a new scene.
         """
-        return self._smooth(self._name(self._detect(frames)))
+        return self.link(self.detect(frames))
 
-    def _detect(self, frames: Iterable[tuple[FrameT, bool]]) -> Iterator[_Step[FrameT]]:
-        """Detect on the first, the last and every n-th frame of each scene, in batches."""
-        held: list[_Step[FrameT]] = []
+    def detect(self, frames: Iterable[tuple[FrameT, bool]]) -> Iterator[Step[FrameT]]:
+        """The first half of `follow`, which may run in another thread than the second.
+
+        Detects on the first, the last and every n-th frame of each scene, in batches.
+        """
+        held: list[Step[FrameT]] = []
         since_detection = 0
         for frame, is_cut in frames:
             if is_cut and held:
@@ -136,7 +139,7 @@ class FaceFollower(Generic[FrameT]):
             begins_scene = is_cut or (since_detection == 0 and not held)
             detect = begins_scene or since_detection >= self._settings.detect_every
             since_detection = 1 if detect else since_detection + 1
-            held.append(_Step(frame, begins_scene, detect))
+            held.append(Step(frame, begins_scene, detect))
             if detect and sum(step.detect for step in held) >= self._detector.batch_size:
                 yield from self._detect_on(held)
                 held = []
@@ -144,7 +147,11 @@ class FaceFollower(Generic[FrameT]):
             held[-1].detect = True
             yield from self._detect_on(held)
 
-    def _detect_on(self, steps: list[_Step[FrameT]]) -> list[_Step[FrameT]]:
+    def link(self, steps: Iterable[Step[FrameT]]) -> Iterator[tuple[FrameT, list[TrackedFace]]]:
+        """The second half of `follow`: name, interpolate and smooth what was detected."""
+        return self._smooth(self._name(steps))
+
+    def _detect_on(self, steps: list[Step[FrameT]]) -> list[Step[FrameT]]:
         wanted = [step for step in steps if step.detect]
         found = self._find([step.frame.image for step in wanted])
         for step, faces in zip(wanted, found, strict=True):
@@ -169,9 +176,9 @@ class FaceFollower(Generic[FrameT]):
             results.append(moved.select(sides_px >= smallest_px))
         return results
 
-    def _name(self, steps: Iterable[_Step[FrameT]]) -> Iterator[_Step[FrameT]]:
+    def _name(self, steps: Iterable[Step[FrameT]]) -> Iterator[Step[FrameT]]:
         """Name faces, and interpolate those found on both sides of frames without detection."""
-        held: list[_Step[FrameT]] = []  # from the last detection on
+        held: list[Step[FrameT]] = []  # from the last detection on
         for step in steps:
             if step.faces is None:
                 held.append(step)
@@ -195,7 +202,7 @@ class FaceFollower(Generic[FrameT]):
             self._end_scene(held[0])
             yield from held
 
-    def _end_scene(self, last: _Step[FrameT]) -> None:
+    def _end_scene(self, last: Step[FrameT]) -> None:
         """Faces first seen in the last frame of a scene are tracks of that one frame."""
         needed = self._detector.new_track_score
         sure = [sighting for sighting in last.unnamed if sighting.score >= needed]
@@ -203,10 +210,10 @@ class FaceFollower(Generic[FrameT]):
         last.seen.update(zip(numbers, sure, strict=True))
         self._tracker.end_scene()
 
-    def _smooth(self, steps: Iterable[_Step[FrameT]]) -> Iterator[tuple[FrameT, list[TrackedFace]]]:
+    def _smooth(self, steps: Iterable[Step[FrameT]]) -> Iterator[tuple[FrameT, list[TrackedFace]]]:
         radius = self._settings.smooth_frames
         before: deque[dict[int, _Sighting]] = deque(maxlen=radius)
-        ahead: deque[_Step[FrameT]] = deque()
+        ahead: deque[Step[FrameT]] = deque()
         for step in steps:
             ahead.append(step)
             if len(ahead) > radius:
@@ -218,7 +225,12 @@ class FaceFollower(Generic[FrameT]):
 
 
 def _shrunk(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    """Halve while that is enough, which is fast and exact, then interpolate."""
+    while scale <= 0.5:
+        half = (max(1, image.shape[1] // 2), max(1, image.shape[0] // 2))
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
+        scale *= 2
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     return np.asarray(small, np.uint8)
 
 
@@ -231,7 +243,7 @@ def _sightings(faces: Faces) -> Iterator[_Sighting]:
         yield _Sighting(row, score, detected=True)
 
 
-def _fill_first_sightings(before: _Step[FrameT], now: _Step[FrameT]) -> None:
+def _fill_first_sightings(before: Step[FrameT], now: Step[FrameT]) -> None:
     """A track is named at its second detection: find its first among the unnamed before."""
     for number, sighting in now.seen.items():
         if number in before.seen or not before.unnamed:
@@ -250,7 +262,7 @@ def _iou(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return common / total if total > 0 else 0.0
 
 
-def _interpolate(before: _Step[FrameT], between: list[_Step[FrameT]], after: _Step[FrameT]) -> None:
+def _interpolate(before: Step[FrameT], between: list[Step[FrameT]], after: Step[FrameT]) -> None:
     span = after.frame.pts_seconds - before.frame.pts_seconds
     for step in between:
         weight = np.float32((step.frame.pts_seconds - before.frame.pts_seconds) / span)
@@ -261,7 +273,7 @@ def _interpolate(before: _Step[FrameT], between: list[_Step[FrameT]], after: _St
 
 
 def _smoothed(
-    before: deque[dict[int, _Sighting]], ahead: deque[_Step[FrameT]]
+    before: deque[dict[int, _Sighting]], ahead: deque[Step[FrameT]]
 ) -> tuple[FrameT, list[TrackedFace]]:
     """Average each face of the first step ahead with as many frames before as after it."""
     faces = []

@@ -27,7 +27,7 @@ class YuNetDetector:
 
     name = "yunet"
     batch_size = 1
-    smallest_face_px = 20
+    smallest_face_px = 16
     new_track_score = 0.8  # real faces reach it, hair and hands do not
 
     def __init__(self, weights: Path) -> None:

@@ -8,6 +8,18 @@ from dfercli.config import PreprocessConfig
 from dfercli.stages.worker_pool import Advanced, Finished, JobT, Lost, Setup, WorkerPool
 
 
+def num_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def num_workers(config: PreprocessConfig, num_jobs: int) -> int:
+    """How many processes `config` means for so many jobs; 0 is this process."""
+    return min(num_cores() if config.workers is None else config.workers, num_jobs)
+
+
 def do_jobs(
     jobs: Sequence[JobT], setup: Setup, argument: Any, config: PreprocessConfig
 ) -> Iterator[Advanced | Finished[JobT, Any] | Lost[JobT]]:
@@ -22,12 +34,11 @@ def do_jobs(
     Raises:
         DferError: one that a job raised.
     """
-    workers = os.cpu_count() or 1 if config.workers is None else config.workers
+    workers = num_workers(config, len(jobs))
     if not jobs:
         return
     if workers > 0:
-        count = min(workers, len(jobs))
-        with WorkerPool(setup, argument, workers=count, time_limit=config.time_limit) as pool:
+        with WorkerPool(setup, argument, workers=workers, time_limit=config.time_limit) as pool:
             yield from pool.run(jobs)
     else:
         do = setup(argument)

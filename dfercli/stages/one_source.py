@@ -30,10 +30,11 @@ from dfercli.video.prefetch import prefetched
 from dfercli.video.sources import Source
 
 DECODE_AHEAD = 4
+DETECT_AHEAD = 8
 BGR_QUALITY = cv2.IMWRITE_JPEG_QUALITY
 
 Report = Callable[[int, int], None]
-WorkerSetting = tuple[PreprocessConfig, DetectorChoice]
+WorkerSetting = tuple[PreprocessConfig, DetectorChoice, int]  # and threads for OpenCV
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class SourceJob:
 def set_up_sources(setting: WorkerSetting) -> Callable[[SourceJob, Report], SourceRecord]:
     """Prepare a process for sources, and return the function that does one."""
     silence_decoders()
-    cv2.setNumThreads(1)
-    config, choice = setting
+    config, choice, threads = setting
+    cv2.setNumThreads(threads)
     detector = build_detector(choice)
 
     def do(job: SourceJob, report: Report) -> SourceRecord:
@@ -167,7 +168,9 @@ def _make_clips(
     tracks: dict[int, _Track] = {}
     num_frames, first_seconds, last_seconds = 0, 0.0, 0.0
     with crop_sink(config.out, job.key) as sink:
-        for frame, faces in follower.follow(_with_cuts(prefetched(reader, DECODE_AHEAD))):
+        # Decoding, detecting and cropping overlap: the first two run in threads of their own.
+        detected = follower.detect(_with_cuts(prefetched(reader, DECODE_AHEAD)))
+        for frame, faces in follower.link(prefetched(detected, DETECT_AHEAD)):
             first_seconds = frame.pts_seconds if num_frames == 0 else first_seconds
             last_seconds = frame.pts_seconds
             num_frames += 1

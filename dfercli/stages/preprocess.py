@@ -24,7 +24,7 @@ from dfercli.errors import ConfigError
 from dfercli.faces.build import DetectorChoice, choose_detector
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress
-from dfercli.stages.engines import do_jobs
+from dfercli.stages.engines import do_jobs, num_cores, num_workers
 from dfercli.stages.one_source import (
     SourceJob,
     record_of,
@@ -216,7 +216,8 @@ def _do_all(
     """Do the jobs, here or in worker processes; yield each key with its record."""
     frames = faces = failures = 0
     with progress.task("Finding faces", total=len(jobs)) as task:
-        for event in do_jobs(jobs, set_up_sources, (config, choice), config):
+        threads = max(1, num_cores() // max(1, num_workers(config, len(jobs))))
+        for event in do_jobs(jobs, set_up_sources, (config, choice, threads), config):
             if isinstance(event, Advanced):
                 frames, faces = frames + event.frames, faces + event.faces
             else:
