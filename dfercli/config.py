@@ -6,9 +6,56 @@ The command line shows these defaults and passes what the user gave. Precedence:
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from dfercli.overrides import Range
+
+Count = Annotated[int, Range(1)]
+CountOrNone = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1)]
 Precision = Literal["auto", "32", "bf16-mixed", "16-mixed"]
+Stream = Literal["frames", "landmarks", "parsing", "captions"]
+
+
+@dataclass(frozen=True)
+class FineCliperConfig:
+    """FineCLIPER's own settings; what the paper leaves open follows AIM (Yang et al., ICLR 2023).
+
+    Attributes:
+        adapters: Which adapters each adapted block of the image encoder gets.
+        second_temporal_adapter: One more adapter in front of the attention over time.
+        adapter_ratio: Width of an adapter's bottleneck by the width of the tower.
+        adapter_scale: What the MLP adapter's output is multiplied by.
+        mlp_placement: The MLP adapter works beside the MLP (`parallel`) or on its output.
+        adapted_blocks: Only the last so many blocks of a tower are adapted; 0 is all.
+        drop_path: Chance that an adapter is skipped, rising from 0 to this over the blocks.
+        text_adapters: Which adapters each block of the text encoder gets.
+        logits: `difference` of the similarities to the positive and the negative text of a class,
+            `binary` (similarity to the positive text; a binary loss of both is added in training),
+            or `positive` (no negative texts).
+        binary_weight: Weight of the binary loss.
+        temperature: `fixed` (0.01) or `learned`.
+        streams: Views of a clip: `frames`, `landmarks`, `parsing`, `captions`; empty takes the
+            frames and all else that the training data have.
+        fusion: Weights of the streams are `learned`, or `fixed` to be equal.
+        stream_dropout: Chance in training that a stream of a clip is left out.
+    """
+
+    adapters: tuple[Literal["temporal", "spatial", "mlp"], ...] = ("temporal", "spatial", "mlp")
+    second_temporal_adapter: bool = False
+    adapter_ratio: Share = 0.25
+    adapter_scale: Positive = 0.5
+    mlp_placement: Literal["parallel", "sequential"] = "parallel"
+    adapted_blocks: CountOrNone = 0
+    drop_path: Share = 0.2
+    text_adapters: tuple[Literal["attention", "mlp"], ...] = ("attention", "mlp")
+    logits: Literal["difference", "binary", "positive"] = "difference"
+    binary_weight: Positive = 1.0
+    temperature: Literal["fixed", "learned"] = "fixed"
+    streams: tuple[Stream, ...] = ()
+    fusion: Literal["learned", "fixed"] = "learned"
+    stream_dropout: Share = 0.1
 
 
 @dataclass(frozen=True)
@@ -16,30 +63,33 @@ class ModelConfig:
     """What a model is, apart from its weights and its label set.
 
     Attributes:
-        method: `dfer-clip`.
+        method: `dfer-clip`, `finecliper`, or the baseline `mean-pooling`.
         clip: CLIP backbone as open_clip's MODEL/TAG; `tiny/random` is a toy.
         clip_weights: Local file with the backbone's weights, instead of the tag's download.
         num_frames: T, frames sampled per clip.
         normalization: `none` feeds [0, 1] as published, `clip` CLIP's mean and deviation.
-        text_type: Class text: an LLM's `description`, the bare `name`, or the name in `context`.
+        text_type: Class text: an LLM's `description`, the bare `name`, the name in `context`, or
+            `pn`, FineCLIPER's sentence with and without the expression.
         descriptions: JSON file of class texts by `dfer describe`, instead of the shipped ones.
         context_tokens: N, learned context tokens.
         class_specific: Own context tokens per class, else shared ones.
         class_position: Where the class text stands among the context tokens.
         temporal_layers: Blocks of the temporal encoder; 0 is mean pooling.
+        finecliper: What only FineCLIPER has.
     """
 
-    method: Literal["dfer-clip"] = "dfer-clip"
+    method: Literal["dfer-clip", "finecliper", "mean-pooling"] = "dfer-clip"
     clip: str = "ViT-B-32-quickgelu/openai"
     clip_weights: Path | None = None
-    num_frames: int = 16
+    num_frames: Count = 16
     normalization: Literal["none", "clip"] = "none"
-    text_type: Literal["description", "name", "context"] = "description"
+    text_type: Literal["description", "name", "context", "pn"] = "description"
     descriptions: Path | None = None
-    context_tokens: int = 8
+    context_tokens: CountOrNone = 8
     class_specific: bool = True
     class_position: Literal["end", "middle", "front"] = "end"
-    temporal_layers: int = 1
+    temporal_layers: CountOrNone = 1
+    finecliper: FineCliperConfig = FineCliperConfig()
 
 
 @dataclass(frozen=True)
@@ -50,9 +100,11 @@ class OptimConfig:
         optimizer: `sgd` with momentum, or `adamw`.
         epochs: Passes over the training clips.
         batch_size: Clips per step, over all devices together; the last incomplete batch is dropped.
+        accumulate: Pieces that each device's share of a batch is worked on in, to save memory.
         lr_temporal: Learning rate of the temporal encoder.
         lr_image: Learning rate of the image encoder.
         lr_context: Learning rate of the context tokens.
+        lr_adapter: Learning rate of FineCLIPER's adapters, fusion and temperature.
         momentum: Of SGD.
         weight_decay: Of either optimiser.
         schedule: `step` multiplies by `gamma` at each milestone, `cosine` falls to 0.
@@ -63,18 +115,19 @@ class OptimConfig:
     """
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    epochs: int = 50
-    batch_size: int = 48
-    lr_temporal: float = 1e-2
-    lr_image: float = 1e-5
-    lr_context: float = 1e-3
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+    epochs: Count = 50
+    batch_size: Count = 48
+    accumulate: Count = 1
+    lr_temporal: Positive = 1e-2
+    lr_image: Positive = 1e-5
+    lr_context: Positive = 1e-3
+    momentum: Positive = 0.9
+    weight_decay: Positive = 1e-4
     schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[int, ...] = (30, 40)
-    gamma: float = 0.1
-    warmup_epochs: float = 0.0
-    gradient_clip: float = 0.0
+    gamma: Positive = 0.1
+    warmup_epochs: Positive = 0.0
+    gradient_clip: Positive = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,10 +141,10 @@ class AugmentConfig:
         rotation_degrees: Largest rotation (FERV39k: 4).
     """
 
-    crop_scale: float = 0.08
-    flip: float = 0.5
-    brightness: float = 0.0
-    rotation_degrees: float = 0.0
+    crop_scale: Share = 0.08
+    flip: Share = 0.5
+    brightness: Share = 0.0
+    rotation_degrees: Positive = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,9 +171,9 @@ class DataConfig:
     folds: int | None = None
     group: str | None = None
     test: str | None = None
-    validation: float = 0.1
+    validation: Share = 0.1
     label_order: str | None = None
-    workers: int = 2
+    workers: CountOrNone = 2
 
 
 @dataclass(frozen=True)
@@ -138,6 +191,10 @@ class TrainConfig:
         precision: `auto`, `32`, `bf16-mixed` or `16-mixed`.
         accelerator: `auto`, `cpu`, `cuda`, `mps`.
         devices: Number of processes per node.
+        num_nodes: Number of machines; torchrun or Slurm starts dfer on each.
+        strategy: `ddp` keeps the whole model on each device, `fsdp` spreads it over them; `auto` is
+            `ddp` where there are several.
+        logger: Where epochs are logged to besides metrics.jsonl.
         checkpoint_every: Steps between saves within an epoch; 0 saves at the end of each.
     """
 
@@ -145,12 +202,15 @@ class TrainConfig:
     out: Path = Path("runs")
     name: str | None = None
     fold: str = "all"
-    seed: int = 1
+    seed: CountOrNone = 1
     select: Literal["last", "val", "best-on-test"] = "val"
     precision: Precision = "auto"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: int = 1
-    checkpoint_every: int = 0
+    devices: Count = 1
+    num_nodes: Count = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    logger: Literal["none", "tensorboard", "wandb"] = "none"
+    checkpoint_every: CountOrNone = 0
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
@@ -181,11 +241,11 @@ class EvalConfig:
     fold: int = 1
     label_order: str | None = None
     out: Path | None = None
-    batch_size: int = 16
-    workers: int = 2
+    batch_size: Count = 16
+    workers: CountOrNone = 2
     precision: Precision = "auto"
     device: str = "auto"
-    bootstrap_samples: int = 1000
+    bootstrap_samples: Count = 1000
 
 
 @dataclass(frozen=True)
@@ -330,3 +390,89 @@ class PreprocessConfig:
     workers: int | None = None
     time_limit: float = 120.0
     overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Settings of `dfer demo`.
+
+    Attributes:
+        out: Folder of everything that the demo makes.
+        train_identities: Drawn people to train on, each with all seven expressions.
+        test_identities: Drawn people never seen in training.
+        epochs: Passes over the training clips; None for those of the recipe.
+        seed: Seed of the people, the clips and the training.
+        workers: Processes; None for one per core.
+    """
+
+    out: Path = Path("dfer-demo")
+    train_identities: int = 40
+    test_identities: int = 11
+    epochs: int | None = None
+    seed: int = 1
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Settings of `dfer predict`.
+
+    Attributes:
+        sources: Videos, images, folders (recursively), globs, face stores; `-` reads a list of
+            paths from standard input.
+        checkpoint: A run, a fold, a checkpoint, a published .pth or an exported .onnx; None takes
+            the newest finished run under `runs`, else zero-shot CLIP.
+        runs: Folder of runs.
+        clip: Zero-shot with this CLIP, MODEL/TAG; None where a checkpoint is meant.
+        clip_weights: Local file with the weights of `clip`.
+        labels: Classes of a zero-shot model, each a name or NAME=TEXT; none for the seven.
+        templates: Set of zero-shot templates: name, context, photo, five, ten.
+        window: Seconds that a window lasts.
+        stride: Seconds from one window to the next.
+        min_confidence: Below it a prediction is `uncertain`; None for the checkpoint's own.
+        top: Classes shown per span in the table.
+        out: Table to write: .jsonl, .csv or .parquet.
+        faces_out: Keep the face store here; None for a temporary one.
+        video: Annotated video to write: a file for one source, else a folder.
+        html: Report to write: a file.
+        embed_mb: Largest video that is put inside the report; larger ones are linked.
+        batch_size: Windows per forward pass.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+        precision: As for training.
+        detector: As for `dfer preprocess`.
+        detector_weights: Its file.
+        faces: Faces of each source to keep: `all`, `largest`, or a number.
+        min_face: Longer side of the smallest face, in pixels of the source.
+        region: Look for faces in x,y,width,height (pixels) only.
+        start: Begin at this second.
+        end: Stop at this second.
+        workers: Processes that find faces; None for one per core, 0 to work in this process.
+    """
+
+    sources: tuple[str, ...] = ()
+    checkpoint: Path | None = None
+    runs: Path = Path("runs")
+    clip: str | None = None
+    clip_weights: Path | None = None
+    labels: tuple[str, ...] = ()
+    templates: str = "five"
+    window: float = 2.0
+    stride: float = 0.5
+    min_confidence: float | None = None
+    top: int = 2
+    out: Path | None = None
+    faces_out: Path | None = None
+    video: Path | None = None
+    html: Path | None = None
+    embed_mb: float = 20.0
+    batch_size: int = 16
+    device: str = "auto"
+    precision: Precision = "auto"
+    detector: Literal["auto", "yunet", "retinaface", "blazeface", "scrfd", "sfd", "haar"] = "auto"
+    detector_weights: Path | None = None
+    faces: str = "all"
+    min_face: int = 48
+    region: tuple[int, ...] = ()
+    start: float = 0.0
+    end: float | None = None
+    workers: int | None = None

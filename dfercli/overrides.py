@@ -1,11 +1,12 @@
 """Settings from TOML files and `--set NAME=VALUE` put over a dataclass of defaults."""
 
 import dataclasses
+import math
 import sys
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dfercli.errors import ConfigError
 
@@ -15,6 +16,19 @@ else:
     import tomli as tomllib
 
 ConfigT = TypeVar("ConfigT")
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Smallest and largest value of a setting, as `Annotated[int, Range(1)]`."""
+
+    lowest: float
+    highest: float = math.inf
+
+    def __str__(self) -> str:
+        if self.highest == math.inf:
+            return f"of at least {self.lowest:g}"
+        return f"from {self.lowest:g} to {self.highest:g}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -56,13 +70,14 @@ def set_by_path(assignments: list[str]) -> dict[str, Any]:
     """Turn `["optim.batch_size=8"]` into `{"optim": {"batch_size": "8"}}`.
 
     Raises:
-        ConfigError: an assignment without `=`.
+        ConfigError: assignments without `=`; all are named.
     """
+    without_value = [text for text in assignments if not text.partition("=")[1]]
+    if without_value:
+        raise ConfigError(f"--set takes NAME=VALUE, got {', '.join(map(repr, without_value))}")
     nested: dict[str, Any] = {}
     for assignment in assignments:
-        path, equals, value = assignment.partition("=")
-        if not equals or not path.strip():
-            raise ConfigError(f"--set takes NAME=VALUE, got {assignment!r}")
+        path, _, value = assignment.partition("=")
         *sections, name = path.strip().split(".")
         table = nested
         for section in sections:
@@ -88,7 +103,7 @@ def to_plain(config: Any) -> Any:
 
 
 def _override(config: Any, values: Mapping[str, Any], prefix: str, faults: list[str]) -> Any:
-    hints = get_type_hints(type(config))
+    hints = get_type_hints(type(config), include_extras=True)
     known = [field.name for field in dataclasses.fields(config)]
     changes: dict[str, Any] = {}
     for name, value in values.items():
@@ -111,6 +126,10 @@ def _override(config: Any, values: Mapping[str, Any], prefix: str, faults: list[
 def _read_as(hint: Any, value: Any) -> Any:
     """Read `value` as the type `hint`; raise TypeError or ValueError where it does not fit."""
     origin = get_origin(hint)
+    if origin is Annotated:
+        base, allowed = get_args(hint)
+        number = _read_as(base, value)
+        return number if allowed.lowest <= number <= allowed.highest else _refuse()
     if origin in (Union, types.UnionType):
         if type(None) in get_args(hint) and (value is None or value in ("none", "")):
             return None
@@ -145,10 +164,14 @@ def _refuse() -> Any:
 
 def _describe(hint: Any) -> str:
     origin = get_origin(hint)
+    if origin is Annotated:
+        base, allowed = get_args(hint)
+        return f"{_describe(base)} {allowed}"
     if origin is Literal:
         return "one of " + ", ".join(str(choice) for choice in get_args(hint))
     if origin in (Union, types.UnionType):
         return " or ".join(_describe(option) for option in get_args(hint))
     if origin is tuple:
         return f"a list of {_describe(get_args(hint)[0])}"
-    return "none" if hint is type(None) else {str: "text", Path: "a path"}.get(hint, hint.__name__)
+    names = {type(None): "none", str: "text", Path: "a path", int: "a whole number"}
+    return {**names, float: "a number", bool: "true or false"}.get(hint, str(hint))

@@ -58,3 +58,13 @@ class LogProgress:
     def info(self, message: str) -> None:
         """Log `message` as information (not shown unless logging is configured)."""
         logger.info(message)
+
+
+class SilentProgress(LogProgress):
+    """Says nothing: for processes beside the one that reports."""
+
+    def note(self, message: str) -> None:
+        """Say nothing."""
+
+    def info(self, message: str) -> None:
+        """Say nothing."""

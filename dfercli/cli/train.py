@@ -7,7 +7,7 @@ import typer
 
 from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
 from dfercli.config import DataConfig, ModelConfig, TrainConfig
-from dfercli.errors import ConfigError
+from dfercli.errors import ConfigError, DferError
 
 if TYPE_CHECKING:
     from dfercli.stages.train import TrainResult
@@ -92,11 +92,22 @@ def train(
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = (
         TrainConfig.accelerator
     ),
-    devices: Annotated[int, typer.Option(help="Processes, one per device.")] = TrainConfig.devices,
+    devices: Annotated[int, typer.Option(help="Processes, one per device, on each machine.")] = (
+        TrainConfig.devices
+    ),
+    num_nodes: Annotated[
+        int, typer.Option(help="Machines; torchrun or Slurm starts dfer on each.")
+    ] = TrainConfig.num_nodes,
+    strategy: Annotated[
+        str, typer.Option(help="Of several processes: auto, ddp, or fsdp for large models.")
+    ] = TrainConfig.strategy,
     workers: Annotated[int, typer.Option(help="Processes that read frames.")] = DataConfig.workers,
     checkpoint_every: Annotated[
         int, typer.Option(help="Steps between saves within an epoch; 0: at the end of each.")
     ] = TrainConfig.checkpoint_every,
+    logger: Annotated[
+        str, typer.Option(help="Log epochs to tensorboard or wandb, too (extras).")
+    ] = TrainConfig.logger,
     out: Annotated[Path, typer.Option(help="Folder of runs.")] = TrainConfig.out,
     name: Annotated[
         str | None, typer.Option(help="Name of the run. By default data set, method and time.")
@@ -115,20 +126,26 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Train a method on a data set, fold by fold, and measure the selected checkpoint."""
+    from dfercli.stages import train as stage
+    from dfercli.stages.inference import is_main_process
+
     progress = ConsoleProgress(quiet=quiet)
-    if resume is not None:
-        if dataset is not None:
-            raise ConfigError("--resume takes the data set from the run: leave DATASET out")
-        from dfercli.stages import train as stage
-
-        result = stage.resume(resume, progress)
-    else:
-        if dataset is None:
+    try:
+        if resume is not None:
+            if dataset is not None:
+                raise ConfigError("--resume takes the data set from the run: leave DATASET out")
+            result = stage.resume(resume, progress)
+        elif dataset is not None:
+            config = _config(context, dataset, recipe, config_file, assignments or [])
+            result = stage.run(config, progress)
+        else:
             raise ConfigError("missing argument DATASET", hint="for example: dfer train faces/")
-        config = _config(context, dataset, recipe, config_file, assignments or [])
-        from dfercli.stages import train as stage
-
-        result = stage.run(config, progress)
+    except DferError as error:
+        if is_main_process():
+            raise
+        raise typer.Exit(error.exit_code) from error  # the main process has it, too, and tells
+    if not is_main_process():
+        return
     if json:
         print_json(_as_json(result))
     else:
@@ -185,26 +202,21 @@ def _as_json(result: "TrainResult") -> dict[str, Any]:
 
 
 def _print_result(result: "TrainResult") -> None:
-    from dfercli.report.tables import per_class_table, percent, percent_interval
+    from dfercli.report.results import compact, results_table, selection_notes
+    from dfercli.report.tables import per_class_table
+    from dfercli.stages.results import read_run, summarise_run
 
-    rows = []
-    for fold in result.folds:
-        values = ("-", "-", "-", "-", "-")
-        if found := fold.evaluation:
-            values = (
-                percent(found.uar),
-                percent_interval(found.uar_interval),
-                percent(found.war),
-                percent_interval(found.war_interval),
-                str(found.num_clips),
-            )
-        rows.append((str(fold.fold), *values))
-    columns = ("fold", "UAR %", "95 % interval", "WAR %", "95 % interval", "clips")
-    print_table(str(result.run), columns, rows)
-    first = result.folds[0]
-    if len(result.folds) == 1 and first.evaluation:
-        table = per_class_table(first.evaluation)
-        print_table(table.title, table.columns, table.rows)
-    print_line(f"measured on: {first.measured_on}")
-    print_line(f"checkpoint selected by: {first.selected_on}")
+    if measured := read_run(result.run):
+        summary = summarise_run(result.run.name, measured)
+        table = results_table(summary.dataset, [summary])
+        shown = [compact(table)]
+        if len(summary.summary.folds) == 1:
+            shown.append(per_class_table(summary.summary.folds[0]))
+        for part in shown:
+            print_table(part.title, part.columns, part.rows)
+        for note in selection_notes(table):
+            print_line(note)
+    else:
+        first = result.folds[0]
+        print_line(f"measured on {first.measured_on}; checkpoint selected by: {first.selected_on}")
     print_line(f"evaluate: dfer eval {result.run}    apply: dfer predict VIDEO")

@@ -15,7 +15,7 @@ from dfercli.data.augmentation import augment, draw_augmentation, resize
 from dfercli.data.clips import Clip
 from dfercli.data.frames import list_frames
 from dfercli.data.sampling import clip_rng, epoch_order, sample_test, sample_train
-from dfercli.errors import DataError
+from dfercli.errors import DataError, DferError
 
 Item = tuple[Tensor, int, int]
 
@@ -35,6 +35,15 @@ class Batch:
     frames: Tensor
     labels: Tensor
     clips: Tensor
+
+    def pin_memory(self) -> "Batch":
+        """The same in page-locked memory, as the DataLoader asks of a batch."""
+        return Batch(self.frames.pin_memory(), self.labels.pin_memory(), self.clips.pin_memory())
+
+    def split(self, pieces: int) -> list["Batch"]:
+        """Cut into at most so many pieces of nearly equal size."""
+        parts = zip(*(tensor.chunk(pieces) for tensor in vars(self).values()), strict=True)
+        return [Batch(*part) for part in parts]
 
 
 def read_frame(path: Path) -> np.ndarray:
@@ -75,8 +84,11 @@ def read_frames(paths: Sequence[Path]) -> Tensor:
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
 
 
-class ClipDataset(Dataset[Item]):
+class ClipDataset(Dataset[Item | DferError]):
     """Clips as T frames. Items are asked for by (epoch, clip) and depend on nothing else.
+
+    A clip that cannot be read gives its error for an item, which `batch_loader` raises: torch
+    would bury an error that a worker raises in the worker's traceback.
 
     Args:
         clips: The clips.
@@ -110,9 +122,14 @@ class ClipDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: tuple[int, int]) -> Item:
+    def __getitem__(self, key: tuple[int, int]) -> Item | DferError:
         """Return frames (T, 3, S, S) uint8, label index and clip position for (epoch, clip)."""
-        epoch, index = key
+        try:
+            return self._read(*key)
+        except DferError as error:
+            return error
+
+    def _read(self, epoch: int, index: int) -> Item:
         paths = clip_frames(self.clips[index])
         if self.augmentation is None:
             chosen = sample_test(len(paths), self.num_frames)
@@ -211,17 +228,25 @@ class TrainingBatches:
 def evaluation_batches(
     num_clips: int, batch_size: int, *, rank: int = 0, world_size: int = 1
 ) -> list[list[tuple[int, int]]]:
-    """Batches of keys that hold each clip exactly once over all processes."""
-    own = range(rank, num_clips, world_size)
-    return [
-        [(0, index) for index in own[start : start + batch_size]]
-        for start in range(0, len(own), batch_size)
-    ]
+    """Batches of keys that hold each clip once over all processes.
+
+    All processes get the same number of batches, since they must meet as often; one that has too
+    few clips reads the first clip again.
+    """
+    own = list(range(rank, num_clips, world_size))
+    most = len(range(0, num_clips, world_size))
+    starts = range(0, most, batch_size)
+    return [[(0, index) for index in own[start : start + batch_size] or [0]] for start in starts]
 
 
-def collate(items: list[Item]) -> Batch:
-    """Stack items into a batch."""
-    frames, labels, clips = zip(*items, strict=True)
+def collate(items: list[Item | DferError]) -> Batch | DferError:
+    """Stack items into a batch; an item that could not be read takes the place of its batch."""
+    read = []
+    for item in items:
+        if isinstance(item, DferError):
+            return item
+        read.append(item)
+    frames, labels, clips = zip(*read, strict=True)
     return Batch(torch.stack(frames), torch.tensor(labels), torch.tensor(clips))
 
 
@@ -236,9 +261,13 @@ def batch_loader(
     *,
     workers: int,
     pin_memory: bool = False,
-) -> DataLoader[Item]:
-    """A DataLoader of `Batch` over `batches` of keys; `workers` processes read ahead."""
-    return DataLoader(
+) -> Iterator[Batch]:
+    """Read `batches` of keys one after the other; `workers` processes read ahead.
+
+    Raises:
+        DataError: a clip that cannot be read; the file is named.
+    """
+    loader = DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
@@ -246,3 +275,7 @@ def batch_loader(
         worker_init_fn=_one_thread,
         pin_memory=pin_memory,
     )
+    for batch in loader:
+        if isinstance(batch, DferError):
+            raise batch
+        yield batch

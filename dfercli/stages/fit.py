@@ -1,6 +1,7 @@
 """The training loop of one fold: resumable at any step, the same in any number of processes."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
 
 from dfercli.artifacts.checkpoint import save_checkpoint
 from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
@@ -19,7 +21,7 @@ from dfercli.metrics import war_and_uar
 from dfercli.models.method import Method
 from dfercli.models.optimizer import lr_factor, set_learning_rates
 from dfercli.progress import Progress, Task
-from dfercli.stages.inference import all_reduce, predict_logits
+from dfercli.stages.inference import all_reduce, predict_logits, read_together
 
 EPOCH_SCHEMA = "dfer.epoch/1"
 
@@ -79,7 +81,7 @@ class Training:
 
     fabric: Fabric
     module: Method
-    model: torch.nn.Module
+    model: _FabricModule
     optimizer: torch.optim.Optimizer
     data: FoldData
     config: TrainConfig
@@ -106,18 +108,20 @@ def fit(training: Training, start: Position) -> Position:
     )
     if fabric.is_global_zero:
         _forget_rows_after(training.folder, start.epoch)
-    loader = batch_loader(
-        training.data.train,
-        batches,
-        workers=config.data.workers,
-        pin_memory=fabric.device.type == "cuda",
+    stream = read_together(
+        fabric,
+        batch_loader(
+            training.data.train,
+            batches,
+            workers=config.data.workers,
+            pin_memory=fabric.device.type == "cuda",
+        ),
     )
     position = start
     total = config.optim.epochs * batches.steps_per_epoch
     done = start.epoch * batches.steps_per_epoch + start.step
     with training.progress.task("training", total=total) as task:
         task.advance(done)
-        stream = iter(loader)
         for _ in range(start.epoch, config.optim.epochs):
             position = _run_epoch(training, stream, position, batches.steps_per_epoch, task)
             position = _end_epoch(training, position)
@@ -125,35 +129,24 @@ def fit(training: Training, start: Position) -> Position:
 
 
 def _run_epoch(
-    training: Training, stream: Any, position: Position, steps_per_epoch: int, task: Task
+    training: Training,
+    stream: Iterator[Batch],
+    position: Position,
+    steps_per_epoch: int,
+    task: Task,
 ) -> Position:
-    config, fabric = training.config, training.fabric
-    local_batch = len(range(fabric.global_rank, config.optim.batch_size, fabric.world_size))
+    config = training.config
     training.model.train()
     began, clips_seen = time.monotonic(), 0
     while position.step < steps_per_epoch:
         batch = next(stream)
-        assert isinstance(batch, Batch)
         global_step = position.epoch * steps_per_epoch + position.step
         set_learning_rates(
             training.optimizer, lr_factor(global_step, steps_per_epoch, config.optim)
         )
         # Layers that draw (drop path) see the same numbers after a resume.
-        torch.manual_seed(hash((config.seed, global_step, fabric.global_rank)) & 0x7FFFFFFF)
-        labels = batch.labels.to(fabric.device)
-        logits = training.model(batch.frames.to(fabric.device, non_blocking=True))
-        loss = F.cross_entropy(logits, labels)
-        training.optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        if config.optim.gradient_clip:
-            fabric.clip_gradients(
-                training.model, training.optimizer, max_norm=config.optim.gradient_clip
-            )
-        training.optimizer.step()
-        counts = torch.stack(
-            [loss.detach() * local_batch, (logits.argmax(-1) == labels).sum().float()]
-        )
-        loss_sum, num_right = all_reduce(fabric, counts, "sum").tolist()
+        torch.manual_seed(hash((config.seed, global_step, training.fabric.global_rank)))
+        loss_sum, num_right = _step(training, batch)
         position = replace(
             position,
             step=position.step + 1,
@@ -173,6 +166,30 @@ def _run_epoch(
         if every and position.step % every == 0 and position.step < steps_per_epoch:
             _save(training, position)
     return position
+
+
+def _step(training: Training, batch: Batch) -> tuple[float, float]:
+    """Update the weights by one batch, of which each process has its share.
+
+    Returns:
+        Over all processes, the sum of the losses of the clips and how many were recognised.
+    """
+    fabric, optim = training.fabric, training.config.optim
+    counts = torch.zeros(2, device=fabric.device)
+    training.optimizer.zero_grad(set_to_none=True)
+    pieces = batch.split(optim.accumulate)
+    for number, piece in enumerate(pieces, start=1):
+        labels = piece.labels.to(fabric.device)
+        with fabric.no_backward_sync(training.model, enabled=number < len(pieces)):
+            logits = training.model(piece.frames.to(fabric.device, non_blocking=True))
+            loss_sum = F.cross_entropy(logits, labels, reduction="sum")
+            fabric.backward(loss_sum / len(batch.labels))
+        counts += torch.stack([loss_sum.detach(), (logits.argmax(-1) == labels).sum().float()])
+    if optim.gradient_clip:
+        fabric.clip_gradients(training.model, training.optimizer, max_norm=optim.gradient_clip)
+    training.optimizer.step()
+    loss, num_right = all_reduce(fabric, counts, "sum").tolist()
+    return loss, num_right
 
 
 def _end_epoch(training: Training, position: Position) -> Position:

@@ -1,16 +1,19 @@
 """Running a model over clips, on any device and in any number of processes."""
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.distributed
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from numpy.typing import NDArray
 from torch import nn
 
 from dfercli.config import Precision
 from dfercli.data.loading import Batch, ClipDataset, batch_loader, evaluation_batches
-from dfercli.errors import ConfigError
+from dfercli.errors import ConfigError, DferError
 from dfercli.progress import Progress
 
 
@@ -39,6 +42,11 @@ def make_fabric(
         raise ConfigError(
             f"{accelerator} with {devices} device(s) and precision {precision}: {error}"
         ) from error
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks for all of them; known before they have found one another."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def resolve_precision(precision: Precision, accelerator: str = "auto") -> Precision:
@@ -84,8 +92,7 @@ def predict_logits(
     was_training = model.training
     model.eval()
     with torch.inference_mode(), progress.task(description, total=len(dataset)) as task:
-        for batch in batch_loader(dataset, batches, workers=workers):
-            assert isinstance(batch, Batch)
+        for batch in read_together(fabric, batch_loader(dataset, batches, workers=workers)):
             logits = model(batch.frames.to(fabric.device)).float()
             rows.update(zip(batch.clips.tolist(), logits, strict=True))
             task.advance(len(batch.clips) * fabric.world_size)
@@ -94,13 +101,41 @@ def predict_logits(
 
 
 def _gather(fabric: Fabric, rows: dict[int, torch.Tensor], num_clips: int) -> NDArray[np.float32]:
-    """Put the rows of all processes together: every clip is one process's, the others add 0."""
+    """Put the rows of all processes together; a clip that two of them have still counts once."""
     num_classes = next(iter(rows.values())).shape[0] if rows else 0
-    num_classes = int(all_reduce(fabric, torch.tensor(num_classes, device=fabric.device), "max"))
-    logits = torch.zeros(num_clips, num_classes, device=fabric.device)
+    logits = torch.full((num_clips, num_classes), -torch.inf, device=fabric.device)
     for index, row in rows.items():
         logits[index] = row
-    return all_reduce(fabric, logits, "sum").cpu().numpy()
+    return all_reduce(fabric, logits, "max").cpu().numpy()
+
+
+def read_together(fabric: Fabric, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Pass batches on; where one process cannot read its own, all of them raise its error.
+
+    Otherwise the others would wait for it for ever.
+    """
+    while True:
+        batch, error = None, None
+        try:
+            batch = next(batches, None)
+        except DferError as caught:
+            error = caught
+        if failure := _first_failure(fabric, error):
+            raise failure
+        if batch is None:
+            return
+        yield batch
+
+
+def _first_failure(fabric: Fabric, error: DferError | None) -> DferError | None:
+    if fabric.world_size == 1:
+        return error
+    failed = torch.tensor(float(error is not None), device=fabric.device)
+    if not all_reduce(fabric, failed, "max"):
+        return None
+    errors: list[DferError | None] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(errors, error)
+    return next(found for found in errors if found is not None)
 
 
 def all_reduce(fabric: Fabric, values: torch.Tensor, operation: str) -> torch.Tensor:

@@ -23,7 +23,7 @@ from dfercli.data.loading import ClipDataset
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.models.optimizer import build_optimizer
 from dfercli.overrides import to_plain
-from dfercli.progress import Progress
+from dfercli.progress import Progress, SilentProgress
 from dfercli.stages.evaluate import (
     CONFIG_SCHEMA,
     dataset_name,
@@ -80,15 +80,16 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
         ArtifactError: weights that are missing, or a folder that cannot be written.
     """
     folds = wanted_folds(config)
+    fabric = _launch(config)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     name = config.name or f"{dataset_name(config.dataset)}-{config.model.method}-{stamp}"
-    run_folder = config.out / name
-    if run_folder.exists():
+    run_folder = config.out / fabric.broadcast(name)
+    if fabric.broadcast(run_folder.exists()):
         raise ConfigError(
             f"run folder exists: {run_folder}",
             hint=f"continue it with --resume {run_folder}, or choose another --name",
         )
-    return _train_folds(config, run_folder, folds, progress)
+    return _train_folds(config, run_folder, folds, fabric, progress)
 
 
 def resume(run_folder: Path, progress: Progress) -> TrainResult:
@@ -101,14 +102,26 @@ def resume(run_folder: Path, progress: Progress) -> TrainResult:
     if not folders:
         raise ArtifactError(f"no run to resume: {run_folder} has no fold-1/")
     config = read_train_config(folders[0])
-    return _train_folds(config, run_folder, wanted_folds(config), progress)
+    return _train_folds(config, run_folder, wanted_folds(config), _launch(config), progress)
+
+
+def _launch(config: TrainConfig) -> Fabric:
+    """Start the engine and, where there are to be several processes, the others."""
+    fabric = make_fabric(
+        config.accelerator,
+        config.devices,
+        config.precision,
+        strategy=config.strategy,
+        num_nodes=config.num_nodes,
+    )
+    fabric.launch()
+    return fabric
 
 
 def _train_folds(
-    config: TrainConfig, run_folder: Path, folds: list[int], progress: Progress
+    config: TrainConfig, run_folder: Path, folds: list[int], fabric: Fabric, progress: Progress
 ) -> TrainResult:
-    fabric = make_fabric(config.accelerator, config.devices, config.precision)
-    fabric.launch()
+    progress = progress if fabric.is_global_zero else SilentProgress()
     results = []
     try:
         for number in folds:
@@ -134,15 +147,17 @@ def _train_fold(
     if warning := split_warning(clips.fold):
         progress.note(warning)
     model, start, optimizer_state = _begin(settings, clips.fold, folder)
-    optimizer = build_optimizer(model.module, settings.optim)
+    bare = model.module
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        bare = torch.nn.SyncBatchNorm.convert_sync_batchnorm(bare)
+    module, optimizer = fabric.setup(bare, build_optimizer(bare, settings.optim))
     if optimizer_state is not None:
         optimizer.load_state_dict(optimizer_state)
-    module, set_up_optimizer = fabric.setup(model.module, optimizer)
     training = Training(
         fabric=fabric,
-        module=model.module,
+        module=bare,
         model=module,
-        optimizer=set_up_optimizer,
+        optimizer=optimizer,
         data=_datasets(settings, clips, model.card.image_size),
         config=settings,
         folder=folder,
@@ -165,12 +180,13 @@ def _usable_settings(
     if num_clips == 0:
         raise DataError(f"{config.dataset} has no clips to train on")
     if num_clips < optim.batch_size:
+        usable = max(num_clips // world_size, 1) * world_size
         progress.note(
             f"batch size {optim.batch_size} is more than the {num_clips} training clips: "
-            f"using {num_clips}"
+            f"using {usable}"
         )
-        optim = replace(optim, batch_size=num_clips)
-    if optim.batch_size % world_size:
+        optim = replace(optim, batch_size=usable)
+    if optim.batch_size % world_size or optim.batch_size > num_clips:
         raise ConfigError(
             f"{world_size} processes cannot share batches of {optim.batch_size} clips equally",
             hint=f"choose a multiple: --set optim.batch_size={world_size * 8}",
