@@ -21,6 +21,7 @@ from dfercli.data.clips import Clip, Fold
 from dfercli.data.folds import split_warning
 from dfercli.data.loading import ClipDataset
 from dfercli.errors import ArtifactError, ConfigError, DataError
+from dfercli.models.batch_norm import synchronise_batch_norm
 from dfercli.models.optimizer import build_optimizer
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress, SilentProgress
@@ -148,8 +149,8 @@ def _train_fold(
         progress.note(warning)
     model, start, optimizer_state = _begin(settings, clips.fold, folder)
     bare = model.module
-    if fabric.world_size > 1 and fabric.device.type == "cuda":
-        bare = torch.nn.SyncBatchNorm.convert_sync_batchnorm(bare)
+    if fabric.world_size > 1:
+        synchronise_batch_norm(bare, fabric.device.type)
     module, optimizer = fabric.setup(bare, build_optimizer(bare, settings.optim))
     if optimizer_state is not None:
         optimizer.load_state_dict(optimizer_state)
