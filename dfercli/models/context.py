@@ -1,5 +1,6 @@
 """Learned context tokens around each class text (DFER-CLIP, section 3.3; after CoOp)."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -36,7 +37,7 @@ class ContextTokens(nn.Module):
     def __init__(
         self,
         clip: CLIP,
-        class_texts: list[str],
+        class_texts: Sequence[str],
         num_tokens: int,
         *,
         class_specific: bool,
@@ -46,7 +47,7 @@ class ContextTokens(nn.Module):
         text_width = clip.token_embedding.embedding_dim
         groups = (len(class_texts),) if class_specific else ()
         vectors = torch.empty(*groups, num_tokens, text_width).normal_(std=0.02)
-        self.vectors = nn.Parameter(vectors)
+        self.vectors = nn.Parameter(vectors, requires_grad=num_tokens > 0)
         placeholders = "X " * num_tokens
         tokens = tokenize([placeholders + text for text in class_texts], clip.context_length)
         eot = tokens.argmax(dim=-1)  # (K,)

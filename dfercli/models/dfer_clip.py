@@ -8,9 +8,8 @@ arXiv 2308.13382.
     logits = cos(f_V, f_T) / 0.01
 """
 
-from collections.abc import Hashable
+from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from open_clip import CLIP
@@ -27,6 +26,7 @@ from dfercli.models.context import ContextTokens
 from dfercli.models.method import Method, ParameterGroup
 from dfercli.models.normalization import PixelNormalization
 from dfercli.models.temporal import TemporalEncoder
+from dfercli.models.text_cache import TextCache
 
 TEMPERATURE = 0.01
 
@@ -38,11 +38,11 @@ class DferClip(Method):
 
     Args:
         clip: The CLIP backbone with its weights.
-        class_texts: K texts in label order.
+        texts: K texts in label order.
         config: Context tokens, temporal layers, number of frames, normalisation.
     """
 
-    def __init__(self, clip: CLIP, class_texts: list[str], config: ModelConfig) -> None:
+    def __init__(self, clip: CLIP, texts: Sequence[str], config: ModelConfig) -> None:
         super().__init__()
         self.num_frames = config.num_frames
         self.image_size = image_size(clip)
@@ -53,14 +53,14 @@ class DferClip(Method):
         )
         self.context = ContextTokens(
             clip,
-            class_texts,
+            texts,
             config.context_tokens,
             class_specific=config.class_specific,
             class_position=config.class_position,
         )
         for parameter in [*text_parameters(clip), clip.logit_scale]:
             parameter.requires_grad_(False)
-        self._cached_text: tuple[Hashable, Tensor] | None = None
+        self._text_cache = TextCache()
 
     def forward(self, frames: Tensor) -> Tensor:
         """Compare clips with classes.
@@ -90,30 +90,19 @@ class DferClip(Method):
 
         Without gradients the features are kept while no weight they depend on changes.
         """
-        if torch.is_grad_enabled() and self.context.vectors.requires_grad:
-            return self._encode_classes()
-        state = self._text_state()
-        if self._cached_text is None or self._cached_text[0] != state:
-            self._cached_text = (state, self._encode_classes())
-        return self._cached_text[1]
+        weights = [self.context.vectors, *text_parameters(self.clip)]
+        return self._text_cache.features(weights, self._encode_classes)
 
     def _encode_classes(self) -> Tensor:
         prompts = self.context(self.clip.token_embedding)  # (K, L, W)
         features = encode_token_embeddings(self.clip, prompts, self.context.eot)
         return F.normalize(features.float(), dim=-1)
 
-    def _text_state(self) -> Hashable:
-        """What the text features depend on: each weight's place and version, and the mode."""
-        device = self.context.vectors.device.type
-        precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        weights = [self.context.vectors, *text_parameters(self.clip)]
-        mode = (precision, torch.is_inference_mode_enabled())
-        return (mode, *((weight.data_ptr(), weight._version) for weight in weights))
-
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:
         """The three learning rates of the paper: temporal encoder, image encoder, context."""
+        context = [self.context.vectors] if self.context.vectors.requires_grad else []
         return [
             ParameterGroup("temporal", list(self.temporal.parameters()), optim.lr_temporal),
             ParameterGroup("image", list(self.clip.visual.parameters()), optim.lr_image),
-            ParameterGroup("context", [self.context.vectors], optim.lr_context),
+            ParameterGroup("context", context, optim.lr_context),
         ]
