@@ -121,6 +121,7 @@ class OptimConfig:
     lr_temporal: Positive = 1e-2
     lr_image: Positive = 1e-5
     lr_context: Positive = 1e-3
+    lr_adapter: Positive = 3e-4
     momentum: Positive = 0.9
     weight_decay: Positive = 1e-4
     schedule: Literal["step", "cosine"] = "step"

@@ -1,18 +1,40 @@
 """Every method by its name. A new one is one file and one line here."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol
 
 from open_clip import CLIP
 
 from dfercli.config import ModelConfig
 from dfercli.models.dfer_clip import DferClip
+from dfercli.models.finecliper import FineCliper
+from dfercli.models.mean_pooling import MeanPooling
 from dfercli.models.method import Method
 
-METHODS: dict[str, Callable[[CLIP, list[str], ModelConfig], Method]] = {
+
+class MethodClass(Protocol):
+    """What each class of a method offers."""
+
+    def __call__(self, clip: CLIP, texts: Sequence[str], config: ModelConfig) -> Method:
+        """Build the model."""
+
+    def wants_negative_texts(self, config: ModelConfig) -> bool:
+        """See `Method.wants_negative_texts`."""
+
+
+METHODS: dict[str, MethodClass] = {
     "dfer-clip": DferClip,
+    "finecliper": FineCliper,
+    "mean-pooling": MeanPooling,
 }
 
 
-def build_model(clip: CLIP, class_texts: list[str], config: ModelConfig) -> Method:
-    """Build the model of `config.method` on a backbone."""
-    return METHODS[config.method](clip, class_texts, config)
+def build_model(clip: CLIP, texts: Sequence[str], config: ModelConfig) -> Method:
+    """Build the model of `config.method` on a backbone.
+
+    Args:
+        clip: The backbone with its weights.
+        texts: The text of each class; then the negative text of each, where the method wants them.
+        config: The settings.
+    """
+    return METHODS[config.method](clip, texts, config)

@@ -1,9 +1,11 @@
 """The CLIP backbone: open_clip's own model, its sizes, its weights, and its text tower in pieces.
 
 A backbone is named `MODEL/TAG` as open_clip names them (`ViT-B-32-quickgelu/openai`). The tag
-`random` means random initialisation, and the model `tiny` is a toy for the demo and the tests.
+`random` means random initialisation, and the models `tiny` and `tiny-vit` are toys for the demo and
+the tests.
 """
 
+import copy
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +41,21 @@ TINY: dict[str, Any] = {
     },
 }
 
+# A transformer of the same size, for FineCLIPER's adapters.
+TINY_VIT: dict[str, Any] = {
+    **TINY,
+    "vision_cfg": {"image_size": 64, "patch_size": 16, "width": 64, "head_width": 32, "layers": 3},
+}
+
+TOYS = {"tiny": TINY, "tiny-vit": TINY_VIT}
+
 
 @dataclass(frozen=True)
 class BackboneIdentity:
     """Which CLIP a model was built on: enough to build it again and to tell another apart.
 
     Attributes:
-        name: open_clip's model name, or `tiny`.
+        name: open_clip's model name, `tiny` or `tiny-vit`.
         tag: open_clip's pretrained tag, `random`, or `file` for a local weights file.
         sha256: Check sum of the weights file; None for random weights.
         architecture: open_clip's model configuration (`embed_dim`, `vision_cfg`, `text_cfg`, …).
@@ -97,8 +107,8 @@ def clip_architecture(name: str) -> dict[str, Any]:
         ConfigError: unknown name, or a model whose text tower is not CLIP's own transformer
             (learned context tokens go into that tower's token embeddings).
     """
-    if name == "tiny":
-        return TINY
+    if name in TOYS:
+        return copy.deepcopy(TOYS[name])
     config = open_clip.get_model_config(name)
     if config is None:
         raise ConfigError(

@@ -1,11 +1,18 @@
-"""What training, evaluation and prediction ask of a model, whichever method it is."""
+"""What training, evaluation and prediction ask of a model, whichever method it is.
+
+A third method is one file like `mean_pooling.py` and one line in `build.py`.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch.nn.functional as F
+from open_clip import CLIP
 from torch import Tensor, nn
 
-from dfercli.config import OptimConfig
+from dfercli.config import ModelConfig, OptimConfig
+
+FRAMES = "frames"
 
 
 @dataclass(frozen=True)
@@ -29,14 +36,41 @@ class Method(nn.Module, ABC):
     Attributes:
         num_frames: T, frames per clip.
         image_size: Side of the square frames in pixels.
+        clip: The CLIP backbone; a checkpoint of a method leaves out what it does not train of it.
+        streams: Names of the views of a clip that it looks at; each one but the frames comes as a
+            keyword of `forward`. A part of them may be set, to look at no others.
     """
 
     num_frames: int
     image_size: int
+    clip: CLIP
+    streams: tuple[str, ...] = (FRAMES,)
+
+    @staticmethod
+    def wants_negative_texts(config: ModelConfig) -> bool:
+        """Whether `texts` hold a negative text of each class behind the positive ones."""
+        return False
 
     @abstractmethod
     def forward(self, frames: Tensor) -> Tensor:
-        """Frames (B, T, 3, H, W), float in [0, 1] or uint8 -> float32 logits (B, K)."""
+        """Compare clips with classes.
+
+        In training a method may return more than logits: what its `loss` and `logits` take.
+
+        Args:
+            frames: (B, T, 3, H, W), float in [0, 1] or uint8.
+
+        Returns:
+            (B, K) float32 logits.
+        """
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The loss of what `forward` returned in training, for labels (B,); cross entropy."""
+        return F.cross_entropy(self.logits(outputs), labels)
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """The logits (B, K) in what `forward` returned in training."""
+        return outputs
 
     @abstractmethod
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:

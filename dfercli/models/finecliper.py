@@ -1,0 +1,213 @@
+"""FineCLIPER, by Chen et al.
+
+"FineCLIPER: Multi-modal Fine-grained CLIP for Dynamic Facial Expression Recognition with
+AdaptERs", ACM MM 2024, arXiv 2407.02157. Its authors published no code. From the paper: CLIP is
+frozen and adapted; each class has a positive text P ("A person with an expression of {label}")
+and a negative text N ("… of no {label}"); low-level frames, middle-level landmarks and face
+parsing, rendered as images, and high-level captions of the facial changes are encoded. Our choices,
+each a setting of `FineCliperConfig`: the adapters (see `adapters.py`), one adapted image encoder
+for all visual streams, the logits, and the fusion (see `fusion.py`).
+
+    frames, landmark images, parsing images -> adapted CLIP image encoder -> mean over T -> f_m
+    caption -> adapted CLIP text encoder -> f_m
+    f_V = sum over streams m of w_m f_m
+    texts P_k, N_k -> adapted CLIP text encoder -> f_P, f_N
+    s_P = cos(f_V, f_P) / tau, s_N = cos(f_V, f_N) / tau, logits = s_P - s_N (`difference`)
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from open_clip import CLIP
+from torch import Tensor, nn
+
+from dfercli.config import ModelConfig, OptimConfig
+from dfercli.models.adapters import adapt_image_encoder, adapt_text_encoder
+from dfercli.models.clip_backbone import (
+    embedding_width,
+    encode_token_embeddings,
+    image_size,
+    text_parameters,
+)
+from dfercli.models.context import ContextTokens
+from dfercli.models.fusion import StreamFusion
+from dfercli.models.method import FRAMES, Method, ParameterGroup
+from dfercli.models.normalization import PixelNormalization
+from dfercli.models.temporal import TemporalEncoder
+from dfercli.models.text_cache import TextCache
+
+TEMPERATURE = 0.01
+CAPTIONS = "captions"
+
+StreamValues = tuple[Tensor, Tensor]
+"""What the clips of a batch have of a stream, and which of them have it: (B,) bool."""
+
+
+class FineCliper(Method):
+    """FineCLIPER on an open_clip backbone with a vision transformer.
+
+    Trained: adapters, fusion weights; also context tokens, temperature and a temporal encoder
+    where the settings ask for them. Frozen: all of CLIP.
+
+    Args:
+        clip: The CLIP backbone with its weights; its blocks are wrapped in place.
+        texts: K positive texts in label order, then, unless the logits are `positive`, K negative.
+        config: The settings; those of `config.finecliper` above all.
+
+    Raises:
+        ConfigError: a CLIP that adapters do not fit, or a text that is too long.
+    """
+
+    def __init__(self, clip: CLIP, texts: Sequence[str], config: ModelConfig) -> None:
+        super().__init__()
+        own = config.finecliper
+        self.num_frames = config.num_frames
+        self.image_size = image_size(clip)
+        self.streams = own.streams or (FRAMES,)
+        self.kind = own.logits
+        self.binary_weight = own.binary_weight
+        self.normalization = PixelNormalization(config.normalization)
+        self.context = ContextTokens(
+            clip,
+            texts,
+            config.context_tokens,
+            class_specific=config.class_specific,
+            class_position=config.class_position,
+        )
+        self.context.requires_grad_(config.context_tokens > 0)
+        self.clip = clip.requires_grad_(False)
+        adapt_image_encoder(clip, config.num_frames, own)
+        adapt_text_encoder(clip, own)
+        self.temporal = TemporalEncoder(
+            embedding_width(clip), config.num_frames, layers=config.temporal_layers
+        )
+        self.fusion = StreamFusion(
+            self.streams, learned=own.fusion == "learned", dropout=own.stream_dropout
+        )
+        self.log_scale = nn.Parameter(
+            torch.tensor(math.log(1 / TEMPERATURE)), requires_grad=own.temperature == "learned"
+        )
+        self._text_cache = TextCache()
+
+    @staticmethod
+    def wants_negative_texts(config: ModelConfig) -> bool:
+        """Whether the logits are made of positive and negative texts."""
+        return config.finecliper.logits != "positive"
+
+    def forward(
+        self,
+        frames: Tensor,
+        landmarks: StreamValues | None = None,
+        parsing: StreamValues | None = None,
+        captions: StreamValues | None = None,
+    ) -> Tensor:
+        """Compare clips with classes. A clip is judged by the streams that it has.
+
+        Args:
+            frames: (B, T, 3, H, W), float in [0, 1] or uint8; H and W are the image encoder's.
+            landmarks: Landmark images, as the frames.
+            parsing: Parsing images, as the frames.
+            captions: (B, L) int64 tokens of CLIP.
+
+        Returns:
+            (B, K) float32 logits; in training the similarities (B, K, 2) or (B, K, 1) that
+            `logits` and `loss` take.
+        """
+        everything = torch.ones(len(frames), dtype=torch.bool, device=frames.device)
+        given = {
+            FRAMES: (frames, everything),
+            "landmarks": landmarks,
+            "parsing": parsing,
+            CAPTIONS: captions,
+        }
+        present = {name: given[name] for name in self.streams}
+        video = self.video_features(
+            {name: values for name, values in present.items() if values is not None}
+        )
+        similarities = self.log_scale.exp() * video @ self.text_features().T  # (B, 2 K) or (B, K)
+        classes = len(self.context.tokens) // (1 if self.kind == "positive" else 2)
+        paired = rearrange(similarities, "b (sign k) -> b k sign", k=classes)
+        return paired if self.training else self.logits(paired)
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """s_P - s_N for `difference`, else s_P; (B, K, 2) or (B, K, 1) -> (B, K)."""
+        if self.kind == "difference":
+            return outputs[..., 0] - outputs[..., 1]
+        return outputs[..., 0]
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy of the logits; `binary` adds, per class, P against N."""
+        loss = super().loss(outputs, labels)
+        if self.kind != "binary":
+            return loss
+        is_class = F.one_hot(labels, outputs.shape[1]).to(outputs.dtype)  # (B, K)
+        positive_wins = outputs[..., 0] - outputs[..., 1]
+        binary = F.binary_cross_entropy_with_logits(positive_wins, is_class)
+        return loss + self.binary_weight * binary
+
+    def video_features(self, streams: dict[str, StreamValues]) -> Tensor:
+        """Encode and fuse the streams of some clips, (B, D) float32 of unit length.
+
+        Args:
+            streams: For each stream that is there its values and which of the B clips have it.
+        """
+        visual = [name for name in streams if name != CAPTIONS]
+        features: dict[str, Tensor] = {}
+        if visual:
+            images = torch.cat([self.normalization(streams[name][0]) for name in visual])
+            encoded = self.image_features(images).chunk(len(visual))  # one batch for all of them
+            features.update(zip(visual, encoded, strict=True))
+        if CAPTIONS in streams:
+            features[CAPTIONS] = self.caption_features(streams[CAPTIONS][0])
+        like = next(iter(features.values()))  # (B, D)
+        absent = (torch.zeros_like(like), torch.zeros_like(like[:, 0], dtype=torch.bool))
+        columns = [
+            (features[name], streams[name][1]) if name in features else absent
+            for name in self.fusion.streams
+        ]
+        fused = self.fusion(
+            torch.stack([column[0] for column in columns], dim=1),  # (B, M, D)
+            torch.stack([column[1] for column in columns], dim=1),  # (B, M)
+        )
+        return F.normalize(fused, dim=-1)
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """Encode clips of normalised images; (N, T, 3, H, W) -> (N, D) float32 of unit length."""
+        num_clips = images.shape[0]
+        features = self.clip.visual(rearrange(images, "n t c h w -> (n t) c h w"))
+        features = self.temporal(rearrange(features, "(n t) d -> n t d", n=num_clips))
+        return F.normalize(features.float(), dim=-1)
+
+    def caption_features(self, tokens: Tensor) -> Tensor:
+        """Encode captions; (B, L) int64 -> (B, D) float32 of unit length."""
+        embeddings = self.clip.token_embedding(tokens)
+        features = encode_token_embeddings(self.clip, embeddings, tokens.argmax(dim=-1))
+        return F.normalize(features.float(), dim=-1)
+
+    def text_features(self) -> Tensor:
+        """Encode the class texts, (2 K, D) or (K, D) float32 of unit length.
+
+        Without gradients the features are kept while no weight they depend on changes.
+        """
+        weights = [self.context.vectors, *text_parameters(self.clip)]
+        return self._text_cache.features(weights, self._encode_classes)
+
+    def _encode_classes(self) -> Tensor:
+        prompts = self.context(self.clip.token_embedding)  # (2 K, L, W)
+        features = encode_token_embeddings(self.clip, prompts, self.context.eot)
+        return F.normalize(features.float(), dim=-1)
+
+    def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:
+        """Adapters with fusion and temperature; temporal encoder; context tokens."""
+        own = [*self.clip.parameters(), *self.fusion.parameters(), self.log_scale]
+        context = [self.context.vectors] if self.context.vectors.requires_grad else []
+        return [
+            ParameterGroup(
+                "adapters", [weight for weight in own if weight.requires_grad], optim.lr_adapter
+            ),
+            ParameterGroup("temporal", list(self.temporal.parameters()), optim.lr_temporal),
+            ParameterGroup("context", context, optim.lr_context),
+        ]

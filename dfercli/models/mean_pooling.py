@@ -1,0 +1,54 @@
+"""The plainest method on CLIP, and the example of how to add one: no temporal encoder.
+
+frames -> CLIP image encoder, frame by frame -> mean over T -> video feature f_V
+class texts -> frozen CLIP text encoder -> text features f_T
+logits = cos(f_V, f_T) / 0.01
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from open_clip import CLIP
+from torch import Tensor
+
+from dfercli.config import ModelConfig, OptimConfig
+from dfercli.models.clip_backbone import encode_texts, image_size
+from dfercli.models.method import Method, ParameterGroup
+from dfercli.models.normalization import PixelNormalization
+
+TEMPERATURE = 0.01
+
+
+class MeanPooling(Method):
+    """CLIP with its image encoder fine-tuned; the mean of the frames stands for the clip.
+
+    Args:
+        clip: The CLIP backbone with its weights.
+        texts: K texts in label order.
+        config: Number of frames, normalisation.
+    """
+
+    text_features: Tensor
+
+    def __init__(self, clip: CLIP, texts: Sequence[str], config: ModelConfig) -> None:
+        super().__init__()
+        self.num_frames = config.num_frames
+        self.image_size = image_size(clip)
+        self.normalization = PixelNormalization(config.normalization)
+        self.clip = clip.requires_grad_(False)
+        self.clip.visual.requires_grad_(True)
+        with torch.no_grad():
+            self.register_buffer("text_features", encode_texts(clip, list(texts)))  # (K, D)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames (B, T, 3, H, W), float in [0, 1] or uint8 -> float32 logits (B, K)."""
+        images = rearrange(frames, "b t c h w -> (b t) c h w")
+        features = F.normalize(self.clip.visual(self.normalization(images)).float(), dim=-1)
+        video = rearrange(features, "(b t) d -> b t d", b=len(frames)).mean(dim=1)  # (B, D)
+        return F.normalize(video, dim=-1) @ self.text_features.T / TEMPERATURE
+
+    def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:
+        """The image encoder."""
+        return [ParameterGroup("image", list(self.clip.visual.parameters()), optim.lr_image)]

@@ -1,0 +1,36 @@
+"""Text features that are encoded again only when a weight they depend on has changed."""
+
+from collections.abc import Callable, Hashable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class TextCache:
+    """Keeps the class texts' features of one model between forward passes without gradients."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[Hashable, Tensor] | None = None
+
+    def features(self, weights: Sequence[nn.Parameter], encode: Callable[[], Tensor]) -> Tensor:
+        """Return what `encode` gives, from the cache where that is the same.
+
+        Args:
+            weights: All weights that the features depend on.
+            encode: Computes the features; called where gradients may flow into `weights`, and
+                where a weight, the device, the precision or the mode is another than last time.
+        """
+        if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
+            return encode()
+        state = _state(weights)
+        if self._kept is None or self._kept[0] != state:
+            self._kept = (state, encode())
+        return self._kept[1]
+
+
+def _state(weights: Sequence[nn.Parameter]) -> Hashable:
+    """Each weight's place and version, and the mode that the features are computed in."""
+    device = weights[0].device.type
+    precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    mode = (precision, torch.is_inference_mode_enabled())
+    return (mode, *((weight.data_ptr(), weight._version) for weight in weights))
