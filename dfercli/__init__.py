@@ -1,5 +1,54 @@
-"""Dynamic facial expression recognition: DFER-CLIP and FineCLIPER from raw video to timeline."""
+"""Dynamic facial expression recognition: DFER-CLIP and FineCLIPER from raw video to timeline.
 
+    from dfercli import load
+
+    model = load("runs/faces-dfer-clip-20250101-120000")
+    table = model.predict_video("clip.mp4").to_dataframe()
+
+`import dfercli` is quick; torch and the rest are imported when a name below is first used.
+"""
+
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dfercli.artifacts.model_card import ModelCard
+    from dfercli.artifacts.predictions import WindowPrediction
+    from dfercli.config import PredictConfig
+    from dfercli.stages.predict import VideoPrediction
+    from dfercli.stages.recognizer import FramesPrediction, Recognizer, load
 
 __version__ = version("dfercli")
+
+__all__ = [
+    "FramesPrediction",
+    "ModelCard",
+    "PredictConfig",
+    "Recognizer",
+    "VideoPrediction",
+    "WindowPrediction",
+    "__version__",
+    "load",
+]
+
+_HOMES = {
+    "FramesPrediction": "dfercli.stages.recognizer",
+    "ModelCard": "dfercli.artifacts.model_card",
+    "PredictConfig": "dfercli.config",
+    "Recognizer": "dfercli.stages.recognizer",
+    "VideoPrediction": "dfercli.stages.predict",
+    "WindowPrediction": "dfercli.artifacts.predictions",
+    "load": "dfercli.stages.recognizer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

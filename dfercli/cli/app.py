@@ -13,6 +13,8 @@ from dfercli.cli.describe import EPILOG as DESCRIBE_EPILOG
 from dfercli.cli.describe import describe
 from dfercli.cli.eval import EPILOG as EVAL_EPILOG
 from dfercli.cli.eval import evaluate
+from dfercli.cli.predict import EPILOG as PREDICT_EPILOG
+from dfercli.cli.predict import predict
 from dfercli.cli.preprocess import EPILOG as PREPROCESS_EPILOG
 from dfercli.cli.preprocess import preprocess
 from dfercli.cli.results import EPILOG as RESULTS_EPILOG
@@ -55,6 +57,7 @@ def _root(
 app.add_typer(data, name="data")
 app.command("describe", epilog=DESCRIBE_EPILOG)(describe)
 app.command("eval", epilog=EVAL_EPILOG)(evaluate)
+app.command("predict", epilog=PREDICT_EPILOG)(predict)
 app.command("preprocess", epilog=PREPROCESS_EPILOG)(preprocess)
 app.command("results", epilog=RESULTS_EPILOG)(results)
 app.command("train", epilog=TRAIN_EPILOG)(train)

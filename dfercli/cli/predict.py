@@ -1,0 +1,174 @@
+"""`dfer predict`: who shows what, and when."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
+from dfercli.cli.settings import settle
+from dfercli.config import PredictConfig
+from dfercli.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from dfercli.stages.predict import PredictResult, VideoPrediction
+
+EPILOG = (
+    "Examples: dfer predict clip.mp4 · dfer predict videos/ --out result.csv · "
+    "dfer predict clip.mp4 --labels 'bored, confused, delighted' · "
+    "find . -name '*.mp4' | dfer predict - --out result.jsonl"
+)
+
+
+def predict(
+    context: typer.Context,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Videos, images, folders (recursively), quoted globs, face stores; - reads a "
+            "list of paths from standard input.",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="A run, a fold, a checkpoint, a published .pth or an exported .onnx. By default "
+            "the newest finished run, else zero-shot CLIP."
+        ),
+    ] = PredictConfig.checkpoint,
+    runs: Annotated[Path, typer.Option(help="Folder of runs.")] = PredictConfig.runs,
+    clip: Annotated[
+        str | None, typer.Option(metavar="MODEL/TAG", help="Zero-shot with this CLIP.")
+    ] = PredictConfig.clip,
+    clip_weights: Annotated[
+        Path | None, typer.Option(help="Local file with the weights of --clip.")
+    ] = PredictConfig.clip_weights,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…", help="Zero-shot classes: names, or NAME=TEXT, with commas between."
+        ),
+    ] = None,
+    templates: Annotated[
+        str, typer.Option(help="Zero-shot templates: name, context, photo, five or ten.")
+    ] = PredictConfig.templates,
+    window: Annotated[float, typer.Option(help="Seconds that a window lasts.")] = (
+        PredictConfig.window
+    ),
+    stride: Annotated[float, typer.Option(help="Seconds from one window to the next.")] = (
+        PredictConfig.stride
+    ),
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(help="Below it a prediction is uncertain. By default the checkpoint's own."),
+    ] = PredictConfig.min_confidence,
+    top: Annotated[int, typer.Option(help="Classes shown per span in the table.")] = (
+        PredictConfig.top
+    ),
+    out: Annotated[
+        Path | None, typer.Option(help="Write all windows to a .jsonl, .csv or .parquet file.")
+    ] = PredictConfig.out,
+    faces_out: Annotated[
+        Path | None, typer.Option(help="Keep the face store here, for another run.")
+    ] = PredictConfig.faces_out,
+    batch_size: Annotated[int, typer.Option(help="Windows per forward pass.")] = (
+        PredictConfig.batch_size
+    ),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = PredictConfig.device,
+    precision: Annotated[
+        str, typer.Option(help="auto, 32, bf16-mixed or 16-mixed.")
+    ] = PredictConfig.precision,
+    detector: Annotated[
+        str, typer.Option(help="Face detector, as for `dfer preprocess`.")
+    ] = PredictConfig.detector,
+    detector_weights: Annotated[Path | None, typer.Option(help="Its file.")] = (
+        PredictConfig.detector_weights
+    ),
+    faces: Annotated[
+        str, typer.Option(metavar="all|largest|N", help="Which faces of a source to keep.")
+    ] = PredictConfig.faces,
+    min_face: Annotated[int, typer.Option(help="Longer side of the smallest face, in pixels.")] = (
+        PredictConfig.min_face
+    ),
+    region: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="Look for faces here only; in pixels.")
+    ] = None,
+    start: Annotated[float, typer.Option(help="Begin at this second.")] = PredictConfig.start,
+    end: Annotated[float | None, typer.Option(help="Stop at this second.")] = PredictConfig.end,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that find faces. By default one per core.")
+    ] = PredictConfig.workers,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="TOML file of settings, in its table `predict`.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Recognise expressions in videos: a table of who shows what, and when.
+
+    Which model is used and its labels are said on stderr. A source that cannot be used is listed,
+    and the rest is kept.
+    """
+    context.params["sources"] = _read_list(sources or [])
+    config = settle(context, PredictConfig(), command="predict", config_file=config_file)
+    from dfercli.stages.predict import run
+
+    result = run(config, ConsoleProgress(quiet=quiet))
+    if json:
+        print_json(result.to_json())
+    else:
+        for video in result.videos:
+            _print_video(video, result.min_confidence, config.top)
+        if config.out is not None:
+            print_line(f"{sum(1 for _ in result.predictions())} windows in {config.out}")
+        if result.failures:
+            rows = [(row.source, row.stage, row.reason) for row in result.failures]
+            print_table("failed", ("source", "stage", "reason"), rows, left=3)
+    if result.failures:
+        _fail(result)
+
+
+def _read_list(sources: list[str]) -> list[str]:
+    """The sources, with `-` replaced by the lines of standard input."""
+    found = []
+    for source in sources:
+        if source == "-":
+            found += [line for line in sys.stdin.read().splitlines() if line.strip()]
+        else:
+            found.append(source)
+    if sources and not found:
+        raise ConfigError("standard input holds no path")
+    return found
+
+
+def _print_video(video: "VideoPrediction", min_confidence: float, top: int) -> None:
+    rows = []
+    for span in video.spans():
+        best = span.probabilities.argsort()[::-1][: max(top, 1)].tolist()
+        first, *others = (f"{video.label_set[k]} {span.probabilities[k]:.0%}" for k in best)
+        if span.probabilities[best[0]] < min_confidence:
+            first += " (uncertain)"
+        rows.append(
+            (
+                str(span.track),
+                f"{span.start_seconds:.2f}",
+                f"{span.end_seconds:.2f}",
+                first,
+                ", ".join(others),
+            )
+        )
+    columns = ("face", "from s", "to s", "expression", "then")
+    print_line(video.source)
+    print_table("", columns, rows, left=5)
+    if video.gaps:
+        shown = ", ".join(f"{start:.2f} to {end:.2f}" for start, end in video.gaps[:5])
+        more = f" and {len(video.gaps) - 5} more" if len(video.gaps) > 5 else ""
+        print_line(f"no face seen from {shown} s{more}")
+
+
+def _fail(result: "PredictResult") -> None:
+    names = {row.source for row in result.failures}
+    whole = {video.source for video in result.videos} | names
+    raise DataError(f"{len(names)} of {len(whole)} sources failed, wholly or in part")

@@ -1,0 +1,49 @@
+"""Zero-shot CLIP: no training, any classes that can be put into words."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from open_clip import CLIP
+from torch import Tensor
+
+from dfercli.config import OptimConfig
+from dfercli.models.clip_backbone import encode_texts, image_size
+from dfercli.models.method import Method, ParameterGroup
+from dfercli.models.normalization import PixelNormalization
+
+
+class ZeroShotClip(Method):
+    """Compare the mean of CLIP's frame features with CLIP's features of class texts.
+
+    Args:
+        clip: The CLIP backbone with its weights.
+        class_texts: For each of the K classes its texts, whose features are averaged.
+        num_frames: T, frames per clip.
+    """
+
+    text_features: Tensor
+
+    def __init__(self, clip: CLIP, class_texts: Sequence[Sequence[str]], num_frames: int) -> None:
+        super().__init__()
+        self.num_frames = num_frames
+        self.image_size = image_size(clip)
+        self.normalization = PixelNormalization("clip")
+        self.clip = clip.requires_grad_(False)
+        with torch.no_grad():
+            means = [encode_texts(clip, list(texts)).mean(dim=0) for texts in class_texts]
+        features = F.normalize(torch.stack(means), dim=-1)  # (K, D)
+        self.register_buffer("text_features", features, persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames (B, T, 3, H, W), float in [0, 1] or uint8 -> float32 logits (B, K)."""
+        images = rearrange(frames, "b t c h w -> (b t) c h w")
+        features = F.normalize(self.clip.visual(self.normalization(images)).float(), dim=-1)
+        video = rearrange(features, "(b t) d -> b t d", b=frames.shape[0]).mean(dim=1)  # (B, D)
+        scale = self.clip.logit_scale.float().exp()
+        return scale * F.normalize(video, dim=-1) @ self.text_features.T
+
+    def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:
+        """None: nothing is trained."""
+        return []
