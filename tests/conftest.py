@@ -1,8 +1,12 @@
 """What several test modules share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported: tensors are tiny here, and threads cost more than they give.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

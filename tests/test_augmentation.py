@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stores import write_store
 
 from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import AugmentDraw, augment, draw_augmentation
 from dfercli.data.clips import Clip
 from dfercli.data.loading import ClipDataset
-from stores import write_store
 
 EVERYTHING = AugmentConfig(brightness=0.5, rotation_degrees=4.0)
 AS_IT_IS = AugmentDraw(1.0, 0.0, (0, 0, 24, 24), (0.0, 0.0), flip=False)

@@ -1,0 +1,76 @@
+"""Small trainings for tests: settings, a progress that interrupts, and a look at the weights."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dfercli.artifacts.checkpoint import read_weights
+from dfercli.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, TrainConfig
+
+DFER = str(Path(sys.executable).with_name("dfer"))  # as installed, for runs in their own process
+MODEL = ModelConfig(clip="tiny/random", num_frames=3, context_tokens=2)
+OPTIM = OptimConfig(
+    optimizer="adamw", epochs=3, batch_size=4, lr_temporal=1e-3, lr_image=1e-3, lr_context=1e-3
+)
+OPTIONS = (
+    *("--clip", "tiny/random", "--accelerator", "cpu", "--workers", "0", "--epochs", "2"),
+    *("--batch-size", "4", "--set", "model.num_frames=3", "--set", "model.context_tokens=2"),
+)
+
+
+def small_config(dataset: Path | str, out: Path, **changes: Any) -> TrainConfig:
+    """A training of a few seconds; `changes` are fields of `TrainConfig`."""
+    config = TrainConfig(
+        dataset=str(dataset),
+        out=out,
+        name="run",
+        accelerator="cpu",
+        model=MODEL,
+        optim=OPTIM,
+        augment=AugmentConfig(crop_scale=0.5),
+        data=DataConfig(workers=0, validation=0.25),
+    )
+    return replace(config, **changes)
+
+
+def last_weights(run: Path, fold: int = 1) -> dict[str, Tensor]:
+    """The weights of the last checkpoint of a run."""
+    return read_weights(run / f"fold-{fold}" / "checkpoints" / "last")
+
+
+class Interrupting:
+    """A progress that presses Ctrl-C after so many training steps; notes are kept."""
+
+    def __init__(self, after_steps: int) -> None:
+        self.steps_left = after_steps
+        self.notes: list[str] = []
+
+    @contextmanager
+    def task(self, description: str, total: float | None = None) -> Iterator["_Steps"]:
+        yield _Steps(self, counts=description == "training")
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def info(self, message: str) -> None:
+        pass
+
+
+class _Steps:
+    def __init__(self, progress: Interrupting, counts: bool) -> None:
+        self.progress = progress
+        self.counts = counts
+
+    def advance(self, steps: float = 1) -> None:
+        if self.counts and steps:
+            self.progress.steps_left -= int(steps)
+            if self.progress.steps_left == 0:
+                raise KeyboardInterrupt
+
+    def status(self, **values: float | int | str) -> None:
+        pass
