@@ -407,7 +407,7 @@ class DemoConfig:
     """
 
     out: Path = Path("dfer-demo")
-    train_identities: int = 40
+    train_identities: int = 56
     test_identities: int = 11
     epochs: int | None = None
     seed: int = 1

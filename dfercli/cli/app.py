@@ -9,6 +9,8 @@ import typer
 
 from dfercli.cli.console import print_error, print_line
 from dfercli.cli.data import data
+from dfercli.cli.demo import EPILOG as DEMO_EPILOG
+from dfercli.cli.demo import demo
 from dfercli.cli.describe import EPILOG as DESCRIBE_EPILOG
 from dfercli.cli.describe import describe
 from dfercli.cli.eval import EPILOG as EVAL_EPILOG
@@ -55,6 +57,7 @@ def _root(
 
 
 app.add_typer(data, name="data")
+app.command("demo", epilog=DEMO_EPILOG)(demo)
 app.command("describe", epilog=DESCRIBE_EPILOG)(describe)
 app.command("eval", epilog=EVAL_EPILOG)(evaluate)
 app.command("predict", epilog=PREDICT_EPILOG)(predict)

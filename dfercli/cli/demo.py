@@ -1,0 +1,96 @@
+"""`dfer demo`: the whole pipeline on drawn faces, in about two minutes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
+from dfercli.cli.settings import settle
+from dfercli.config import DemoConfig
+
+EPILOG = "Example: dfer demo --out dfer-demo"
+
+
+def demo(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="Folder of everything that the demo makes.")] = (
+        DemoConfig.out
+    ),
+    train_identities: Annotated[
+        int, typer.Option(min=4, help="Drawn people to train on.")
+    ] = DemoConfig.train_identities,
+    test_identities: Annotated[
+        int, typer.Option(min=1, help="Drawn people never seen in training.")
+    ] = DemoConfig.test_identities,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the clips. By default the recipe's.")
+    ] = DemoConfig.epochs,
+    seed: Annotated[int, typer.Option(help="Of people, clips and training.")] = DemoConfig.seed,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes. By default one per core.")
+    ] = DemoConfig.workers,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="TOML file of settings, in its table `demo`.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Draw labelled videos, preprocess, describe, train, evaluate and predict.
+
+    The faces are drawn and the model is a toy: it shows that everything works, and nothing about
+    real faces.
+    """
+    config = settle(context, DemoConfig(), command="demo", config_file=config_file)
+    from dfercli.stages.demo import run
+
+    progress = ConsoleProgress(quiet=quiet)
+    progress.info("the faces of this demo are drawn and its model is a toy")
+    result = run(config, progress)
+    found = result.evaluation
+    chance = 1 / len(found.label_set)
+    if json:
+        print_json(
+            {
+                "war": found.war,
+                "uar": found.uar,
+                "chance": chance,
+                "num_clips": found.num_clips,
+                "metrics": found.to_json(),
+                "run": str(result.run),
+                "results": str(result.results),
+                "predictions": str(result.predictions),
+                "seconds": result.seconds,
+            }
+        )
+        return
+    from dfercli.report.tables import per_class_table, percent, percent_interval
+
+    print_table(
+        f"{found.num_clips} clips of {config.test_identities} people never seen in training",
+        ("", "%", "95 % interval", "chance %"),
+        [
+            ("UAR", percent(found.uar), percent_interval(found.uar_interval), percent(chance)),
+            ("WAR", percent(found.war), percent_interval(found.war_interval), percent(chance)),
+        ],
+    )
+    classes = per_class_table(found)
+    print_table(classes.title, classes.columns, classes.rows)
+    print_table(
+        "Time",
+        ("stage", "seconds"),
+        [(stage, f"{seconds:.1f}") for stage, seconds in result.seconds.items()],
+    )
+    print_line(
+        "The faces are drawn and the model is a toy: these numbers say nothing about people."
+    )
+    for name, path in (
+        ("videos", result.out / "videos"),
+        ("face crops", result.out / "faces-train"),
+        ("class texts", result.out / "descriptions.json"),
+        ("run", result.run),
+        ("results", result.results),
+        ("predictions", result.predictions),
+    ):
+        print_line(f"{name + ':':13}{path}")
+    print_line(f"next:        dfer predict VIDEO --checkpoint {result.run}")
