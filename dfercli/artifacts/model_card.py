@@ -13,8 +13,9 @@ class ModelCard:
     Attributes:
         label_set: Class names; the order of the model's outputs.
         class_texts: One text per class.
+        negative_texts: One negative text per class, where the model has them (FineCLIPER).
         model: The settings of the model (`ModelConfig`), its method among them.
-        backbone: CLIP's `name`, `tag`, `sha256` of the weights and `architecture`.
+        backbone: CLIP's `name`, `tag`, `sha256` of the weights, `architecture` and local `file`.
         image_size: Side of the frames in pixels.
         sampling: `num_frames`, and the names of the rules for training and test.
         crop: Settings of the face store it was trained on; None where frames came ready made.
@@ -35,6 +36,12 @@ class ModelCard:
     selected_on: str = "not selected"
     calibration: dict[str, Any] = field(default_factory=lambda: {"temperature": 1.0})
     results: dict[str, Any] = field(default_factory=dict)
+    negative_texts: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts that a method is built with: the positive ones, then the negative ones."""
+        return (*self.class_texts, *self.negative_texts)
 
     def to_json(self) -> dict[str, Any]:
         """The content of model.json, without its schema."""
@@ -47,16 +54,19 @@ def card_from_json(content: dict[str, Any], where: str) -> ModelCard:
     Raises:
         ArtifactError: an entry is missing or of the wrong kind.
     """
-    optional = {"crop", "trained_on", "selected_on", "calibration", "results"}
+    optional = {"crop", "trained_on", "selected_on", "calibration", "results", "negative_texts"}
     names = {entry.name for entry in fields(ModelCard)}
     missing = sorted(names - optional - set(content))
     if missing:
         raise ArtifactError(f"{where}: missing {', '.join(missing)}")
     values = {name: content[name] for name in names if name in content}
-    for name in ("label_set", "class_texts"):
+    values.setdefault("negative_texts", [])
+    for name in ("label_set", "class_texts", "negative_texts"):
         if not isinstance(values[name], list):
             raise ArtifactError(f"{where}: {name} is not a list")
         values[name] = tuple(str(text) for text in values[name])
     if len(values["label_set"]) != len(values["class_texts"]):
         raise ArtifactError(f"{where}: as many class_texts as labels expected")
+    if values["negative_texts"] and len(values["negative_texts"]) != len(values["label_set"]):
+        raise ArtifactError(f"{where}: as many negative_texts as labels expected")
     return ModelCard(**values)

@@ -16,6 +16,7 @@ class Clip:
         listed_frames: The number of frames that a list or manifest claims, where it claims one.
         exact: Whether another number of frames on disk is an error (a face store) or is known to
             happen (published lists were made after padding on disk).
+        store: The face store it lies in, which may hold further views of it.
     """
 
     clip_id: str
@@ -24,6 +25,7 @@ class Clip:
     subject: str | None = None
     listed_frames: int | None = None
     exact: bool = False
+    store: Path | None = None
 
 
 @dataclass(frozen=True)

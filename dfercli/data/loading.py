@@ -1,8 +1,10 @@
 """From clips on disk to batches of frames."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,13 +13,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dfercli.config import AugmentConfig
-from dfercli.data.augmentation import augment, draw_augmentation, resize
+from dfercli.data.augmentation import AugmentDraw, augment, draw_augmentation, resize
 from dfercli.data.clips import Clip
 from dfercli.data.frames import list_frames
 from dfercli.data.sampling import clip_rng, epoch_order, sample_test, sample_train
+from dfercli.data.streams import StreamReader
 from dfercli.errors import DataError, DferError
 
-Item = tuple[Tensor, int, int]
+StreamValues = tuple[Tensor, Tensor]
+"""What the clips of a batch have of a stream, and which of them have it: (B,) bool."""
+
+Item = tuple[Tensor, int, int, dict[str, StreamValues]]
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
@@ -30,20 +36,46 @@ class Batch:
         frames: (B, T, 3, S, S) uint8.
         labels: (B,) int64 indices into the label set; -1 where a clip has no label.
         clips: (B,) int64 positions in the data set's list of clips.
+        streams: Further views of the clips by name, with (B,) bool for which clips have them:
+            `landmarks` and `parsing` as the frames, `captions` (B, L) int64 tokens.
     """
 
     frames: Tensor
     labels: Tensor
     clips: Tensor
+    streams: dict[str, StreamValues] = field(default_factory=dict)
+
+    def inputs(self, device: torch.device) -> dict[str, Any]:
+        """What a model's `forward` takes, by name."""
+        streams = {
+            name: (values.to(device, non_blocking=True), present.to(device, non_blocking=True))
+            for name, (values, present) in self.streams.items()
+        }
+        return {"frames": self.frames.to(device, non_blocking=True), **streams}
 
     def pin_memory(self) -> "Batch":
         """The same in page-locked memory, as the DataLoader asks of a batch."""
-        return Batch(self.frames.pin_memory(), self.labels.pin_memory(), self.clips.pin_memory())
+        streams = {
+            name: (values.pin_memory(), present.pin_memory())
+            for name, (values, present) in self.streams.items()
+        }
+        return Batch(
+            self.frames.pin_memory(), self.labels.pin_memory(), self.clips.pin_memory(), streams
+        )
 
     def split(self, pieces: int) -> list["Batch"]:
         """Cut into at most so many pieces of nearly equal size."""
-        parts = zip(*(tensor.chunk(pieces) for tensor in vars(self).values()), strict=True)
-        return [Batch(*part) for part in parts]
+        size = math.ceil(len(self.labels) / pieces)
+        parts = [slice(start, start + size) for start in range(0, len(self.labels), size)]
+        return [
+            Batch(
+                self.frames[part],
+                self.labels[part],
+                self.clips[part],
+                {name: (values[part], has[part]) for name, (values, has) in self.streams.items()},
+            )
+            for part in parts
+        ]
 
 
 def read_frame(path: Path) -> np.ndarray:
@@ -97,6 +129,7 @@ class ClipDataset(Dataset[Item | DferError]):
         image_size: Side S of the frames in pixels.
         augmentation: Draws for training; None takes the test sampling and no augmentation.
         seed: Seed of the draws.
+        streams: Further views of the clips that are read, augmented by the same draws.
 
     Raises:
         DataError: a label that is not in the label set; the clip is named.
@@ -111,6 +144,7 @@ class ClipDataset(Dataset[Item | DferError]):
         image_size: int,
         augmentation: AugmentConfig | None = None,
         seed: int = 0,
+        streams: StreamReader | None = None,
     ) -> None:
         self.clips = list(clips)
         self.labels = [label_index(clip, label_set) for clip in clips]
@@ -118,30 +152,54 @@ class ClipDataset(Dataset[Item | DferError]):
         self.image_size = image_size
         self.augmentation = augmentation
         self.seed = seed
+        self.streams = streams or StreamReader()
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, key: tuple[int, int]) -> Item | DferError:
-        """Return frames (T, 3, S, S) uint8, label index and clip position for (epoch, clip)."""
+        """Return frames (T, 3, S, S) uint8, label index, clip position and streams.
+
+        Args:
+            key: (epoch, clip).
+        """
         try:
             return self._read(*key)
         except DferError as error:
             return error
 
     def _read(self, epoch: int, index: int) -> Item:
-        paths = clip_frames(self.clips[index])
+        clip = self.clips[index]
+        paths = clip_frames(clip)
+        draw = None
         if self.augmentation is None:
             chosen = sample_test(len(paths), self.num_frames)
-            frames = resize(read_frames([paths[i] for i in chosen]), self.image_size)
+            frames = read_frames([paths[i] for i in chosen])
         else:
             rng = clip_rng(self.seed, epoch, index)
             chosen = sample_train(len(paths), self.num_frames, rng)
             frames = read_frames([paths[i] for i in chosen])
             height, width = frames.shape[-2:]
             draw = draw_augmentation(height, width, self.augmentation, rng)
-            frames = augment(frames, draw, self.image_size)
-        return frames, self.labels[index], index
+        streams = {}
+        for name in self.streams.names:
+            if name == "captions":
+                values = self.streams.tokens(clip)
+                absent = self.streams.no_tokens
+            else:
+                images = self.streams.images(name, clip, paths, chosen.tolist(), frames.shape[-2:])
+                # Drawn images have no light that could change, only a place.
+                moved = None if draw is None else replace(draw, brightness=1.0)
+                values = None if images is None else self._fit(images, moved)
+                absent = torch.zeros(self.num_frames, 3, self.image_size, self.image_size).byte()
+            streams[name] = (absent if values is None else values, torch.tensor(values is not None))
+        return self._fit(frames, draw), self.labels[index], index, streams
+
+    def _fit(self, images: Tensor, draw: AugmentDraw | None) -> Tensor:
+        """Augment and resize (T, 3, H, W) to (T, 3, S, S) uint8; `draw` None only resizes."""
+        if draw is None:
+            return resize(images, self.image_size)
+        return augment(images, draw, self.image_size)
 
 
 def clip_frames(clip: Clip) -> list[Path]:
@@ -246,8 +304,15 @@ def collate(items: list[Item | DferError]) -> Batch | DferError:
         if isinstance(item, DferError):
             return item
         read.append(item)
-    frames, labels, clips = zip(*read, strict=True)
-    return Batch(torch.stack(frames), torch.tensor(labels), torch.tensor(clips))
+    frames, labels, clips, streams = zip(*read, strict=True)
+    stacked = {
+        name: (
+            torch.stack([own[name][0] for own in streams]),
+            torch.stack([own[name][1] for own in streams]),
+        )
+        for name in streams[0]
+    }
+    return Batch(torch.stack(frames), torch.tensor(labels), torch.tensor(clips), stacked)
 
 
 def _one_thread(_worker: int) -> None:

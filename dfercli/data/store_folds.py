@@ -60,6 +60,7 @@ def read_store_clips(store: Path) -> tuple[tuple[str, ...], list[Clip]]:
             subject=row.subject,
             listed_frames=row.num_frames,
             exact=True,
+            store=store,
         )
         for row in read_clips(store)
     ]

@@ -15,6 +15,8 @@ from dfercli.models.method import Method
 class MethodClass(Protocol):
     """What each class of a method offers."""
 
+    backbone_is_frozen: bool
+
     def __call__(self, clip: CLIP, texts: Sequence[str], config: ModelConfig) -> Method:
         """Build the model."""
 

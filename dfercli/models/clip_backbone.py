@@ -7,6 +7,7 @@ the tests.
 
 import copy
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,14 @@ class BackboneIdentity:
         tag: open_clip's pretrained tag, `random`, or `file` for a local weights file.
         sha256: Check sum of the weights file; None for random weights.
         architecture: open_clip's model configuration (`embed_dim`, `vision_cfg`, `text_cfg`, …).
+        file: Where a local weights file lay.
     """
 
     name: str
     tag: str
     sha256: str | None
     architecture: dict[str, Any]
+    file: str | None = None
 
 
 def split_clip_name(clip: str) -> tuple[str, str]:
@@ -159,7 +162,37 @@ def load_backbone(clip: str, weights: Path | None) -> tuple[open_clip.CLIP, Back
     if path is not None:
         _load_weights(model, path, clip)
         sha256 = file_sha256(path)
-    return model, BackboneIdentity(name, tag, sha256, architecture)
+    file = None if weights is None else str(weights.absolute())
+    return model, BackboneIdentity(name, tag, sha256, architecture, file)
+
+
+def load_same_backbone(identity: BackboneIdentity, weights: Path | None) -> open_clip.CLIP:
+    """Build the CLIP that a checkpoint was trained on and does not hold.
+
+    Args:
+        identity: Which it was.
+        weights: A local file with its weights; None for where they were, or the tag's download.
+
+    Raises:
+        ArtifactError: the weights are not to be had, or are others.
+    """
+    if weights is None:
+        known = identity.file
+        weights = fetch_weights(identity.name, identity.tag) if known is None else Path(known)
+    if not weights.is_file():
+        raise ArtifactError(
+            f"the CLIP weights that this model was trained on are not at {weights}",
+            hint="give the file with --clip-weights FILE",
+        )
+    if (found := file_sha256(weights)) != identity.sha256:
+        raise ArtifactError(
+            f"{weights} holds other weights than {identity.name}/{identity.tag}, which this model "
+            f"was trained on: expected SHA-256 {identity.sha256}, got {found}",
+            hint="give the right file with --clip-weights FILE",
+        )
+    model = build_clip(identity.architecture)
+    _load_weights(model, weights, f"{identity.name}/{identity.tag}")
+    return model
 
 
 def fetch_weights(name: str, tag: str) -> Path:
@@ -226,7 +259,7 @@ def text_parameters(model: open_clip.CLIP) -> list[nn.Parameter]:
     return parameters
 
 
-def tokenize(texts: list[str], context_length: int) -> Tensor:
+def tokenize(texts: Sequence[str], context_length: int) -> Tensor:
     """Tokenise texts as CLIP does: SOT, tokens, EOT, zeros.
 
     Returns:
@@ -244,7 +277,17 @@ def tokenize(texts: list[str], context_length: int) -> Tensor:
                 f"(start, end and context tokens included): {text!r}",
                 hint="shorten it, or use fewer context tokens",
             )
-    return tokenizer(texts)
+    return tokenizer(list(texts))
+
+
+def tokenize_captions(texts: Sequence[str], context_length: int) -> Tensor:
+    """Tokenise texts of any length; what is beyond the context is cut off before EOT.
+
+    Returns:
+        (len(texts), L) int64, L the length of the longest.
+    """
+    tokens = SimpleTokenizer(context_length=context_length)(list(texts))
+    return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
 
 
 def decode_tokens(tokens: list[int]) -> str:

@@ -61,6 +61,8 @@ class FineCliper(Method):
         ConfigError: a CLIP that adapters do not fit, or a text that is too long.
     """
 
+    backbone_is_frozen = True
+
     def __init__(self, clip: CLIP, texts: Sequence[str], config: ModelConfig) -> None:
         super().__init__()
         own = config.finecliper

@@ -7,16 +7,16 @@ logits = cos(f_V, f_T) / 0.01
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from open_clip import CLIP
 from torch import Tensor
 
 from dfercli.config import ModelConfig, OptimConfig
-from dfercli.models.clip_backbone import encode_texts, image_size
+from dfercli.models.clip_backbone import encode_texts, image_size, text_parameters
 from dfercli.models.method import Method, ParameterGroup
 from dfercli.models.normalization import PixelNormalization
+from dfercli.models.text_cache import TextCache
 
 TEMPERATURE = 0.01
 
@@ -30,8 +30,6 @@ class MeanPooling(Method):
         config: Number of frames, normalisation.
     """
 
-    text_features: Tensor
-
     def __init__(self, clip: CLIP, texts: Sequence[str], config: ModelConfig) -> None:
         super().__init__()
         self.num_frames = config.num_frames
@@ -39,15 +37,20 @@ class MeanPooling(Method):
         self.normalization = PixelNormalization(config.normalization)
         self.clip = clip.requires_grad_(False)
         self.clip.visual.requires_grad_(True)
-        with torch.no_grad():
-            self.register_buffer("text_features", encode_texts(clip, list(texts)))  # (K, D)
+        self.texts = list(texts)
+        self._text_cache = TextCache()
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W), float in [0, 1] or uint8 -> float32 logits (B, K)."""
         images = rearrange(frames, "b t c h w -> (b t) c h w")
         features = F.normalize(self.clip.visual(self.normalization(images)).float(), dim=-1)
         video = rearrange(features, "(b t) d -> b t d", b=len(frames)).mean(dim=1)  # (B, D)
-        return F.normalize(video, dim=-1) @ self.text_features.T / TEMPERATURE
+        return F.normalize(video, dim=-1) @ self.text_features().T / TEMPERATURE
+
+    def text_features(self) -> Tensor:
+        """Encode the K classes, (K, D) float32 of unit length."""
+        frozen = text_parameters(self.clip)
+        return self._text_cache.features(frozen, lambda: encode_texts(self.clip, self.texts))
 
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:
         """The image encoder."""

@@ -5,6 +5,7 @@ A third method is one file like `mean_pooling.py` and one line in `build.py`.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from open_clip import CLIP
@@ -36,15 +37,18 @@ class Method(nn.Module, ABC):
     Attributes:
         num_frames: T, frames per clip.
         image_size: Side of the square frames in pixels.
-        clip: The CLIP backbone; a checkpoint of a method leaves out what it does not train of it.
+        clip: The CLIP backbone.
         streams: Names of the views of a clip that it looks at; each one but the frames comes as a
             keyword of `forward`. A part of them may be set, to look at no others.
+        backbone_is_frozen: Whether all weights of CLIP stay as they are; then a checkpoint leaves
+            them out and names their file.
     """
 
     num_frames: int
     image_size: int
     clip: CLIP
     streams: tuple[str, ...] = (FRAMES,)
+    backbone_is_frozen: ClassVar[bool] = False
 
     @staticmethod
     def wants_negative_texts(config: ModelConfig) -> bool:

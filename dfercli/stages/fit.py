@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 
@@ -22,6 +21,7 @@ from dfercli.models.method import Method
 from dfercli.models.optimizer import lr_factor, set_learning_rates
 from dfercli.progress import Progress, Task
 from dfercli.stages.inference import all_reduce, predict_logits, read_together
+from dfercli.stages.models_on_disk import checkpoint_weights
 
 EPOCH_SCHEMA = "dfer.epoch/1"
 
@@ -181,10 +181,11 @@ def _step(training: Training, batch: Batch) -> tuple[float, float]:
     for number, piece in enumerate(pieces, start=1):
         labels = piece.labels.to(fabric.device)
         with fabric.no_backward_sync(training.model, enabled=number < len(pieces)):
-            logits = training.model(piece.frames.to(fabric.device, non_blocking=True))
-            loss_sum = F.cross_entropy(logits, labels, reduction="sum")
+            outputs = training.model(**piece.inputs(fabric.device))
+            loss_sum = training.module.loss(outputs, labels) * len(labels)
             fabric.backward(loss_sum / len(batch.labels))
-        counts += torch.stack([loss_sum.detach(), (logits.argmax(-1) == labels).sum().float()])
+        recognised = training.module.logits(outputs).argmax(-1) == labels
+        counts += torch.stack([loss_sum.detach(), recognised.sum().float()])
     if optim.gradient_clip:
         fabric.clip_gradients(training.model, training.optimizer, max_norm=optim.gradient_clip)
     training.optimizer.step()
@@ -244,7 +245,8 @@ def _save(training: Training, position: Position, *, is_best: bool = False) -> N
         selected = f"{training.data.held_out_name} WAR" if is_best else "last epoch"
         card = replace(training.card, selected_on=f"{selected} (epoch {position.epoch})")
         state = {"position": asdict(position), "optimizer": training.optimizer.state_dict()}
-        save_checkpoint(checkpoint, training.module.state_dict(), card.to_json(), state)
+        weights = checkpoint_weights(training.module, card)
+        save_checkpoint(checkpoint, weights, card.to_json(), state)
         if is_best:
             training.folder.point(training.folder.best, checkpoint)
         training.folder.point(training.folder.last, checkpoint)

@@ -93,7 +93,7 @@ def predict_logits(
     model.eval()
     with torch.inference_mode(), progress.task(description, total=len(dataset)) as task:
         for batch in read_together(fabric, batch_loader(dataset, batches, workers=workers)):
-            logits = model(batch.frames.to(fabric.device)).float()
+            logits = model(**batch.inputs(fabric.device)).float()
             rows.update(zip(batch.clips.tolist(), logits, strict=True))
             task.advance(len(batch.clips) * fabric.world_size)
     model.train(was_training)

@@ -5,14 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from open_clip import CLIP
+from torch import Tensor
 
 from dfercli.artifacts.checkpoint import read_card, read_weights
 from dfercli.artifacts.model_card import ModelCard, card_from_json
 from dfercli.config import ModelConfig
 from dfercli.descriptions.texts import ClassTexts, load_texts, shipped_texts
 from dfercli.errors import ArtifactError, ConfigError
-from dfercli.models.build import build_model
-from dfercli.models.clip_backbone import build_clip, load_backbone
+from dfercli.models.build import METHODS, build_model
+from dfercli.models.clip_backbone import (
+    BackboneIdentity,
+    build_clip,
+    load_backbone,
+    load_same_backbone,
+)
 from dfercli.models.method import Method
 from dfercli.models.published_checkpoint import build_published, read_published
 from dfercli.overrides import override, to_plain
@@ -51,41 +58,128 @@ def new_model(config: ModelConfig, label_set: tuple[str, ...], seed: int) -> Res
         ConfigError: unknown names, texts that are missing or too long.
         ArtifactError: CLIP's weights are missing or do not fit.
     """
-    texts = class_texts_for(config, label_set)
-    first = [variants[0] for variants in texts.positive]
+    positive, negative = _texts_of_method(config, label_set)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         clip, identity = load_backbone(config.clip, config.clip_weights)
-        module = build_model(clip, first, config)
-    card = _card(module, label_set, first, config, asdict(identity))
-    return RestoredModel(module, card, config)
+        module = build_model(clip, [*positive, *negative], config)
+    card = _card(module, label_set, positive, config, asdict(identity))
+    return RestoredModel(module, replace(card, negative_texts=tuple(negative)), config)
 
 
-def restore_model(path: Path, *, class_position: str = "end") -> RestoredModel:
+def _texts_of_method(
+    config: ModelConfig, label_set: tuple[str, ...]
+) -> tuple[list[str], list[str]]:
+    """The positive texts and, where the method wants them, the negative texts of all classes."""
+    texts = class_texts_for(config, label_set)
+    positive = [variants[0] for variants in texts.positive]
+    if not METHODS[config.method].wants_negative_texts(config):
+        return positive, []
+    if not texts.negative:
+        raise ConfigError(
+            f"logits {config.finecliper.logits!r} need a negative text of each class, and the "
+            f"class texts ({config.descriptions or config.text_type}) have none",
+            hint="--text-type pn, or --set model.finecliper.logits=positive",
+        )
+    return positive, [variants[0] for variants in texts.negative]
+
+
+def checkpoint_weights(module: Method, card: ModelCard) -> dict[str, Tensor]:
+    """What a checkpoint of a model holds.
+
+    That is everything, but for a frozen CLIP whose weights file is known: of such a model only
+    what was trained. A frozen CLIP of random weights is held, since nothing else has it.
+    """
+    weights = module.state_dict()
+    for name in _left_out(module, card):
+        del weights[name]
+    return weights
+
+
+def _left_out(module: Method, card: ModelCard) -> list[str]:
+    if not module.backbone_is_frozen or card.backbone["sha256"] is None:
+        return []
+    return [name for name, weight in module.named_parameters() if not weight.requires_grad]
+
+
+def restore_model(
+    path: Path,
+    *,
+    class_position: str = "end",
+    clip_weights: Path | None = None,
+    label_set: tuple[str, ...] | None = None,
+    descriptions: Path | None = None,
+) -> RestoredModel:
     """Load a model: a checkpoint folder of ours, or a published `.pth` file of DFER-CLIP.
 
     Args:
         path: Folder with model.json and model.safetensors, or a published checkpoint file.
         class_position: For a published file only, which does not store it.
+        clip_weights: File of the CLIP that the model was trained on, where it is not in its place
+            and the checkpoint does not hold it.
+        label_set: Other classes than the model's own, by their texts (open vocabulary).
+        descriptions: Texts of these classes; None for the shipped ones of the model's text type.
 
     Raises:
         ArtifactError: missing, cut short, corrupt or incompatible.
+        ConfigError: `label_set` for a model whose texts belong to its own classes alone.
     """
     if path.is_file():
+        if label_set is not None:
+            raise ConfigError(f"{path} is a published checkpoint: it knows its own classes only")
         return _restore_published(path, class_position)
-    card = card_from_json(read_card(path), str(path / "model.json"))
+    where = str(path / "model.json")
+    card = card_from_json(read_card(path), where)
     try:
-        config = override(ModelConfig(), card.model, where=str(path / "model.json"))
-        clip = build_clip(card.backbone["architecture"])
-        module = build_model(clip, list(card.class_texts), config)
-    except (ConfigError, KeyError) as error:
-        raise ArtifactError(f"{path / 'model.json'} cannot be used: {error}") from error
+        config = override(ModelConfig(), card.model, where=where)
+    except ConfigError as error:
+        raise ArtifactError(f"{where} cannot be used: {error}") from error
+    if label_set is not None:
+        card = _card_for(card, replace(config, descriptions=descriptions), label_set)
     try:
-        module.load_state_dict(read_weights(path))
+        clip = _backbone_for(card, config, clip_weights)
+        module = build_model(clip, card.texts, config)
+    except (ConfigError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{where} cannot be used: {error}") from error
+    try:
+        faults = module.load_state_dict(read_weights(path), strict=False)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ArtifactError(f"the weights in {path} do not fit its model.json: {reason}") from error
+    missing = sorted(set(faults.missing_keys) - set(_left_out(module, card)))
+    if missing or faults.unexpected_keys:
+        raise ArtifactError(
+            f"the weights in {path} do not fit its model.json: "
+            f"missing {', '.join(missing) or 'none'}; "
+            f"not known {', '.join(faults.unexpected_keys) or 'none'}"
+        )
     return RestoredModel(module, card, config)
+
+
+def _backbone_for(card: ModelCard, config: ModelConfig, weights: Path | None) -> CLIP:
+    """CLIP, with its weights where the checkpoint does not hold them."""
+    identity = BackboneIdentity(**card.backbone)
+    if not METHODS[config.method].backbone_is_frozen or identity.sha256 is None:
+        return build_clip(identity.architecture)
+    return load_same_backbone(identity, weights)
+
+
+def _card_for(card: ModelCard, config: ModelConfig, label_set: tuple[str, ...]) -> ModelCard:
+    """The card with the texts of other classes."""
+    if config.context_tokens and config.class_specific:
+        raise ConfigError(
+            "this model learned context tokens for each of its classes: it has none for others",
+            hint="measure the classes present in both: --classes common; or train with "
+            "--set model.class_specific=false",
+        )
+    positive, negative = _texts_of_method(config, label_set)
+    return replace(
+        card,
+        label_set=label_set,
+        class_texts=tuple(positive),
+        negative_texts=tuple(negative),
+        calibration={"temperature": 1.0},
+    )
 
 
 def _restore_published(path: Path, class_position: str) -> RestoredModel:

@@ -1,0 +1,103 @@
+"""Optional parts of a face store: where the 68 points are, and what part of a face a pixel shows.
+
+`landmarks/<clip_id>.npz` holds `landmarks_px` (n, 68, 2) float32 in pixels of the crops, a row per
+crop in order of time, NaN where none were found. `parsing/<clip_id>/000000.png` holds uint8 indices
+into `REGIONS`; the maps are named and sized as the crops.
+"""
+
+from pathlib import Path
+from zipfile import BadZipFile
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dfercli.artifacts.atomic import atomic_folder, atomic_path
+from dfercli.errors import ArtifactError, DataError
+
+REGIONS = (
+    "background",
+    "skin",
+    "brows",
+    "eyes",
+    "nose",
+    "upper_lip",
+    "mouth",
+    "lower_lip",
+    "hair",
+    "ears",
+    "neck",
+    "clothes",
+    "glasses",
+    "hat",
+)
+"""Meaning of the values of a parsing map: the classes of CelebAMask-HQ, left and right as one."""
+
+
+def landmarks_path(store: Path, clip_id: str) -> Path:
+    """The file of a clip's landmarks."""
+    return store / "landmarks" / f"{clip_id}.npz"
+
+
+def parsing_folder(store: Path, clip_id: str) -> Path:
+    """The folder of a clip's parsing maps."""
+    return store / "parsing" / clip_id
+
+
+def read_landmarks(store: Path, clip_id: str) -> NDArray[np.float32]:
+    """Read a clip's landmarks, (n, 68, 2) float32 in pixels of the crops; NaN where not found.
+
+    Raises:
+        DataError: the file is missing or broken.
+    """
+    path = landmarks_path(store, clip_id)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            points = arrays["landmarks_px"].astype(np.float32)
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    if points.ndim != 3 or points.shape[1:] != (68, 2):
+        raise DataError(f"{path}: expected landmarks_px of shape (n, 68, 2), got {points.shape}")
+    return points
+
+
+def read_parsing(path: Path) -> NDArray[np.uint8]:
+    """Read one parsing map, (H, W) uint8 indices into `REGIONS`.
+
+    Raises:
+        DataError: missing, not a picture of one channel, or a value that is no region.
+    """
+    try:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise DataError(f"cannot read parsing map {path}: {error.strerror or error}") from error
+    regions = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if len(content) else None
+    if regions is None or regions.ndim != 2 or regions.dtype != np.uint8:
+        raise DataError(f"not a parsing map of one 8-bit channel: {path}")
+    if regions.max(initial=0) >= len(REGIONS):
+        raise DataError(f"{path}: value {regions.max()} is no region (0 to {len(REGIONS) - 1})")
+    return regions.astype(np.uint8, copy=False)
+
+
+def write_landmarks(store: Path, clip_id: str, landmarks_px: NDArray[np.floating]) -> None:
+    """Write a clip's landmarks (n, 68, 2) in pixels of the crops, whole or not at all."""
+    with atomic_path(landmarks_path(store, clip_id)) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, landmarks_px=landmarks_px.astype(np.float32))
+
+
+def write_parsing(store: Path, clip_id: str, names: list[str], regions: NDArray[np.uint8]) -> None:
+    """Write a clip's parsing maps, whole or not at all.
+
+    Args:
+        store: The face store.
+        clip_id: The clip.
+        names: Names of its n crops without suffix, in order of time.
+        regions: (n, H, W) uint8 indices into `REGIONS`.
+
+    Raises:
+        ArtifactError: the system refused the write.
+    """
+    with atomic_folder(parsing_folder(store, clip_id)) as temporary:
+        for name, frame in zip(names, regions, strict=True):
+            if not cv2.imwrite(str(temporary / f"{name}.png"), frame):
+                raise ArtifactError(f"cannot write parsing maps of {clip_id} in {store}")
