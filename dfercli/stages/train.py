@@ -20,11 +20,15 @@ from dfercli.config import EvalConfig, TrainConfig
 from dfercli.data.clips import Clip, Fold
 from dfercli.data.folds import split_warning
 from dfercli.data.loading import ClipDataset
+from dfercli.data.streams import StreamReader
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.models.batch_norm import synchronise_batch_norm
+from dfercli.models.method import Method
+from dfercli.models.clip_backbone import split_clip_name
 from dfercli.models.optimizer import build_optimizer
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress, SilentProgress
+from dfercli.stages.clip_streams import available_streams, stream_reader
 from dfercli.stages.evaluate import (
     CONFIG_SCHEMA,
     dataset_name,
@@ -81,6 +85,8 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
         ArtifactError: weights that are missing, or a folder that cannot be written.
     """
     folds = wanted_folds(config)
+    if config.model.clip_weights is None:
+        split_clip_name(config.model.clip)  # refuses a wrong name before there is a folder
     fabric = _launch(config)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     name = config.name or f"{dataset_name(config.dataset)}-{config.model.method}-{stamp}"
@@ -107,7 +113,18 @@ def resume(run_folder: Path, progress: Progress) -> TrainResult:
 
 
 def _launch(config: TrainConfig) -> Fabric:
-    """Start the engine and, where there are to be several processes, the others."""
+    """Start the engine and, where there are to be several processes, the others.
+
+    Raises:
+        ConfigError: the device is not to be had, or batches cannot be shared equally.
+    """
+    num_processes = config.devices * config.num_nodes
+    if config.optim.batch_size % num_processes:
+        raise ConfigError(
+            f"{num_processes} processes cannot share batches of {config.optim.batch_size} clips "
+            "equally",
+            hint=f"choose a multiple: --batch-size {num_processes * 8}",
+        )
     fabric = make_fabric(
         config.accelerator,
         config.devices,
@@ -141,6 +158,7 @@ def _train_fold(
     config: TrainConfig, folder: FoldFolder, number: int, fabric: Fabric, progress: Progress
 ) -> FoldResult:
     clips = read_fold_clips(config, number)
+    config = _with_streams(config, clips, progress)
     settings = _usable_settings(config, clips, fabric.world_size, progress)
     if fabric.is_global_zero:
         write_json(folder.config, {"schema": CONFIG_SCHEMA, **to_plain(config)})
@@ -149,6 +167,8 @@ def _train_fold(
         progress.note(warning)
     model, start, optimizer_state = _begin(settings, clips.fold, folder)
     bare = model.module
+    if config.gradient_checkpointing:
+        bare.clip.set_grad_checkpointing()
     if fabric.world_size > 1:
         synchronise_batch_norm(bare, fabric.device.type)
     module, optimizer = fabric.setup(bare, build_optimizer(bare, settings.optim))
@@ -159,7 +179,7 @@ def _train_fold(
         module=bare,
         model=module,
         optimizer=optimizer,
-        data=_datasets(settings, clips, model.card.image_size),
+        data=_datasets(settings, clips, bare, progress),
         config=settings,
         folder=folder,
         card=replace(
@@ -178,21 +198,34 @@ def _usable_settings(
 ) -> TrainConfig:
     """The settings with a batch size that the clips and the processes allow."""
     num_clips, optim = len(clips.train), config.optim
-    if num_clips == 0:
-        raise DataError(f"{config.dataset} has no clips to train on")
+    if num_clips < world_size:
+        raise DataError(
+            f"{config.dataset} has {num_clips} clips to train on, expected at least {world_size}"
+        )
     if num_clips < optim.batch_size:
-        usable = max(num_clips // world_size, 1) * world_size
+        usable = num_clips // world_size * world_size
         progress.note(
             f"batch size {optim.batch_size} is more than the {num_clips} training clips: "
             f"using {usable}"
         )
         optim = replace(optim, batch_size=usable)
-    if optim.batch_size % world_size or optim.batch_size > num_clips:
-        raise ConfigError(
-            f"{world_size} processes cannot share batches of {optim.batch_size} clips equally",
-            hint=f"choose a multiple: --set optim.batch_size={world_size * 8}",
-        )
     return replace(config, optim=optim)
+
+
+def _with_streams(config: TrainConfig, clips: FoldClips, progress: Progress) -> TrainConfig:
+    """The settings with the streams that FineCLIPER will look at, by name."""
+    own = config.model.finecliper
+    if config.model.method != "finecliper":
+        return config
+    there = available_streams(clips.train, config.data.streams_from)
+    if absent := [name for name in own.streams if name not in there]:
+        raise DataError(
+            f"no training clip of {config.dataset} has {', '.join(absent)}",
+            hint="dfer preprocess makes --landmarks and --parsing, dfer describe --captions",
+        )
+    streams = own.streams or there
+    progress.info(f"streams: {', '.join(streams)}")
+    return replace(config, model=replace(config.model, finecliper=replace(own, streams=streams)))
 
 
 def _begin(
@@ -202,11 +235,19 @@ def _begin(
     if not folder.last.exists():
         return new_model(config.model, fold.label_set, config.seed), Position(), None
     state = read_training_state(folder.last)
-    return restore_model(folder.last), Position(**state["position"]), state["optimizer"]
+    model = restore_model(folder.last, clip_weights=config.model.clip_weights)
+    return model, Position(**state["position"]), state["optimizer"]
 
 
-def _datasets(config: TrainConfig, clips: FoldClips, image_size: int) -> FoldData:
+def _datasets(
+    config: TrainConfig, clips: FoldClips, module: Method, progress: Progress
+) -> FoldData:
     label_set, num_frames = clips.fold.label_set, config.model.num_frames
+    image_size, folder = module.image_size, config.data.streams_from
+
+    def streams(part: tuple[Clip, ...]) -> StreamReader:
+        return stream_reader(module, part, label_set, folder, progress)
+
     train = ClipDataset(
         clips.train,
         label_set,
@@ -214,11 +255,16 @@ def _datasets(config: TrainConfig, clips: FoldClips, image_size: int) -> FoldDat
         image_size=image_size,
         augmentation=config.augment,
         seed=config.seed,
+        streams=streams(clips.train),
     )
     held_out = None
     if clips.held_out:
         held_out = ClipDataset(
-            clips.held_out, label_set, num_frames=num_frames, image_size=image_size
+            clips.held_out,
+            label_set,
+            num_frames=num_frames,
+            image_size=image_size,
+            streams=streams(clips.held_out),
         )
     return FoldData(train, held_out, clips.held_out_name)
 
@@ -237,7 +283,11 @@ def _finish(
             measured_on=clips.test_name,
             out=folder.evaluation(name),
             fabric=fabric,
-            config=EvalConfig(batch_size=config.optim.batch_size, workers=config.data.workers),
+            config=EvalConfig(
+                batch_size=config.optim.batch_size,
+                workers=config.data.workers,
+                streams_from=config.data.streams_from if config.data.test is None else None,
+            ),
             progress=progress,
         ).evaluation
     result = {
