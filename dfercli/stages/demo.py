@@ -27,6 +27,7 @@ from dfercli.stages import describe, evaluate, predict, preprocess, train
 from dfercli.stages.demo_videos import render_videos, video_path
 
 CROP_SIZE = 80
+DETECT_EVERY = 4  # the Haar cascade is slow, and drawn heads move slowly
 CROP_MARGIN = 0.0  # brows to chin: the tiny model sees 64 pixels only
 
 
@@ -118,6 +119,7 @@ def _preprocess(config: DemoConfig, part: str, progress: Progress) -> None:
             size=CROP_SIZE,
             margin=CROP_MARGIN,
             faces="largest",
+            detect_every=DETECT_EVERY,
             workers=config.workers,
         ),
         progress,
