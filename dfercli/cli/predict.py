@@ -12,7 +12,7 @@ from dfercli.config import PredictConfig
 from dfercli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from dfercli.stages.predict import PredictResult, VideoPrediction
+    from dfercli.stages.video_prediction import VideoPrediction
 
 EPILOG = (
     "Examples: dfer predict clip.mp4 · dfer predict videos/ --out result.csv · "
@@ -73,6 +73,16 @@ def predict(
     faces_out: Annotated[
         Path | None, typer.Option(help="Keep the face store here, for another run.")
     ] = PredictConfig.faces_out,
+    video: Annotated[
+        Path | None,
+        typer.Option(help="Write the annotated video: an .mp4, or a folder for several sources."),
+    ] = PredictConfig.video,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a report to look at: one .html file.")
+    ] = PredictConfig.html,
+    embed_mb: Annotated[
+        float, typer.Option(help="Videos up to this size go into the report; others are linked.")
+    ] = PredictConfig.embed_mb,
     batch_size: Annotated[int, typer.Option(help="Windows per forward pass.")] = (
         PredictConfig.batch_size
     ),
@@ -119,15 +129,18 @@ def predict(
     if json:
         print_json(result.to_json())
     else:
-        for video in result.videos:
-            _print_video(video, result.min_confidence, config.top)
+        for found in result.videos:
+            if found.predictions:
+                _print_video(found, result.min_confidence, config.top)
         if config.out is not None:
             print_line(f"{sum(1 for _ in result.predictions())} windows in {config.out}")
         if result.failures:
             rows = [(row.source, row.stage, row.reason) for row in result.failures]
             print_table("failed", ("source", "stage", "reason"), rows, left=3)
     if result.failures:
-        _fail(result)
+        raise DataError(
+            f"{len(result.failures)} of {len(result.videos)} sources failed, wholly or in part"
+        )
 
 
 def _read_list(sources: list[str]) -> list[str]:
@@ -166,9 +179,3 @@ def _print_video(video: "VideoPrediction", min_confidence: float, top: int) -> N
         shown = ", ".join(f"{start:.2f} to {end:.2f}" for start, end in video.gaps[:5])
         more = f" and {len(video.gaps) - 5} more" if len(video.gaps) > 5 else ""
         print_line(f"no face seen from {shown} s{more}")
-
-
-def _fail(result: "PredictResult") -> None:
-    names = {row.source for row in result.failures}
-    whole = {video.source for video in result.videos} | names
-    raise DataError(f"{len(names)} of {len(whole)} sources failed, wholly or in part")

@@ -5,27 +5,24 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dfercli.artifacts.face_store import FailureRow, read_dataset
+from dfercli.artifacts.face_store import FailureRow
 from dfercli.artifacts.jsonl import write_rows
-from dfercli.artifacts.predictions import (
-    WindowPrediction,
-    check_table_path,
-    columns,
-    write_predictions,
-)
+from dfercli.artifacts.predictions import WindowPrediction, write_predictions
 from dfercli.artifacts.store_writing import SourceRecord
-from dfercli.config import PredictConfig
-from dfercli.errors import ConfigError
+from dfercli.config import PredictConfig, PreprocessConfig
+from dfercli.errors import DataError
+from dfercli.overrides import to_plain
 from dfercli.progress import Progress
-from dfercli.report.timeline import Interval, Span, Timeline, build_timelines, gaps_of, spans_of
+from dfercli.report.timeline import gaps_of
 from dfercli.stages import preprocess
+from dfercli.stages.annotate import annotate
 from dfercli.stages.choose_model import choose_model
 from dfercli.stages.face_source import (
     compare_crops,
@@ -35,78 +32,25 @@ from dfercli.stages.face_source import (
     split_places,
 )
 from dfercli.stages.loaded_model import LoadedModel
+from dfercli.stages.moments import strongest_moments
+from dfercli.stages.predict_journal import Journal, journal_path, settings_digest
+from dfercli.stages.predict_outputs import (
+    annotated_path,
+    check_config,
+    check_outputs,
+    failures_path,
+)
 from dfercli.stages.track_windows import (
     RecognisedSource,
     TrackedSource,
     WindowSettings,
     recognise,
 )
-from dfercli.stages.windows import check_windows
+from dfercli.stages.video_prediction import VideoPrediction
 from dfercli.video.probe import probe_video
-from dfercli.video.sources import find_sources
-
-if TYPE_CHECKING:
-    import pandas as pd
+from dfercli.video.sources import Source, find_sources
 
 LOOK_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class VideoPrediction:
-    """What the faces of one video show.
-
-    Attributes:
-        source: The video.
-        label_set: The K class names.
-        predictions: One per face track and window, by track, then by time.
-        gaps: Stretches (start, end) in seconds in which no face was seen.
-        failure: Why the video, or a part of it, could not be used; else None.
-    """
-
-    source: str
-    label_set: tuple[str, ...]
-    predictions: tuple[WindowPrediction, ...]
-    gaps: tuple[Interval, ...] = ()
-    failure: str | None = None
-
-    def timelines(self) -> list[Timeline]:
-        """One course of time per face track."""
-        return build_timelines(self.predictions)
-
-    def spans(self) -> list[Span]:
-        """Who shows what, and when: by track, then by time."""
-        return [span for timeline in self.timelines() for span in spans_of(timeline)]
-
-    def to_dataframe(self) -> "pd.DataFrame":
-        """One row per face track and window, with the columns of `dfer predict --out`."""
-        import pandas as pd
-
-        rows = [prediction.to_row(self.label_set) for prediction in self.predictions]
-        return pd.DataFrame(rows, columns=columns(self.label_set))
-
-    def to_json(self) -> dict[str, Any]:
-        """The summary: per track its mean over time; gaps; the failure."""
-        tracks = []
-        for timeline in self.timelines():
-            mean = dict(zip(self.label_set, timeline.mean().tolist(), strict=True))
-            label = max(mean, key=mean.__getitem__)
-            tracks.append(
-                {
-                    "track": timeline.track,
-                    "start_seconds": float(timeline.edges_seconds[0]),
-                    "end_seconds": float(timeline.edges_seconds[-1]),
-                    "seen_seconds": timeline.seen_seconds,
-                    "label": label,
-                    "confidence": mean[label],
-                    "probabilities": mean,
-                }
-            )
-        return {
-            "source": self.source,
-            "tracks": tracks,
-            "gaps_seconds": [list(gap) for gap in self.gaps],
-            "failure": self.failure,
-        }
 
 
 @dataclass(frozen=True)
@@ -116,14 +60,17 @@ class PredictResult:
     Attributes:
         model: The model that was used.
         videos: One per source, by name.
-        failures: The sources that could not be used, wholly or in part.
         min_confidence: The threshold below which a prediction counts as uncertain.
     """
 
     model: LoadedModel
     videos: tuple[VideoPrediction, ...]
-    failures: tuple[FailureRow, ...]
     min_confidence: float
+
+    @property
+    def failures(self) -> tuple[FailureRow, ...]:
+        """Why sources could not be used, wholly or in part."""
+        return tuple(video.failure for video in self.videos if video.failure is not None)
 
     def predictions(self) -> Iterator[WindowPrediction]:
         """All predictions, by source, track and time."""
@@ -152,6 +99,27 @@ class _Work:
     windows_done: int = 0
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be done with each source.
+
+    Attributes:
+        config: The settings.
+        model: The model.
+        windows: How tracks are cut.
+        store: Where faces are put.
+        crop: Settings of the preprocess stage.
+        journal: Where finished sources are put down, if there will be a table.
+    """
+
+    config: PredictConfig
+    model: LoadedModel
+    windows: WindowSettings
+    store: Path
+    crop: PreprocessConfig
+    journal: Journal | None
+
+
 def run(
     config: PredictConfig, progress: Progress, model: LoadedModel | None = None
 ) -> PredictResult:
@@ -159,7 +127,7 @@ def run(
 
     Faces are found and cropped by the preprocess stage, in processes of its own, while the model
     works on the sources before. A source that cannot be used is a failure in the result, never an
-    exception.
+    exception. With a table to write, a run that was stopped goes on where it was.
 
     Args:
         config: Settings.
@@ -171,47 +139,45 @@ def run(
         DataError: no source at all.
         ArtifactError: a model that cannot be used, or a file that cannot be written.
     """
-    _check(config)
+    check_config(config)
     places, stores = split_places(config.sources)
-    ready_sources = [source for store in stores for source in sources_of_store(store)]
-    if places:
-        find_sources(places)  # a misspelt name is said before a model is fetched
+    sources = find_sources(places) if places else []
+    ready = [source for store in stores for source in sources_of_store(store)]
+    check_outputs(config, len(sources) + len(ready))
     model = model or choose_model(config, progress)
     for store in stores:
         compare_crops(store, model.card, progress)
-    settings = _window_settings(config, model)
-    work = _Work()
     with ExitStack() as stack:
         store = config.faces_out or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="dfer-faces-"))
         )
+        crop = preprocess_config(config, model.card, store)
+        journal = _open_journal(config, model, crop)
+        plan = _Plan(config, model, _window_settings(config, model), store, crop, journal)
+        done = {} if journal is None else journal.done
+        left = [source for source in sources if shown_path(store, str(source.path)) not in done]
+        kept = [video for name, video in done.items() if name in _names(sources, store)]
+        if kept:
+            progress.note(f"{len(kept)} of {len(sources)} sources were done before")
+        work = _Work()
         thread = stack.enter_context(ThreadPoolExecutor(1, "recognise"))
         stack.callback(work.sources.put, None)
         stack.callback(work.stop.set)
-        keep_crops = config.faces_out is not None
-        recognising = thread.submit(
-            _recognise_all, model, settings, work, None if keep_crops else store
-        )
-        for source in ready_sources:
-            work.sources.put(source)
-        failures: list[FailureRow] = []
-        if places:
-            failures = _find_faces(config, places, store, model, work, recognising, progress)
+        recognising = thread.submit(_recognise_all, plan, work)
+        for tracked in ready:
+            work.sources.put(tracked)
+        faceless: list[VideoPrediction] = []
+        if left:
+            # The names of clips come from the places, so a store that is kept needs all of them.
+            again = places if config.faces_out else tuple(str(source.path) for source in left)
+            faceless = _find_faces(plan, again, set(done), work, recognising, progress)
         work.sources.put(None)
-        videos = _wait(recognising, work, progress)
-    return _finish(config, model, settings, videos, failures)
+        videos = [*kept, *faceless, *_wait(recognising, work, progress)]
+    return _finish(plan, videos, progress)
 
 
-def _check(config: PredictConfig) -> None:
-    if not config.sources:
-        raise ConfigError("no source given: name videos, folders, globs or a face store")
-    check_windows(config.window, config.stride)
-    if config.batch_size < 1:
-        raise ConfigError(f"--batch-size must be positive, got {config.batch_size}")
-    if config.min_confidence is not None and not 0 <= config.min_confidence <= 1:
-        raise ConfigError(f"--min-confidence lies in 0 to 1, got {config.min_confidence:g}")
-    if config.out is not None:
-        check_table_path(config.out)
+def _names(sources: Iterable[Source], store: Path) -> set[str]:
+    return {shown_path(store, str(source.path)) for source in sources}
 
 
 def _window_settings(config: PredictConfig, model: LoadedModel) -> WindowSettings:
@@ -221,64 +187,109 @@ def _window_settings(config: PredictConfig, model: LoadedModel) -> WindowSetting
     return WindowSettings(config.window, config.stride, config.batch_size, threshold)
 
 
+def _open_journal(
+    config: PredictConfig, model: LoadedModel, crop: PreprocessConfig
+) -> Journal | None:
+    if config.out is None:
+        return None
+    own = {**to_plain(crop), "out": None, "workers": None}
+    asked = {
+        name: to_plain(config)[name]
+        for name in ("window", "stride", "min_confidence", "video", "html")
+    }
+    digest = settings_digest([model.name, model.card.to_json(), own, asked])
+    return Journal(journal_path(config.out), digest)
+
+
 def _find_faces(
-    config: PredictConfig,
+    plan: _Plan,
     places: tuple[str, ...],
-    store: Path,
-    model: LoadedModel,
+    done: set[str],
     work: _Work,
     recognising: "Future[list[VideoPrediction]]",
     progress: Progress,
-) -> list[FailureRow]:
-    """Preprocess all videos into `store`, and hand each to the model as soon as it is done."""
+) -> list[VideoPrediction]:
+    """Preprocess videos, hand each to the model at once; return those that have no face."""
+    faceless = []
 
     def hand_over(record: SourceRecord) -> None:
         if recognising.done():
             recognising.result()  # raises what went wrong there
-        if record.clips:
-            name = shown_path(store, record.source)
-            work.sources.put(TrackedSource(name, store, record.clips))
+        name = shown_path(plan.store, record.source)
+        if name in done:
+            return
+        if record.failure is None:
+            work.sources.put(TrackedSource(name, plan.store, record.clips))
+            return
+        failure = replace(record.failure, source=name)
+        video = VideoPrediction(name, plan.model.label_set, (), failure=failure)
+        if plan.journal is not None and failure.stage != "worker":
+            plan.journal.add(video)
+        faceless.append(video)
 
-    settings = replace(preprocess_config(config, model.card, store), sources=places)
-    result = preprocess.run(settings, progress, hand_over)
-    if read_dataset(store).get("settings"):
-        compare_crops(store, model.card, progress)
-    return [
-        replace(failure, source=shown_path(store, failure.source)) for failure in result.failures
-    ]
+    preprocess.run(replace(plan.crop, sources=places), progress, hand_over)
+    compare_crops(plan.store, plan.model.card, progress)
+    return faceless
 
 
-def _recognise_all(
-    model: LoadedModel, settings: WindowSettings, work: _Work, temporary_store: Path | None
-) -> list[VideoPrediction]:
+def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
     """The work of the model's thread; crops in a temporary store go as soon as they were seen."""
 
     def on_windows(count: int) -> None:
         work.windows_done += count
 
-    sources = iter(work.sources.get, None)
     videos = []
-    for done in recognise(model, sources, settings, work.stop, on_windows):
-        videos.append(_video(done, model.label_set))
-        if done.source.store == temporary_store:
+    sources = iter(work.sources.get, None)
+    for done in recognise(plan.model, sources, plan.windows, work.stop, on_windows):
+        video = _finish_source(plan, done)
+        videos.append(video)
+        is_ours = done.source.store == plan.store
+        if is_ours and plan.config.faces_out is None:
             for clip in done.source.clips:
-                shutil.rmtree(temporary_store / "frames" / clip.clip_id, ignore_errors=True)
+                shutil.rmtree(plan.store / "frames" / clip.clip_id, ignore_errors=True)
+        if is_ours and plan.journal is not None:
+            plan.journal.add(video)
     return videos
 
 
-def _video(done: RecognisedSource, label_set: tuple[str, ...]) -> VideoPrediction:
-    facts = probe_video(Path(os.path.abspath(done.source.name)))
+def _finish_source(plan: _Plan, done: RecognisedSource) -> VideoPrediction:
+    """Put together what was found in a source, with its annotated video where that is wanted."""
+    config, source = plan.config, done.source
+    facts = probe_video(Path(os.path.abspath(source.name)))
     last = max((window.end_seconds for window in done.predictions), default=0.0)
-    end = max(last, facts.seconds or 0.0) if facts is not None else last
-    gaps = tuple(gaps_of(done.predictions, 0.0, end))
-    return VideoPrediction(done.source.name, label_set, done.predictions, gaps, done.failure)
+    length = max(last, facts.seconds or 0.0) if facts is not None else last
+    end = length if config.end is None else min(config.end, length)
+    failure = done.failure and FailureRow(source.name, "predict", done.failure)
+    video = VideoPrediction(
+        source.name,
+        plan.model.label_set,
+        done.predictions,
+        tuple(gaps_of(done.predictions, config.start, end)),
+        failure or None,
+    )
+    try:
+        if config.html is not None:
+            video = replace(video, moments=strongest_moments(source, done.predictions))
+        if config.video is not None:
+            annotate(
+                source,
+                video,
+                annotated_path(config.video, source),
+                length_seconds=length,
+                min_confidence=plan.windows.min_confidence,
+                start=config.start,
+                end=config.end,
+            )
+    except DataError as error:
+        video = replace(video, failure=FailureRow(source.name, "annotate", error.message))
+    return video
 
 
 def _wait(
     recognising: "Future[list[VideoPrediction]]", work: _Work, progress: Progress
 ) -> list[VideoPrediction]:
     """Wait for the model's thread, and show how far it is."""
-    with progress.task("recognising expressions") as task:
+    with progress.task("recognising expressions (windows)") as task:
         shown = 0
         while not wait([recognising], timeout=LOOK_SECONDS).done:
             task.advance(work.windows_done - shown)
@@ -286,30 +297,19 @@ def _wait(
     return recognising.result()
 
 
-def _finish(
-    config: PredictConfig,
-    model: LoadedModel,
-    settings: WindowSettings,
-    videos: list[VideoPrediction],
-    failures: list[FailureRow],
-) -> PredictResult:
-    broken = [FailureRow(v.source, "predict", v.failure) for v in videos if v.failure is not None]
+def _finish(plan: _Plan, videos: list[VideoPrediction], progress: Progress) -> PredictResult:
     result = PredictResult(
-        model=model,
+        model=plan.model,
         videos=tuple(sorted(videos, key=lambda video: video.source)),
-        failures=tuple(sorted([*failures, *broken], key=lambda failure: failure.source)),
-        min_confidence=settings.min_confidence,
+        min_confidence=plan.windows.min_confidence,
     )
-    if config.out is not None:
-        write_predictions(config.out, result.predictions(), model.label_set)
-        beside = failures_path(config.out)
+    if plan.config.out is not None:
+        write_predictions(plan.config.out, result.predictions(), plan.model.label_set)
+        beside = failures_path(plan.config.out)
         if result.failures:
             write_rows(beside, (failure.to_row() for failure in result.failures))
         else:
             beside.unlink(missing_ok=True)
+    if plan.journal is not None:
+        plan.journal.remove()
     return result
-
-
-def failures_path(out: Path) -> Path:
-    """Where the failures lie that belong to a table of predictions."""
-    return out.with_name(f"{out.stem}.failures.jsonl")

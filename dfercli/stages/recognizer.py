@@ -15,7 +15,8 @@ from dfercli.data.sampling import sample_test
 from dfercli.errors import DataError
 from dfercli.progress import LogProgress, Progress
 from dfercli.stages.loaded_model import LoadedModel, load_checkpoint
-from dfercli.stages.predict import VideoPrediction, run
+from dfercli.stages.predict import run
+from dfercli.stages.video_prediction import VideoPrediction
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,7 @@ class Recognizer(LoadedModel):
         if len(result.videos) > 1:
             names = ", ".join(video.source for video in result.videos[:3])
             raise DataError(f"{path} holds more than one source: {names}", hint="name one of them")
-        if result.videos:
-            return result.videos[0]
-        failure = result.failures[0]
-        return VideoPrediction(failure.source, self.label_set, (), failure=failure.reason)
+        return result.videos[0]
 
     def predict_frames(self, frames: NDArray[np.uint8] | Tensor) -> FramesPrediction:
         """Recognise face crops that are in memory: one clip or a batch of clips.

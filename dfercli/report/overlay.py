@@ -1,0 +1,151 @@
+"""What is drawn into a video: box, track, expression, confidence bar, and a small timeline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import supervision as sv
+from numpy.typing import NDArray
+
+from dfercli.report.colours import class_colours
+from dfercli.report.timeline import Timeline, spans_of
+
+TEXT_SCALE = 0.75  # of what supervision thinks best: faces are small, and often many
+SMALLEST_TEXT = 0.45
+MOST_TRACKS = 4  # shown in the timeline at once
+BACKDROP = (24, 24, 24)
+UNSEEN = (60, 60, 60)
+PLAYHEAD = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class ShownFace:
+    """A face in one frame.
+
+    Attributes:
+        track: Number of its track.
+        box_xyxy_px: (4,) in pixels of the frame.
+        probabilities: (K,), or None where nothing is known of this moment.
+    """
+
+    track: int
+    box_xyxy_px: NDArray[np.floating]
+    probabilities: NDArray[np.float64] | None
+
+
+class Overlay:
+    """Draws into the frames of one video.
+
+    Args:
+        label_set: The K class names.
+        timelines: Of all tracks.
+        size_wh_px: Width and height of the frames.
+        length_seconds: Where the video ends.
+        min_confidence: Below it an expression is shown with a question mark.
+    """
+
+    def __init__(
+        self,
+        label_set: Sequence[str],
+        timelines: Sequence[Timeline],
+        size_wh_px: tuple[int, int],
+        *,
+        length_seconds: float,
+        min_confidence: float,
+    ) -> None:
+        self._label_set = list(label_set)
+        self._min_confidence = min_confidence
+        self._length_seconds = length_seconds
+        palette = sv.ColorPalette.from_hex(class_colours(label_set))
+        best_scale = sv.calculate_optimal_text_scale(size_wh_px)
+        text_scale = max(SMALLEST_TEXT, TEXT_SCALE * best_scale)
+        thickness = sv.calculate_optimal_line_thickness(size_wh_px)
+        unit = max(4, round(min(size_wh_px) / 60))
+        self._boxes = sv.BoxAnnotator(palette, thickness=thickness)
+        self._labels = sv.LabelAnnotator(
+            palette,
+            text_scale=text_scale,
+            text_thickness=max(1, round(text_scale * 1.5)),
+            text_padding=unit // 2 + 1,
+            text_color=sv.Color.WHITE,
+            smart_position=True,
+        )
+        self._bars = sv.PercentageBarAnnotator(
+            height=unit,
+            width=unit * 5,
+            color=palette,
+            position=sv.Position.BOTTOM_CENTER,
+            border_thickness=max(1, thickness // 2),
+        )
+        self._unit = unit
+        self._colours_bgr = [palette.by_idx(k).as_bgr() for k in range(len(label_set))]
+        self._strips = {
+            timeline.track: self._strip(timeline, size_wh_px[0]) for timeline in timelines
+        }
+
+    def _strip(self, timeline: Timeline, width_px: int) -> NDArray[np.uint8]:
+        """The whole course of one track as one row of pixels, (1, width, 3) BGR."""
+        strip = np.full((1, width_px, 3), UNSEEN, np.uint8)
+        scale = width_px / max(self._length_seconds, 1e-6)
+        for span in spans_of(timeline):
+            low, high = int(span.start_seconds * scale), int(np.ceil(span.end_seconds * scale))
+            strip[0, low:high] = self._colours_bgr[int(span.probabilities.argmax())]
+        return strip
+
+    def draw(
+        self, image: NDArray[np.uint8], seconds: float, faces: Sequence[ShownFace]
+    ) -> NDArray[np.uint8]:
+        """Return a copy of an RGB frame with its faces and the timelines of their tracks."""
+        scene = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), np.uint8)
+        known = [face for face in faces if face.probabilities is not None]
+        if known:
+            self._draw_faces(scene, known)
+        tracks = [face.track for face in faces if face.track in self._strips]
+        self._draw_strips(scene, seconds, tracks[:MOST_TRACKS] or list(self._strips)[:1])
+        return np.asarray(cv2.cvtColor(scene, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def _draw_faces(self, scene: NDArray[np.uint8], faces: Sequence[ShownFace]) -> None:
+        rows = np.stack([np.asarray(face.probabilities) for face in faces])
+        detections = sv.Detections(
+            xyxy=np.stack([face.box_xyxy_px for face in faces]).astype(np.float64),
+            confidence=rows.max(axis=1),
+            class_id=rows.argmax(axis=1),
+            tracker_id=np.array([face.track for face in faces]),
+        )
+        texts = [
+            f"#{face.track} {self._label_set[best]}{'?' if sure < self._min_confidence else ''} "
+            f"{sure:.0%}"
+            for face, best, sure in zip(faces, rows.argmax(axis=1), rows.max(axis=1), strict=True)
+        ]
+        self._boxes.annotate(scene, detections)
+        # A face that reaches the lower edge has its bar above the timeline, not below it.
+        lowest = scene.shape[0] - 2 * self._unit - self._unit * MOST_TRACKS
+        raised = replace(detections, xyxy=np.minimum(detections.xyxy, [np.inf] * 3 + [lowest]))
+        self._bars.annotate(scene, raised)
+        self._labels.annotate(scene, detections, labels=texts)
+
+    def _draw_strips(self, scene: NDArray[np.uint8], seconds: float, tracks: list[int]) -> None:
+        height, width = scene.shape[:2]
+        bottom = height - self._unit // 2
+        for track in reversed(sorted(tracks)):
+            top = bottom - self._unit
+            scene[top - 1 : bottom + 1] = BACKDROP
+            scene[top:bottom] = self._strips[track]
+            name = f"#{track}"
+            size = self._unit / 24
+            for colour, thickness in ((BACKDROP, 3), (PLAYHEAD, 1)):
+                cv2.putText(
+                    scene,
+                    name,
+                    (self._unit // 2, bottom - 1),
+                    cv2.FONT_HERSHEY_SIMPLEX,
+                    size,
+                    colour,
+                    thickness,
+                    cv2.LINE_AA,
+                )
+            bottom = top - max(1, self._unit // 4)
+        at = int(np.clip(seconds / max(self._length_seconds, 1e-6) * width, 0, width - 1))
+        half = max(1, self._unit // 8)
+        scene[bottom : height - self._unit // 2, max(0, at - half) : at + half] = PLAYHEAD

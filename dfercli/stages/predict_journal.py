@@ -1,0 +1,120 @@
+"""What a `dfer predict --out` that was stopped had done already, kept beside the table to be.
+
+The journal is called `.<table>.journal`. Its first row says with which model and settings it was
+made; each other row is one source. It is removed once the table is written.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dfercli.artifacts.face_store import FailureRow
+from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
+from dfercli.artifacts.predictions import WindowPrediction
+from dfercli.errors import DataError
+from dfercli.stages.one_source import source_signature
+from dfercli.stages.video_prediction import Moment, VideoPrediction
+
+JOURNAL_SCHEMA = "dfer.predict_journal/1"
+
+
+def journal_path(out: Path) -> Path:
+    """Where the journal of a table lies."""
+    return out.with_name(f".{out.name}.journal")
+
+
+def settings_digest(settings: Any) -> str:
+    """A check sum of all that decides what is predicted, given as JSON-ready values."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+class Journal:
+    """The sources that are done; safe with several threads.
+
+    A journal that was made with other settings, or is broken, is begun anew.
+
+    Args:
+        path: The file.
+        digest: Of the settings.
+
+    Attributes:
+        done: What was found, by the source's name.
+    """
+
+    def __init__(self, path: Path, digest: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self.done: dict[str, VideoPrediction] = {}
+        try:
+            rows = list(read_rows(path, allow_torn_end=True)) if path.is_file() else []
+            if rows and rows[0] == _header(digest):
+                self.done = dict(_videos(rows[1:]))
+                return
+        except (DataError, KeyError, TypeError, ValueError):
+            self.done = {}
+        write_rows(path, [_header(digest)])
+
+    def add(self, video: VideoPrediction) -> None:
+        """Put down a source that is done."""
+        with self._lock:
+            append_row(self._path, _to_row(video))
+
+    def remove(self) -> None:
+        """Remove the file: the table is written."""
+        self._path.unlink(missing_ok=True)
+
+
+def _header(digest: str) -> dict[str, Any]:
+    return {"schema": JOURNAL_SCHEMA, "digest": digest}
+
+
+def _signature(source: str) -> list[int]:
+    return list(source_signature(Path(os.path.abspath(source))))
+
+
+def _to_row(video: VideoPrediction) -> dict[str, Any]:
+    return {
+        "schema": JOURNAL_SCHEMA,
+        "signature": _signature(video.source),
+        "source": video.source,
+        "label_set": list(video.label_set),
+        "predictions": [asdict(prediction) for prediction in video.predictions],
+        "gaps": [list(gap) for gap in video.gaps],
+        "failure": video.failure and asdict(video.failure),
+        "moments": [
+            {**asdict(moment), "jpeg": base64.b64encode(moment.jpeg).decode()}
+            for moment in video.moments
+        ],
+    }
+
+
+def _videos(rows: list[dict[str, Any]]) -> list[tuple[str, VideoPrediction]]:
+    """The sources of a journal that have not changed since."""
+    videos = []
+    for row in rows:
+        if row["signature"] != _signature(row["source"]):
+            continue
+        predictions = (
+            {
+                **values,
+                "probabilities": tuple(values["probabilities"]),
+                "mean_box_xyxy_px": tuple(values["mean_box_xyxy_px"]),
+            }
+            for values in row["predictions"]
+        )
+        moments = ({**m, "jpeg": base64.b64decode(m["jpeg"])} for m in row["moments"])
+        video = VideoPrediction(
+            source=row["source"],
+            label_set=tuple(row["label_set"]),
+            predictions=tuple(WindowPrediction(**values) for values in predictions),
+            gaps=tuple((start, end) for start, end in row["gaps"]),
+            failure=None if row["failure"] is None else FailureRow(**row["failure"]),
+            moments=tuple(Moment(**moment) for moment in moments),
+        )
+        videos.append((video.source, video))
+    return videos

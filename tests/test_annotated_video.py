@@ -1,0 +1,98 @@
+"""The annotated video: original size, times and sound."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from dfercli.artifacts.predictions import WindowPrediction
+from dfercli.errors import DataError
+from dfercli.report.colours import class_colours
+from dfercli.report.overlay import Overlay, ShownFace
+from dfercli.report.timeline import build_timelines
+from dfercli.video.annotated import write_annotated
+from dfercli.video.frames import Frame
+
+TIMES = (0.0, 0.033, 0.1, 0.5, 0.55)  # a variable frame rate
+
+
+def grey_frames(times=TIMES, size=(47, 63)):
+    for index, seconds in enumerate(times):
+        yield Frame(index, seconds, np.full((*size, 3), 40 * index, np.uint8))
+
+
+def video_with_sound(path, codec):
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width = video.height = 64
+        sound = container.add_stream(codec, rate=48000)
+        for number in range(25):
+            picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            picture.pts, picture.time_base = number, Fraction(1, 25)
+            container.mux(video.encode(picture))
+        container.mux(video.encode())
+        tone = np.sin(np.arange(48000) * 0.06).astype(np.float32)
+        for number in range(0, 48000 - 1024, 1024):
+            part = av.AudioFrame.from_ndarray(tone[None, number : number + 1024], "fltp", "mono")
+            part.sample_rate, part.pts = 48000, number
+            container.mux(sound.encode(part))
+        container.mux(sound.encode())
+    return path
+
+
+def test_frames_keep_their_times_and_an_odd_size_is_padded(tmp_path):
+    out = tmp_path / "a.mp4"
+    assert write_annotated(out, grey_frames(), sound_of=None) == len(TIMES)
+    with av.open(str(out)) as container:
+        frames = list(container.decode(video=0))
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.width, stream.height) == ("h264", 64, 48)
+        assert stream.codec_context.pix_fmt == "yuv420p"
+    np.testing.assert_allclose([frame.time for frame in frames], TIMES, atol=1e-3)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("aac", ".mp4"), ("libopus", ".mkv")])
+def test_sound_is_kept_and_stays_in_time(tmp_path, codec, suffix):
+    source = video_with_sound(tmp_path / f"source{suffix}", codec)
+    out = tmp_path / "out.mp4"
+    times = np.arange(0.4, 1.0, 0.04)
+    frames = (Frame(10 + i, float(t), np.zeros((64, 64, 3), np.uint8)) for i, t in enumerate(times))
+    write_annotated(out, frames, sound_of=source)
+    with av.open(str(out)) as container:
+        (stream,) = container.streams.audio
+        assert stream.codec_context.name == "aac"
+        heard = [frame for frame in container.decode(stream) if frame.pts >= 0]
+    assert heard[0].time < 0.1
+    assert 0.4 < heard[-1].time < 0.7
+    assert max(float(np.abs(frame.to_ndarray()).max()) for frame in heard) > 0.5
+
+
+def test_no_frame_is_an_error_and_leaves_no_file(tmp_path):
+    with pytest.raises(DataError, match="no frame"):
+        write_annotated(tmp_path / "a.mp4", iter(()), sound_of=None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_drawn_has_the_colour_of_the_class():
+    rows = [WindowPrediction("a", 3, 0, 10, "anger", 0.9, False, (0.1, 0.9), (0,) * 4)]
+    overlay = Overlay(
+        ("happiness", "anger"),
+        build_timelines(rows),
+        (160, 120),
+        length_seconds=20,
+        min_confidence=0.5,
+    )
+    black = np.zeros((120, 160, 3), np.uint8)
+    box = np.array([50.0, 40.0, 90.0, 80.0])
+    drawn = overlay.draw(black, 5.0, [ShownFace(3, box, np.array([0.1, 0.9]))])
+    anger = tuple(bytes.fromhex(class_colours(("happiness", "anger"))[1][1:]))
+    assert tuple(drawn[60, 50]) == anger  # the box
+    assert tuple(drawn[-5, 60]) == anger  # the first half of the timeline
+    assert tuple(drawn[-5, 120]) != anger
+    assert not black.any()
+
+
+def test_classes_have_colours_of_their_own():
+    names = ("happiness", "bored", "confused", "neutral")
+    assert len(set(class_colours(names))) == len(names)
