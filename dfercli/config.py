@@ -163,6 +163,8 @@ class DataConfig:
         validation: Share of the training clips held out to choose the checkpoint on.
         label_order: Index order of a list file with numeric labels.
         workers: Processes that read frames.
+        streams_from: Folder with `landmarks/`, `parsing/` and `captions.jsonl` by clip, for data
+            that are no face store.
     """
 
     root: Path | None = None
@@ -175,6 +177,7 @@ class DataConfig:
     validation: Share = 0.1
     label_order: str | None = None
     workers: CountOrNone = 2
+    streams_from: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,7 @@ class TrainConfig:
             `ddp` where there are several.
         logger: Where epochs are logged to besides metrics.jsonl.
         checkpoint_every: Steps between saves within an epoch; 0 saves at the end of each.
+        gradient_checkpointing: Compute activations twice instead of keeping them.
     """
 
     dataset: str = ""
@@ -212,6 +216,7 @@ class TrainConfig:
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     logger: Literal["none", "tensorboard", "wandb"] = "none"
     checkpoint_every: CountOrNone = 0
+    gradient_checkpointing: bool = False
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
@@ -234,6 +239,16 @@ class EvalConfig:
         precision: As for training.
         device: `auto`, `cpu`, `cuda`.
         bootstrap_samples: Resamples of the clips for the intervals.
+        streams: Look at these streams of the model only; empty is all of them.
+        streams_from: As for training.
+        classes: Where the data set has other classes than the model: `common` takes those present
+            in both, `open` the data set's, by their texts; `auto` is the model's own where they
+            hold all of the data set's, else `common`.
+        descriptions: Texts of the data set's classes for `open`.
+        clip_weights: File of the CLIP that a model was trained on, where it is not in its place.
+        clip: For `--zero-shot`, as for training.
+        template: For `--zero-shot`: `name`, `context`, `photo`, `five`, `ten`, or a text with
+            `{name}`.
     """
 
     checkpoint: Path = Path("runs")
@@ -247,6 +262,13 @@ class EvalConfig:
     precision: Precision = "auto"
     device: str = "auto"
     bootstrap_samples: Count = 1000
+    streams: tuple[Stream, ...] = ()
+    streams_from: Path | None = None
+    classes: Literal["auto", "common", "open"] = "auto"
+    descriptions: Path | None = None
+    clip_weights: Path | None = None
+    clip: str = ModelConfig.clip
+    template: str = "five"
 
 
 @dataclass(frozen=True)
@@ -359,6 +381,11 @@ class PreprocessConfig:
         end: Stop at this second.
         folder_fps: Frame rate of folders of numbered images.
         workers: Processes; None for one per core, 0 to work in this process.
+        landmarks: Find 68 points on every crop.
+        parsing: Map every pixel to a part of the face: `polygons` drawn from the 68 points, or
+            `segformer`.
+        parsing_model: SegFormer on the hub, or its folder.
+        root: Folder of a benchmark's copy, where the source is `dfew`, `ferv39k` or `mafw`.
         preview: Draw a contact sheet and an annotated video of each source.
         time_limit: Seconds without a new frame after which a source is given up.
         overwrite: Empty an existing store first.
@@ -387,6 +414,10 @@ class PreprocessConfig:
     start: float = 0.0
     end: float | None = None
     folder_fps: float = 25.0
+    landmarks: bool = False
+    parsing: Literal["none", "polygons", "segformer"] = "none"
+    parsing_model: str = "jonathandinu/face-parsing"
+    root: Path | None = None
     preview: bool = False
     workers: int | None = None
     time_limit: float = 120.0

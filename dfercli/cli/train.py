@@ -24,6 +24,10 @@ NESTED = {
     "clip": ("model", "clip"),
     "clip_weights": ("model", "clip_weights"),
     "text_type": ("model", "text_type"),
+    "context_tokens": ("model", "context_tokens"),
+    "class_specific": ("model", "class_specific"),
+    "class_position": ("model", "class_position"),
+    "temporal_layers": ("model", "temporal_layers"),
     "descriptions": ("model", "descriptions"),
     "root": ("data", "root"),
     "test": ("data", "test"),
@@ -31,6 +35,8 @@ NESTED = {
     "group": ("data", "group"),
     "label_order": ("data", "label_order"),
     "workers": ("data", "workers"),
+    "streams": ("model", "finecliper", "streams"),
+    "streams_from": ("data", "streams_from"),
     "epochs": ("optim", "epochs"),
     "batch_size": ("optim", "batch_size"),
 }
@@ -41,7 +47,9 @@ def train(
     dataset: Annotated[
         str | None, typer.Argument(help="dfew, ferv39k, mafw, a face store, or a list file.")
     ] = None,
-    method: Annotated[str, typer.Option(help="dfer-clip.")] = ModelConfig.method,
+    method: Annotated[str, typer.Option(help="dfer-clip, finecliper or mean-pooling.")] = (
+        ModelConfig.method
+    ),
     recipe: Annotated[
         str | None,
         typer.Option(help="Settings by name or TOML file. By default the method's own."),
@@ -74,11 +82,33 @@ def train(
         Path | None, typer.Option(help="Local file with the backbone's weights.")
     ] = ModelConfig.clip_weights,
     text_type: Annotated[
-        str, typer.Option(help="Class texts: description, name or context.")
+        str, typer.Option(help="Class texts: description, name, context or pn.")
     ] = ModelConfig.text_type,
     descriptions: Annotated[
         Path | None, typer.Option(help="Class texts written by `dfer describe`.")
     ] = ModelConfig.descriptions,
+    streams: Annotated[
+        str | None,
+        typer.Option(
+            help="Of FineCLIPER: frames,landmarks,parsing,captions. By default all that there are."
+        ),
+    ] = None,
+    streams_from: Annotated[
+        Path | None, typer.Option(help="Folder of landmarks, parsing and captions by clip.")
+    ] = DataConfig.streams_from,
+    context_tokens: Annotated[
+        int, typer.Option(help="Learned tokens around each class text.")
+    ] = ModelConfig.context_tokens,
+    class_specific: Annotated[
+        bool,
+        typer.Option("--class-specific/--generic-context", help="Own tokens per class, or shared."),
+    ] = ModelConfig.class_specific,
+    class_position: Annotated[
+        str, typer.Option(help="Of the class text among the learned tokens: end, middle or front.")
+    ] = ModelConfig.class_position,
+    temporal_layers: Annotated[
+        int, typer.Option(help="Blocks of the temporal encoder; 0 is the mean over frames.")
+    ] = ModelConfig.temporal_layers,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the clips. By default the recipe's.")
     ] = None,
@@ -102,6 +132,9 @@ def train(
         str, typer.Option(help="Of several processes: auto, ddp, or fsdp for large models.")
     ] = TrainConfig.strategy,
     workers: Annotated[int, typer.Option(help="Processes that read frames.")] = DataConfig.workers,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option(help="Save memory by computing activations twice.")
+    ] = TrainConfig.gradient_checkpointing,
     checkpoint_every: Annotated[
         int, typer.Option(help="Steps between saves within an epoch; 0: at the end of each.")
     ] = TrainConfig.checkpoint_every,
@@ -168,8 +201,11 @@ def _config(
         if getattr(context.get_parameter_source(option), "name", "") != "COMMANDLINE":
             continue
         if option in NESTED:
-            table, field = NESTED[option]
-            typed.setdefault(table, {})[field] = value
+            *tables, field = NESTED[option]
+            table = typed
+            for name in tables:
+                table = table.setdefault(name, {})
+            table[field] = value
         elif hasattr(TrainConfig, option):
             typed[option] = value
     file_settings = read_toml(config_file).get("train", {}) if config_file else {}

@@ -1,9 +1,9 @@
 """`dfer eval`: measure a checkpoint, and write what was found."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -24,6 +24,7 @@ from dfercli.overrides import override
 from dfercli.progress import Progress
 from dfercli.report.plots import plot_confusion, plot_reliability
 from dfercli.report.tables import write_confusion_csv
+from dfercli.stages.clip_streams import look_at, stream_reader
 from dfercli.stages.fold_data import read_fold_clips
 from dfercli.stages.inference import make_fabric, predict_logits, softmax
 from dfercli.stages.models_on_disk import RestoredModel, restore_model
@@ -43,6 +44,9 @@ class Measured:
         folder: Where the results lie.
         evaluation: The metrics.
         class_texts: The texts that the classes were given by.
+        streams: The views of the clips that the model looked at.
+        missing: How many clips lack each further stream; they are judged by the others.
+        classes: Which classes these are, in words, where the model has others.
     """
 
     checkpoint: Path
@@ -51,6 +55,9 @@ class Measured:
     folder: Path
     evaluation: Evaluation
     class_texts: tuple[str, ...]
+    streams: tuple[str, ...] = ("frames",)
+    missing: dict[str, int] = field(default_factory=dict)
+    classes: str = "the model's own"
 
     def to_json(self) -> dict[str, Any]:
         """What `dfer eval --json` prints."""
@@ -60,6 +67,9 @@ class Measured:
             "measured_on": self.measured_on,
             "folder": str(self.folder),
             "class_texts": list(self.class_texts),
+            "streams": list(self.streams),
+            "clips_without_stream": self.missing,
+            "classes": self.classes,
             **self.evaluation.to_json(),
         }
 
@@ -132,11 +142,20 @@ def _evaluate_on(config: EvalConfig, dataset: str, fabric: Fabric, progress: Pro
         checkpoint,
         fold.test or fold.train,
         measured_on=f"{kind} of {fold.dataset} fold {fold.fold}",
-        out=config.out or FoldFolder(beside).evaluation(dataset_name(dataset)),
+        out=config.out or FoldFolder(beside).evaluation(_folder_name(config, dataset)),
         fabric=fabric,
         config=config,
         progress=progress,
+        label_set=fold.label_set,
     )
+
+
+def _folder_name(config: EvalConfig, dataset: str) -> str:
+    """The data set's name, and what else tells one evaluation on it from another."""
+    parts = [dataset_name(dataset)]
+    parts += [config.classes] if config.classes != "auto" else []
+    parts += ["+".join(config.streams)] if config.streams else []
+    return "-".join(parts)
 
 
 def evaluate_checkpoint(
@@ -148,15 +167,49 @@ def evaluate_checkpoint(
     fabric: Fabric,
     config: EvalConfig,
     progress: Progress,
+    label_set: tuple[str, ...] | None = None,
 ) -> Measured:
-    """Measure one checkpoint on one list of clips and write the results to `out`."""
-    model = restore_model(checkpoint)
+    """Measure one checkpoint on one list of clips and write the results to `out`.
+
+    Args:
+        checkpoint: A checkpoint folder or a published file.
+        clips: The clips.
+        measured_on: Which clips these are, in words.
+        out: Folder of the results.
+        fabric: The engine.
+        config: The settings.
+        progress: Where to report.
+        label_set: Classes of the clips, where they may be others than the model's.
+    """
+    model = restore_model(checkpoint, clip_weights=config.clip_weights)
     _warn_if_trained_on(model, measured_on, progress)
+    classes = choose_classes(model.card.label_set, label_set, config.classes)
+    if classes.encoded_anew:
+        model = restore_model(
+            checkpoint,
+            clip_weights=config.clip_weights,
+            label_set=classes.label_set,
+            descriptions=config.descriptions,
+        )
+    if classes.note:
+        progress.note(classes.note)
+    kept = [clip for clip in clips if clip.label is None or clip.label in classes.label_set]
+    if classes.label_set != model.card.label_set and len(kept) < len(clips):
+        progress.note(f"{len(clips) - len(kept)} of {len(clips)} clips are of other classes")
+        clips = kept
+    look_at(model.module, config.streams)
+    streams = stream_reader(
+        model.module, clips, model.card.label_set, config.streams_from, progress
+    )
+    missing = streams.missing(clips)
+    if lacking := [f"{count} lack {name}" for name, count in missing.items() if count]:
+        progress.note(f"of {len(clips)} clips {', '.join(lacking)}: judged by the other streams")
     dataset = ClipDataset(
         clips,
         model.card.label_set,
         num_frames=model.config.num_frames,
         image_size=model.card.image_size,
+        streams=streams,
     )
     unlabelled = [clip.clip_id for clip in clips if clip.label is None]
     if unlabelled:
@@ -169,23 +222,68 @@ def evaluate_checkpoint(
         batch_size=config.batch_size,
         workers=config.workers,
     )
-    probabilities = softmax(logits, model.card.calibration["temperature"])
+    columns = [model.card.label_set.index(name) for name in classes.label_set]
+    probabilities = softmax(logits[:, columns], model.card.calibration["temperature"])
     evaluation = evaluate(
         probabilities,
-        np.array(dataset.labels),
-        model.card.label_set,
+        np.array([columns.index(label) for label in dataset.labels]),
+        classes.label_set,
         bootstrap_samples=config.bootstrap_samples,
     )
     if evaluation.classes_without_clips:
         absent = ", ".join(evaluation.classes_without_clips)
         progress.note(f"no clips of {absent}: UAR is over the other classes")
     measured = Measured(
-        checkpoint, model.card.selected_on, measured_on, out, evaluation, model.card.class_texts
+        checkpoint,
+        model.card.selected_on,
+        measured_on,
+        out,
+        evaluation,
+        tuple(model.card.class_texts[column] for column in columns),
+        streams=model.module.streams,
+        missing=missing,
+        classes=classes.note or Measured.classes,
     )
     if fabric.is_global_zero:
         write_evaluation(measured, clips, probabilities)
     fabric.barrier()
     return measured
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of an evaluation: their names, whether by new texts, and what to say of it."""
+
+    label_set: tuple[str, ...]
+    encoded_anew: bool = False
+    note: str | None = None
+
+
+def choose_classes(
+    known: tuple[str, ...], asked: tuple[str, ...] | None, how: Literal["auto", "common", "open"]
+) -> Classes:
+    """Choose the classes to measure a model on.
+
+    Args:
+        known: The model's.
+        asked: The data set's; None where they are the model's.
+        how: See `EvalConfig.classes`.
+
+    Raises:
+        DataError: fewer than two classes are present in both.
+    """
+    if asked is None or set(asked) == set(known) or (how == "auto" and set(asked) < set(known)):
+        return Classes(known)
+    if how == "open":
+        return Classes(asked, True, f"classes of the data set, encoded anew: {', '.join(asked)}")
+    common = tuple(name for name in known if name in asked)
+    if len(common) < 2:
+        raise DataError(
+            f"the model knows {', '.join(known)}; the data set has {', '.join(asked)}: "
+            f"{len(common)} in both",
+            hint="encode the data set's class texts anew: --classes open",
+        )
+    return Classes(common, False, f"classes present in both: {', '.join(common)}")
 
 
 def write_evaluation(

@@ -1,0 +1,100 @@
+"""Which streams beside the frames a model looks at, and where they are read from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dfercli.artifacts.captions import CAPTIONS_FILE, read_captions
+from dfercli.config import Stream
+from dfercli.data.clips import Clip
+from dfercli.data.streams import StreamReader
+from dfercli.descriptions.leaks import LeakGuard, path_pattern, word_pattern
+from dfercli.errors import ConfigError
+from dfercli.models.clip_backbone import tokenize_captions
+from dfercli.models.method import FRAMES, Method
+from dfercli.progress import Progress
+
+
+def available_streams(clips: Sequence[Clip], folder: Path | None) -> tuple[Stream, ...]:
+    """The frames, and each further stream that at least one of the clips has."""
+    captions = _captions(clips, folder)
+    there: dict[Stream, bool] = {
+        "frames": True,
+        "landmarks": _any_has("landmarks", clips, folder),
+        "parsing": _any_has("parsing", clips, folder),
+        "captions": any(clip.clip_id in captions for clip in clips),
+    }
+    return tuple(name for name, found in there.items() if found)
+
+
+def stream_reader(
+    module: Method,
+    clips: Sequence[Clip],
+    label_set: Sequence[str],
+    folder: Path | None,
+    progress: Progress,
+) -> StreamReader:
+    """Make the reader of the streams that a model looks at.
+
+    Words in a caption that name a class, or the clip's path, are masked.
+
+    Args:
+        module: The model.
+        clips: The clips.
+        label_set: Class names.
+        folder: Folder with `landmarks/`, `parsing/` and `captions.jsonl` by clip; None for the face
+            store that the clips lie in.
+        progress: Where to report captions that had to be masked.
+
+    Raises:
+        DataError: a broken file of captions.
+    """
+    names = tuple(name for name in module.streams if name != FRAMES)
+    if "captions" not in names:
+        return StreamReader(names, folder)
+    words = word_pattern(label_set)
+    captions, masked = {}, 0
+    for clip_id, caption in _captions(clips, folder).items():
+        guard = LeakGuard(words, path_pattern([clip_id]))
+        captions[clip_id], found = guard.mask(caption)
+        masked += found > 0
+    if masked:
+        progress.note(f"{masked} captions named a class or their clip: the words are masked")
+    tokens = {}
+    if captions:
+        rows = tokenize_captions(list(captions.values()), module.clip.context_length)
+        tokens = dict(zip(captions, rows, strict=True))
+    return StreamReader(names, folder, tokens)
+
+
+def look_at(module: Method, streams: Sequence[str]) -> None:
+    """Let a model look at some of its streams only; at all of them where none is named.
+
+    Raises:
+        ConfigError: a stream that the model was not trained on.
+    """
+    unknown = [name for name in streams if name not in module.streams]
+    if unknown:
+        raise ConfigError(
+            f"--streams {','.join(streams)}: the model was trained on {', '.join(module.streams)}"
+        )
+    if streams:
+        module.streams = tuple(name for name in module.streams if name in streams)
+
+
+def _any_has(name: str, clips: Sequence[Clip], folder: Path | None) -> bool:
+    reader = StreamReader((name,), folder)
+    return any(reader.has(name, clip) for clip in clips)
+
+
+def _captions(clips: Sequence[Clip], folder: Path | None) -> dict[str, str]:
+    """Clip -> caption, of the clips that have one."""
+    stores = sorted({clip.store for clip in clips if clip.store is not None})
+    folders = stores if folder is None else [folder]
+    wanted = {clip.clip_id for clip in clips}
+    return {
+        clip_id: row.caption
+        for store in folders
+        if (store / CAPTIONS_FILE).is_file()
+        for clip_id, row in read_captions(store).items()
+        if clip_id in wanted
+    }
