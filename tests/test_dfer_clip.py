@@ -30,7 +30,7 @@ def model() -> DferClip:
 
 def frames(batch: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(batch, 4, 3, 64, 64, generator=generator)
+    return torch.rand(batch, 4, 3, 48, 48, generator=generator)
 
 
 @pytest.mark.parametrize("class_specific", [True, False])

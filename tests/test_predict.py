@@ -98,8 +98,8 @@ def test_frames_of_the_wrong_shape_or_kind_are_refused_with_what_was_expected(ch
         model.predict_frames(np.zeros((4, 32, 32), np.uint8))
     with pytest.raises(DataError, match="uint8"):
         model.predict_frames(np.zeros((4, 32, 32, 3)))
-    with pytest.raises(DataError, match=r"\(B, 4, 3, 64, 64\)"):
-        model.logits(torch.zeros(1, 5, 3, 64, 64))
+    with pytest.raises(DataError, match=r"\(B, 4, 3, 48, 48\)"):
+        model.logits(torch.zeros(1, 5, 3, 48, 48))
 
 
 def test_a_broken_clip_is_a_failure_and_the_rest_is_kept(checkpoint, store, tmp_path, capsys):

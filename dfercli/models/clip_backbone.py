@@ -28,7 +28,7 @@ TINY: dict[str, Any] = {
     "embed_dim": 64,
     "quick_gelu": True,
     "vision_cfg": {
-        "image_size": 64,
+        "image_size": 48,
         "timm_model_name": "test_resnet",
         "timm_pool": "avg",
         "timm_proj": "linear",

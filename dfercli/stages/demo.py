@@ -26,9 +26,9 @@ from dfercli.recipes import read_recipe
 from dfercli.stages import describe, evaluate, predict, preprocess, train
 from dfercli.stages.demo_videos import render_videos, video_path
 
-CROP_SIZE = 80
+CROP_SIZE = 64
 DETECT_EVERY = 4  # the Haar cascade is slow, and drawn heads move slowly
-CROP_MARGIN = 0.0  # brows to chin: the tiny model sees 64 pixels only
+CROP_MARGIN = 0.0  # brows to chin: the tiny model sees 48 pixels only
 
 
 @dataclass(frozen=True)
