@@ -45,7 +45,7 @@ class ContextTokens(nn.Module):
     ) -> None:
         super().__init__()
         text_width = clip.token_embedding.embedding_dim
-        groups = (len(class_texts),) if class_specific else ()
+        groups = (len(class_texts),) if class_specific and num_tokens else ()
         vectors = torch.empty(*groups, num_tokens, text_width).normal_(std=0.02)
         self.vectors = nn.Parameter(vectors, requires_grad=num_tokens > 0)
         placeholders = "X " * num_tokens

@@ -193,10 +193,10 @@ def evaluate_checkpoint(
         )
     if classes.note:
         progress.note(classes.note)
-    kept = [clip for clip in clips if clip.label is None or clip.label in classes.label_set]
-    if classes.label_set != model.card.label_set and len(kept) < len(clips):
-        progress.note(f"{len(clips) - len(kept)} of {len(clips)} clips are of other classes")
-        clips = kept
+        total = len(clips)
+        clips = [clip for clip in clips if clip.label in (None, *classes.label_set)]
+        if len(clips) < total:
+            progress.note(f"{total - len(clips)} of {total} clips are of other classes: left out")
     look_at(model.module, config.streams)
     streams = stream_reader(
         model.module, clips, model.card.label_set, config.streams_from, progress

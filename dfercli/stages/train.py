@@ -23,8 +23,8 @@ from dfercli.data.loading import ClipDataset
 from dfercli.data.streams import StreamReader
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.models.batch_norm import synchronise_batch_norm
-from dfercli.models.method import Method
 from dfercli.models.clip_backbone import split_clip_name
+from dfercli.models.method import Method
 from dfercli.models.optimizer import build_optimizer
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress, SilentProgress
