@@ -380,6 +380,8 @@ class PreprocessConfig:
         start: Begin at this second.
         end: Stop at this second.
         folder_fps: Frame rate of folders of numbered images.
+        engine: `local` processes, or a `ray` cluster that sees the same files.
+        ray_address: Of the cluster; None for a running one, else one on this machine.
         workers: Processes; None for one per core, 0 to work in this process.
         landmarks: Find 68 points on every crop.
         parsing: Map every pixel to a part of the face: `polygons` drawn from the 68 points, or
@@ -419,6 +421,8 @@ class PreprocessConfig:
     parsing_model: str = "jonathandinu/face-parsing"
     root: Path | None = None
     preview: bool = False
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
     workers: int | None = None
     time_limit: float = 120.0
     overwrite: bool = False
@@ -467,7 +471,7 @@ class PredictConfig:
         faces_out: Keep the face store here; None for a temporary one.
         video: Annotated video to write: a file for one source, else a folder.
         html: Report to write: a file.
-        embed_mb: Largest video that is put inside the report; larger ones are linked.
+        embed_mb: Megabytes of video that may go inside the report; the others are linked.
         batch_size: Windows per forward pass.
         device: `auto`, `cpu`, `cuda`, `mps`.
         precision: As for training.

@@ -10,7 +10,7 @@ from dfercli.config import CheckConfig
 
 FOUND_FAULTS = 3
 
-data = typer.Typer(help="Check data sets.", no_args_is_help=True)
+data = typer.Typer(help="Check data sets, merge face stores.", no_args_is_help=True)
 
 
 @data.command("check", epilog="Example: dfer data check dfew --root /datasets/DFEW")
@@ -66,6 +66,31 @@ def check(
             print_line(line)
     if not report.is_clean:
         raise typer.Exit(FOUND_FAULTS)
+
+
+@data.command("merge", epilog="Example: dfer data merge part-1/ part-2/ --out faces/")
+def merge(
+    shards: Annotated[
+        list[Path], typer.Argument(metavar="STORE STORE...", help="Face stores of equal settings.")
+    ],
+    out: Annotated[Path, typer.Option(help="The new face store.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Merge face stores that were made in parts into a new one."""
+    from dfercli.stages.merge import run
+
+    result = run(tuple(shards), out, ConsoleProgress(quiet=quiet))
+    if json:
+        print_json(
+            {
+                "store": str(result.store),
+                "sources": result.num_sources,
+                "clips": result.num_clips,
+            }
+        )
+    else:
+        print_line(f"{result.store}: {result.num_clips} clips of {result.num_sources} sources")
 
 
 def _print_counts(counts: dict[str, int], published: dict[str, int] | None) -> None:

@@ -13,6 +13,7 @@ from dfercli.config import PreprocessConfig
 from dfercli.errors import DataError
 
 if TYPE_CHECKING:
+    from dfercli.stages.parts_of_faces import PartsResult
     from dfercli.stages.preprocess import PreprocessResult
 
 EPILOG = (
@@ -105,10 +106,33 @@ def preprocess(
     folder_fps: Annotated[
         float, typer.Option(help="Frame rate of folders of numbered images.")
     ] = PreprocessConfig.folder_fps,
+    landmarks: Annotated[
+        bool, typer.Option("--landmarks", help="Find 68 points on every crop.")
+    ] = PreprocessConfig.landmarks,
+    parsing: Annotated[
+        str,
+        typer.Option(
+            help="Map pixels to parts of the face: none, polygons (from the 68 points) or "
+            "segformer (extra dfercli[parsing])."
+        ),
+    ] = PreprocessConfig.parsing,
+    parsing_model: Annotated[
+        str, typer.Option(help="SegFormer on the hub, or its folder.")
+    ] = PreprocessConfig.parsing_model,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="With SOURCE dfew, ferv39k or mafw: the folder of its copy."),
+    ] = PreprocessConfig.root,
     preview: Annotated[
         bool,
         typer.Option("--preview", help="Draw a contact sheet and an annotated video per source."),
     ] = PreprocessConfig.preview,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: a cluster that sees the same files (dfercli[ray]).")
+    ] = PreprocessConfig.engine,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster. By default one that is running here.")
+    ] = PreprocessConfig.ray_address,
     workers: Annotated[
         int | None, typer.Option(help="Processes. By default one per core; 0: no process.")
     ] = PreprocessConfig.workers,
@@ -130,10 +154,14 @@ def preprocess(
     What was done before is passed over; a source that cannot be used is listed in failures.jsonl
     and the rest is kept.
     """
-    from dfercli.stages.preprocess import run
+    from dfercli.stages.preprocess import is_benchmark, run, run_on_benchmark
 
     config = settle(context, PreprocessConfig(), command="preprocess", config_file=config_file)
-    result = run(config, ConsoleProgress(quiet=quiet))
+    progress = ConsoleProgress(quiet=quiet)
+    if is_benchmark(config):
+        _print_parts(run_on_benchmark(config, progress), json=json)
+        return
+    result = run(config, progress)
     if json:
         print_json(_as_json(result))
     else:
@@ -141,6 +169,22 @@ def preprocess(
     if result.failures:
         raise DataError(
             f"{len(result.failures)} of {result.num_sources} sources gave no clip",
+            hint=f"see {result.store / 'failures.jsonl'}",
+        )
+
+
+def _print_parts(result: "PartsResult", *, json: bool) -> None:
+    if json:
+        print_json({**asdict(result), "store": str(result.store)})
+    else:
+        print_table(
+            str(result.store),
+            ("clips", "done before", "failed"),
+            [tuple(str(n) for n in (result.num_clips, result.num_skipped, len(result.failures)))],
+        )
+    if result.failures:
+        raise DataError(
+            f"{len(result.failures)} of {result.num_clips} clips could not be read",
             hint=f"see {result.store / 'failures.jsonl'}",
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dfercli.config import PreprocessConfig
+from dfercli.stages.ray_engine import do_jobs_on_ray
 from dfercli.stages.worker_pool import Advanced, Finished, JobT, Lost, Setup, WorkerPool
 
 
@@ -37,7 +38,9 @@ def do_jobs(
     workers = num_workers(config, len(jobs))
     if not jobs:
         return
-    if workers > 0:
+    if config.engine == "ray":
+        yield from do_jobs_on_ray(jobs, setup, argument, config)
+    elif workers > 0:
         with WorkerPool(setup, argument, workers=workers, time_limit=config.time_limit) as pool:
             yield from pool.run(jobs)
     else:

@@ -20,10 +20,12 @@ from dfercli.artifacts.store_writing import (
     write_record,
 )
 from dfercli.config import PreprocessConfig
+from dfercli.data.published import BENCHMARKS
 from dfercli.errors import ConfigError
 from dfercli.faces.build import DetectorChoice, choose_detector
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress
+from dfercli.stages import parts_of_faces
 from dfercli.stages.engines import do_jobs, num_cores, num_workers
 from dfercli.stages.one_source import (
     SourceJob,
@@ -31,6 +33,7 @@ from dfercli.stages.one_source import (
     set_up_sources,
     source_signature,
 )
+from dfercli.stages.parts_of_faces import PartsResult, add_parts_to_store, wants_parts
 from dfercli.stages.preview import PreviewJob, preview_paths, set_up_previews
 from dfercli.stages.source_labels import Labelling, label_sources, read_classes
 from dfercli.stages.worker_pool import Advanced, Finished, Lost
@@ -38,7 +41,9 @@ from dfercli.video.sources import Source, find_sources
 
 # Settings that do not change what is in the store for a source.
 NOT_CONTENT = (
-    *("sources", "out", "labels", "classes", "preview", "workers", "time_limit", "overwrite"),
+    *("sources", "out", "labels", "classes", "workers", "time_limit", "overwrite"),
+    *("landmarks", "parsing", "parsing_model", "root", "preview"),  # added to clips afterwards
+    *("engine", "ray_address"),
     *("detector", "detector_weights", "device"),  # what was chosen is recorded instead
 )
 VERSIONED = ("dfercli", "opencv-python", "decord", "av", "trackers", "supervision")
@@ -125,9 +130,22 @@ def run(
         finally:
             remove_leftovers(config.out)
         result = _finish(config, classes, jobs, done, num_skipped)
+        if wants_parts(config):
+            lost = add_parts_to_store(result.clips, config, _torch_device(config), progress)
+            result = replace(result, failures=(*result.failures, *lost))
         if config.preview:
             _make_previews(jobs, done, config, progress)
         return result
+
+
+def is_benchmark(config: PreprocessConfig) -> bool:
+    """Tell whether the source is a benchmark's copy, whose frames are face crops already."""
+    return len(config.sources) == 1 and config.sources[0].lower() in BENCHMARKS
+
+
+def run_on_benchmark(config: PreprocessConfig, progress: Progress) -> PartsResult:
+    """Add landmarks and parsing maps to a benchmark's copy; see `parts_of_faces`."""
+    return parts_of_faces.run_on_benchmark(config, _torch_device(config), progress)
 
 
 def _checked(config: PreprocessConfig) -> PreprocessConfig:
@@ -193,9 +211,7 @@ def _choose_detector(config: PreprocessConfig, progress: Progress) -> DetectorCh
     name: str = config.detector
     if name == "auto" and not config.overwrite and (config.out / "dataset.json").is_file():
         name = str(read_dataset(config.out).get("settings", {}).get("detector", name))
-    device: str = config.device
-    if device == "auto":
-        device = "cuda" if name in NETWORKS and _cuda_is_there() else "cpu"
+    device = _torch_device(config) if name in NETWORKS else "cpu"
     choice = choose_detector(name, config.detector_weights, device)
     if choice.fallback is not None:
         progress.note(choice.fallback)
@@ -204,10 +220,12 @@ def _choose_detector(config: PreprocessConfig, progress: Progress) -> DetectorCh
     return choice
 
 
-def _cuda_is_there() -> bool:
-    import torch  # only the detectors that run on it need it
+def _torch_device(config: PreprocessConfig) -> str:
+    if config.device != "auto":
+        return config.device
+    import torch  # slow to load, and most runs do without it
 
-    return torch.cuda.is_available()
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _do_all(

@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from dfercli.errors import DferError
 
 HEARTBEAT_SECONDS = 0.2
+START_SECONDS = 120.0  # for a new process to import what it needs, beyond the time limit
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
@@ -107,6 +108,7 @@ class WorkerPool:
                 self._workers.remove(worker)
                 continue
             worker.heard_at = time.monotonic()
+            worker.started = True
             if isinstance(message, BaseException):
                 raise message
             if isinstance(message, Finished):
@@ -115,7 +117,8 @@ class WorkerPool:
             else:
                 yield message
         for worker in [worker for worker in self._workers if worker.busy]:
-            if time.monotonic() - worker.heard_at > self._time_limit:
+            limit = self._time_limit + (0.0 if worker.started else START_SECONDS)
+            if time.monotonic() - worker.heard_at > limit:
                 worker.stop()
                 self._workers.remove(worker)
                 yield Lost(worker.job, f"no progress for {self._time_limit:g} s (--time-limit)")
@@ -129,6 +132,7 @@ class _Worker:
         )
         self._process.start()
         theirs.close()
+        self.started = False
         self.busy = False
         self.job: Any = None
         self.heard_at = time.monotonic()
@@ -165,6 +169,7 @@ def _work(connection: Connection, setup: Setup, argument: Any) -> None:
             connection.recv()
             connection.send(error)
             return
+        connection.send(Advanced(0, 0))
         while True:
             job = connection.recv()
             heartbeat = _Heartbeat(connection)

@@ -153,6 +153,8 @@ def _probe(path: Path) -> _Claims:
         DataError: not a video; with the reason.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: not a regular file")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: empty file (0 bytes)")
         with av.open(str(path)) as container:

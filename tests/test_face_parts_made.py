@@ -1,0 +1,136 @@
+"""Landmarks and parsing maps that preprocess makes, with randomly initialised networks."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from dfercli.artifacts import weight_files
+from dfercli.artifacts.face_parts import REGIONS, read_landmarks, read_parsing
+from dfercli.artifacts.face_store import frame_paths, read_clips
+from dfercli.cli.app import run as dfer
+from dfercli.config import PreprocessConfig
+from dfercli.drawn_faces.clip import render_clip
+from dfercli.drawn_faces.identity import random_identity
+from dfercli.errors import ArtifactError
+from dfercli.faces.parsing import SegformerParser, draw_regions
+from dfercli.progress import LogProgress
+from dfercli.stages.preprocess import run
+from dfercli.video.write import write_video
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    rng = np.random.default_rng(2)
+    return render_clip(random_identity(rng), "surprise", rng, num_frames=2, with_regions=True)
+
+
+@pytest.fixture
+def random_landmark_weights(tmp_path, monkeypatch):
+    """2DFAN-4 with random weights, under the name that face-alignment looks for."""
+    from face_alignment.models import FAN
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("DFER_OFFLINE", "1")
+    monkeypatch.setattr(weight_files, "is_whole", lambda file: file.path.is_file())
+    path = weight_files.weight_file("landmarks").path
+    path.parent.mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save(FAN(4).state_dict(), path)
+    return path
+
+
+def test_landmarks_and_polygons_are_added_to_a_store_that_exists(
+    drawn, tmp_path, random_landmark_weights
+):
+    write_video(tmp_path / "face.mp4", drawn.frames, drawn.fps)
+    config = PreprocessConfig(
+        sources=(str(tmp_path / "face.mp4"),),
+        out=tmp_path / "faces",
+        detector="haar",
+        min_face=80,
+        workers=0,
+    )
+    run(config, LogProgress())
+    options = ["--detector", "haar", "--min-face", "80", "--workers", "0"]
+    out = ["--out", str(tmp_path / "faces"), "--parsing", "polygons", "--landmarks"]
+    assert dfer(["preprocess", str(tmp_path / "face.mp4"), *out, *options]) == 0
+    (clip,) = read_clips(tmp_path / "faces")
+    points = read_landmarks(tmp_path / "faces", clip.clip_id)
+    assert points.shape == (2, 68, 2)
+    assert np.isfinite(points).all()
+    for path in frame_paths(tmp_path / "faces", clip):
+        folder = tmp_path / "faces" / "parsing" / clip.clip_id
+        assert read_parsing(folder / f"{path.stem}.png").shape == (224, 224)
+
+
+def test_polygons_agree_with_the_regions_of_a_drawn_face(drawn):
+    for points, truth in zip(drawn.landmarks_px, drawn.regions, strict=True):
+        found = draw_regions(points, *truth.shape)
+        for name in ("skin", "brows", "eyes", "upper_lip", "lower_lip"):
+            ours, theirs = found == REGIONS.index(name), truth == REGIONS.index(name)
+            overlap = (ours & theirs).sum() / max(1, (ours | theirs).sum())
+            assert overlap > (0.6 if name == "skin" else 0.2), name
+
+
+def test_missing_points_give_a_map_of_background():
+    assert not draw_regions(np.full((68, 2), np.nan, np.float32), 10, 10).any()
+
+
+def test_segformer_classes_become_regions(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="extra dfercli[parsing]")
+    names = ["background", "skin", "nose", "l_eye", "hair"]
+    config = transformers.SegformerConfig(
+        num_labels=len(names),
+        id2label=dict(enumerate(names)),
+        label2id={name: number for number, name in enumerate(names)},
+        hidden_sizes=[8, 8, 8, 8],
+        depths=[1, 1, 1, 1],
+        num_attention_heads=[1, 1, 1, 1],
+        decoder_hidden_size=16,
+    )
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(tmp_path)
+    transformers.SegformerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    crops = list(np.random.default_rng(0).integers(0, 256, (3, 96, 80, 3), np.uint8))
+    maps = SegformerParser(str(tmp_path), "cpu").parse(crops)
+    assert [regions.shape for regions in maps] == [(96, 80)] * 3
+    wanted = {REGIONS.index(name) for name in ("background", "skin", "nose", "eyes", "hair")}
+    assert {int(value) for regions in maps for value in np.unique(regions)} <= wanted
+
+
+def test_a_segformer_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("transformers", reason="extra dfercli[parsing]")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ArtifactError, match="cannot load"):
+        SegformerParser(str(tmp_path / "nothing"), "cpu")
+
+
+def test_a_benchmark_copy_gets_parts_in_a_folder_of_their_own(
+    tmp_path, random_landmark_weights, monkeypatch
+):
+    from miniature_datasets import make_dfew
+
+    from dfercli.faces.landmarks import LandmarkFinder
+
+    # The network itself is run by the test above; it takes a second per crop on a CPU.
+    points = lambda finder, crops: np.zeros((len(crops), 68, 2), np.float32)  # noqa: E731
+    monkeypatch.setattr(LandmarkFinder, "find", points)
+    monkeypatch.chdir(tmp_path)
+    root = make_dfew(tmp_path / "DFEW")
+    before = {path: path.stat().st_mtime_ns for path in sorted(root.rglob("*"))}
+    options = ["dfew", "--root", str(root), "--out", "parts", "--workers", "0"]
+    assert dfer(["preprocess", *options]) == 2  # neither landmarks nor parsing asked for
+    assert dfer(["preprocess", *options, "--landmarks"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in sorted(root.rglob("*"))} == before
+    made = sorted((tmp_path / "parts" / "landmarks").rglob("*.npz"))
+    assert made
+    assert not list((tmp_path / "parts").rglob("*.jpg"))
+
+
+def test_crops_are_read_upright_and_in_colour(tmp_path):
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 2] = 255  # BGR
+    cv2.imwrite(str(tmp_path / "red.png"), red)
+    from dfercli.video.images import read_image
+
+    assert read_image(tmp_path / "red.png")[0, 0].tolist() == [255, 0, 0]

@@ -1,0 +1,164 @@
+"""Worker processes that crash, hang or are killed; shards; Ray."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dfercli.artifacts.face_store import read_clips, read_failures
+from dfercli.cli.app import run as dfer
+from dfercli.config import PreprocessConfig
+from dfercli.drawn_faces.clip import render_clip
+from dfercli.drawn_faces.identity import random_identity
+from dfercli.errors import ConfigError, DataError
+from dfercli.progress import LogProgress
+from dfercli.stages import merge
+from dfercli.stages.preprocess import run
+from dfercli.stages.worker_pool import Advanced, Finished, Lost, WorkerPool
+from dfercli.video.write import write_video
+
+FAST = PreprocessConfig(detector="haar", min_face=80, workers=0)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Four short videos of one drawn face."""
+    rng = np.random.default_rng(5)
+    clip = render_clip(random_identity(rng), "happiness", rng, num_frames=8)
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(4):
+        write_video(folder / f"{number}.mp4", clip.frames, clip.fps)
+    return folder
+
+
+def preprocess(*sources, out, **changes):
+    config = replace(FAST, sources=tuple(str(source) for source in sources), out=out, **changes)
+    return run(config, LogProgress())
+
+
+def contents(store):
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in sorted(store.rglob("*"))
+        if path.is_file()
+    }
+
+
+def set_up_trouble(argument):
+    def do(job, report):
+        report(1, 0)
+        if job == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if job == "exit":
+            os._exit(7)
+        if job == "hang":
+            time.sleep(60)
+        return f"{argument} {job}"
+
+    return do
+
+
+def test_jobs_that_crash_exit_or_hang_cost_themselves_only():
+    jobs = ["one", "crash", "two", "hang", "exit", "three"]
+    with WorkerPool(set_up_trouble, "did", workers=2, time_limit=1.5) as pool:
+        events = list(pool.run(jobs))
+    finished = {event.job: event.result for event in events if isinstance(event, Finished)}
+    lost = {event.job: event.reason for event in events if isinstance(event, Lost)}
+    assert finished == {"one": "did one", "two": "did two", "three": "did three"}
+    assert "killed by SIGKILL" in lost["crash"]
+    assert "exit code 7" in lost["exit"]
+    assert "no progress for 1.5 s" in lost["hang"]
+    assert any(isinstance(event, Advanced) for event in events)
+
+
+def test_a_killed_run_is_completed_to_the_store_of_an_uninterrupted_one(videos, tmp_path):
+    preprocess(videos, out=tmp_path / "whole")
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", "from dfercli.cli.app import main; main()"]
+    options = ["--detector", "haar", "--min-face", "80", "--workers", "1", "--out", str(out)]
+    for finished in (1, 2):
+        process = subprocess.Popen([*command, "preprocess", str(videos), *options])
+        deadline = time.monotonic() + 60
+        while len(list(out.glob("sources/*.json"))) < finished and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (out / "clips.jsonl").exists() or len(read_clips(out)) == 4
+    preprocess(videos, out=out)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_pipe_that_would_be_waited_on_for_ever_is_a_failure(videos, tmp_path):
+    os.mkfifo(tmp_path / "endless.mp4")
+    preprocess(tmp_path / "endless.mp4", out=tmp_path / "faces")
+    (failure,) = read_failures(tmp_path / "faces")
+    assert failure.reason == "not a regular file"
+
+
+def test_merged_shards_are_the_store_of_one_run(videos, tmp_path):
+    preprocess(videos, out=tmp_path / "whole")
+    preprocess(videos / "0.mp4", videos / "1.mp4", out=tmp_path / "a")
+    preprocess(videos / "[123].mp4", out=tmp_path / "b")
+    assert (
+        dfer(
+            [
+                "data",
+                "merge",
+                str(tmp_path / "a"),
+                str(tmp_path / "b"),
+                "--out",
+                str(tmp_path / "c"),
+            ]
+        )
+        == 0
+    )
+    assert contents(tmp_path / "c") == contents(tmp_path / "whole")
+
+
+def test_shards_of_other_settings_are_refused(videos, tmp_path):
+    preprocess(videos / "0.mp4", out=tmp_path / "a")
+    preprocess(videos / "1.mp4", out=tmp_path / "b", size=112)
+    with pytest.raises(ConfigError, match="size 224 -> 112"):
+        merge.run((tmp_path / "a", tmp_path / "b"), tmp_path / "c", LogProgress())
+    with pytest.raises(DataError, match="not a face store"):
+        merge.run((tmp_path / "a", tmp_path / "nothing"), tmp_path / "d", LogProgress())
+
+
+def test_ray_gives_the_same_store(videos, tmp_path):
+    pytest.importorskip("ray", reason="extra dfercli[ray]")
+    preprocess(videos, out=tmp_path / "here")
+    preprocess(videos, out=tmp_path / "there", engine="ray", workers=2)
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+def test_interrupting_ends_with_130_and_leaves_a_store_that_resumes(videos, tmp_path):
+    out = tmp_path / "faces"
+    command = [sys.executable, "-c", "from dfercli.cli.app import main; main()"]
+    options = ["--detector", "haar", "--min-face", "80", "--workers", "1", "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, "preprocess", str(videos), *options], stderr=subprocess.PIPE, text=True
+    )
+    while not list(out.glob("sources/*.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert error == "error: interrupted\n"
+    assert not list(out.rglob("*.partial-*"))
+    assert preprocess(videos, out=out).num_clips == 4
+
+
+def test_the_default_suite_runs_on_a_path_with_other_letters(videos, tmp_path):
+    place = tmp_path / "Gesichter ü 顔"
+    place.mkdir()
+    shutil.copyfile(videos / "0.mp4", place / "vidéo 1.mp4")
+    (clip,) = preprocess(place, out=place / "store").clips
+    assert clip.clip_id.startswith("vid_o_1-")
+    assert Path(place / "store" / clip.source).resolve() == place / "vidéo 1.mp4"
