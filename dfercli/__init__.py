@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dfercli.artifacts.model_card import ModelCard
     from dfercli.artifacts.predictions import WindowPrediction
     from dfercli.config import PredictConfig
+    from dfercli.report.video_prediction import VideoPrediction
     from dfercli.stages.recognizer import FramesPrediction, Recognizer, load
-    from dfercli.stages.video_prediction import VideoPrediction
 
 __version__ = version("dfercli")
 
@@ -37,7 +37,7 @@ _HOMES = {
     "ModelCard": "dfercli.artifacts.model_card",
     "PredictConfig": "dfercli.config",
     "Recognizer": "dfercli.stages.recognizer",
-    "VideoPrediction": "dfercli.stages.video_prediction",
+    "VideoPrediction": "dfercli.report.video_prediction",
     "WindowPrediction": "dfercli.artifacts.predictions",
     "load": "dfercli.stages.recognizer",
 }

@@ -12,7 +12,7 @@ from dfercli.config import PredictConfig
 from dfercli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from dfercli.stages.video_prediction import VideoPrediction
+    from dfercli.report.video_prediction import VideoPrediction
 
 EPILOG = (
     "Examples: dfer predict clip.mp4 · dfer predict videos/ --out result.csv · "
@@ -81,7 +81,8 @@ def predict(
         Path | None, typer.Option(help="Write a report to look at: one .html file.")
     ] = PredictConfig.html,
     embed_mb: Annotated[
-        float, typer.Option(help="Videos up to this size go into the report; others are linked.")
+        float,
+        typer.Option(help="Megabytes of video that go inside the report; others are linked."),
     ] = PredictConfig.embed_mb,
     batch_size: Annotated[int, typer.Option(help="Windows per forward pass.")] = (
         PredictConfig.batch_size

@@ -6,8 +6,8 @@ import numpy as np
 from dfercli.artifacts.face_store import frame_paths, read_track
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.data.loading import read_frame
+from dfercli.report.video_prediction import Moment
 from dfercli.stages.track_windows import TrackedSource
-from dfercli.stages.video_prediction import Moment
 
 MOST_MOMENTS = 12
 MOST_PER_TRACK = 4

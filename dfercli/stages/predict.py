@@ -21,6 +21,7 @@ from dfercli.errors import DataError
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress
 from dfercli.report.timeline import gaps_of
+from dfercli.report.video_prediction import VideoPrediction
 from dfercli.stages import preprocess
 from dfercli.stages.annotate import annotate
 from dfercli.stages.choose_model import choose_model
@@ -40,13 +41,13 @@ from dfercli.stages.predict_outputs import (
     check_outputs,
     failures_path,
 )
+from dfercli.stages.prediction_page import write_page
 from dfercli.stages.track_windows import (
     RecognisedSource,
     TrackedSource,
     WindowSettings,
     recognise,
 )
-from dfercli.stages.video_prediction import VideoPrediction
 from dfercli.video.probe import probe_video
 from dfercli.video.sources import Source, find_sources
 
@@ -267,19 +268,21 @@ def _finish_source(plan: _Plan, done: RecognisedSource) -> VideoPrediction:
         tuple(gaps_of(done.predictions, config.start, end)),
         failure or None,
     )
+    out = config.video and annotated_path(config.video, source)
     try:
         if config.html is not None:
             video = replace(video, moments=strongest_moments(source, done.predictions))
-        if config.video is not None:
+        if out is not None:
             annotate(
                 source,
                 video,
-                annotated_path(config.video, source),
+                out,
                 length_seconds=length,
                 min_confidence=plan.windows.min_confidence,
                 start=config.start,
                 end=config.end,
             )
+            video = replace(video, annotated=str(out))
     except DataError as error:
         video = replace(video, failure=FailureRow(source.name, "annotate", error.message))
     return video
@@ -310,6 +313,14 @@ def _finish(plan: _Plan, videos: list[VideoPrediction], progress: Progress) -> P
             write_rows(beside, (failure.to_row() for failure in result.failures))
         else:
             beside.unlink(missing_ok=True)
+    if plan.config.html is not None:
+        write_page(
+            plan.config.html,
+            result.videos,
+            plan.config,
+            plan.model,
+            result.min_confidence,
+        )
     if plan.journal is not None:
         plan.journal.remove()
     return result

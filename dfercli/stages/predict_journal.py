@@ -17,8 +17,8 @@ from dfercli.artifacts.face_store import FailureRow
 from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.errors import DataError
+from dfercli.report.video_prediction import Moment, VideoPrediction
 from dfercli.stages.one_source import source_signature
-from dfercli.stages.video_prediction import Moment, VideoPrediction
 
 JOURNAL_SCHEMA = "dfer.predict_journal/1"
 
@@ -86,6 +86,7 @@ def _to_row(video: VideoPrediction) -> dict[str, Any]:
         "predictions": [asdict(prediction) for prediction in video.predictions],
         "gaps": [list(gap) for gap in video.gaps],
         "failure": video.failure and asdict(video.failure),
+        "annotated": video.annotated,
         "moments": [
             {**asdict(moment), "jpeg": base64.b64encode(moment.jpeg).decode()}
             for moment in video.moments
@@ -114,6 +115,7 @@ def _videos(rows: list[dict[str, Any]]) -> list[tuple[str, VideoPrediction]]:
             predictions=tuple(WindowPrediction(**values) for values in predictions),
             gaps=tuple((start, end) for start, end in row["gaps"]),
             failure=None if row["failure"] is None else FailureRow(**row["failure"]),
+            annotated=row["annotated"],
             moments=tuple(Moment(**moment) for moment in moments),
         )
         videos.append((video.source, video))

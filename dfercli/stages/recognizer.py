@@ -14,9 +14,9 @@ from dfercli.data.augmentation import resize
 from dfercli.data.sampling import sample_test
 from dfercli.errors import DataError
 from dfercli.progress import LogProgress, Progress
+from dfercli.report.video_prediction import VideoPrediction
 from dfercli.stages.loaded_model import LoadedModel, load_checkpoint
 from dfercli.stages.predict import run
-from dfercli.stages.video_prediction import VideoPrediction
 
 
 @dataclass(frozen=True)

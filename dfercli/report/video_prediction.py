@@ -1,0 +1,92 @@
+"""What was found in one video: predictions, their course of time, gaps and strongest moments."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dfercli.artifacts.face_store import FailureRow
+from dfercli.artifacts.predictions import WindowPrediction, columns
+from dfercli.report.timeline import Interval, Span, Timeline, build_timelines, spans_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A face at a moment at which the model was most sure of a class.
+
+    Attributes:
+        track: Number of the face's track.
+        seconds: Presentation time.
+        label: The class.
+        confidence: Its probability.
+        jpeg: The face crop.
+    """
+
+    track: int
+    seconds: float
+    label: str
+    confidence: float
+    jpeg: bytes
+
+
+@dataclass(frozen=True)
+class VideoPrediction:
+    """What the faces of one video show.
+
+    Attributes:
+        source: The video, as a path relative to the current folder where it lies below.
+        label_set: The K class names.
+        predictions: One per face track and window, by track, then by time.
+        gaps: Stretches (start, end) in seconds in which no face was seen.
+        failure: Why the video, or a part of it, could not be used; else None.
+        moments: The strongest moments with their crops, where a report needs them.
+        annotated: Path of the annotated video, where one was written.
+    """
+
+    source: str
+    label_set: tuple[str, ...]
+    predictions: tuple[WindowPrediction, ...]
+    gaps: tuple[Interval, ...] = ()
+    failure: FailureRow | None = None
+    moments: tuple[Moment, ...] = ()
+    annotated: str | None = None
+
+    def timelines(self) -> list[Timeline]:
+        """One course of time per face track."""
+        return build_timelines(self.predictions)
+
+    def spans(self) -> list[Span]:
+        """Who shows what, and when: by track, then by time."""
+        return [span for timeline in self.timelines() for span in spans_of(timeline)]
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """One row per face track and window, with the columns of `dfer predict --out`."""
+        import pandas as pd
+
+        rows = [prediction.to_row(self.label_set) for prediction in self.predictions]
+        return pd.DataFrame(rows, columns=columns(self.label_set))
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary: per track its mean over time; gaps; the failure."""
+        tracks = []
+        for timeline in self.timelines():
+            mean = dict(zip(self.label_set, timeline.mean().tolist(), strict=True))
+            label = max(mean, key=mean.__getitem__)
+            tracks.append(
+                {
+                    "track": timeline.track,
+                    "start_seconds": float(timeline.edges_seconds[0]),
+                    "end_seconds": float(timeline.edges_seconds[-1]),
+                    "seen_seconds": timeline.seen_seconds,
+                    "label": label,
+                    "confidence": mean[label],
+                    "probabilities": mean,
+                }
+            )
+        return {
+            "source": self.source,
+            "tracks": tracks,
+            "gaps_seconds": [list(gap) for gap in self.gaps],
+            "failure": self.failure and self.failure.to_row(),
+        }
