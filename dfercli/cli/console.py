@@ -47,11 +47,13 @@ def print_table(
 
     The first `left` columns are aligned left, the others right.
     """
-    table = Table(title=escape(title) or None, title_justify="left", highlight=False)
+    table = Table(highlight=False)
     for number, column in enumerate(columns):
         table.add_column(escape(column), justify="left" if number < left else "right")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
+    if title:
+        print_line(title)  # a title of the table would be wrapped to its width
     width = None if sys.stdout.isatty() else 200
     Console(file=sys.stdout, width=width, highlight=False).print(table)
 
