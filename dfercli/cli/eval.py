@@ -1,5 +1,6 @@
 """`dfer eval`: measure a checkpoint."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +9,11 @@ import typer
 from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
 from dfercli.cli.settings import settle
 from dfercli.config import EvalConfig
+from dfercli.errors import ConfigError
 
 EPILOG = (
     "Examples: dfer eval runs/faces-dfer-clip-… · dfer eval runs/… faces-test/ · "
-    "dfer eval published.pth dfew --fold 1"
+    "dfer eval published.pth dfew --fold 1 · dfer eval dfew --zero-shot --template ten"
 )
 
 
@@ -20,7 +22,9 @@ def evaluate(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN|CHECKPOINT", help="A run, a fold, a checkpoint, or a published .pth file."
+            metavar="RUN|CHECKPOINT",
+            help="A run, a fold, a checkpoint, or a published .pth file. The data set with "
+            "--zero-shot.",
         ),
     ],
     dataset: Annotated[
@@ -52,6 +56,34 @@ def evaluate(
     bootstrap_samples: Annotated[
         int, typer.Option(help="Resamples for the 95 % intervals.")
     ] = EvalConfig.bootstrap_samples,
+    streams: Annotated[
+        str | None, typer.Option(help="Look at these streams of the model only.")
+    ] = None,
+    streams_from: Annotated[
+        Path | None, typer.Option(help="Folder of landmarks, parsing and captions by clip.")
+    ] = EvalConfig.streams_from,
+    classes: Annotated[
+        str,
+        typer.Option(
+            help="Of another label set: common (present in both) or open (texts encoded anew)."
+        ),
+    ] = EvalConfig.classes,
+    descriptions: Annotated[
+        Path | None, typer.Option(help="Class texts for --classes open.")
+    ] = EvalConfig.descriptions,
+    zero_shot: Annotated[
+        bool, typer.Option("--zero-shot", help="Measure CLIP without training on DATASET.")
+    ] = False,
+    clip: Annotated[str, typer.Option(help="CLIP of --zero-shot, MODEL/TAG.")] = EvalConfig.clip,
+    clip_weights: Annotated[
+        Path | None, typer.Option(help="File of the CLIP weights, where they are not in place.")
+    ] = EvalConfig.clip_weights,
+    template: Annotated[
+        str,
+        typer.Option(
+            help="Of --zero-shot: name, context, photo, five, ten, or a text with {name}."
+        ),
+    ] = EvalConfig.template,
     config_file: Annotated[
         Path | None, typer.Option("--config", help="TOML file of settings, in its table `eval`.")
     ] = None,
@@ -60,12 +92,35 @@ def evaluate(
 ) -> None:
     """Measure UAR, WAR, recalls, confusion and calibration of a checkpoint."""
     config = settle(context, EvalConfig(), command="eval", config_file=config_file)
-    from dfercli.report.tables import per_class_table, summary_table
-    from dfercli.stages.evaluate import run
+    from dfercli.report.tables import per_class_table, percent, summary_table
+
+    if zero_shot:
+        from dfercli.stages.zero_shot import run
+
+        if dataset is not None:
+            raise ConfigError(f"--zero-shot has no checkpoint: name {dataset} alone")
+        config = replace(config, dataset=str(checkpoint))
+    else:
+        from dfercli.stages.evaluate import run
 
     found = run(config, ConsoleProgress(quiet=quiet))
     if json:
         print_json([measured.to_json() for measured in found])
+        return
+    if zero_shot:
+        rows = [
+            (
+                measured.class_texts[0],
+                percent(measured.evaluation.uar),
+                percent(measured.evaluation.war),
+            )
+            for measured in found
+        ]
+        title = f"zero-shot {config.clip} on {found[0].measured_on.partition(', template')[0]}"
+        print_table(
+            title, (f"text, here of {found[0].evaluation.label_set[0]}", "UAR %", "WAR %"), rows
+        )
+        print_line(f"results: {found[0].folder.parent}")
         return
     for measured in found:
         for table in (
@@ -74,4 +129,6 @@ def evaluate(
         ):
             print_table(table.title, table.columns, table.rows)
         print_line(f"checkpoint: {measured.checkpoint}, selected on {measured.selected_on}")
+        if measured.streams != ("frames",):
+            print_line(f"streams: {', '.join(measured.streams)}")
         print_line(f"results: {measured.folder}")
