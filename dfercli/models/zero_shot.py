@@ -38,11 +38,15 @@ class ZeroShotClip(Method):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W), float in [0, 1] or uint8 -> float32 logits (B, K)."""
+        scale = self.clip.logit_scale.float().exp()
+        return scale * self.video_features(frames) @ self.text_features.T
+
+    def video_features(self, frames: Tensor) -> Tensor:
+        """Encode clips; (B, T, 3, H, W) -> (B, D) float32 of unit length."""
         images = rearrange(frames, "b t c h w -> (b t) c h w")
         features = F.normalize(self.clip.visual(self.normalization(images)).float(), dim=-1)
         video = rearrange(features, "(b t) d -> b t d", b=frames.shape[0]).mean(dim=1)  # (B, D)
-        scale = self.clip.logit_scale.float().exp()
-        return scale * F.normalize(video, dim=-1) @ self.text_features.T
+        return F.normalize(video, dim=-1)
 
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:
         """None: nothing is trained."""

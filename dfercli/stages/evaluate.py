@@ -22,9 +22,11 @@ from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.metrics import evaluate
 from dfercli.overrides import override
 from dfercli.progress import Progress
+from dfercli.report.evaluation_page import BENCHMARKS, write_evaluation_page
 from dfercli.report.plots import plot_confusion, plot_reliability
 from dfercli.report.tables import write_confusion_csv
 from dfercli.stages.clip_streams import look_at, stream_reader
+from dfercli.stages.evaluation_page import worst_mistakes
 from dfercli.stages.fold_data import read_fold_clips
 from dfercli.stages.inference import make_fabric, predict_logits, softmax
 from dfercli.stages.models_on_disk import RestoredModel, restore_model
@@ -246,6 +248,19 @@ def evaluate_checkpoint(
     )
     if fabric.is_global_zero:
         write_evaluation(measured, clips, probabilities)
+        write_evaluation_page(
+            out / "report.html",
+            evaluation,
+            benchmark=next((name for name in BENCHMARKS if f" {name} " in measured_on), None),
+            measured_on=measured_on,
+            checkpoint=str(checkpoint),
+            selected_on=measured.selected_on,
+            class_texts=measured.class_texts,
+            mistakes=worst_mistakes(
+                clips, probabilities, classes.label_set, num_frames=model.config.num_frames
+            ),
+            card=model.card,
+        )
     fabric.barrier()
     return measured
 

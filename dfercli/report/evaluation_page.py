@@ -1,0 +1,152 @@
+"""The page of `dfer eval`: confusion, classes, reliability, mistakes, published numbers."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dfercli.artifacts.atomic import write_text
+from dfercli.artifacts.evaluation import Evaluation
+from dfercli.artifacts.model_card import ModelCard
+from dfercli.report.card import card_rows
+from dfercli.report.pages import render
+from dfercli.report.published import SELECTION, published_for
+from dfercli.report.tables import NO_VALUE, per_class_table, percent, percent_interval
+
+BENCHMARKS = ("dfew", "ferv39k", "mafw")  # with published results to stand beside
+PLOT_LEFT, PLOT_BOTTOM = 40, 260
+PLOT_WIDTH, PLOT_HEIGHT = 290, 250
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A clip that was not recognised.
+
+    Attributes:
+        clip_id: The clip.
+        label: Its class.
+        predicted: What the model said.
+        confidence: How sure it was.
+        jpeg: A frame of it; empty where none can be read.
+    """
+
+    clip_id: str
+    label: str
+    predicted: str
+    confidence: float
+    jpeg: bytes
+
+
+def write_evaluation_page(
+    path: Path,
+    evaluation: Evaluation,
+    *,
+    benchmark: str | None,
+    measured_on: str,
+    checkpoint: str,
+    selected_on: str,
+    class_texts: Sequence[str],
+    mistakes: Sequence[Mistake],
+    card: ModelCard,
+) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        path: The HTML file.
+        evaluation: What was measured.
+        benchmark: The data set, where it is one of `BENCHMARKS`.
+        measured_on: Which clips these were, in words.
+        checkpoint: Where the model came from.
+        selected_on: How it was chosen, in words.
+        class_texts: The texts that the classes were given by.
+        mistakes: The most confident ones, strongest first.
+        card: Of the model.
+    """
+    html = render(
+        "evaluation.html",
+        "Evaluation",
+        measured_on=measured_on,
+        checkpoint=checkpoint,
+        selected_on=selected_on,
+        label_set=evaluation.label_set,
+        tiles=_tiles(evaluation),
+        confusion=_confusion(evaluation),
+        per_class=per_class_table(evaluation),
+        ece=f"{percent(evaluation.ece)} %",
+        bars=_bars(evaluation),
+        mistakes=[
+            {**vars(mistake), "image": base64.b64encode(mistake.jpeg).decode()}
+            for mistake in mistakes
+        ],
+        published=_published(evaluation, benchmark),
+        published_selection=SELECTION,
+        card=card_rows(card),
+        class_texts=list(zip(evaluation.label_set, class_texts, strict=True)),
+    )
+    write_text(path, html)
+
+
+def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    chance = 1 / (len(evaluation.label_set) - len(evaluation.classes_without_clips))
+    return [
+        ("UAR", f"{percent(evaluation.uar)} %", percent_interval(evaluation.uar_interval)),
+        ("WAR", f"{percent(evaluation.war)} %", percent_interval(evaluation.war_interval)),
+        ("UAR of chance", f"{percent(chance)} %", f"{len(evaluation.label_set)} classes"),
+        ("Calibration error", f"{percent(evaluation.ece)} %", "ECE, 15 bins"),
+        ("Clips", str(evaluation.num_clips), "intervals are 95 %"),
+    ]
+
+
+def _confusion(evaluation: Evaluation) -> list[dict[str, Any]]:
+    rows = []
+    for name, counts in zip(evaluation.label_set, evaluation.confusion.tolist(), strict=True):
+        total = max(1, sum(counts))
+        cells = [
+            {
+                "share": f"{100 * count / total:.0f}",
+                "count": count,
+                "strength": round(90 * count / total),
+            }
+            for count in counts
+        ]
+        rows.append({"name": name, "cells": cells})
+    return rows
+
+
+def _bars(evaluation: Evaluation) -> list[dict[str, Any]]:
+    most = max(1, *(one.num_clips for one in evaluation.bins))
+    return [
+        {
+            "x": round(PLOT_LEFT + PLOT_WIDTH * one.lower + 1, 1),
+            "y": round(PLOT_BOTTOM - PLOT_HEIGHT * one.accuracy, 1),
+            "width": round(PLOT_WIDTH * (one.upper - one.lower) - 2, 1),
+            "height": round(PLOT_HEIGHT * one.accuracy, 1),
+            "opacity": round(0.35 + 0.65 * one.num_clips / most, 2),
+            "text": f"{one.num_clips} clips: confidence {one.confidence:.0%}, "
+            f"{one.accuracy:.0%} right",
+        }
+        for one in evaluation.bins
+        if one.num_clips
+    ]
+
+
+def _published(evaluation: Evaluation, benchmark: str | None) -> list[dict[str, Any]]:
+    if benchmark is None:
+        return []
+    found = [
+        {
+            "method": result.method,
+            "modality": result.modality,
+            "uar": _number(result.results[benchmark][0]),
+            "war": _number(result.results[benchmark][1]),
+            "mine": False,
+        }
+        for result in published_for(benchmark)
+    ]
+    own = {"uar": percent(evaluation.uar), "war": percent(evaluation.war)}
+    return [*found, {"method": "this checkpoint", "modality": "", **own, "mine": True}]
+
+
+def _number(value: float | None) -> str:
+    return NO_VALUE if value is None else f"{value:.2f}"
