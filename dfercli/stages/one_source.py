@@ -1,5 +1,6 @@
 """What `dfer preprocess` does with one source: decode, follow faces, write its clips."""
 
+import os
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ def process_source(
         record = _make_clips(job, config, detector, report)
     except DataError as error:
         reason = error.message.removeprefix(f"{job.source.path}: ")
+        reason = reason.replace(f"{job.source.path}{os.sep}", "")
         record = record_of(job, failure=FailureRow(job.name_in_store, "decode", reason))
     write_record(config.out, job.key, record)
     return record

@@ -58,11 +58,7 @@ def label_sources(
 
 
 def _from_folder(source: Source, classes: tuple[str, ...]) -> str | None:
-    return (
-        _in_set(source.path.parent.name, classes)
-        if classes
-        else canonical_label(source.path.parent.name)
-    )
+    return _in_set(source.folder, classes) if classes else canonical_label(source.folder)
 
 
 def _in_set(word: str, classes: tuple[str, ...]) -> str | None:

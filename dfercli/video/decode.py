@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import av.error
+import cv2  # noqa: F401 - before decord, whose zlib would else take the place of OpenCV's (PNG)
 import decord
 import numpy as np
 from numpy.typing import NDArray
@@ -54,22 +55,17 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode frame by frame."""
-        picker = Picker(self._selection)
-        clock = Clock(self.fps)
-        if self._decord is not None:
-            try:
-                yield from self._iterate_decord(self._decord, picker, clock)
-            except decord.DECORDError:  # PyAV goes on from there, up to the damage itself
-                yield from self._iterate_av(picker, clock, skip=self._taken)
-            self._decord = None
-        else:
-            yield from self._iterate_av(picker, clock, skip=0)
-        if clock.repaired:
-            self.warnings.append(f"{clock.repaired} timestamps were missing or went backwards")
+        if self._decord is None:
+            yield from self._iterate_av(skip=0)
+            return
+        try:
+            yield from self._iterate_decord(self._decord)
+        except decord.DECORDError:  # PyAV goes on from there, up to the damage itself
+            yield from self._iterate_av(skip=self._taken)
+        self._decord = None
 
-    def _iterate_decord(
-        self, reader: decord.VideoReader, picker: Picker, clock: Clock
-    ) -> Iterator[Frame]:
+    def _iterate_decord(self, reader: decord.VideoReader) -> Iterator[Frame]:
+        picker, clock = Picker(self._selection), Clock(self.fps)
         pts_seconds = reader.get_frame_timestamp(range(len(reader)))[:, 0]
         # Frames before time 0 are listed but, as an edit list asks, not handed out.
         if pts_seconds[-1] >= 0:
@@ -90,12 +86,16 @@ class VideoReader:
             except StopIteration:
                 self.warnings.append(f"ends after frame {index - 1}, before its claimed end")
                 return
+            if image.shape[2] != 3:  # decord misreads frames narrower than 32 pixels
+                raise decord.DECORDError(f"got {image.shape}")
             self._taken = index + 1
             yield Frame(index, clock.next(seconds), image)
         else:
             self._compare_length(len(pts_seconds) - 1, float(pts_seconds[-1]))
 
-    def _iterate_av(self, picker: Picker, clock: Clock, skip: int) -> Iterator[Frame]:
+    def _iterate_av(self, skip: int) -> Iterator[Frame]:
+        """Decode with PyAV; the first `skip` frames are known already."""
+        picker, clock = Picker(self._selection), Clock(self._claims.fps)
         index = -1
         pts_seconds: list[float] = []
         try:
@@ -105,13 +105,11 @@ class VideoReader:
                 origin = float((stream.start_time or 0) * (stream.time_base or 0))
                 for frame in container.decode(stream):
                     index += 1
-                    if index < skip:
-                        continue
                     seconds = clock.next(None if frame.time is None else frame.time - origin)
                     pts_seconds = [*pts_seconds[:1], seconds]
                     if picker.past_end(seconds):
                         break
-                    if picker.keep(seconds):
+                    if picker.keep(seconds) and index >= skip:
                         yield Frame(index, seconds, _upright(frame))
                 else:
                     self._compare_length(index, seconds=pts_seconds[-1] if pts_seconds else 0.0)
@@ -121,9 +119,11 @@ class VideoReader:
             self.warnings.append(f"damaged after frame {index}: {_reason(error)}")
         if index < 0:
             raise DataError(f"{self.path}: the video stream holds no frame")
+        if clock.repaired:
+            self.warnings.append(f"{clock.repaired} timestamps were missing or went backwards")
         if len(pts_seconds) == 2:
             span = pts_seconds[1] - pts_seconds[0]
-            self.fps = round((index - skip) / span, 3) if span > 0 else self.fps
+            self.fps = round(index / span, 3) if span > 0 else self.fps
 
     def _compare_length(self, index: int, seconds: float) -> None:
         claimed = self._claims.seconds

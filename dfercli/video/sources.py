@@ -25,11 +25,13 @@ class Source:
 
     Attributes:
         path: Absolute path of a file, or of a folder of frames.
+        folder: Name of the folder it lies in, as it was given.
         name: Its path below the folder that was given, or its file name.
         kind: What it is.
     """
 
     path: Path
+    folder: str
     name: str
     kind: Literal["video", "frames", "image"]
 
@@ -70,7 +72,13 @@ def _expand(place: str) -> list[Path]:
 
 
 def _from_file(path: Path, name: str) -> Source:
-    return Source(path.resolve(), name, "image" if is_image(path) else "video")
+    return _source(path, name, "image" if is_image(path) else "video")
+
+
+def _source(path: Path, name: str, kind: Literal["video", "frames", "image"]) -> Source:
+    # A link stays what it is called: folders of links are how many people sort their videos.
+    path = Path(os.path.abspath(path))
+    return Source(path.parent.resolve() / path.name, path.parent.name, name, kind)
 
 
 def _in_folder(root: Path) -> list[Source]:
@@ -85,7 +93,7 @@ def _in_folder(root: Path) -> list[Source]:
         images = [name for name in visible if is_image(Path(name))]
         if are_numbered_frames(images):
             name = here.name if here == root else str(here.relative_to(root))
-            sources.append(Source(here.resolve(), name, "frames"))
+            sources.append(_source(here, name, "frames"))
             images = []
         videos = [name for name in visible if Path(name).suffix.lower() in VIDEO_SUFFIXES]
         for name in [*videos, *images]:
