@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from dfercli.artifacts.evaluation import Evaluation
 from dfercli.config import (
     DemoConfig,
@@ -83,7 +85,7 @@ def run(config: DemoConfig, progress: Progress) -> DemoResult:
     with timed("describe"):
         texts, _ = describe.describe_classes(read_label_list("7"), DescribeConfig(), progress)
         describe.save_texts(out / "descriptions.json", texts, overwrite=True)
-    with timed("train"):
+    with timed("train"), _one_thread():
         trained = train.run(_train_config(config), progress)
     with timed("eval"):
         on_test = EvalConfig(checkpoint=trained.run, dataset=str(out / "faces-test"), workers=0)
@@ -128,6 +130,17 @@ def _preprocess(config: DemoConfig, part: str, progress: Progress) -> None:
         progress.note(f"{len(result.failures)} of {result.num_sources} drawn videos gave no face")
     if not result.clips:
         raise DataError(f"no drawn face was found in {config.out / 'videos' / part}")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: on matrices this small, several wait for one another, not work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _train_config(config: DemoConfig) -> TrainConfig:
