@@ -68,8 +68,7 @@ def test_at_the_start_the_adapted_network_is_frozen_clip_frame_by_frame(name, se
         expected = plain.visual(images)
         torch.testing.assert_close(clip.visual(images), expected, atol=1e-5, rtol=0)
         video = F.normalize(expected.mean(dim=0, keepdim=True), dim=-1)
-        everything = torch.ones(1, dtype=torch.bool)
-        found = model.video_features({"frames": (frames, everything)})
+        found = model.video_features(frames)
         torch.testing.assert_close(found, video, atol=1e-5, rtol=0)
         torch.testing.assert_close(model.text_features(), expected_texts, atol=1e-5, rtol=0)
 

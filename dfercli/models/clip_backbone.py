@@ -291,15 +291,18 @@ def tokenize_captions(texts: Sequence[str], context_length: int) -> Tensor:
 
 
 def decode_tokens(tokens: list[int]) -> str:
-    """The text of CLIP tokens (without SOT and EOT); tokenising it gives the same tokens."""
+    """The text of CLIP tokens (without SOT and EOT), spaced as people write where that is safe."""
     tokenizer = SimpleTokenizer()
-    text = tokenizer.decode(tokens).strip()
+    spaced = tokenizer.decode(tokens).strip()
+    text = spaced
     for mark in ",.;:!?":
         text = text.replace(f" {mark}", mark)
-    return text
+    return text if tokenizer.encode(text) == tokens else spaced
 
 
-def encode_token_embeddings(model: open_clip.CLIP, embeddings: Tensor, eot: Tensor) -> Tensor:
+def encode_token_embeddings(
+    model: open_clip.CLIP, embeddings: Tensor, eot: Tensor, *, length: int | None = None
+) -> Tensor:
     """Run CLIP's text transformer on token embeddings and read the feature at EOT.
 
     The attention is causal, so what stands behind EOT cannot matter; it is cut off.
@@ -308,11 +311,12 @@ def encode_token_embeddings(model: open_clip.CLIP, embeddings: Tensor, eot: Tens
         model: The backbone.
         embeddings: (K, L, W) token embeddings without positions, W the text width.
         eot: (K,) int64, position of EOT in each row.
+        length: Positions to run; None for those up to the last EOT.
 
     Returns:
         (K, D) text features, not normalised.
     """
-    length = int(eot.max()) + 1
+    length = int(eot.max()) + 1 if length is None else length
     dtype = model.transformer.get_cast_dtype()
     x = embeddings[:, :length].to(dtype)
     x = x + model.positional_embedding[:length].to(dtype)

@@ -118,17 +118,7 @@ class FineCliper(Method):
             (B, K) float32 logits; in training the similarities (B, K, 2) or (B, K, 1) that
             `logits` and `loss` take.
         """
-        everything = torch.ones(len(frames), dtype=torch.bool, device=frames.device)
-        given = {
-            FRAMES: (frames, everything),
-            "landmarks": landmarks,
-            "parsing": parsing,
-            CAPTIONS: captions,
-        }
-        present = {name: given[name] for name in self.streams}
-        video = self.video_features(
-            {name: values for name, values in present.items() if values is not None}
-        )
+        video = self.video_features(frames, landmarks, parsing, captions)  # (B, D)
         similarities = self.log_scale.exp() * video @ self.text_features().T  # (B, 2 K) or (B, K)
         classes = len(self.context.tokens) // (1 if self.kind == "positive" else 2)
         paired = rearrange(similarities, "b (sign k) -> b k sign", k=classes)
@@ -150,12 +140,27 @@ class FineCliper(Method):
         binary = F.binary_cross_entropy_with_logits(positive_wins, is_class)
         return loss + self.binary_weight * binary
 
-    def video_features(self, streams: dict[str, StreamValues]) -> Tensor:
-        """Encode and fuse the streams of some clips, (B, D) float32 of unit length.
+    def video_features(
+        self,
+        frames: Tensor,
+        landmarks: StreamValues | None = None,
+        parsing: StreamValues | None = None,
+        captions: StreamValues | None = None,
+    ) -> Tensor:
+        """Encode and fuse the streams of clips, given as to `forward`.
 
-        Args:
-            streams: For each stream that is there its values and which of the B clips have it.
+        Returns:
+            (B, D) float32 of unit length.
         """
+        everything = torch.ones(len(frames), dtype=torch.bool, device=frames.device)
+        given = {
+            FRAMES: (frames, everything),
+            "landmarks": landmarks,
+            "parsing": parsing,
+            CAPTIONS: captions,
+        }
+        chosen = {name: given[name] for name in self.streams}
+        streams = {name: values for name, values in chosen.items() if values is not None}
         visual = [name for name in streams if name != CAPTIONS]
         features: dict[str, Tensor] = {}
         if visual:
@@ -186,7 +191,9 @@ class FineCliper(Method):
     def caption_features(self, tokens: Tensor) -> Tensor:
         """Encode captions; (B, L) int64 -> (B, D) float32 of unit length."""
         embeddings = self.clip.token_embedding(tokens)
-        features = encode_token_embeddings(self.clip, embeddings, tokens.argmax(dim=-1))
+        features = encode_token_embeddings(
+            self.clip, embeddings, tokens.argmax(dim=-1), length=tokens.shape[1]
+        )
         return F.normalize(features.float(), dim=-1)
 
     def text_features(self) -> Tensor:

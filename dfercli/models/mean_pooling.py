@@ -42,10 +42,14 @@ class MeanPooling(Method):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W), float in [0, 1] or uint8 -> float32 logits (B, K)."""
+        return self.video_features(frames) @ self.text_features().T / TEMPERATURE
+
+    def video_features(self, frames: Tensor) -> Tensor:
+        """Encode clips; (B, T, 3, H, W) -> (B, D) float32 of unit length."""
         images = rearrange(frames, "b t c h w -> (b t) c h w")
         features = F.normalize(self.clip.visual(self.normalization(images)).float(), dim=-1)
         video = rearrange(features, "(b t) d -> b t d", b=len(frames)).mean(dim=1)  # (B, D)
-        return F.normalize(video, dim=-1) @ self.text_features().T / TEMPERATURE
+        return F.normalize(video, dim=-1)
 
     def text_features(self) -> Tensor:
         """Encode the K classes, (K, D) float32 of unit length."""

@@ -68,6 +68,10 @@ class Method(nn.Module, ABC):
             (B, K) float32 logits.
         """
 
+    @abstractmethod
+    def video_features(self, frames: Tensor) -> Tensor:
+        """Encode clips, given as to `forward`; (B, D) float32 of unit length."""
+
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The loss of what `forward` returned in training, for labels (B,); cross entropy."""
         return F.cross_entropy(self.logits(outputs), labels)

@@ -58,7 +58,7 @@ def new_model(config: ModelConfig, label_set: tuple[str, ...], seed: int) -> Res
         ConfigError: unknown names, texts that are missing or too long.
         ArtifactError: CLIP's weights are missing or do not fit.
     """
-    positive, negative = _texts_of_method(config, label_set)
+    positive, negative = texts_of_method(config, label_set)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         clip, identity = load_backbone(config.clip, config.clip_weights)
@@ -67,7 +67,7 @@ def new_model(config: ModelConfig, label_set: tuple[str, ...], seed: int) -> Res
     return RestoredModel(module, replace(card, negative_texts=tuple(negative)), config)
 
 
-def _texts_of_method(
+def texts_of_method(
     config: ModelConfig, label_set: tuple[str, ...]
 ) -> tuple[list[str], list[str]]:
     """The positive texts and, where the method wants them, the negative texts of all classes."""
@@ -172,7 +172,7 @@ def _card_for(card: ModelCard, config: ModelConfig, label_set: tuple[str, ...]) 
             hint="measure the classes present in both: --classes common; or train with "
             "--set model.class_specific=false",
         )
-    positive, negative = _texts_of_method(config, label_set)
+    positive, negative = texts_of_method(config, label_set)
     return replace(
         card,
         label_set=label_set,
