@@ -29,6 +29,7 @@ from dfercli.errors import DataError
 
 CALIBRATION_BINS = 15
 BOOTSTRAP_SAMPLES = 1000
+TEMPERATURES = (0.05, 20.0)  # the least and the most that calibration may choose
 
 
 def evaluate(
@@ -78,9 +79,7 @@ def evaluate(
     )
 
 
-def war_and_uar(
-    scores: NDArray[np.floating], targets: NDArray[np.integer]
-) -> tuple[float, float]:
+def war_and_uar(scores: NDArray[np.floating], targets: NDArray[np.integer]) -> tuple[float, float]:
     """WAR and UAR alone, for each epoch of training.
 
     Args:
@@ -90,6 +89,63 @@ def war_and_uar(
     right = scores.argmax(axis=1) == targets
     recalls = [right[targets == label].mean() for label in np.unique(targets)]
     return float(right.mean()), float(np.mean(recalls))
+
+
+def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
+    """The temperature under which held-out clips are most likely (Guo et al., 2017).
+
+    The truth is smoothed as in Platt scaling, so that a held-out part without a mistake does not
+    ask for certainty.
+
+    Args:
+        logits: (N, K).
+        targets: (N,) index of the true class.
+
+    Returns:
+        T, by which logits are divided before the softmax; within `TEMPERATURES`.
+
+    Raises:
+        DataError: no clips, or logits that are not finite.
+    """
+    num_clips, num_classes = logits.shape
+    values, targets = _check(logits, targets, num_classes)
+    wanted = np.full((num_clips, num_classes), 1 / (num_clips + 2) / max(1, num_classes - 1))
+    wanted[np.arange(num_clips), targets] = 1 - 1 / (num_clips + 2)
+    values = values - values.max(axis=1, keepdims=True)
+
+    def loss(log_temperature: float) -> float:
+        scaled = values / math.exp(log_temperature)
+        normaliser = np.log(np.exp(scaled).sum(axis=1))
+        return float((normaliser - (wanted * scaled).sum(axis=1)).mean())
+
+    # The loss has one minimum in 1/T, and so in log T: close in on it by the golden section.
+    low, high = (math.log(limit) for limit in TEMPERATURES)
+    shrink = (math.sqrt(5) - 1) / 2
+    while high - low > 1e-4:
+        first, second = high - shrink * (high - low), low + shrink * (high - low)
+        if loss(first) < loss(second):
+            high = second
+        else:
+            low = first
+    return math.exp((low + high) / 2)
+
+
+def choose_threshold(probabilities: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
+    """The confidence that best parts right from wrong (Youden's J).
+
+    The share of the right ones at or above it, plus the share of the wrong ones below it, is
+    largest. Without a mistake it is the lowest confidence seen.
+
+    Args:
+        probabilities: (N, K).
+        targets: (N,) index of the true class.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == targets
+    candidates = np.unique(confidence)
+    kept = [right[confidence >= at].sum() / max(1, right.sum()) for at in candidates]
+    marked = [(~right)[confidence < at].sum() / max(1, (~right).sum()) for at in candidates]
+    return float(candidates[int(np.argmax(np.add(kept, marked)))])
 
 
 def summarise_folds(

@@ -58,6 +58,11 @@ class FoldFolder:
         return self.checkpoints / "best"
 
     @property
+    def selected(self) -> Path:
+        """The checkpoint that stands for the run: the best one where one was chosen."""
+        return self.best if self.best.exists() else self.last
+
+    @property
     def result(self) -> Path:
         """Written last."""
         return self.path / RESULT_NAME

@@ -15,6 +15,8 @@ from dfercli.cli.describe import EPILOG as DESCRIBE_EPILOG
 from dfercli.cli.describe import describe
 from dfercli.cli.eval import EPILOG as EVAL_EPILOG
 from dfercli.cli.eval import evaluate
+from dfercli.cli.info import EPILOG as INFO_EPILOG
+from dfercli.cli.info import info
 from dfercli.cli.predict import EPILOG as PREDICT_EPILOG
 from dfercli.cli.predict import predict
 from dfercli.cli.preprocess import EPILOG as PREPROCESS_EPILOG
@@ -60,6 +62,7 @@ app.add_typer(data, name="data")
 app.command("demo", epilog=DEMO_EPILOG)(demo)
 app.command("describe", epilog=DESCRIBE_EPILOG)(describe)
 app.command("eval", epilog=EVAL_EPILOG)(evaluate)
+app.command("info", epilog=INFO_EPILOG)(info)
 app.command("predict", epilog=PREDICT_EPILOG)(predict)
 app.command("preprocess", epilog=PREPROCESS_EPILOG)(preprocess)
 app.command("results", epilog=RESULTS_EPILOG)(results)

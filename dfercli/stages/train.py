@@ -28,6 +28,7 @@ from dfercli.models.method import Method
 from dfercli.models.optimizer import build_optimizer
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress, SilentProgress
+from dfercli.stages.calibrate import calibrate, record_results
 from dfercli.stages.clip_streams import available_streams, stream_reader
 from dfercli.stages.evaluate import (
     CONFIG_SCHEMA,
@@ -190,6 +191,7 @@ def _train_fold(
         progress=progress,
     )
     fit(training, start)
+    calibrate(folder.selected, training.data, fabric, settings, progress)
     return _finish(settings, folder, clips, fabric, progress)
 
 
@@ -273,7 +275,7 @@ def _finish(
     config: TrainConfig, folder: FoldFolder, clips: FoldClips, fabric: Fabric, progress: Progress
 ) -> FoldResult:
     """Measure the selected checkpoint, and write the result that ends the fold."""
-    checkpoint = folder.best if folder.best.exists() else folder.last
+    checkpoint = folder.selected
     evaluation, name = None, None
     if clips.test:
         name = dataset_name(config.data.test or config.dataset)
@@ -290,6 +292,7 @@ def _finish(
             ),
             progress=progress,
         ).evaluation
+        record_results(checkpoint, evaluation, clips.test_name, fabric)
     result = {
         "schema": RESULT_SCHEMA,
         "dataset": config.dataset,

@@ -1,0 +1,26 @@
+"""Read the model card of anything that predicts, without building the model."""
+
+from pathlib import Path
+
+from dfercli.artifacts.checkpoint import CARD_NAME, read_card
+from dfercli.artifacts.model_card import ModelCard, card_from_json
+from dfercli.artifacts.run_folder import find_checkpoint
+from dfercli.stages.models_on_disk import restore_model
+
+
+def read_model_card(path: Path) -> tuple[Path, ModelCard]:
+    """Find a checkpoint and read its card.
+
+    Args:
+        path: A run, a fold, a checkpoint folder, or a published .pth file.
+
+    Returns:
+        The checkpoint, and its card.
+
+    Raises:
+        ArtifactError: missing or broken.
+    """
+    if path.is_file():
+        return path, restore_model(path).card
+    checkpoint = find_checkpoint(path)
+    return checkpoint, card_from_json(read_card(checkpoint), str(checkpoint / CARD_NAME))
