@@ -1,6 +1,5 @@
 """The detectors of face-alignment: RetinaFace, BlazeFace, SCRFD and S3FD, in batches on a GPU."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +41,8 @@ class NetworkDetector:
                 f"--detector {name} needs the package {error.name or 'onnxruntime'}",
                 hint=f"pip install {error.name or 'onnxruntime'}",
             ) from error
-        except (OSError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            fault = str(error).splitlines()[0]
+        except Exception as error:  # reading a broken pickle can raise anything
+            fault = (str(error).splitlines() or [type(error).__name__])[0]
             raise ArtifactError(f"{weights} does not fit {name}: {fault}") from error
 
     def detect(self, images: list[NDArray[np.uint8]]) -> list[Faces]:

@@ -1,0 +1,300 @@
+"""Detectors behind one interface, their weights, tracks and crops."""
+
+import hashlib
+import io
+import json
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dfercli.artifacts import weight_files
+from dfercli.artifacts.weight_files import WeightFile, fetch, weight_file
+from dfercli.cli.app import run as dfer
+from dfercli.errors import ArtifactError, ConfigError
+from dfercli.faces.build import DetectorChoice, build_detector, choose_detector
+from dfercli.faces.crop import FIVE_POINTS, points_transform, square_transform, warp
+from dfercli.faces.detect import Faces
+from dfercli.faces.follow import FaceFollower, FollowSettings
+from dfercli.faces.track import FaceTracker
+from dfercli.video.frames import Frame
+
+PICTURES = [np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8) for _ in range(3)]
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("DFER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("DFER_OFFLINE", "1")
+
+
+def random_weights(name, folder):
+    """A state of random weights for a detector of face-alignment."""
+    torch.manual_seed(0)
+    if name == "retinaface":
+        from face_alignment.detection.retinaface.net_retinaface import RetinaFace, cfg_mnet
+
+        network = RetinaFace(cfg=cfg_mnet)
+    elif name == "sfd":
+        from face_alignment.detection.sfd.net_s3fd import s3fd
+
+        network = s3fd()
+    else:
+        from face_alignment.detection.blazeface.net_blazeface import BlazeFace
+
+        network = BlazeFace(back_model=True)
+        for key, parameter in network.named_parameters():
+            if key.startswith("classifier") and key.endswith("bias"):
+                parameter.data.fill_(-20.0)  # random boxes may have no area, on which it hangs
+        np.save(folder / "anchorsback.npy", np.random.default_rng(0).random((896, 4), np.float32))
+    torch.save(network.state_dict(), folder / f"{name}.pth")
+    return folder / f"{name}.pth"
+
+
+@pytest.mark.parametrize("name", ["retinaface", "sfd", "blazeface"])
+def test_network_detectors_run_with_random_weights(name, tmp_path):
+    choice = choose_detector(name, random_weights(name, tmp_path), "cpu")
+    detector = build_detector(choice)
+    small = PICTURES[0][:64, :64].copy()
+    for found in (detector.detect(PICTURES[:2]), detector.detect([PICTURES[0], small])):
+        assert len(found) == 2
+        for faces in found:
+            assert faces.box_xyxy_px.shape == (len(faces), 4)
+            assert faces.box_xyxy_px.dtype == faces.score.dtype == np.float32
+            assert (np.diff(faces.score) <= 0).all()
+
+
+def test_scrfd_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    (tmp_path / "scrfd.onnx").write_bytes(b"weights")
+    with pytest.raises(ArtifactError, match="needs the package onnxruntime"):
+        build_detector(DetectorChoice("scrfd", tmp_path / "scrfd.onnx", None, "cpu"))
+
+
+@pytest.mark.parametrize("name", ["yunet", "sfd", "blazeface"])
+def test_weights_that_do_not_fit_are_one_line(name, tmp_path):
+    (tmp_path / "weights").write_bytes(b"these are no weights")
+    with pytest.raises(ArtifactError, match="weights"):
+        build_detector(DetectorChoice(name, tmp_path / "weights", None, "cpu"))
+
+
+def test_offline_auto_falls_back_to_haar_and_says_so(offline):
+    choice = choose_detector("auto", None, "cpu")
+    assert choice.name == "haar"
+    assert "cannot fetch yunet" in (choice.fallback or "")
+    with pytest.raises(ArtifactError, match="DFER_OFFLINE is set") as error:
+        choose_detector("yunet", None, "cpu")
+    assert "put the file at" in (error.value.hint or "")
+    with pytest.raises(ConfigError, match="haar takes no --detector-weights"):
+        choose_detector("haar", Path("x.onnx"), "cpu")
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A weight file whose download is made up: `served["content"]`, or an error."""
+    content = b"weights " * 1000
+    state = {"content": content, "requests": 0}
+    monkeypatch.setenv("DFER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("DFER_OFFLINE", raising=False)
+    file = WeightFile(
+        "made-up",
+        "a test",
+        "https://example.org/w",
+        "w.bin",
+        hashlib.sha256(content).hexdigest(),
+        "none",
+    )
+
+    def urlopen(url, timeout):
+        state["requests"] += 1
+        if isinstance(state["content"], Exception):
+            raise state["content"]
+        return io.BytesIO(state["content"])
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    state["file"] = file
+    return state
+
+
+def test_weights_are_fetched_once_and_checked(served):
+    file = served["file"]
+    assert fetch(file).read_bytes() == served["content"]
+    assert fetch(file) == file.path
+    assert served["requests"] == 1
+    file.path.write_bytes(b"broken")
+    assert fetch(file).read_bytes() == served["content"]
+    assert served["requests"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"cut short", "its SHA-256 is"),
+        (urllib.error.URLError("no network"), "no network"),
+        (TimeoutError("timed out"), "timed out"),
+    ],
+)
+def test_a_failed_download_leaves_nothing(served, content, message):
+    served["content"] = content
+    with pytest.raises(ArtifactError, match=message):
+        fetch(served["file"])
+    assert not [p for p in served["file"].path.parent.iterdir() if p.suffix == ".bin"]
+
+
+def test_dfer_weights_lists_licences_and_finds_broken_files(offline, capsys):
+    assert dfer(["weights", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert "non-commercial" in rows["scrfd"]["licence"]
+    assert rows["yunet"]["state"] == "not here"
+    path = weight_file("yunet").path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"broken")
+    assert dfer(["weights"]) == 4
+    assert "another check sum" in capsys.readouterr().err
+    assert dfer(["weights", "nonsense"]) == 4
+    assert weight_files.hub_folder().name == "checkpoints"
+
+
+class BoxDetector:
+    """Finds the boxes that are written for each time."""
+
+    name = "boxes"
+    batch_size = 1
+    smallest_face_px = 1000
+    new_track_score = 0.5
+
+    def __init__(self, boxes_at):
+        self.boxes_at = boxes_at
+        self.calls = 0
+
+    def detect(self, images):
+        self.calls += len(images)
+        boxes = [self.boxes_at(int(image[0, 0, 0])) for image in images]
+        return [
+            Faces(np.array(b, np.float32).reshape(-1, 4), np.full(len(b), 0.9, np.float32))
+            for b in boxes
+        ]
+
+
+SETTINGS = FollowSettings(detect_every=3, min_face_px=20, lost_seconds=1.0, smooth_frames=2)
+
+
+def follow(boxes_at, count, cuts=(), **changes):
+    detector = BoxDetector(boxes_at)
+    follower = FaceFollower(detector, replace(SETTINGS, **changes))
+    frames = (
+        (Frame(number, number / 25, np.full((200, 400, 3), number, np.uint8)), number in cuts)
+        for number in range(count)
+    )
+    return [(frame.index, faces) for frame, faces in follower.follow(frames)], detector
+
+
+def test_a_moving_face_is_one_track_with_interpolated_boxes():
+    steps, detector = follow(lambda t: [[2 * t, 10, 2 * t + 50, 70]], 20)
+    assert [index for index, _ in steps] == list(range(20))
+    assert all([face.track for face in faces] == [0] for _, faces in steps)
+    for index, (face,) in steps:
+        wanted = [2 * index, 10, 2 * index + 50, 70]
+        assert face.box_xyxy_px == pytest.approx(wanted, abs=1e-4)
+        assert face.smooth_box_xyxy_px == pytest.approx(wanted, abs=1e-4)
+        assert face.detected == (index % 3 == 0 or index == 19)
+    assert detector.calls == 8
+
+
+def test_smoothing_takes_the_shake_out_and_keeps_the_raw_boxes():
+    steps, _ = follow(
+        lambda t: [[100 + 6 * (t % 2), 10, 150 + 6 * (t % 2), 70]], 40, detect_every=1
+    )
+    raw = np.array([faces[0].box_xyxy_px[0] for _, faces in steps])
+    smooth = np.array([faces[0].smooth_box_xyxy_px[0] for _, faces in steps])
+    assert np.abs(np.diff(raw)).mean() > 5.9
+    assert np.abs(np.diff(smooth))[3:-3].max() < 2
+
+
+def test_two_faces_keep_their_numbers_through_an_occlusion():
+    def boxes(t):
+        still = [300, 20, 350, 80]
+        return [still] if 9 <= t < 18 else [[20 + t, 20, 70 + t, 80], still]
+
+    steps, _ = follow(boxes, 40)
+    assert {face.track for _, faces in steps for face in faces} == {0, 1}
+    assert [len(faces) for _, faces in steps][9:18] == [1] * 9
+
+
+def test_a_cut_begins_new_tracks_and_nothing_is_interpolated_over_it():
+    steps, _ = follow(lambda t: [[20, 20, 80, 90]], 20, cuts=(10,))
+    assert [faces[0].track for _, faces in steps] == [0] * 10 + [1] * 10
+    assert steps[9][1][0].detected
+    assert steps[10][1][0].detected
+
+
+def test_small_faces_and_faces_outside_the_region_are_left_out():
+    boxes = [[10, 10, 20, 20], [200, 20, 260, 90]]
+    steps, _ = follow(lambda t: boxes, 6)
+    assert [len(faces) for _, faces in steps] == [1] * 6
+    shifted, _ = follow(lambda t: [[10, 10, 60, 70]], 6, region_xywh_px=(100, 50, 200, 120))
+    assert shifted[0][1][0].box_xyxy_px.tolist() == [110, 60, 160, 120]
+
+
+def test_a_single_picture_gives_its_faces():
+    steps, _ = follow(lambda t: [[10, 10, 60, 70], [200, 10, 260, 70]], 1)
+    assert [face.track for face in steps[0][1]] == [0, 1]
+
+
+def test_a_weak_detection_continues_a_track_and_begins_none():
+    tracker = FaceTracker(lost_seconds=1.0, new_track_score=0.8)
+    box = np.array([[10, 10, 60, 70]], np.float32)
+    scores = [0.7, 0.9, 0.9, 0.65]
+    numbers = [
+        tracker.update(Faces(box, np.array([score], np.float32)), 0.1 * number).tolist()
+        for number, score in enumerate(scores)
+    ]
+    assert numbers == [[-1], [-1], [0], [0]]
+
+
+def test_a_crop_is_square_padded_and_never_squashed():
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[:, :, 0] = np.arange(100)
+    box = np.array([-20, 30, 20, 90], np.float32)  # leaves the picture on the left
+    crop = warp(image, square_transform(box, 60, 0.0), 60)
+    assert crop.shape == (60, 60, 3)
+    assert (crop[:, :28, 0] == 0).all()  # the border, repeated
+    assert crop[30, 59, 0] == pytest.approx(29, abs=1)
+
+
+def test_a_large_face_is_averaged_not_sampled():
+    checks = np.indices((800, 800)).sum(axis=0) % 2 * 255
+    image = np.repeat(checks[..., None], 3, axis=2).astype(np.uint8)
+    crop = warp(image, square_transform(np.array([100, 100, 700, 700], np.float32), 100, 0.0), 100)
+    assert np.abs(crop.astype(int) - 127).max() < 40
+
+
+def test_five_points_are_brought_where_they_belong():
+    angle = np.deg2rad(30)
+    turn = 90 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = (FIVE_POINTS @ turn.T + np.array([40, 55])).astype(np.float32)
+    transform = points_transform(points, 224, 0.0)
+    moved = points @ transform[:, :2].T + transform[:, 2]
+    assert moved == pytest.approx(FIVE_POINTS * 224, abs=1e-2)
+    assert np.linalg.det(transform[:, :2]) > 0
+
+
+@pytest.mark.media
+def test_real_faces_are_found(shared):
+    from dfercli.video.images import read_image
+
+    picture = read_image(shared / "media" / "images" / "multi_face.jpg")
+    weights = shared / "weights"
+    for name, file, least in (
+        ("yunet", "yunet_s_640_640.onnx", 5),
+        ("blazeface", "blazefaceback.pth", 3),
+    ):
+        detector = build_detector(choose_detector(name, weights / file, "cpu"))
+        (faces,) = detector.detect([picture])
+        assert (faces.score > 0.6).sum() >= least
+    assert weight_file("yunet").sha256 == weight_files.file_sha256(weights / "yunet_s_640_640.onnx")
