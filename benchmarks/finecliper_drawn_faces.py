@@ -42,7 +42,7 @@ from dfercli.progress import LogProgress
 from dfercli.recipes import read_recipe
 from dfercli.stages import evaluate, train
 
-SIZE = 64
+SIZE = 48
 RENDERED = 128
 CLIP_FRAMES = 10
 FIRST_PERSON = {"pretrain": 100_000, "train": 200_000, "test": 300_000}

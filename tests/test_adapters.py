@@ -110,7 +110,7 @@ def test_only_the_last_blocks_are_adapted_where_so_set():
 @pytest.mark.parametrize("placement", ["parallel", "sequential"])
 def test_every_kind_of_adapter_changes_the_features_once_it_is_not_zero(kind, placement):
     model = tiny_model(adapters=(kind,), mlp_placement=placement, text_adapters=()).eval()
-    images = torch.rand(2 * FRAMES, 3, 64, 64)
+    images = torch.rand(2 * FRAMES, 3, 48, 48)
     with torch.no_grad():
         before = model.clip.visual(images)
         for module in model.modules():
@@ -122,9 +122,9 @@ def test_every_kind_of_adapter_changes_the_features_once_it_is_not_zero(kind, pl
 def test_only_the_temporal_adapter_sees_the_other_frames():
     for kind, sees_others in (("temporal", True), ("spatial", False), ("mlp", False)):
         model = tiny_model(adapters=(kind,), text_adapters=()).eval()
-        images = torch.rand(FRAMES, 3, 64, 64)
+        images = torch.rand(FRAMES, 3, 48, 48)
         changed = images.clone()
-        changed[1] = torch.rand(3, 64, 64)
+        changed[1] = torch.rand(3, 48, 48)
         with torch.no_grad():
             for module in model.modules():
                 if isinstance(module, Adapter):
@@ -141,7 +141,7 @@ def test_a_backbone_that_is_no_vision_transformer_is_refused():
 
 
 def test_gradient_checkpointing_gives_the_same_gradients():
-    images = torch.rand(2 * FRAMES, 3, 64, 64)
+    images = torch.rand(2 * FRAMES, 3, 48, 48)
     gradients = []
     for checkpointing in (False, True):
         model = tiny_model(drop_path=0.0).train()

@@ -63,9 +63,9 @@ def inputs(batch: int = 2) -> dict:
     there = torch.ones(batch, dtype=torch.bool)
     tokens = torch.tensor([[49406, 320, 786, 49407, 0]] * batch)
     return {
-        "frames": torch.randint(0, 256, (batch, T, 3, 64, 64), dtype=torch.uint8),
-        "landmarks": (torch.randint(0, 256, (batch, T, 3, 64, 64), dtype=torch.uint8), there),
-        "parsing": (torch.randint(0, 256, (batch, T, 3, 64, 64), dtype=torch.uint8), there),
+        "frames": torch.randint(0, 256, (batch, T, 3, 48, 48), dtype=torch.uint8),
+        "landmarks": (torch.randint(0, 256, (batch, T, 3, 48, 48), dtype=torch.uint8), there),
+        "parsing": (torch.randint(0, 256, (batch, T, 3, 48, 48), dtype=torch.uint8), there),
         "captions": (tokens, there),
     }
 

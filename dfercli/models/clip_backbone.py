@@ -45,7 +45,7 @@ TINY: dict[str, Any] = {
 # A transformer of the same size, for FineCLIPER's adapters.
 TINY_VIT: dict[str, Any] = {
     **TINY,
-    "vision_cfg": {"image_size": 64, "patch_size": 16, "width": 64, "head_width": 32, "layers": 3},
+    "vision_cfg": {"image_size": 48, "patch_size": 8, "width": 64, "head_width": 32, "layers": 3},
 }
 
 TOYS = {"tiny": TINY, "tiny-vit": TINY_VIT}
@@ -290,14 +290,17 @@ def tokenize_captions(texts: Sequence[str], context_length: int) -> Tensor:
     return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
 
 
-def decode_tokens(tokens: list[int]) -> str:
-    """The text of CLIP tokens (without SOT and EOT), spaced as people write where that is safe."""
+def decode_tokens(rows: list[list[int]]) -> list[str]:
+    """The texts of CLIP tokens (without SOT and EOT), spaced as people write where that is safe."""
     tokenizer = SimpleTokenizer()
-    spaced = tokenizer.decode(tokens).strip()
-    text = spaced
-    for mark in ",.;:!?":
-        text = text.replace(f" {mark}", mark)
-    return text if tokenizer.encode(text) == tokens else spaced
+    texts = []
+    for tokens in rows:
+        spaced = tokenizer.decode(tokens).strip()
+        text = spaced
+        for mark in (*",.;:!?", "'s", "'t", "'re", "'ve", "'m", "'ll", "'d"):
+            text = text.replace(f" {mark}", mark)
+        texts.append(text if tokenizer.encode(text) == tokens else spaced)
+    return texts
 
 
 def encode_token_embeddings(

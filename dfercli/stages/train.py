@@ -24,6 +24,7 @@ from dfercli.data.streams import StreamReader
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.models.batch_norm import synchronise_batch_norm
 from dfercli.models.clip_backbone import split_clip_name
+from dfercli.models.cost import cost_of
 from dfercli.models.method import Method
 from dfercli.models.optimizer import build_optimizer
 from dfercli.overrides import to_plain
@@ -39,6 +40,7 @@ from dfercli.stages.evaluate import (
 from dfercli.stages.fit import FoldData, Position, Training, fit
 from dfercli.stages.fold_data import FoldClips, read_fold_clips, wanted_folds
 from dfercli.stages.inference import make_fabric, resolve_precision
+from dfercli.stages.model_info import cost_lines
 from dfercli.stages.models_on_disk import RestoredModel, new_model, restore_model
 
 RESULT_SCHEMA = "dfer.result/1"
@@ -170,6 +172,8 @@ def _train_fold(
     bare = model.module
     if config.gradient_checkpointing:
         bare.clip.set_grad_checkpointing()
+    for line in cost_lines(cost_of(bare), settings.optim.batch_size // fabric.world_size):
+        progress.info(line)
     if fabric.world_size > 1:
         synchronise_batch_norm(bare, fabric.device.type)
     module, optimizer = fabric.setup(bare, build_optimizer(bare, settings.optim))
