@@ -512,3 +512,50 @@ class PredictConfig:
     start: float = 0.0
     end: float | None = None
     workers: int | None = None
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """Settings of `dfer convert`.
+
+    Attributes:
+        source: A published .pth file; with `to` official, a run, fold or checkpoint of ours.
+        out: The checkpoint folder to write; with `to` official, the .pth file.
+        to: `dfer` or `official`.
+        class_position: Where the class text stands, which a published file does not say.
+        check: Read what was written, and compare its logits.
+    """
+
+    source: Path = Path()
+    out: Path = Path()
+    to: Literal["dfer", "official"] = "dfer"
+    class_position: Literal["end", "middle", "front"] = "end"
+    check: bool = False
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Settings of `dfer export`.
+
+    Attributes:
+        checkpoint: A run, a fold, a checkpoint, or a published .pth.
+        format: `onnx` or `torchscript`.
+        out: The file; None for `model` with the format's suffix.
+        clip_weights: File of the CLIP that the model was trained on, where it is needed.
+    """
+
+    checkpoint: Path = Path("runs")
+    format: Literal["onnx", "torchscript"] = "onnx"
+    out: Path | None = None
+    clip_weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Settings of `dfer sweep`.
+
+    Attributes:
+        file: TOML file of settings and a grid.
+    """
+
+    file: Path = Path("sweep.toml")

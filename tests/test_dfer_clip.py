@@ -87,6 +87,11 @@ def test_text_features_are_kept_until_a_weight_changes() -> None:
         assert len(encoded) == 3
 
 
+def test_a_model_made_in_inference_mode_works() -> None:
+    with torch.inference_mode():
+        assert torch.equal(make_model().eval().text_features(), make_model().text_features())
+
+
 def test_text_features_with_gradients_are_never_the_kept_ones() -> None:
     model = make_model()
     with torch.no_grad():

@@ -48,6 +48,7 @@ def save_checkpoint(
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
         try:
             save_file(plain, temporary / WEIGHTS_NAME)
+            (temporary / WEIGHTS_NAME).chmod(0o644)  # safetensors lets nobody else read
             if training_state is not None:
                 torch.save(training_state, temporary / TRAINING_STATE_NAME)
         except (SafetensorError, RuntimeError) as error:

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from dfercli.cli.console import print_error, print_line
+from dfercli.cli.convert import EPILOG as CONVERT_EPILOG
+from dfercli.cli.convert import convert
 from dfercli.cli.data import data
 from dfercli.cli.demo import EPILOG as DEMO_EPILOG
 from dfercli.cli.demo import demo
@@ -15,6 +17,8 @@ from dfercli.cli.describe import EPILOG as DESCRIBE_EPILOG
 from dfercli.cli.describe import describe
 from dfercli.cli.eval import EPILOG as EVAL_EPILOG
 from dfercli.cli.eval import evaluate
+from dfercli.cli.export import EPILOG as EXPORT_EPILOG
+from dfercli.cli.export import export
 from dfercli.cli.info import EPILOG as INFO_EPILOG
 from dfercli.cli.info import info
 from dfercli.cli.predict import EPILOG as PREDICT_EPILOG
@@ -23,6 +27,8 @@ from dfercli.cli.preprocess import EPILOG as PREPROCESS_EPILOG
 from dfercli.cli.preprocess import preprocess
 from dfercli.cli.results import EPILOG as RESULTS_EPILOG
 from dfercli.cli.results import results
+from dfercli.cli.sweep import EPILOG as SWEEP_EPILOG
+from dfercli.cli.sweep import sweep
 from dfercli.cli.train import EPILOG as TRAIN_EPILOG
 from dfercli.cli.train import train
 from dfercli.cli.weights import EPILOG as WEIGHTS_EPILOG
@@ -59,13 +65,16 @@ def _root(
 
 
 app.add_typer(data, name="data")
+app.command("convert", epilog=CONVERT_EPILOG)(convert)
 app.command("demo", epilog=DEMO_EPILOG)(demo)
 app.command("describe", epilog=DESCRIBE_EPILOG)(describe)
 app.command("eval", epilog=EVAL_EPILOG)(evaluate)
+app.command("export", epilog=EXPORT_EPILOG)(export)
 app.command("info", epilog=INFO_EPILOG)(info)
 app.command("predict", epilog=PREDICT_EPILOG)(predict)
 app.command("preprocess", epilog=PREPROCESS_EPILOG)(preprocess)
 app.command("results", epilog=RESULTS_EPILOG)(results)
+app.command("sweep", epilog=SWEEP_EPILOG)(sweep)
 app.command("train", epilog=TRAIN_EPILOG)(train)
 app.command("weights", epilog=WEIGHTS_EPILOG)(weights)
 

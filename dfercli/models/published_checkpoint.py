@@ -6,17 +6,19 @@ replaced by empty stand-ins, and anything else that the pickle wants to call is 
 """
 
 import importlib.util
+from _compat_pickle import IMPORT_MAPPING
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import Tensor
 
 from dfercli.config import ModelConfig
 from dfercli.errors import ArtifactError
 from dfercli.labels import ELEVEN, SEVEN
-from dfercli.models.clip_backbone import build_clip, decode_tokens
+from dfercli.models.clip_backbone import build_clip, decode_tokens, tokenize
 from dfercli.models.context import ClassPosition
 from dfercli.models.dfer_clip import DferClip
 
@@ -67,6 +69,7 @@ def _harmless_globals(path: Path, wanted: list[str]) -> list[Any]:
         if name in known:
             continue
         module, _, attribute = name.rpartition(".")
+        module = IMPORT_MAPPING.get(module, module)  # pickles of protocol 2 hold Python 2's names
         top_level = module.partition(".")[0]
         if top_level != "__main__" and importlib.util.find_spec(top_level) is not None:
             raise ArtifactError(
@@ -151,23 +154,65 @@ def published_class_texts(weights: dict[str, Tensor]) -> list[str]:
     """Recover the class texts: each embedding in `token_suffix` is an exact row of CLIP's.
 
     Raises:
-        ArtifactError: a row is none of CLIP's token embeddings.
+        ArtifactError: a row is none of CLIP's token embeddings, or the tokens are of no text.
     """
     table = weights["clip_model_.token_embedding.weight"]  # (V, W)
     end_of_text = table.shape[0] - 1
-    rows = {row.numpy().tobytes(): token for token, row in reversed(list(enumerate(table)))}
-    texts = []
+    rows = {row.tobytes(): token for token, row in reversed(list(enumerate(table.numpy())))}
+    tokens = []
     for suffix in weights["prompt_learner.token_suffix"]:  # (L - 1 - N, W)
-        tokens = []
+        found: list[int] = []
         for row in suffix:
             token = rows.get(row.contiguous().numpy().tobytes())
             if token is None:
                 raise ArtifactError("token_suffix holds a row that is no CLIP token embedding")
             if token == end_of_text:
                 break
-            tokens.append(token)
-        texts.append(decode_tokens(tokens))
+            found.append(token)
+        tokens.append(found)
+    texts = decode_tokens(tokens)
+    for text, wanted, got in zip(texts, tokens, tokenize(texts, suffix.shape[0] + 2), strict=True):
+        if got[1 : 1 + len(wanted)].tolist() != wanted:
+            raise ArtifactError(f"token_suffix holds tokens that no text gives, near {text!r}")
     return texts
+
+
+def published_weights(model: DferClip, class_texts: list[str]) -> dict[str, Tensor]:
+    """The weights of a model under the published names, as the published code loads them.
+
+    Raises:
+        ArtifactError: a model that the published code cannot build, or would feed other pixels.
+    """
+    weights = model.state_dict()
+    if faults := _strange_to_published_code(model):
+        raise ArtifactError(f"the published code cannot run this model: {'; '.join(faults)}")
+    published = {PREFIX + name: weights[ours] for ours in weights for name in published_names(ours)}
+    num_tokens = model.context.vectors.shape[-2]
+    placeholders = "X " * num_tokens
+    tokens = tokenize([placeholders + text for text in class_texts], model.clip.context_length)
+    embeddings = weights["clip.token_embedding.weight"][tokens]  # (K, L, W)
+    published[f"{PREFIX}prompt_learner.token_prefix"] = embeddings[:, :1].clone()
+    published[f"{PREFIX}prompt_learner.token_suffix"] = embeddings[:, 1 + num_tokens :].clone()
+    return published
+
+
+def _strange_to_published_code(model: DferClip) -> list[str]:
+    """What about a model the published code has no way to express."""
+    faults = []
+    visual, text = model.clip.visual, model.clip.transformer
+    if not isinstance(visual, VisionTransformer):
+        faults.append(f"its image encoder is a {type(visual).__name__}, expected CLIP's ViT")
+    elif visual.transformer.width != HEAD_WIDTH * visual.transformer.resblocks[0].attn.num_heads:
+        faults.append(f"its image encoder has heads of another width than {HEAD_WIDTH}")
+    if text.width != HEAD_WIDTH * text.resblocks[0].attn.num_heads:
+        faults.append(f"its text encoder has heads of another width than {HEAD_WIDTH}")
+    if not isinstance(text.resblocks[0].mlp.gelu, QuickGELU):
+        faults.append("its CLIP uses GELU, expected QuickGELU")
+    if model.normalization.kind != "none":
+        faults.append("it wants pixels by CLIP's mean and deviation, the published code does not")
+    if not len(model.temporal.blocks):
+        faults.append("it takes the mean over frames")
+    return faults
 
 
 def build_published(

@@ -22,6 +22,8 @@ class TextCache:
         """
         if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
             return encode()
+        if any(weight.is_inference() for weight in weights):
+            return encode()  # such weights do not tell when they change
         state = _state(weights)
         if self._kept is None or self._kept[0] != state:
             self._kept = (state, encode())

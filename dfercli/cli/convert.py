@@ -1,0 +1,79 @@
+"""`dfer convert`: published DFER-CLIP checkpoints to ours, and back."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dfercli.cli.console import ConsoleProgress, print_json, print_line
+from dfercli.cli.settings import settle
+from dfercli.config import ConvertConfig
+
+EPILOG = (
+    "Examples: dfer convert dfew-set1.pth --out published-dfew-1 · "
+    "dfer convert runs/dfew-dfer-clip-… --to official --out ours.pth"
+)
+
+
+def convert(
+    context: typer.Context,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE|RUN|CHECKPOINT", help="A published .pth file, or ours for --to official."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Checkpoint folder to write, or .pth file for --to official.")
+    ],
+    to: Annotated[
+        str, typer.Option(help="dfer, or official for the published code.")
+    ] = ConvertConfig.to,
+    class_position: Annotated[
+        str,
+        typer.Option(
+            help="Where the class text stands: end, middle or front. A published file does not say."
+        ),
+    ] = ConvertConfig.class_position,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Read what was written, and print how far its logits are off."
+        ),
+    ] = ConvertConfig.check,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a published DFER-CLIP checkpoint usable, or ours usable by the published code.
+
+    A published file is read without executing anything that it holds.
+    """
+    config = settle(context, ConvertConfig(), command="convert", config_file=None)
+    from dfercli.stages.convert import Converted, run
+
+    def as_json(found: Converted) -> dict[str, Any]:
+        return {
+            "out": str(found.out),
+            "label_set": list(found.card.label_set),
+            "class_texts": list(found.card.class_texts),
+            "model": found.card.model,
+            "comparisons": [vars(comparison) for comparison in found.comparisons],
+        }
+
+    found = run(config, ConsoleProgress())
+    if json:
+        print_json(as_json(found))
+        return
+    model = found.card.model
+    for name, text in zip(found.card.label_set, found.card.class_texts, strict=True):
+        print_line(f"{name}: {text}")
+    kind = "class-specific" if model["class_specific"] else "generic"
+    print_line(
+        f"{model['context_tokens']} {kind} context tokens, class text at the "
+        f"{model['class_position']}; {model['num_frames']} frames of {found.card.image_size} px; "
+        f"temporal layers: {model['temporal_layers']}"
+    )
+    for comparison in found.comparisons:
+        print_line(
+            f"largest difference of logits to {comparison.reference}: {comparison.difference:.3g}"
+        )
+    print_line(f"written: {found.out}")
