@@ -10,6 +10,7 @@ from dfercli.descriptions.texts import zero_shot_templates
 from dfercli.errors import ConfigError
 from dfercli.labels import SEVEN
 from dfercli.models.clip_backbone import load_backbone
+from dfercli.models.method import FRAMES
 from dfercli.models.zero_shot import ZeroShotClip
 from dfercli.progress import Progress
 from dfercli.stages.loaded_model import LoadedModel, load_checkpoint, ready
@@ -23,10 +24,10 @@ def choose_model(config: PredictConfig, progress: Progress) -> LoadedModel:
         ConfigError: settings that contradict each other, or an unknown CLIP.
         ArtifactError: a checkpoint or weights that are missing or cannot be used.
     """
-    wants_zero_shot = config.clip is not None or bool(config.labels) or bool(config.clip_weights)
+    wants_zero_shot = config.clip is not None or bool(config.labels)
     if config.checkpoint is not None and wants_zero_shot:
         raise ConfigError(
-            "--labels, --clip and --clip-weights are for zero-shot CLIP; a checkpoint has its own",
+            "--labels and --clip are for zero-shot CLIP; a checkpoint has its own",
             hint="leave --checkpoint out, or train on your classes: dfer train",
         )
     checkpoint, why = config.checkpoint, "as asked for"
@@ -36,9 +37,15 @@ def choose_model(config: PredictConfig, progress: Progress) -> LoadedModel:
             checkpoint, why = fold.path, f"newest finished run in {config.runs}"
     if checkpoint is not None:
         model = load_checkpoint(
-            checkpoint, LoadedModel, device=config.device, precision=config.precision
+            checkpoint,
+            LoadedModel,
+            device=config.device,
+            precision=config.precision,
+            clip_weights=config.clip_weights,
         )
         progress.note(f"model: {model.name} ({why})")
+        if streams := other_streams(model.card):
+            progress.note(f"it was trained on {', '.join(streams)}, too: judging by frames alone")
     else:
         if not wants_zero_shot:
             progress.note(f"no finished run in {config.runs}: using zero-shot CLIP")
@@ -47,6 +54,14 @@ def choose_model(config: PredictConfig, progress: Progress) -> LoadedModel:
         progress.note(f"model: {model.name}; class texts such as {first!r}")
     progress.note(f"labels: {', '.join(model.label_set)}")
     return model
+
+
+def other_streams(card: ModelCard) -> list[str]:
+    """The views beside the frames that a model was trained on (FineCLIPER)."""
+    if card.model.get("method") != "finecliper":
+        return []
+    streams = card.model.get("finecliper", {}).get("streams", ())
+    return [name for name in streams if name != FRAMES]
 
 
 def _zero_shot(config: PredictConfig) -> LoadedModel:

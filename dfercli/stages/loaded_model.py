@@ -13,6 +13,7 @@ from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.config import Precision
 from dfercli.errors import DataError
+from dfercli.stages.exported import is_exported, load_exported
 from dfercli.stages.inference import make_fabric, softmax
 from dfercli.stages.models_on_disk import RestoredModel, restore_model
 
@@ -107,14 +108,30 @@ def ready(
 
 
 def load_checkpoint(
-    path: Path, kind: type[ModelT], *, device: str = "auto", precision: Precision = "auto"
+    path: Path,
+    kind: type[ModelT],
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    clip_weights: Path | None = None,
 ) -> ModelT:
-    """Load a run, a fold, a checkpoint folder, or a published .pth file.
+    """Load a run, a fold, a checkpoint folder, a published .pth or an exported file.
+
+    Args:
+        path: Where it is.
+        kind: `LoadedModel`, or a class made of it.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+        precision: Of an exported file always 32 bits.
+        clip_weights: File of the CLIP that the model was trained on, where the checkpoint leaves
+            it out.
 
     Raises:
         ArtifactError: missing, cut short, corrupt or incompatible.
         ConfigError: the device or the precision is not to be had.
     """
+    if is_exported(path):
+        forward, card = load_exported(path, device)
+        return kind(forward, card, str(path))
     checkpoint = path if path.is_file() else find_checkpoint(path)
-    model = restore_model(checkpoint)
+    model = restore_model(checkpoint, clip_weights=clip_weights)
     return ready(model, str(checkpoint), kind, device=device, precision=precision)

@@ -5,6 +5,7 @@ from pathlib import Path
 from dfercli.artifacts.checkpoint import CARD_NAME, read_card
 from dfercli.artifacts.model_card import ModelCard, card_from_json
 from dfercli.artifacts.run_folder import find_checkpoint
+from dfercli.stages.exported import is_exported, load_exported
 from dfercli.stages.models_on_disk import restore_model
 
 
@@ -12,7 +13,7 @@ def read_model_card(path: Path) -> tuple[Path, ModelCard]:
     """Find a checkpoint and read its card.
 
     Args:
-        path: A run, a fold, a checkpoint folder, or a published .pth file.
+        path: A run, a fold, a checkpoint folder, a published .pth or an exported file.
 
     Returns:
         The checkpoint, and its card.
@@ -20,6 +21,8 @@ def read_model_card(path: Path) -> tuple[Path, ModelCard]:
     Raises:
         ArtifactError: missing or broken.
     """
+    if is_exported(path):
+        return path, load_exported(path, "cpu")[1]
     if path.is_file():
         return path, restore_model(path).card
     checkpoint = find_checkpoint(path)

@@ -1,0 +1,108 @@
+"""`dfer sweep`: a grid of settings, a run folder each, continued where it stopped."""
+
+import json
+
+import pytest
+from face_parts import store_with_parts
+
+from dfercli.cli.app import run as dfer
+from dfercli.errors import ConfigError
+from dfercli.stages.sweep import plan
+
+SWEEP = """
+dataset = "{store}"
+out = "{out}"
+select = "last"
+accelerator = "cpu"
+
+[data]
+test = "{store}"
+workers = 0
+
+[model]
+clip = "tiny-vit/random"
+num_frames = 3
+
+[optim]
+epochs = 1
+batch_size = 4
+
+[grid]
+"model.method" = ["finecliper", "mean-pooling"]
+"model.finecliper.streams" = ["frames", ["frames", "parsing"]]
+seed = [1, 2]
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return store_with_parts(tmp_path_factory.mktemp("sweep") / "faces", clips_per_class=2)
+
+
+def write_sweep(folder, store, text=SWEEP):
+    path = folder / "sweep.toml"
+    path.write_text(text.replace("{store}", str(store)).replace("{out}", str(folder / "runs")))
+    return path
+
+
+def test_every_combination_has_its_own_settings_and_the_recipe_of_its_method(store, tmp_path):
+    runs = plan(write_sweep(tmp_path, store))
+    assert len(runs) == 8
+    assert runs[2].folder.name == "method-finecliper_streams-frames+parsing_seed-1"
+    assert runs[2].config.model.finecliper.streams == ("frames", "parsing")
+    assert runs[2].config.optim.lr_adapter == 3e-4
+    assert runs[2].config.optim.epochs == 1
+    assert runs[2].config.model.text_type == "pn"
+    assert runs[7].config.model.method == "mean-pooling"
+    assert runs[7].config.model.text_type == "context"
+    assert len({run.folder for run in runs}) == 8
+
+
+def test_a_sweep_trains_all_prints_a_table_and_does_nothing_the_second_time(
+    store, tmp_path, capsys
+):
+    path = write_sweep(tmp_path, store)
+    assert dfer(["sweep", str(path), "--quiet", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [len(row["war"]) for row in rows] == [2, 2, 2, 2]
+    results = sorted((tmp_path / "runs").glob("*/fold-1/result.json"))
+    assert len(results) == 8
+    written = [path.stat().st_mtime_ns for path in results]
+    assert dfer(["sweep", str(path), "--quiet"]) == 0
+    output = capsys.readouterr().out
+    assert "frames,parsing" in output
+    assert "±" in output
+    assert [path.stat().st_mtime_ns for path in results] == written
+    table = (tmp_path / "runs" / "sweep.csv").read_text().splitlines()
+    assert table[0] == "method,streams,seeds,UAR %,WAR %"
+    assert len(table) == 5
+
+
+def test_a_run_of_other_settings_is_not_taken_for_one_of_the_sweep(store, tmp_path, capsys):
+    one = SWEEP.replace('["finecliper", "mean-pooling"]', '["mean-pooling"]')
+    one = one.replace("seed = [1, 2]", "seed = [1]").replace(
+        '["frames", ["frames", "parsing"]]', '["frames"]'
+    )
+    assert dfer(["sweep", str(write_sweep(tmp_path, store, one)), "--quiet"]) == 0
+    changed = one.replace("num_frames = 3", "num_frames = 4")
+    assert dfer(["sweep", str(write_sweep(tmp_path, store, changed)), "--quiet"]) == 2
+    assert "was trained with other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('dataset = "a"', "has no grid"),
+        ("[grid]\nseed = [1]", "names no dataset"),
+        ('dataset = "a"\n[grid]\nseed = 1', "expected a list of values"),
+        ('dataset = "a"\n[grid]\nseed = [1, 1]', "a value comes twice"),
+        ('dataset = "a"\n[grid]\n"optim.speed" = [1]', "unknown setting optim.speed"),
+        ('dataset = "a"\ncolour = 1\n[grid]\nseed = [1]', "unknown setting colour"),
+        ('dataset = "a"\ndevices = 2\n[grid]\nseed = [1]', "trains in one process"),
+    ],
+)
+def test_a_wrong_sweep_is_refused_before_any_training(tmp_path, text, message):
+    path = tmp_path / "sweep.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        plan(path)
