@@ -57,7 +57,7 @@ def peak_megabytes(
     )
     begun = time.perf_counter()
     answer = subprocess.run(
-        [sys.executable, "-c", program, *command], check=True, capture_output=True, text=True
+        [sys.executable, "-c", program, *command], check=True, stdout=subprocess.PIPE, text=True
     )
     return float(answer.stdout), time.perf_counter() - begun
 
