@@ -19,8 +19,6 @@ from dfercli.cli.eval import EPILOG as EVAL_EPILOG
 from dfercli.cli.eval import evaluate
 from dfercli.cli.export import EPILOG as EXPORT_EPILOG
 from dfercli.cli.export import export
-from dfercli.cli.export import EPILOG as EXPORT_EPILOG
-from dfercli.cli.export import export
 from dfercli.cli.info import EPILOG as INFO_EPILOG
 from dfercli.cli.info import info
 from dfercli.cli.predict import EPILOG as PREDICT_EPILOG
@@ -71,7 +69,6 @@ app.command("convert", epilog=CONVERT_EPILOG)(convert)
 app.command("demo", epilog=DEMO_EPILOG)(demo)
 app.command("describe", epilog=DESCRIBE_EPILOG)(describe)
 app.command("eval", epilog=EVAL_EPILOG)(evaluate)
-app.command("export", epilog=EXPORT_EPILOG)(export)
 app.command("export", epilog=EXPORT_EPILOG)(export)
 app.command("info", epilog=INFO_EPILOG)(info)
 app.command("predict", epilog=PREDICT_EPILOG)(predict)
