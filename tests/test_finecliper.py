@@ -21,7 +21,7 @@ from dfercli.config import (
 )
 from dfercli.data.store_folds import read_store_fold
 from dfercli.errors import ArtifactError, ConfigError, DataError
-from dfercli.models.clip_backbone import build_clip, clip_architecture
+from dfercli.models.clip_backbone import build_clip, clip_architecture, decode_tokens
 from dfercli.models.finecliper import FineCliper
 from dfercli.models.fusion import StreamFusion
 from dfercli.models.optimizer import build_optimizer
