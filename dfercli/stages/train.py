@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from dfercli.artifacts.atomic import read_json, write_json
+from dfercli.artifacts.atomic import is_temporary, read_json, write_json
 from dfercli.artifacts.checkpoint import read_training_state
 from dfercli.artifacts.evaluation import Evaluation, evaluation_from_json
 from dfercli.artifacts.face_store import is_face_store, read_dataset
@@ -94,7 +94,7 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     name = config.name or f"{dataset_name(config.dataset)}-{config.model.method}-{stamp}"
     run_folder = config.out / fabric.broadcast(name)
-    if fabric.broadcast(run_folder.exists()):
+    if fabric.broadcast(run_folder.exists() and not _is_stillborn(run_folder)):
         raise ConfigError(
             f"run folder exists: {run_folder}",
             hint=f"continue it with --resume {run_folder}, or choose another --name",
@@ -113,6 +113,12 @@ def resume(run_folder: Path, progress: Progress) -> TrainResult:
         raise ArtifactError(f"no run to resume: {run_folder} has no fold-1/")
     config = read_train_config(folders[0])
     return _train_folds(config, run_folder, wanted_folds(config), _launch(config), progress)
+
+
+def _is_stillborn(run_folder: Path) -> bool:
+    """Whether a run was killed before it had written so much as its settings."""
+    files = [path for path in run_folder.rglob("*") if path.is_file() and not is_temporary(path)]
+    return bool(fold_folders(run_folder)) and not files
 
 
 def _launch(config: TrainConfig) -> Fabric:
