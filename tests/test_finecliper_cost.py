@@ -1,0 +1,73 @@
+"""What a method costs, counted without weights and without running it."""
+
+import json
+
+import pytest
+import torch
+
+from dfercli.cli.app import run as dfer
+from dfercli.config import FineCliperConfig, ModelConfig
+from dfercli.models.build import METHODS, build_model
+from dfercli.models.clip_backbone import build_clip, clip_architecture
+from dfercli.models.cost import cost_of
+
+TEXTS = ["a", "b", "c", "d"]
+
+
+def tiny(method: str, **own: object):
+    config = ModelConfig(
+        method=method,
+        num_frames=2,
+        context_tokens=2 if method == "dfer-clip" else 0,
+        finecliper=FineCliperConfig(**own),
+    )
+    return build_model(build_clip(clip_architecture("tiny-vit")), TEXTS, config)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_counting_changes_nothing_and_gives_the_weights(method):
+    model = tiny(method)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    cost = cost_of(model)
+    assert cost.total_weights == sum(weight.numel() for weight in model.parameters())
+    assert cost.tunable_weights < cost.total_weights
+    assert cost.flops_per_clip > 0
+    assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
+
+
+def test_batch_normalisation_does_not_learn_from_being_counted():
+    config = ModelConfig(num_frames=2)
+    model = build_model(build_clip(clip_architecture("tiny")), TEXTS, config)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    cost_of(model)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_streams_cost_and_gradient_checkpointing_saves_memory():
+    frames, both = (
+        cost_of(tiny("finecliper")),
+        cost_of(tiny("finecliper", streams=("frames", "parsing"))),
+    )
+    assert both.flops_per_clip == pytest.approx(2 * frames.flops_per_clip, rel=0.01)
+    model = tiny("finecliper")
+    model.clip.set_grad_checkpointing()
+    assert cost_of(model).activation_bytes_per_clip < frames.activation_bytes_per_clip / 2
+
+
+def test_info_counts_vit_b_16_with_the_default_settings(capsys):
+    assert dfer(["info", "--method", "finecliper", "--json"]) == 0
+    cost = json.loads(capsys.readouterr().out)
+    assert cost["tunable_weights"] == 10_651_392 + 3_161_088  # image adapters and text adapters
+    assert (
+        dfer(["info", "--method", "dfer-clip", "--clip", "ViT-B-16-quickgelu/openai", "--json"])
+        == 0
+    )
+    cost = json.loads(capsys.readouterr().out)
+    # 17.6 billion multiply-adds per picture, as published for ViT-B/16
+    assert cost["flops_per_clip"] / 16 / 2e9 == pytest.approx(17.6, abs=0.1)
+
+
+def test_info_wants_a_checkpoint_or_a_method(capsys):
+    assert dfer(["info"]) == 2
+    assert "a checkpoint or a method" in capsys.readouterr().err
+    assert dfer(["info", "--method", "telepathy"]) == 2
