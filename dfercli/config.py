@@ -456,6 +456,8 @@ class PredictConfig:
     Attributes:
         sources: Videos, images, folders (recursively), globs, face stores; `-` reads a list of
             paths from standard input.
+        camera: Number of a camera, or the address of a stream, instead of sources.
+        show: Show what the camera sees in a window; None does where there is a display.
         checkpoint: A run, a fold, a checkpoint, a published .pth or an exported .onnx; None takes
             the newest finished run under `runs`, else zero-shot CLIP.
         runs: Folder of runs.
@@ -486,6 +488,8 @@ class PredictConfig:
     """
 
     sources: tuple[str, ...] = ()
+    camera: str | None = None
+    show: bool | None = None
     checkpoint: Path | None = None
     runs: Path = Path("runs")
     clip: str | None = None

@@ -1,8 +1,9 @@
 """`dfer predict`: who shows what, and when."""
 
 import sys
+from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 EPILOG = (
     "Examples: dfer predict clip.mp4 · dfer predict videos/ --out result.csv · "
     "dfer predict clip.mp4 --labels 'bored, confused, delighted' · "
-    "find . -name '*.mp4' | dfer predict - --out result.jsonl"
+    "dfer predict --camera 0 --headless · find . -name '*.mp4' | dfer predict - --out result.jsonl"
 )
 
 
@@ -31,6 +32,18 @@ def predict(
             "list of paths from standard input.",
         ),
     ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="Watch a camera (0 is the first) or a stream instead."),
+    ] = PredictConfig.camera,
+    show: Annotated[
+        bool | None,
+        typer.Option(
+            "--show/--headless",
+            help="With --camera: show a window, or only print JSON lines. By default a window "
+            "where there is a display.",
+        ),
+    ] = PredictConfig.show,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -124,6 +137,9 @@ def predict(
     """
     context.params["sources"] = _read_list(sources or [])
     config = settle(context, PredictConfig(), command="predict", config_file=config_file)
+    if config.camera is not None:
+        _watch(config, quiet)
+        return
     from dfercli.stages.predict import run
 
     result = run(config, ConsoleProgress(quiet=quiet))
@@ -142,6 +158,17 @@ def predict(
         raise DataError(
             f"{len(result.failures)} of {len(result.videos)} sources failed, wholly or in part"
         )
+
+
+def _watch(config: PredictConfig, quiet: bool) -> None:
+    """Print a line of JSON for each prediction as it comes."""
+    from dfercli.stages.live import run
+
+    def on_row(row: dict[str, Any]) -> None:
+        print_line(dumps(row, sort_keys=True))
+        sys.stdout.flush()  # whoever reads along wants it now
+
+    run(config, ConsoleProgress(quiet=quiet), on_row)
 
 
 def _read_list(sources: list[str]) -> list[str]:

@@ -51,6 +51,11 @@ class LoadedModel:
         """S, the side of a frame in pixels."""
         return self.card.image_size
 
+    @property
+    def min_confidence(self) -> float:
+        """Below it a prediction is uncertain, as chosen after training; 0 where nothing was."""
+        return float(self.card.calibration.get("min_confidence", 0.0))
+
     def logits(self, frames: Tensor) -> Tensor:
         """Compare clips with classes.
 

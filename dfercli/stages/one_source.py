@@ -166,7 +166,7 @@ def _make_clips(
     job: SourceJob, config: PreprocessConfig, detector: Detector, report: Report
 ) -> SourceRecord:
     reader = open_source(job.source, config)
-    follower = FaceFollower[Frame](detector, _follow_settings(config, reader.fps))
+    follower = FaceFollower[Frame](detector, follow_settings(config, reader.fps))
     tracks: dict[int, _Track] = {}
     num_frames, first_seconds, last_seconds = 0, 0.0, 0.0
     with crop_sink(config.out, job.key) as sink:
@@ -211,7 +211,8 @@ def open_source(source: Source, config: PreprocessConfig) -> VideoReader | Image
     return ImageReader(source.path, config.folder_fps, selection)
 
 
-def _follow_settings(config: PreprocessConfig, fps: float) -> FollowSettings:
+def follow_settings(config: PreprocessConfig, fps: float) -> FollowSettings:
+    """How to follow faces through frames that come at `fps`."""
     kept_fps = fps / config.every
     if config.fps is not None:
         kept_fps = min(kept_fps, config.fps)
@@ -231,13 +232,17 @@ def _with_cuts(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
         yield frame, finder.is_cut(frame.image)
 
 
-def _write_crop(sink: CropSink, frame: Frame, face: TrackedFace, config: PreprocessConfig) -> None:
+def cut_crop(frame: Frame, face: TrackedFace, config: PreprocessConfig) -> NDArray[np.uint8]:
+    """The crop of a face in a frame, (size, size, 3) uint8 RGB."""
     if config.align == "points" and face.smooth_points_px is not None:
         transform = points_transform(face.smooth_points_px, config.size, config.margin)
     else:
         transform = square_transform(face.smooth_box_xyxy_px, config.size, config.margin)
-    crop = warp(frame.image, transform, config.size)
-    bgr = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
+    return warp(frame.image, transform, config.size)
+
+
+def _write_crop(sink: CropSink, frame: Frame, face: TrackedFace, config: PreprocessConfig) -> None:
+    bgr = cv2.cvtColor(cut_crop(frame, face, config), cv2.COLOR_RGB2BGR)
     _, jpeg = cv2.imencode(".jpg", bgr, [BGR_QUALITY, config.jpeg_quality])
     sink.add(face.track, frame.index, jpeg.tobytes())
 

@@ -182,9 +182,7 @@ def _names(sources: Iterable[Source], store: Path) -> set[str]:
 
 
 def _window_settings(config: PredictConfig, model: LoadedModel) -> WindowSettings:
-    threshold = config.min_confidence
-    if threshold is None:
-        threshold = float(model.card.calibration.get("min_confidence", 0.0))
+    threshold = model.min_confidence if config.min_confidence is None else config.min_confidence
     return WindowSettings(config.window, config.stride, config.batch_size, threshold)
 
 

@@ -107,7 +107,7 @@ def run(
     jobs = [_job(source, config.out, labelling[source.path]) for source in sources]
     busy = f"another dfer preprocess is writing to {config.out}"
     with exclusive(config.out / ".lock", busy=busy):
-        choice = _choose_detector(config, progress)
+        choice = find_detector(config, progress)
         settings = {
             "detector": choice.name,
             "detector_sha256": choice.sha256,
@@ -206,8 +206,13 @@ def _content_settings() -> list[str]:
     return [f.name for f in fields(PreprocessConfig) if f.name not in NOT_CONTENT]
 
 
-def _choose_detector(config: PreprocessConfig, progress: Progress) -> DetectorChoice:
-    """The detector asked for; `auto` stays with that of an existing store."""
+def find_detector(config: PreprocessConfig, progress: Progress) -> DetectorChoice:
+    """The detector asked for; `auto` stays with that of an existing store.
+
+    Raises:
+        ConfigError: one that the other settings cannot do with.
+        ArtifactError: its weights are missing and cannot be fetched.
+    """
     name: str = config.detector
     if name == "auto" and not config.overwrite and (config.out / "dataset.json").is_file():
         name = str(read_dataset(config.out).get("settings", {}).get("detector", name))

@@ -1,0 +1,194 @@
+"""`dfer predict --camera`: the same windows as on files, while the camera runs."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dfercli.artifacts.jsonl import append_row
+from dfercli.artifacts.predictions import WindowPrediction
+from dfercli.config import PredictConfig, PreprocessConfig
+from dfercli.data.augmentation import resize
+from dfercli.data.sampling import sample_test
+from dfercli.errors import ConfigError
+from dfercli.faces.build import build_detector
+from dfercli.faces.follow import FaceFollower, TrackedFace
+from dfercli.progress import Progress
+from dfercli.report.overlay import Overlay, ShownFace
+from dfercli.stages.choose_model import choose_model
+from dfercli.stages.face_source import preprocess_config
+from dfercli.stages.loaded_model import LoadedModel
+from dfercli.stages.one_source import cut_crop, follow_settings
+from dfercli.stages.preprocess import find_detector
+from dfercli.stages.windows import GAP_SECONDS, check_windows
+from dfercli.video.camera import Camera
+from dfercli.video.frames import Frame
+
+TITLE = "dfer (q ends it)"
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """One face in one frame."""
+
+    seconds: float
+    box_xyxy_px: NDArray[np.float32]
+    crop: NDArray[np.uint8]
+
+
+def run(
+    config: PredictConfig, progress: Progress, on_row: Callable[[dict[str, Any]], None]
+) -> LoadedModel:
+    """Recognise what a camera sees until it ends, `config.end` is reached, or q is pressed.
+
+    Every `stride` seconds each face that is seen gets a prediction for the last `window` seconds.
+    Frames that come while the model works are left out.
+
+    Args:
+        config: Settings; `camera` names the camera, `out` a .jsonl that is written row by row.
+        progress: Where to report.
+        on_row: Called with the row of each prediction.
+
+    Raises:
+        ConfigError: settings that make no sense with a camera.
+        DataError: the camera cannot be opened, or gives no frame.
+        ArtifactError: a model that cannot be used.
+    """
+    _check(config)
+    model = choose_model(config, progress)
+    crop = replace(preprocess_config(config, model.card, Path()), overwrite=True)
+    choice = find_detector(crop, progress)
+    shows = config.show if config.show is not None else bool(os.environ.get("DISPLAY"))
+    if config.out is not None:
+        config.out.unlink(missing_ok=True)
+    with Camera(str(config.camera)) as camera:
+        follower = FaceFollower[Frame](build_detector(choice), follow_settings(crop, camera.fps))
+        frames = ((frame, False) for frame in _until(camera, config.end))
+        last_seen: dict[int, WindowPrediction] = {}
+        for frame, faces, predictions in _windows(follower.follow(frames), model, crop, config):
+            for prediction in predictions:
+                last_seen[prediction.track] = prediction
+                row = prediction.to_row(model.label_set)
+                if config.out is not None:
+                    append_row(config.out, row)
+                on_row(row)
+            if shows and not _show(frame, faces, last_seen, model, config):
+                break
+    return model
+
+
+def _check(config: PredictConfig) -> None:
+    check_windows(config.window, config.stride)
+    if config.sources:
+        raise ConfigError("--camera takes no SOURCE beside it")
+    if config.video is not None or config.html is not None or config.faces_out is not None:
+        raise ConfigError("--camera goes with --out, not with --video, --html or --faces-out")
+    if config.out is not None and config.out.suffix.lower() != ".jsonl":
+        raise ConfigError(
+            f"--camera writes rows as they come: --out takes .jsonl, got {config.out}"
+        )
+
+
+def _until(camera: Camera, end: float | None) -> Iterator[Frame]:
+    for frame in camera:
+        if end is not None and frame.pts_seconds > end:
+            return
+        yield frame
+
+
+def _windows(
+    followed: Iterator[tuple[Frame, list[TrackedFace]]],
+    model: LoadedModel,
+    crop: PreprocessConfig,
+    config: PredictConfig,
+) -> Iterator[tuple[Frame, list[TrackedFace], list[WindowPrediction]]]:
+    """Yield each frame with its faces and, every `stride` seconds, a prediction for each face."""
+    seen: dict[int, deque[_Sight]] = {}
+    due = config.stride
+    for frame, faces in followed:
+        for face in faces:
+            sights = seen.setdefault(face.track, deque())
+            if sights and frame.pts_seconds - sights[-1].seconds > GAP_SECONDS:
+                sights.clear()  # no window spans a gap
+            sights.append(_Sight(frame.pts_seconds, face.box_xyxy_px, cut_crop(frame, face, crop)))
+        for track, sights in list(seen.items()):
+            while sights and sights[0].seconds <= frame.pts_seconds - config.window:
+                sights.popleft()
+            if not sights:
+                del seen[track]
+        predictions = []
+        if frame.pts_seconds >= due:
+            due = frame.pts_seconds + config.stride
+            here = {face.track for face in faces}
+            predictions = _predict(
+                {track: sights for track, sights in seen.items() if track in here}, model, config
+            )
+        yield frame, faces, predictions
+
+
+def _predict(
+    seen: dict[int, deque[_Sight]], model: LoadedModel, config: PredictConfig
+) -> list[WindowPrediction]:
+    if not seen:
+        return []
+    clips = []
+    for sights in seen.values():
+        chosen = sample_test(len(sights), model.num_frames)
+        crops = np.stack([sights[index].crop for index in chosen])  # (T, H, W, 3)
+        clips.append(resize(torch.from_numpy(crops).permute(0, 3, 1, 2), model.image_size))
+    rows = model.probabilities(torch.stack(clips)).tolist()
+    threshold = model.min_confidence if config.min_confidence is None else config.min_confidence
+    predictions = []
+    for (track, sights), row in zip(seen.items(), rows, strict=True):
+        best = int(np.argmax(row))
+        left, top, right, bottom = np.mean([one.box_xyxy_px for one in sights], axis=0).tolist()
+        predictions.append(
+            WindowPrediction(
+                source=f"camera {config.camera}",
+                track=track,
+                start_seconds=round(sights[0].seconds, 6),
+                end_seconds=round(sights[-1].seconds, 6),
+                label=model.label_set[best],
+                confidence=row[best],
+                uncertain=row[best] < threshold,
+                probabilities=tuple(row),
+                mean_box_xyxy_px=(left, top, right, bottom),
+            )
+        )
+    return predictions
+
+
+def _show(
+    frame: Frame,
+    faces: list[TrackedFace],
+    last_seen: dict[int, WindowPrediction],
+    model: LoadedModel,
+    config: PredictConfig,
+) -> bool:
+    """Draw the frame in a window; False once q was pressed or the window was closed."""
+    height, width = frame.image.shape[:2]
+    overlay = Overlay(
+        model.label_set,
+        (),
+        (width, height),
+        length_seconds=1.0,
+        min_confidence=config.min_confidence or model.min_confidence,
+    )
+    shown = [
+        ShownFace(face.track, face.box_xyxy_px, np.array(last_seen[face.track].probabilities))
+        for face in faces
+        if face.track in last_seen
+    ]
+    drawn = overlay.draw(frame.image, frame.pts_seconds, shown)
+    try:
+        cv2.imshow(TITLE, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+    except cv2.error as error:
+        raise ConfigError("this machine has no display: use --headless") from error
+    return cv2.waitKey(1) & 0xFF != ord("q")

@@ -1,0 +1,167 @@
+"""`dfer predict` on videos: gaps, failures, resuming, cameras, and the same answer every way."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn_videos import write_drawn_video
+from toy_model import LABELS, write_toy_checkpoint
+
+import dfercli
+from dfercli.cli.app import run
+from dfercli.stages import predict as predict_stage
+
+PROBABILITIES = [f"probability_{name}" for name in LABELS]
+IN_PROCESS = ("--workers", "0", "--detector", "haar", "--quiet")
+CROP = {"size": 80, "margin": 0.0, "align": "square", "detector": "haar"}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return write_toy_checkpoint(tmp_path_factory.mktemp("model") / "checkpoint", crop=CROP)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return write_drawn_video(tmp_path_factory.mktemp("drawn") / "face.mp4", gap=(1.0, 2.0))
+
+
+@pytest.fixture
+def folder(tmp_path, drawn):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        shutil.copy(drawn, folder / name)
+    (folder / "broken.mp4").write_text("no video")
+    return folder
+
+
+def predict(*arguments, code=0):
+    assert run(["predict", *map(str, arguments), *IN_PROCESS]) == code
+
+
+def test_time_without_a_face_is_a_gap_and_has_no_window(drawn, checkpoint, capsys):
+    predict(drawn, "--checkpoint", checkpoint, "--json")
+    found = json.loads(capsys.readouterr().out)
+    ((start, end),) = found["videos"][0]["gaps_seconds"]
+    assert (start, end) == pytest.approx((1.0, 2.0), abs=0.2)
+    for row in found["predictions"]:
+        assert row["end_seconds"] <= start + 1e-6 or row["start_seconds"] >= end - 1e-6
+
+
+def test_command_python_and_face_store_give_the_same_probabilities(drawn, checkpoint, tmp_path):
+    arguments = ("--checkpoint", checkpoint, "--window", 0.6, "--stride", 0.3)
+    predict(drawn, *arguments, "--out", tmp_path / "cli.csv", "--faces-out", tmp_path / "faces")
+    predict(tmp_path / "faces", *arguments, "--out", tmp_path / "store.csv")
+    settings = dfercli.PredictConfig(workers=0, detector="haar")
+    python = dfercli.load(checkpoint).predict_video(drawn, window=0.6, stride=0.3, config=settings)
+    command, store = (pd.read_csv(tmp_path / name) for name in ("cli.csv", "store.csv"))
+    table = python.to_dataframe()
+    assert len(command) == len(table) == len(store) > 4
+    assert list(command["source"]) == list(store["source"]) == list(table["source"])
+    for other in (store, table):
+        np.testing.assert_allclose(command[PROBABILITIES], other[PROBABILITIES], atol=1e-6)
+    size = json.loads((tmp_path / "faces" / "dataset.json").read_text())["settings"]["size"]
+    assert size == CROP["size"]  # cropped as in training
+
+
+def test_a_video_that_fails_is_listed_and_the_rest_is_kept(folder, checkpoint, tmp_path, capsys):
+    out = tmp_path / "a.jsonl"
+    predict(folder, "--checkpoint", checkpoint, "--out", out, code=3)
+    names = {row["source"] for row in map(json.loads, out.read_text().splitlines())}
+    assert {os.path.basename(name) for name in names} == {"a.mp4", "b.mp4", "c.mp4"}
+    failure = json.loads((tmp_path / "a.failures.jsonl").read_text())
+    assert failure["source"].endswith("broken.mp4")
+    assert "1 of 4 sources failed" in capsys.readouterr().err
+    assert not list(tmp_path.glob(".*"))  # no journal is left
+
+
+def test_a_stopped_run_goes_on_where_it_was(folder, checkpoint, tmp_path, monkeypatch, capsys):
+    out, whole = tmp_path / "a.csv", tmp_path / "whole.csv"
+    predict(folder, "--checkpoint", checkpoint, "--out", whole, code=3)
+    done = []
+
+    def stop_at_the_third(plan, source):
+        done.append(source)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return finish(plan, source)
+
+    finish = predict_stage._finish_source
+    monkeypatch.setattr(predict_stage, "_finish_source", stop_at_the_third)
+    predict(folder, "--checkpoint", checkpoint, "--out", out, "--batch-size", 1, code=130)
+    assert not out.exists()
+    monkeypatch.setattr(predict_stage, "_finish_source", finish)
+    capsys.readouterr()
+    predict(folder, "--checkpoint", checkpoint, "--out", out, code=3)
+    assert "3 of 4 sources were done before" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(whole))
+
+
+def test_a_killed_run_leaves_no_table_and_goes_on(folder, checkpoint, tmp_path):
+    out = tmp_path / "a.csv"
+    arguments = ["predict", folder, "--checkpoint", checkpoint, "--out", out, *IN_PROCESS]
+    program = "import sys; from dfercli.cli.app import run; sys.exit(run(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    journal = tmp_path / ".a.csv.journal"
+    for _ in range(600):
+        if journal.exists() and len(journal.read_text().splitlines()) > 1:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists() or not journal.exists()
+    predict(folder, "--checkpoint", checkpoint, "--out", out, code=3)
+    assert pd.read_csv(out)["source"].nunique() == 3
+    assert not journal.exists()
+
+
+def test_another_model_or_window_begins_anew(folder, checkpoint, tmp_path, capsys):
+    out = tmp_path / "a.csv"
+    journal = tmp_path / ".a.csv.journal"
+    journal.write_text('{"schema": "dfer.predict_journal/1", "digest": "of another run"}\n{"tor')
+    predict(folder / "a.mp4", "--checkpoint", checkpoint, "--out", out)
+    assert "done before" not in capsys.readouterr().err
+    assert not journal.exists()
+
+
+def test_an_annotated_video_of_each_source(folder, checkpoint, tmp_path):
+    videos = tmp_path / "annotated"
+    predict(folder, "--checkpoint", checkpoint, "--video", videos, code=3)
+    assert len(list(videos.glob("*.mp4"))) == 3
+    predict(folder, "--checkpoint", checkpoint, "--video", tmp_path / "one.mp4", code=2)
+    predict(folder / "a.mp4", "--checkpoint", checkpoint, "--video", tmp_path / "one.mp4")
+    assert (tmp_path / "one.mp4").stat().st_size > 1000
+
+
+def test_a_camera_gives_rows_as_they_come(drawn, checkpoint, tmp_path, capsys):
+    out = tmp_path / "live.jsonl"
+    arguments = ("--camera", drawn, "--headless", "--checkpoint", checkpoint, "--window", 0.8)
+    predict(*arguments, "--stride", 0.4, "--out", out)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows == [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(rows) >= 3
+    assert all(row["end_seconds"] - row["start_seconds"] <= 0.8 for row in rows)
+    assert not any(1.3 < row["end_seconds"] < 1.9 for row in rows)  # nobody is there
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--camera", "91"], 3),
+        (["--camera", "0", "a.mp4"], 2),
+        (["--camera", "0", "--html", "a.html"], 2),
+        (["--camera", "0", "--out", "a.csv"], 2),
+    ],
+)
+def test_bad_use_of_a_camera_has_its_exit_code(arguments, code, checkpoint, capsys):
+    predict(*arguments, "--checkpoint", checkpoint, code=code)
+    assert capsys.readouterr().err.count("error: ") == 1
