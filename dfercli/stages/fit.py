@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers import Logger
 from lightning_fabric.wrappers import _FabricModule
 
 from dfercli.artifacts.checkpoint import save_checkpoint
@@ -20,6 +21,7 @@ from dfercli.metrics import war_and_uar
 from dfercli.models.method import Method
 from dfercli.models.optimizer import lr_factor, set_learning_rates
 from dfercli.progress import Progress, Task
+from dfercli.stages.epoch_logger import log_epoch
 from dfercli.stages.inference import all_reduce, predict_logits, read_together
 from dfercli.stages.models_on_disk import checkpoint_weights
 
@@ -77,6 +79,7 @@ class Training:
         folder: Where the fold is written.
         card: What goes into model.json, but for the selection.
         progress: Where to report.
+        logger: Where epochs are logged to besides metrics.jsonl.
     """
 
     fabric: Fabric
@@ -88,6 +91,7 @@ class Training:
     folder: FoldFolder
     card: ModelCard
     progress: Progress
+    logger: Logger | None = None
 
 
 def fit(training: Training, start: Position) -> Position:
@@ -227,6 +231,8 @@ def _end_epoch(training: Training, position: Position) -> Position:
     position = Position(epoch=epoch, best_value=best_value, best_epoch=best_epoch)
     if training.fabric.is_global_zero:
         append_row(training.folder.metrics, row)
+        if training.logger is not None:
+            log_epoch(training.logger, row)
         training.progress.info(_epoch_line(row, config.optim.epochs))
     _save(training, position, is_best=data.held_out is not None and best_epoch == epoch)
     return position

@@ -1,22 +1,16 @@
 """`dfer train`: train a method on a data set, fold by fold."""
 
-import os
-import platform
 import time
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 
-from dfercli.artifacts.atomic import is_temporary, read_json, write_json
+from dfercli.artifacts.atomic import is_temporary, write_json
 from dfercli.artifacts.checkpoint import read_training_state
-from dfercli.artifacts.evaluation import Evaluation, evaluation_from_json
-from dfercli.artifacts.face_store import is_face_store, read_dataset
 from dfercli.artifacts.run_folder import FoldFolder, fold_folders
-from dfercli.config import EvalConfig, TrainConfig
+from dfercli.config import TrainConfig
 from dfercli.data.clips import Clip, Fold
 from dfercli.data.folds import split_warning
 from dfercli.data.loading import ClipDataset
@@ -29,46 +23,17 @@ from dfercli.models.method import Method
 from dfercli.models.optimizer import build_optimizer
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress, SilentProgress
-from dfercli.stages.calibrate import calibrate, record_results
+from dfercli.stages.calibrate import calibrate
 from dfercli.stages.clip_streams import available_streams, stream_reader
-from dfercli.stages.evaluate import (
-    CONFIG_SCHEMA,
-    dataset_name,
-    evaluate_checkpoint,
-    read_train_config,
-)
+from dfercli.stages.epoch_logger import open_logger, require_logger
+from dfercli.stages.evaluate import CONFIG_SCHEMA, dataset_name, read_train_config
 from dfercli.stages.fit import FoldData, Position, Training, fit
 from dfercli.stages.fold_data import FoldClips, read_fold_clips, wanted_folds
-from dfercli.stages.inference import make_fabric, resolve_precision
+from dfercli.stages.fold_result import FoldResult, finish_fold, read_result
+from dfercli.stages.inference import make_fabric
 from dfercli.stages.model_info import cost_lines
 from dfercli.stages.models_on_disk import RestoredModel, new_model, restore_model
-
-RESULT_SCHEMA = "dfer.result/1"
-ENVIRONMENT_SCHEMA = "dfer.environment/1"
-SELECTION_RULES = {
-    "last": "last epoch, nothing selected",
-    "val": "best WAR on a held-out part of the training clips",
-    "best-on-test": "best-on-test: the epoch with the best WAR on the test clips themselves",
-}
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """How one fold ended.
-
-    Attributes:
-        fold: 1-based.
-        checkpoint: The selected checkpoint.
-        selected_on: How it was selected, in words.
-        measured_on: What `evaluation` was measured on, in words.
-        evaluation: Its metrics; None where there was nothing to measure on.
-    """
-
-    fold: int
-    checkpoint: Path
-    selected_on: str
-    measured_on: str
-    evaluation: Evaluation | None
+from dfercli.stages.run_records import crop_settings, environment, trained_on
 
 
 @dataclass(frozen=True)
@@ -88,6 +53,7 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
         ArtifactError: weights that are missing, or a folder that cannot be written.
     """
     folds = wanted_folds(config)
+    require_logger(config.logger)
     if config.model.clip_weights is None:
         split_clip_name(config.model.clip)  # refuses a wrong name before there is a folder
     fabric = _launch(config)
@@ -154,7 +120,7 @@ def _train_folds(
         for number in folds:
             folder = FoldFolder(run_folder / f"fold-{number}")
             if folder.is_finished:
-                results.append(_read_result(folder, number))
+                results.append(read_result(folder, number))
             else:
                 results.append(_train_fold(config, folder, number, fabric, progress))
     except KeyboardInterrupt:
@@ -171,7 +137,7 @@ def _train_fold(
     settings = _usable_settings(config, clips, fabric.world_size, progress)
     if fabric.is_global_zero:
         write_json(folder.config, {"schema": CONFIG_SCHEMA, **to_plain(config)})
-        write_json(folder.environment, _environment(config, fabric))
+        write_json(folder.environment, environment(config, fabric))
     if warning := split_warning(clips.fold):
         progress.note(warning)
     model, start, optimizer_state = _begin(settings, clips.fold, folder)
@@ -185,6 +151,7 @@ def _train_fold(
     module, optimizer = fabric.setup(bare, build_optimizer(bare, settings.optim))
     if optimizer_state is not None:
         optimizer.load_state_dict(optimizer_state)
+    logger = open_logger(config, folder) if fabric.is_global_zero else None
     training = Training(
         fabric=fabric,
         module=bare,
@@ -195,14 +162,17 @@ def _train_fold(
         folder=folder,
         card=replace(
             model.card,
-            crop=_crop_settings(config.dataset),
-            trained_on=_trained_on(settings, clips),
+            crop=crop_settings(config.dataset),
+            trained_on=trained_on(settings, clips),
         ),
         progress=progress,
+        logger=logger,
     )
     fit(training, start)
+    if logger is not None:
+        logger.finalize("success")
     calibrate(folder.selected, training.data, fabric, settings, progress)
-    return _finish(settings, folder, clips, fabric, progress)
+    return finish_fold(settings, folder, clips, fabric, progress)
 
 
 def _usable_settings(
@@ -279,103 +249,3 @@ def _datasets(
             streams=streams(clips.held_out),
         )
     return FoldData(train, held_out, clips.held_out_name)
-
-
-def _finish(
-    config: TrainConfig, folder: FoldFolder, clips: FoldClips, fabric: Fabric, progress: Progress
-) -> FoldResult:
-    """Measure the selected checkpoint, and write the result that ends the fold."""
-    checkpoint = folder.selected
-    evaluation, name = None, None
-    if clips.test:
-        name = dataset_name(config.data.test or config.dataset)
-        evaluation = evaluate_checkpoint(
-            checkpoint,
-            clips.test,
-            measured_on=clips.test_name,
-            out=folder.evaluation(name),
-            fabric=fabric,
-            config=EvalConfig(
-                batch_size=config.optim.batch_size,
-                workers=config.data.workers,
-                streams_from=config.data.streams_from if config.data.test is None else None,
-            ),
-            progress=progress,
-        ).evaluation
-        record_results(checkpoint, evaluation, clips.test_name, fabric)
-    result = {
-        "schema": RESULT_SCHEMA,
-        "dataset": config.dataset,
-        "method": config.model.method,
-        "fold": clips.fold.fold,
-        "official_split": clips.fold.official,
-        "seed": config.seed,
-        "checkpoint": checkpoint.name,
-        "selected_on": SELECTION_RULES[config.select],
-        "measured_on": clips.test_name if clips.test else "nothing: no clips to measure on",
-        "evaluation": name,
-        "war": evaluation.war if evaluation else None,
-        "uar": evaluation.uar if evaluation else None,
-    }
-    if fabric.is_global_zero:
-        write_json(folder.result, result)
-    fabric.barrier()
-    return _fold_result(folder, clips.fold.fold, result, evaluation)
-
-
-def _read_result(folder: FoldFolder, number: int) -> FoldResult:
-    result = read_json(folder.result)
-    evaluation = None
-    if result["evaluation"] is not None:
-        metrics = folder.evaluation(result["evaluation"]) / "metrics.json"
-        evaluation = evaluation_from_json(read_json(metrics))
-    return _fold_result(folder, number, result, evaluation)
-
-
-def _fold_result(
-    folder: FoldFolder, number: int, result: dict[str, Any], evaluation: Evaluation | None
-) -> FoldResult:
-    return FoldResult(
-        fold=number,
-        checkpoint=folder.checkpoints / result["checkpoint"],
-        selected_on=result["selected_on"],
-        measured_on=result["measured_on"],
-        evaluation=evaluation,
-    )
-
-
-def _trained_on(config: TrainConfig, clips: FoldClips) -> dict[str, Any]:
-    def subjects(part: tuple[Clip, ...]) -> int:
-        return len({clip.subject for clip in part if clip.subject is not None})
-
-    return {
-        "dataset": clips.fold.dataset,
-        "fold": clips.fold.fold,
-        "official_split": clips.fold.official,
-        "frame_source": clips.fold.frame_source,
-        "num_train": len(clips.train),
-        "num_held_out": len(clips.held_out),
-        "num_subjects": subjects(clips.train),
-        "selection": SELECTION_RULES[config.select],
-        "seed": config.seed,
-    }
-
-
-def _crop_settings(dataset: str) -> dict[str, Any] | None:
-    store = Path(dataset)
-    return dict(read_dataset(store)["settings"]) if is_face_store(store) else None
-
-
-def _environment(config: TrainConfig, fabric: Fabric) -> dict[str, Any]:
-    packages = ("dfercli", "torch", "torchvision", "open_clip_torch", "lightning-fabric", "numpy")
-    is_cuda = fabric.device.type == "cuda"
-    return {
-        "schema": ENVIRONMENT_SCHEMA,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(),
-        "device": torch.cuda.get_device_name(fabric.device) if is_cuda else fabric.device.type,
-        "processes": fabric.world_size,
-        "precision": resolve_precision(config.precision, config.accelerator),
-        "versions": {package: version(package) for package in packages},
-    }

@@ -1,0 +1,102 @@
+"""How a fold of a training ended: its selected checkpoint, measured."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from dfercli.artifacts.atomic import read_json, write_json
+from dfercli.artifacts.evaluation import Evaluation, evaluation_from_json
+from dfercli.artifacts.run_folder import FoldFolder
+from dfercli.config import EvalConfig, TrainConfig
+from dfercli.progress import Progress
+from dfercli.stages.calibrate import record_results
+from dfercli.stages.evaluate import dataset_name, evaluate_checkpoint
+from dfercli.stages.fold_data import FoldClips
+from dfercli.stages.run_records import SELECTION_RULES
+
+RESULT_SCHEMA = "dfer.result/1"
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """How one fold ended.
+
+    Attributes:
+        fold: 1-based.
+        checkpoint: The selected checkpoint.
+        selected_on: How it was selected, in words.
+        measured_on: What `evaluation` was measured on, in words.
+        evaluation: Its metrics; None where there was nothing to measure on.
+    """
+
+    fold: int
+    checkpoint: Path
+    selected_on: str
+    measured_on: str
+    evaluation: Evaluation | None
+
+
+def finish_fold(
+    config: TrainConfig, folder: FoldFolder, clips: FoldClips, fabric: Fabric, progress: Progress
+) -> FoldResult:
+    """Measure the selected checkpoint, and write the result that ends the fold."""
+    checkpoint = folder.selected
+    evaluation, name = None, None
+    if clips.test:
+        name = dataset_name(config.data.test or config.dataset)
+        evaluation = evaluate_checkpoint(
+            checkpoint,
+            clips.test,
+            measured_on=clips.test_name,
+            out=folder.evaluation(name),
+            fabric=fabric,
+            config=EvalConfig(
+                batch_size=config.optim.batch_size,
+                workers=config.data.workers,
+                streams_from=config.data.streams_from if config.data.test is None else None,
+            ),
+            progress=progress,
+        ).evaluation
+        record_results(checkpoint, evaluation, clips.test_name, fabric)
+    result = {
+        "schema": RESULT_SCHEMA,
+        "dataset": config.dataset,
+        "method": config.model.method,
+        "fold": clips.fold.fold,
+        "official_split": clips.fold.official,
+        "seed": config.seed,
+        "checkpoint": checkpoint.name,
+        "selected_on": SELECTION_RULES[config.select],
+        "measured_on": clips.test_name if clips.test else "nothing: no clips to measure on",
+        "evaluation": name,
+        "war": evaluation.war if evaluation else None,
+        "uar": evaluation.uar if evaluation else None,
+    }
+    if fabric.is_global_zero:
+        write_json(folder.result, result)
+    fabric.barrier()
+    return _fold_result(folder, clips.fold.fold, result, evaluation)
+
+
+def read_result(folder: FoldFolder, number: int) -> FoldResult:
+    """Read how a finished fold ended."""
+    result = read_json(folder.result)
+    evaluation = None
+    if result["evaluation"] is not None:
+        metrics = folder.evaluation(result["evaluation"]) / "metrics.json"
+        evaluation = evaluation_from_json(read_json(metrics))
+    return _fold_result(folder, number, result, evaluation)
+
+
+def _fold_result(
+    folder: FoldFolder, number: int, result: dict[str, Any], evaluation: Evaluation | None
+) -> FoldResult:
+    return FoldResult(
+        fold=number,
+        checkpoint=folder.checkpoints / result["checkpoint"],
+        selected_on=result["selected_on"],
+        measured_on=result["measured_on"],
+        evaluation=evaluation,
+    )
