@@ -463,7 +463,8 @@ class PredictConfig:
         runs: Folder of runs.
         clip: Zero-shot with this CLIP, MODEL/TAG; None where a checkpoint is meant.
         clip_weights: Local file with the weights of `clip`.
-        labels: Classes of a zero-shot model, each a name or NAME=TEXT; none for the seven.
+        labels: Classes of a zero-shot model, each a name or NAME=TEXT, or a .json file of
+            descriptions; none for the seven.
         templates: Set of zero-shot templates: name, context, photo, five, ten.
         window: Seconds that a window lasts.
         stride: Seconds from one window to the next.

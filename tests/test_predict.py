@@ -17,7 +17,7 @@ import dfercli
 from dfercli.cli.app import run
 from dfercli.data.loading import read_frame
 from dfercli.errors import ArtifactError, ConfigError, DataError
-from dfercli.stages.choose_model import zero_shot_model
+from dfercli.stages.choose_model import class_texts
 
 PROBABILITIES = [f"probability_{name}" for name in LABELS]
 
@@ -145,14 +145,24 @@ def test_zero_shot_takes_any_classes_as_names_or_texts(store, capsys):
     found = json.loads(output.out)
     assert found["label_set"] == ["bored", "confused", "delighted"]
     assert "labels: bored, confused, delighted" in output.err
-    texts = zero_shot_model("tiny/random", None, ("a", "b=a text"), "context").card.class_texts
-    assert texts == ("an expression of a.", "a text")
+    assert class_texts(("a", "b=a text"), "context") == {
+        "a": ["an expression of a."],
+        "b": ["a text"],
+    }
+
+
+def test_zero_shot_takes_a_file_of_descriptions(store, tmp_path, capsys):
+    assert run(["describe", "--classes", "7", "--out", str(tmp_path / "seven.json")]) == 0
+    predict(store, "--clip", "tiny/random", "--labels", tmp_path / "seven.json")
+    error = capsys.readouterr().err
+    assert "labels: happiness, sadness" in error
+    assert "class texts such as 'The" in error
 
 
 @pytest.mark.parametrize("labels", [("a",), ("a", "a"), ("a", "b=")])
 def test_faulty_zero_shot_labels_are_refused(labels):
     with pytest.raises(ConfigError):
-        zero_shot_model("tiny/random", None, labels, "context")
+        class_texts(labels, "context")
 
 
 @pytest.mark.parametrize(

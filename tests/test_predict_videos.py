@@ -88,11 +88,11 @@ def test_a_stopped_run_goes_on_where_it_was(folder, checkpoint, tmp_path, monkey
     predict(folder, "--checkpoint", checkpoint, "--out", whole, code=3)
     done = []
 
-    def stop_at_the_third(plan, source):
+    def stop_at_the_third(plan, source, stop):
         done.append(source)
         if len(done) == 3:
             raise KeyboardInterrupt
-        return finish(plan, source)
+        return finish(plan, source, stop)
 
     finish = predict_stage._finish_source
     monkeypatch.setattr(predict_stage, "_finish_source", stop_at_the_third)
@@ -140,6 +140,18 @@ def test_an_annotated_video_of_each_source(folder, checkpoint, tmp_path):
     predict(folder, "--checkpoint", checkpoint, "--video", tmp_path / "one.mp4", code=2)
     predict(folder / "a.mp4", "--checkpoint", checkpoint, "--video", tmp_path / "one.mp4")
     assert (tmp_path / "one.mp4").stat().st_size > 1000
+
+
+def test_an_annotated_video_that_was_stopped_is_not_kept(drawn, checkpoint, tmp_path, monkeypatch):
+    real = predict_stage.annotate
+
+    def stop_it(*arguments, stop, **others):
+        stop.set()
+        real(*arguments, stop=stop, **others)
+
+    monkeypatch.setattr(predict_stage, "annotate", stop_it)
+    predict(drawn, "--checkpoint", checkpoint, "--video", tmp_path / "one.mp4", code=4)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_camera_gives_rows_as_they_come(drawn, checkpoint, tmp_path, capsys):

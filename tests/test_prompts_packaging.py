@@ -27,6 +27,10 @@ def test_prompts_are_found_in_an_unpacked_wheel(tmp_path):
         archive.extractall(site)
     shipped = {path.name for path in (ROOT / "prompts").iterdir()}
     assert {path.name for path in (site / "dfercli" / "prompts").iterdir()} == shipped
+    templates = Path("dfercli", "report", "templates")
+    pages = {path.name for path in (ROOT / templates).iterdir()}
+    assert pages
+    assert {path.name for path in (site / templates).iterdir()} == pages
     program = (
         "from dfercli.descriptions import prompt_files, texts\n"
         "print(prompt_files.prompts_folder())\n"

@@ -61,7 +61,9 @@ def predict(
     labels: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B,…", help="Zero-shot classes: names, or NAME=TEXT, with commas between."
+            metavar="A,B,…",
+            help="Zero-shot classes: names or NAME=TEXT with commas between, or a .json file of "
+            "descriptions by `dfer describe`.",
         ),
     ] = None,
     templates: Annotated[

@@ -1,6 +1,7 @@
 """The annotated video of one source: its own frames, times and sound, with what was recognised."""
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from dfercli.artifacts.face_store import TrackData, read_track
 from dfercli.config import PreprocessConfig
+from dfercli.errors import ArtifactError
 from dfercli.report.overlay import Overlay, ShownFace
 from dfercli.report.timeline import Timeline
 from dfercli.report.video_prediction import VideoPrediction
@@ -30,6 +32,7 @@ def annotate(
     *,
     length_seconds: float,
     min_confidence: float,
+    stop: threading.Event,
     start: float = 0.0,
     end: float | None = None,
 ) -> None:
@@ -41,12 +44,13 @@ def annotate(
         out: The MP4 file.
         length_seconds: Length of the source.
         min_confidence: Below it an expression is shown with a question mark.
+        stop: Once set, the video is given up and not kept.
         start: First second that was looked at.
         end: Last second that was looked at.
 
     Raises:
         DataError: the source is gone or cannot be decoded any more.
-        ArtifactError: the video cannot be written.
+        ArtifactError: the video cannot be written, or was given up.
     """
     (place,) = find_sources((source.name,))
     reader = open_source(place, replace(PreprocessConfig(), start=start, end=end))
@@ -56,6 +60,8 @@ def annotate(
     def drawn() -> Iterator[Frame]:
         overlay: Overlay | None = None
         for frame in prefetched(reader, DECODE_AHEAD):
+            if stop.is_set():
+                raise ArtifactError(f"{out} was given up")
             if overlay is None:
                 height, width = frame.image.shape[:2]
                 overlay = Overlay(

@@ -6,7 +6,7 @@ from pathlib import Path
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import newest_finished_fold
 from dfercli.config import ModelConfig, PredictConfig
-from dfercli.descriptions.texts import zero_shot_templates
+from dfercli.descriptions.texts import read_texts, zero_shot_templates
 from dfercli.errors import ConfigError
 from dfercli.labels import SEVEN
 from dfercli.models.clip_backbone import load_backbone
@@ -66,28 +66,26 @@ def other_streams(card: ModelCard) -> list[str]:
 
 def _zero_shot(config: PredictConfig) -> LoadedModel:
     name = config.clip or ModelConfig.clip
-    restored = zero_shot_model(name, config.clip_weights, config.labels or SEVEN, config.templates)
-    described = f"zero-shot CLIP {name}, templates {config.templates}"
+    texts = class_texts(config.labels or SEVEN, config.templates)
+    restored = zero_shot_model(name, config.clip_weights, texts)
+    described = f"zero-shot CLIP {name}"
     return ready(restored, described, LoadedModel, device=config.device, precision=config.precision)
 
 
 def zero_shot_model(
-    clip_name: str, weights: Path | None, labels: tuple[str, ...], templates: str
+    clip_name: str, weights: Path | None, texts: dict[str, list[str]]
 ) -> RestoredModel:
     """Build zero-shot CLIP for any classes.
 
     Args:
         clip_name: MODEL/TAG.
         weights: Local file with the weights, instead of the tag's download.
-        labels: Each a name, which goes into the templates, or NAME=TEXT.
-        templates: A set of zero-shot templates.
+        texts: The texts of each class, whose features are averaged.
 
     Raises:
-        ConfigError: an unknown CLIP, an unknown set, fewer than two classes, one of them twice,
-            or a text that is too long.
+        ConfigError: an unknown CLIP, or a text that is too long.
         ArtifactError: weights that are missing or do not fit.
     """
-    texts = _texts_of(labels, zero_shot_templates(templates))
     clip, identity = load_backbone(clip_name, weights)
     config = ModelConfig(
         clip=clip_name, normalization="clip", text_type="name", context_tokens=0, temporal_layers=0
@@ -105,7 +103,22 @@ def zero_shot_model(
     return RestoredModel(module, card, config)
 
 
-def _texts_of(labels: tuple[str, ...], templates: tuple[str, ...]) -> dict[str, list[str]]:
+def class_texts(labels: tuple[str, ...], templates: str) -> dict[str, list[str]]:
+    """The texts of zero-shot classes.
+
+    Args:
+        labels: Each a name, which goes into the templates, or NAME=TEXT; or a single .json file of
+            descriptions by `dfer describe`.
+        templates: A set of zero-shot templates.
+
+    Raises:
+        ConfigError: an unknown set, fewer than two classes, or one of them twice.
+        ArtifactError: a descriptions file that is missing or broken.
+    """
+    if len(labels) == 1 and labels[0].endswith(".json"):
+        written = read_texts(Path(labels[0]))
+        return dict(zip(written.label_set, map(list, written.positive), strict=True))
+    forms = zero_shot_templates(templates)
     texts: dict[str, list[str]] = {}
     for label in labels:
         name, equals, text = (part.strip() for part in label.partition("="))
@@ -113,7 +126,7 @@ def _texts_of(labels: tuple[str, ...], templates: tuple[str, ...]) -> dict[str, 
             raise ConfigError(f"--labels takes NAME or NAME=TEXT, got {label!r}")
         if name in texts:
             raise ConfigError(f"--labels names {name!r} twice")
-        texts[name] = [text] if text else [form.format(name=name) for form in templates]
+        texts[name] = [text] if text else [form.format(name=name) for form in forms]
     if len(texts) < 2:
         raise ConfigError(f"--labels needs at least two classes, got {', '.join(texts) or 'none'}")
     return texts

@@ -240,7 +240,7 @@ def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
     videos = []
     sources = iter(work.sources.get, None)
     for done in recognise(plan.model, sources, plan.windows, work.stop, on_windows):
-        video = _finish_source(plan, done)
+        video = _finish_source(plan, done, work.stop)
         videos.append(video)
         is_ours = done.source.store == plan.store
         if is_ours and plan.config.faces_out is None:
@@ -251,7 +251,7 @@ def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
     return videos
 
 
-def _finish_source(plan: _Plan, done: RecognisedSource) -> VideoPrediction:
+def _finish_source(plan: _Plan, done: RecognisedSource, stop: threading.Event) -> VideoPrediction:
     """Put together what was found in a source, with its annotated video where that is wanted."""
     config, source = plan.config, done.source
     facts = probe_video(Path(os.path.abspath(source.name)))
@@ -277,6 +277,7 @@ def _finish_source(plan: _Plan, done: RecognisedSource) -> VideoPrediction:
                 out,
                 length_seconds=length,
                 min_confidence=plan.windows.min_confidence,
+                stop=stop,
                 start=config.start,
                 end=config.end,
             )
