@@ -81,7 +81,7 @@ def process_source(
         job: The source.
         config: Settings.
         detector: Finds the faces.
-        report: Called with the frames and face crops done since the last call.
+        report: Called with the frames and face crops done since the last call, from any thread.
 
     Raises:
         ArtifactError: the store cannot be written.
@@ -165,7 +165,7 @@ class _Track:
 def _make_clips(
     job: SourceJob, config: PreprocessConfig, detector: Detector, report: Report
 ) -> SourceRecord:
-    reader = open_source(job.source, config)
+    reader = open_source(job.source, config, alive=lambda: report(0, 0))
     follower = FaceFollower[Frame](detector, follow_settings(config, reader.fps))
     tracks: dict[int, _Track] = {}
     num_frames, first_seconds, last_seconds = 0, 0.0, 0.0
@@ -199,15 +199,22 @@ def _make_clips(
     )
 
 
-def open_source(source: Source, config: PreprocessConfig) -> VideoReader | ImageReader:
+def open_source(
+    source: Source, config: PreprocessConfig, alive: Callable[[], None] | None = None
+) -> VideoReader | ImageReader:
     """Open a source for the frames that `config` selects.
+
+    Args:
+        source: What to open.
+        config: Says which frames.
+        alive: Called while frames are decoded, from whatever thread does that.
 
     Raises:
         DataError: it cannot be opened.
     """
     selection = Selection(config.every, config.fps, config.start, config.end)
     if source.kind == "video":
-        return VideoReader(source.path, selection)
+        return VideoReader(source.path, selection, alive)
     return ImageReader(source.path, config.folder_fps, selection)
 
 

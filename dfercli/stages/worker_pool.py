@@ -7,6 +7,7 @@ costs its job only; another takes its place.
 import contextlib
 import multiprocessing
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -187,17 +188,23 @@ class _Heartbeat:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._lock = threading.Lock()  # decoding reports from a thread of its own
         self._sent_at = 0.0
         self._frames = 0
         self._faces = 0
 
     def report(self, frames: int, faces: int) -> None:
-        self._frames += frames
-        self._faces += faces
-        if time.monotonic() - self._sent_at > HEARTBEAT_SECONDS:
-            self.flush()
+        with self._lock:
+            self._frames += frames
+            self._faces += faces
+            if time.monotonic() - self._sent_at > HEARTBEAT_SECONDS:
+                self._send()
 
     def flush(self) -> None:
+        with self._lock:
+            self._send()
+
+    def _send(self) -> None:
         self._connection.send(Advanced(self._frames, self._faces))
         self._sent_at = time.monotonic()
         self._frames = self._faces = 0

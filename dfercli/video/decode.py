@@ -4,7 +4,7 @@ Memory does not grow with the length of the file. A damaged file yields the fram
 damage; what happened stands in `VideoReader.warnings`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,9 @@ PLAUSIBLE_FPS = 480.0  # Matroska may claim its time base, such as 24000, as the
 # decord 0.6 cannot rewind an MPEG transport stream after indexing it and silently starts late, so
 # it gets only the containers whose index it reads right.
 DECORD_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+# On a busy machine decord decodes ahead without bound, so it
+# gets only files that would fit into memory as a whole.
+DECORD_BYTES = 256 * 1024**2
 SHORT_OF_LENGTH = 0.9  # of the length that the file claims: less is worth a warning
 
 
@@ -33,6 +36,12 @@ def silence_decoders() -> None:
 class VideoReader:
     """The selected frames of one video file, in order; iterate once.
 
+    Args:
+        path: The file.
+        selection: Which frames.
+        alive: Called for every frame that PyAV decodes, wanted or not: a sign of life while
+            nothing is wanted for long.
+
     Attributes:
         path: The file.
         fps: Frames per second, 0 where unknown; what the file says until it was read to its end.
@@ -43,13 +52,19 @@ class VideoReader:
             iterating, one of which not a single frame can be decoded.
     """
 
-    def __init__(self, path: Path, selection: Selection = ALL_FRAMES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        selection: Selection = ALL_FRAMES,
+        alive: Callable[[], None] | None = None,
+    ) -> None:
         self.path = path
+        self._alive = alive
         self.warnings: list[str] = []
         self._selection = selection
         self._claims = _probe(path)
         self.fps = self._claims.fps
-        self._decord = _open_decord(path) if self._claims.container in DECORD_CONTAINERS else None
+        self._decord = _open_decord(path) if self._claims.suit_decord else None
         self._taken = 0  # presented frames that decord has passed
         self._end_seconds = 0.0
 
@@ -105,6 +120,8 @@ class VideoReader:
                 origin = float((stream.start_time or 0) * (stream.time_base or 0))
                 for frame in container.decode(stream):
                     index += 1
+                    if self._alive is not None:
+                        self._alive()
                     seconds = clock.next(None if frame.time is None else frame.time - origin)
                     pts_seconds = [*pts_seconds[:1], seconds]
                     if picker.past_end(seconds):
@@ -144,6 +161,14 @@ class _Claims:
     stream: int
     fps: float
     seconds: float
+    width: int
+    height: int
+
+    @property
+    def suit_decord(self) -> bool:
+        """Whether decord reads such a file right and cannot run far ahead in it."""
+        num_bytes = self.seconds * (self.fps or PLAUSIBLE_FPS) * self.width * self.height * 3
+        return self.container in DECORD_CONTAINERS and 0 < num_bytes <= DECORD_BYTES
 
 
 def _probe(path: Path) -> _Claims:
@@ -166,7 +191,7 @@ def _probe(path: Path) -> _Claims:
             rates = [float(rate) for rate in (video.average_rate, video.guessed_rate) if rate]
             fps = next((round(rate, 3) for rate in rates if rate <= PLAUSIBLE_FPS), 0.0)
             seconds = (container.duration or 0) / av.time_base
-            return _Claims(container.format.name, number, fps, seconds)
+            return _Claims(container.format.name, number, fps, seconds, video.width, video.height)
     except av.error.FFmpegError as error:
         raise DataError(f"{path}: not a readable video ({_reason(error)})") from error
     except OSError as error:
