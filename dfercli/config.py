@@ -14,6 +14,7 @@ Count = Annotated[int, Range(1)]
 CountOrNone = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
+Seed = Annotated[int, Range(0, 2**32 - 1)]
 Precision = Literal["auto", "32", "bf16-mixed", "16-mixed"]
 Stream = Literal["frames", "landmarks", "parsing", "captions"]
 
@@ -207,7 +208,7 @@ class TrainConfig:
     out: Path = Path("runs")
     name: str | None = None
     fold: str = "all"
-    seed: CountOrNone = 1
+    seed: Seed = 1
     select: Literal["last", "val", "best-on-test"] = "val"
     precision: Precision = "auto"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"

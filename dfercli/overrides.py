@@ -27,8 +27,8 @@ class Range:
 
     def __str__(self) -> str:
         if self.highest == math.inf:
-            return f"of at least {self.lowest:g}"
-        return f"from {self.lowest:g} to {self.highest:g}"
+            return f"of at least {self.lowest}"
+        return f"from {self.lowest} to {self.highest}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -172,6 +172,6 @@ def _describe(hint: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(_describe(option) for option in get_args(hint))
     if origin is tuple:
-        return f"a list of {_describe(get_args(hint)[0])}"
+        return f"a list, each entry {_describe(get_args(hint)[0])}"
     names = {type(None): "none", str: "text", Path: "a path", int: "a whole number"}
     return {**names, float: "a number", bool: "true or false"}.get(hint, str(hint))

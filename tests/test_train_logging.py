@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from stores import bright_and_dark_store
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from trainings import OPTIONS
 
 from dfercli.artifacts.jsonl import read_rows

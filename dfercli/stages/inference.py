@@ -1,5 +1,6 @@
 """Running a model over clips, on any device and in any number of processes."""
 
+import os
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -28,8 +29,16 @@ def make_fabric(
     """Make lightning-fabric's engine.
 
     Raises:
-        ConfigError: the accelerator, the precision or the number of devices is not to be had.
+        ConfigError: the accelerator, the precision or the number of devices is not to be had, or
+            the other machines are not known.
     """
+    if num_nodes > 1 and not {"MASTER_ADDR", "SLURM_NTASKS"} & os.environ.keys():
+        raise ConfigError(
+            f"--num-nodes {num_nodes}: nothing says where the other machines are",
+            hint="start dfer by torchrun or Slurm, or set MASTER_ADDR, MASTER_PORT and NODE_RANK",
+        )
+    if precision == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("precision 16-mixed needs a CUDA device", hint="use bf16-mixed or 32")
     try:
         return Fabric(
             accelerator=accelerator,

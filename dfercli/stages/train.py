@@ -53,6 +53,8 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
         ArtifactError: weights that are missing, or a folder that cannot be written.
     """
     folds = wanted_folds(config)
+    if config.name is not None and Path(config.name).name != config.name:
+        raise ConfigError(f"--name is one folder in {config.out}, got {config.name!r}")
     require_logger(config.logger)
     if config.model.clip_weights is None:
         split_clip_name(config.model.clip)  # refuses a wrong name before there is a folder
@@ -203,7 +205,7 @@ def _with_streams(config: TrainConfig, clips: FoldClips, progress: Progress) -> 
     if absent := [name for name in own.streams if name not in there]:
         raise DataError(
             f"no training clip of {config.dataset} has {', '.join(absent)}",
-            hint="dfer preprocess makes --landmarks and --parsing, dfer describe --captions",
+            hint="dfer preprocess --landmarks --parsing polygons, and dfer describe FACES, make them",
         )
     streams = own.streams or there
     progress.info(f"streams: {', '.join(streams)}")
