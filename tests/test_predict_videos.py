@@ -80,7 +80,7 @@ def test_a_video_that_fails_is_listed_and_the_rest_is_kept(folder, checkpoint, t
     failure = json.loads((tmp_path / "a.failures.jsonl").read_text())
     assert failure["source"].endswith("broken.mp4")
     assert "1 of 4 sources failed" in capsys.readouterr().err
-    assert not list(tmp_path.glob(".*"))  # no journal is left
+    assert not list(tmp_path.glob(".*"))  # no work is left
 
 
 def test_a_stopped_run_goes_on_where_it_was(folder, checkpoint, tmp_path, monkeypatch, capsys):
@@ -111,7 +111,7 @@ def test_a_killed_run_leaves_no_table_and_goes_on(folder, checkpoint, tmp_path):
     program = "import sys; from dfercli.cli.app import run; sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", program, *map(str, arguments)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    journal = tmp_path / ".a.csv.journal"
+    journal = tmp_path / ".a.csv.work" / "journal.jsonl"
     for _ in range(600):
         if journal.exists() and len(journal.read_text().splitlines()) > 1:
             break
@@ -121,16 +121,19 @@ def test_a_killed_run_leaves_no_table_and_goes_on(folder, checkpoint, tmp_path):
     assert not out.exists() or not journal.exists()
     predict(folder, "--checkpoint", checkpoint, "--out", out, code=3)
     assert pd.read_csv(out)["source"].nunique() == 3
-    assert not journal.exists()
+    assert not journal.parent.exists()
 
 
 def test_another_model_or_window_begins_anew(folder, checkpoint, tmp_path, capsys):
     out = tmp_path / "a.csv"
-    journal = tmp_path / ".a.csv.journal"
+    journal = tmp_path / ".a.csv.work" / "journal.jsonl"
+    journal.parent.mkdir()
+    (journal.parent / "faces").mkdir()
+    (journal.parent / "faces" / "dataset.json").write_text("of another run")
     journal.write_text('{"schema": "dfer.predict_journal/1", "digest": "of another run"}\n{"tor')
     predict(folder / "a.mp4", "--checkpoint", checkpoint, "--out", out)
     assert "done before" not in capsys.readouterr().err
-    assert not journal.exists()
+    assert not journal.parent.exists()
 
 
 def test_an_annotated_video_of_each_source(folder, checkpoint, tmp_path):

@@ -34,7 +34,7 @@ from dfercli.stages.face_source import (
 )
 from dfercli.stages.loaded_model import LoadedModel
 from dfercli.stages.moments import strongest_moments
-from dfercli.stages.predict_journal import Journal, journal_path, settings_digest
+from dfercli.stages.predict_journal import Journal, faces_folder, settings_digest, work_folder
 from dfercli.stages.predict_outputs import (
     annotated_path,
     check_config,
@@ -149,9 +149,7 @@ def run(
     for store in stores:
         compare_crops(store, model.card, progress)
     with ExitStack() as stack:
-        store = config.faces_out or Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="dfer-faces-"))
-        )
+        store = _store_for(config, stack)
         crop = preprocess_config(config, model.card, store)
         journal = _open_journal(config, model, crop)
         plan = _Plan(config, model, _window_settings(config, model), store, crop, journal)
@@ -177,6 +175,15 @@ def run(
     return _finish(plan, videos, progress)
 
 
+def _store_for(config: PredictConfig, stack: ExitStack) -> Path:
+    """Where faces are put: to be kept, beside the table until it is written, or for this run."""
+    if config.faces_out is not None:
+        return config.faces_out
+    if config.out is not None:
+        return faces_folder(work_folder(config.out))
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dfer-faces-")))
+
+
 def _names(sources: Iterable[Source], store: Path) -> set[str]:
     return {shown_path(store, str(source.path)) for source in sources}
 
@@ -197,7 +204,7 @@ def _open_journal(
         for name in ("window", "stride", "min_confidence", "video", "html")
     }
     digest = settings_digest([model.name, model.card.to_json(), own, asked])
-    return Journal(journal_path(config.out), digest)
+    return Journal(work_folder(config.out), digest)
 
 
 def _find_faces(
@@ -243,11 +250,11 @@ def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
         video = _finish_source(plan, done, work.stop)
         videos.append(video)
         is_ours = done.source.store == plan.store
+        if is_ours and plan.journal is not None:
+            plan.journal.add(video)
         if is_ours and plan.config.faces_out is None:
             for clip in done.source.clips:
                 shutil.rmtree(plan.store / "frames" / clip.clip_id, ignore_errors=True)
-        if is_ours and plan.journal is not None:
-            plan.journal.add(video)
     return videos
 
 

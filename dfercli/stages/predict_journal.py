@@ -1,13 +1,15 @@
 """What a `dfer predict --out` that was stopped had done already, kept beside the table to be.
 
-The journal is called `.<table>.journal`. Its first row says with which model and settings it was
-made; each other row is one source. It is removed once the table is written.
+The folder `.<table>.work` holds the faces found so far and `journal.jsonl`, whose first row says
+with which model and settings it was made; each other row is one source. It is removed once the
+table is written.
 """
 
 import base64
 import hashlib
 import json
 import os
+import shutil
 import threading
 from dataclasses import asdict
 from pathlib import Path
@@ -23,9 +25,14 @@ from dfercli.stages.one_source import source_signature
 JOURNAL_SCHEMA = "dfer.predict_journal/1"
 
 
-def journal_path(out: Path) -> Path:
-    """Where the journal of a table lies."""
-    return out.with_name(f".{out.name}.journal")
+def work_folder(out: Path) -> Path:
+    """Where the work for a table lies until it is written."""
+    return out.with_name(f".{out.name}.work")
+
+
+def faces_folder(work: Path) -> Path:
+    """The face store of a work folder."""
+    return work / "faces"
 
 
 def settings_digest(settings: Any) -> str:
@@ -36,18 +43,19 @@ def settings_digest(settings: Any) -> str:
 class Journal:
     """The sources that are done; safe with several threads.
 
-    A journal that was made with other settings, or is broken, is begun anew.
+    Work that was done with other settings, or whose journal is broken, is begun anew.
 
     Args:
-        path: The file.
+        work: The work folder.
         digest: Of the settings.
 
     Attributes:
         done: What was found, by the source's name.
     """
 
-    def __init__(self, path: Path, digest: str) -> None:
-        self._path = path
+    def __init__(self, work: Path, digest: str) -> None:
+        self._work = work
+        self._path = path = work / "journal.jsonl"
         self._lock = threading.Lock()
         self.done: dict[str, VideoPrediction] = {}
         try:
@@ -57,6 +65,7 @@ class Journal:
                 return
         except (DataError, KeyError, TypeError, ValueError):
             self.done = {}
+        self.remove()
         write_rows(path, [_header(digest)])
 
     def add(self, video: VideoPrediction) -> None:
@@ -65,8 +74,8 @@ class Journal:
             append_row(self._path, _to_row(video))
 
     def remove(self) -> None:
-        """Remove the file: the table is written."""
-        self._path.unlink(missing_ok=True)
+        """Remove the work folder: the table is written, or other work begins."""
+        shutil.rmtree(self._work, ignore_errors=True)
 
 
 def _header(digest: str) -> dict[str, Any]:
