@@ -282,6 +282,8 @@ def test_evaluation_can_look_at_a_part_of_the_streams(trained, store):
     assert measured.streams == ("landmarks", "captions")
     assert measured.folder.name == "faces-landmarks+captions"
     assert set(measured.missing) == {"landmarks", "captions"}
+    (measured,) = evaluate.run(replace(config, dataset=None), SilentProgress())
+    assert measured.folder.name == "faces-landmarks+captions"  # what training wrote stays
 
 
 def test_a_stream_that_the_model_does_not_have_is_refused(store, tmp_path):

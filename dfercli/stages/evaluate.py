@@ -119,12 +119,14 @@ def _evaluate_fold(
         )
     given = is_checkpoint(config.checkpoint)
     checkpoint = config.checkpoint if given else find_checkpoint(folder.path)
-    name = dataset_name(trained.data.test or trained.dataset)
+    if config.streams_from is None and trained.data.test is None:
+        config = replace(config, streams_from=trained.data.streams_from)
     return evaluate_checkpoint(
         checkpoint,
         clips.test,
         measured_on=clips.test_name,
-        out=config.out or folder.evaluation(name),
+        out=config.out
+        or folder.evaluation(_folder_name(config, trained.data.test or trained.dataset)),
         fabric=fabric,
         config=config,
         progress=progress,
