@@ -18,6 +18,7 @@ from dfercli.report.timeline import Timeline, spans_of
 from dfercli.report.video_prediction import VideoPrediction
 
 MOST_INTERVALS = 600  # of a timeline; longer ones are averaged, as no screen shows more
+MOST_TRACKS = 40  # those that are seen longest; the table of predictions holds all
 MOST_SPANS = 500
 MOST_GAPS = 12
 
@@ -75,7 +76,9 @@ def write_prediction_page(
 
 def _video(video: PageVideo, min_confidence: float) -> dict[str, Any]:
     found = video.prediction
-    timelines = found.timelines()
+    every_timeline = found.timelines()
+    longest = sorted(every_timeline, key=lambda timeline: -timeline.seen_seconds)[:MOST_TRACKS]
+    timelines = sorted(longest, key=lambda timeline: timeline.track)
     spans = [span for timeline in timelines for span in spans_of(timeline)]
     ends = [float(timeline.edges_seconds[-1]) for timeline in timelines]
     length = max([video.length_seconds, *ends, 0.1])
@@ -89,6 +92,7 @@ def _video(video: PageVideo, min_confidence: float) -> dict[str, Any]:
         "note": video.note,
         "failure": found.failure and f"{found.failure.stage}: {found.failure.reason}",
         "tracks": [_track(timeline, found.label_set, length) for timeline in timelines],
+        "tracks_left_out": len(every_timeline) - len(timelines),
         "gaps": ", ".join(gaps),
         "moments": [
             {
