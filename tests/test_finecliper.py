@@ -172,6 +172,11 @@ def test_a_missing_stream_is_as_if_it_had_not_been_given():
         assert (model(**given) - model(**part)).abs().max() > 1e-3
 
 
+def test_a_model_without_any_of_its_streams_says_so():
+    with pytest.raises(ConfigError, match="looks at landmarks: give one"):
+        model_of(streams=("landmarks",))(inputs()["frames"])
+
+
 def test_a_batch_gives_each_clip_what_it_gets_alone():
     model = model_of(streams=ALL).eval()
     given = inputs(3)

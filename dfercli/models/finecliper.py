@@ -25,6 +25,7 @@ from open_clip import CLIP
 from torch import Tensor, nn
 
 from dfercli.config import ModelConfig, OptimConfig
+from dfercli.errors import ConfigError
 from dfercli.models.adapters import adapt_image_encoder, adapt_text_encoder
 from dfercli.models.clip_backbone import (
     embedding_width,
@@ -151,6 +152,9 @@ class FineCliper(Method):
 
         Returns:
             (B, D) float32 of unit length.
+
+        Raises:
+            ConfigError: none of the streams that the model looks at was given.
         """
         everything = torch.ones(len(frames), dtype=torch.bool, device=frames.device)
         given = {
@@ -161,6 +165,8 @@ class FineCliper(Method):
         }
         chosen = {name: given[name] for name in self.streams}
         streams = {name: values for name, values in chosen.items() if values is not None}
+        if not streams:
+            raise ConfigError(f"this model looks at {', '.join(self.streams)}: give one of them")
         visual = [name for name in streams if name != CAPTIONS]
         features: dict[str, Tensor] = {}
         if visual:
