@@ -1,10 +1,7 @@
 """Training in several processes on the CPU: the same losses, each clip measured once."""
 
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.cli.app import run as dfer
 
 TWO = ("--devices", "2")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +80,19 @@ def test_two_processes_train_as_one(
 def test_torchrun_starts_the_processes_too(
     store: Path, unseen: Path, one_process: Path, tmp_path: Path
 ) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*torchrun, "--nproc-per-node", "2", "--no-python", DFER]
+    command = [*TORCHRUN, "--nproc-per-node", "2", "--no-python", DFER]
     options = (*TWO, "--num-nodes", "1", "--strategy", "ddp", "--set", "optim.accumulate=1")
     done = run_processes([*command, *arguments(store, unseen, tmp_path, *options)])
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("selected on") == 1
     assert_same_training(tmp_path / "run", one_process)
+
+
+def test_what_fsdp_spreads_over_processes_comes_back_whole() -> None:
+    script = Path(__file__).with_name("fsdp_processes.py")
+    done = run_processes([*TORCHRUN, "--nproc-per-node", "2", str(script)])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("whole")
 
 
 def test_a_broken_clip_ends_all_processes_with_one_line(unseen: Path, tmp_path: Path) -> None:
@@ -123,22 +127,3 @@ def test_what_cannot_be_had_is_said_before_any_process_starts(
     assert error.startswith("error: ")
     assert message in error
     assert not list(tmp_path.iterdir())
-
-
-def test_killed_processes_resume_to_the_same_weights(
-    store: Path, unseen: Path, one_process: Path, tmp_path: Path
-) -> None:
-    command = [DFER, *arguments(store, unseen, tmp_path, *TWO, "--checkpoint-every", "1")]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
-    last = FoldFolder(tmp_path / "run" / "fold-1").last
-    deadline = time.monotonic() + 60
-    while not last.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert last.exists()
-    done = run_processes([DFER, "train", "--resume", str(tmp_path / "run"), "--quiet"])
-    assert done.returncode == 0, done.stderr
-    assert_same_training(tmp_path / "run", one_process)

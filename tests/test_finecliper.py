@@ -258,7 +258,7 @@ def test_another_backbone_is_refused(trained, tmp_path, clip_file):
 
 def test_a_checkpoint_on_a_random_backbone_holds_it(tmp_path):
     model = new_model(settings(), LABELS, seed=3)
-    weights = checkpoint_weights(model.module, model.card)
+    weights = checkpoint_weights(model.module.state_dict(), model.module, model.card)
     assert set(weights) == set(model.module.state_dict())
     save_checkpoint(tmp_path / "c", weights, model.card.to_json())
     restored = restore_model(tmp_path / "c").module

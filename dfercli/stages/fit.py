@@ -24,6 +24,7 @@ from dfercli.progress import Progress, Task
 from dfercli.stages.epoch_logger import log_epoch
 from dfercli.stages.inference import all_reduce, predict_logits, read_together
 from dfercli.stages.models_on_disk import checkpoint_weights
+from dfercli.stages.whole_state import whole_state
 
 EPOCH_SCHEMA = "dfer.epoch/1"
 
@@ -245,14 +246,15 @@ def _epoch_line(row: dict[str, Any], epochs: int) -> str:
 
 def _save(training: Training, position: Position, *, is_best: bool = False) -> None:
     """Write a checkpoint, then move `last` (and `best`) to it."""
+    weights, optimizer = whole_state(training.model, training.module, training.optimizer)
     if training.fabric.is_global_zero:
         name = f"epoch-{position.epoch:04d}-step-{position.step:06d}"
         checkpoint = training.folder.checkpoints / name
         selected = f"{training.data.held_out_name} WAR" if is_best else "last epoch"
         card = replace(training.card, selected_on=f"{selected} (epoch {position.epoch})")
-        state = {"position": asdict(position), "optimizer": training.optimizer.state_dict()}
-        weights = checkpoint_weights(training.module, card)
-        save_checkpoint(checkpoint, weights, card.to_json(), state)
+        state = {"position": asdict(position), "optimizer": optimizer}
+        held = checkpoint_weights(weights, training.module, card)
+        save_checkpoint(checkpoint, held, card.to_json(), state)
         if is_best:
             training.folder.point(training.folder.best, checkpoint)
         training.folder.point(training.folder.last, checkpoint)

@@ -16,6 +16,7 @@ from dfercli.config import Precision
 from dfercli.data.loading import Batch, ClipDataset, batch_loader, evaluation_batches
 from dfercli.errors import ConfigError, DferError
 from dfercli.progress import Progress
+from dfercli.stages.whole_state import SpreadStrategy
 
 
 def make_fabric(
@@ -37,14 +38,15 @@ def make_fabric(
             f"--num-nodes {num_nodes}: nothing says where the other machines are",
             hint="start dfer by torchrun or Slurm, or set MASTER_ADDR, MASTER_PORT and NODE_RANK",
         )
-    if precision == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
+    has_cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+    if precision == "16-mixed" and not has_cuda:
         raise ConfigError("precision 16-mixed needs a CUDA device", hint="use bf16-mixed or 32")
     try:
         return Fabric(
             accelerator=accelerator,
             devices=devices,
             precision=cast(Any, resolve_precision(precision, accelerator)),
-            strategy=strategy,
+            strategy=SpreadStrategy() if strategy == "fsdp" and has_cuda else strategy,
             num_nodes=num_nodes,
         )
     except (RuntimeError, ValueError, ImportError) as error:
@@ -100,7 +102,8 @@ def predict_logits(
     rows: dict[int, torch.Tensor] = {}
     was_training = model.training
     model.eval()
-    with torch.inference_mode(), progress.task(description, total=len(dataset)) as task:
+    # Not inference_mode, in which FSDP cannot bring its weights together.
+    with torch.no_grad(), progress.task(description, total=len(dataset)) as task:
         for batch in read_together(fabric, batch_loader(dataset, batches, workers=workers)):
             logits = model(**batch.inputs(fabric.device)).float()
             rows.update(zip(batch.clips.tolist(), logits, strict=True))

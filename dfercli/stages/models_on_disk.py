@@ -67,9 +67,7 @@ def new_model(config: ModelConfig, label_set: tuple[str, ...], seed: int) -> Res
     return RestoredModel(module, replace(card, negative_texts=tuple(negative)), config)
 
 
-def texts_of_method(
-    config: ModelConfig, label_set: tuple[str, ...]
-) -> tuple[list[str], list[str]]:
+def texts_of_method(config: ModelConfig, label_set: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """The positive texts and, where the method wants them, the negative texts of all classes."""
     texts = class_texts_for(config, label_set)
     positive = [variants[0] for variants in texts.positive]
@@ -84,16 +82,16 @@ def texts_of_method(
     return positive, [variants[0] for variants in texts.negative]
 
 
-def checkpoint_weights(module: Method, card: ModelCard) -> dict[str, Tensor]:
-    """What a checkpoint of a model holds.
+def checkpoint_weights(
+    weights: dict[str, Tensor], module: Method, card: ModelCard
+) -> dict[str, Tensor]:
+    """What a checkpoint of a model holds, out of all its weights.
 
     That is everything, but for a frozen CLIP whose weights file is known: of such a model only
     what was trained. A frozen CLIP of random weights is held, since nothing else has it.
     """
-    weights = module.state_dict()
-    for name in _left_out(module, card):
-        del weights[name]
-    return weights
+    left_out = set(_left_out(module, card))
+    return {name: weight for name, weight in weights.items() if name not in left_out}
 
 
 def _left_out(module: Method, card: ModelCard) -> list[str]:

@@ -34,6 +34,7 @@ from dfercli.stages.inference import make_fabric
 from dfercli.stages.model_info import cost_lines
 from dfercli.stages.models_on_disk import RestoredModel, new_model, restore_model
 from dfercli.stages.run_records import crop_settings, environment, trained_on
+from dfercli.stages.whole_state import load_optimizer_state
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _train_fold(
         synchronise_batch_norm(bare, fabric.device.type)
     module, optimizer = fabric.setup(bare, build_optimizer(bare, settings.optim))
     if optimizer_state is not None:
-        optimizer.load_state_dict(optimizer_state)
+        load_optimizer_state(module, optimizer, optimizer_state)
     logger = open_logger(config, folder) if fabric.is_global_zero else None
     training = Training(
         fabric=fabric,
@@ -205,7 +206,7 @@ def _with_streams(config: TrainConfig, clips: FoldClips, progress: Progress) -> 
     if absent := [name for name in own.streams if name not in there]:
         raise DataError(
             f"no training clip of {config.dataset} has {', '.join(absent)}",
-            hint="dfer preprocess --landmarks --parsing polygons, and dfer describe FACES, make them",
+            hint="dfer preprocess --landmarks --parsing polygons and dfer describe make them",
         )
     streams = own.streams or there
     progress.info(f"streams: {', '.join(streams)}")
