@@ -29,7 +29,8 @@ from dfercli.errors import DataError
 
 CALIBRATION_BINS = 15
 BOOTSTRAP_SAMPLES = 1000
-TEMPERATURES = (0.05, 20.0)  # the least and the most that calibration may choose
+TEMPERATURES = (0.05, 20.0, 601)  # tried in calibration: from, to, and how many, 1 % apart
+LOG_TEMPERATURE_DEVIATION = 0.5
 
 
 def evaluate(
@@ -94,47 +95,36 @@ def war_and_uar(scores: NDArray[np.floating], targets: NDArray[np.integer]) -> t
 def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
     """The temperature under which held-out clips are most likely (Guo et al., 2017).
 
-    The truth is smoothed as in Platt scaling, so that a held-out part without a mistake does not
-    ask for certainty.
+    Its logarithm has a normal prior around 0 (deviation `LOG_TEMPERATURE_DEVIATION`), which counts
+    with few clips only: a small held-out part without a mistake does not ask for certainty.
 
     Args:
         logits: (N, K).
         targets: (N,) index of the true class.
 
     Returns:
-        T, by which logits are divided before the softmax; within `TEMPERATURES`.
+        T, by which logits are divided before the softmax; one of `TEMPERATURES`.
 
     Raises:
         DataError: no clips, or logits that are not finite.
     """
-    num_clips, num_classes = logits.shape
-    values, targets = _check(logits, targets, num_classes)
-    wanted = np.full((num_clips, num_classes), 1 / (num_clips + 2) / max(1, num_classes - 1))
-    wanted[np.arange(num_clips), targets] = 1 - 1 / (num_clips + 2)
-    values = values - values.max(axis=1, keepdims=True)
-
-    def loss(log_temperature: float) -> float:
-        scaled = values / math.exp(log_temperature)
-        normaliser = np.log(np.exp(scaled).sum(axis=1))
-        return float((normaliser - (wanted * scaled).sum(axis=1)).mean())
-
-    # The loss has one minimum in 1/T, and so in log T: close in on it by the golden section.
-    low, high = (math.log(limit) for limit in TEMPERATURES)
-    shrink = (math.sqrt(5) - 1) / 2
-    while high - low > 1e-4:
-        first, second = high - shrink * (high - low), low + shrink * (high - low)
-        if loss(first) < loss(second):
-            high = second
-        else:
-            low = first
-    return math.exp((low + high) / 2)
+    values, targets = _check(logits, targets, logits.shape[1])
+    values = values - values[np.arange(len(targets)), targets][:, None]
+    candidates = np.geomspace(*TEMPERATURES)
+    losses = [
+        # minus the log of each true class's probability, and of the prior
+        np.logaddexp.reduce(values / temperature, axis=1).sum()
+        + 0.5 * (math.log(temperature) / LOG_TEMPERATURE_DEVIATION) ** 2
+        for temperature in candidates
+    ]
+    return float(candidates[int(np.argmin(losses))])
 
 
 def choose_threshold(probabilities: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
-    """The confidence that best parts right from wrong (Youden's J).
+    """The confidence that best parts right from wrong.
 
-    The share of the right ones at or above it, plus the share of the wrong ones below it, is
-    largest. Without a mistake it is the lowest confidence seen.
+    The right ones below it and the wrong ones at or above it are fewest together; what lies below
+    was wrong more often than right. Without a mistake it is the lowest confidence seen.
 
     Args:
         probabilities: (N, K).
@@ -143,9 +133,8 @@ def choose_threshold(probabilities: NDArray[np.floating], targets: NDArray[np.in
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == targets
     candidates = np.unique(confidence)
-    kept = [right[confidence >= at].sum() / max(1, right.sum()) for at in candidates]
-    marked = [(~right)[confidence < at].sum() / max(1, (~right).sum()) for at in candidates]
-    return float(candidates[int(np.argmax(np.add(kept, marked)))])
+    faults = [(right == (confidence < at)).sum() for at in candidates]
+    return float(candidates[int(np.argmin(faults))])
 
 
 def summarise_folds(
