@@ -19,7 +19,16 @@ MIME_TYPES = {
     ".webm": "video/webm",
 }
 PLAYABLE_CODECS = ("h264", "vp8", "vp9", "libvpx-vp9", "av1", "libdav1d")
-SHOWN_SETTINGS = ("window", "stride", "detector", "faces", "min_face", "region", "start", "end")
+SHOWN_SETTINGS = {
+    "window": "window, seconds",
+    "stride": "stride, seconds",
+    "detector": "face detector",
+    "faces": "faces kept",
+    "min_face": "smallest face, pixels",
+    "region": "region x, y, w, h, pixels",
+    "start": "begin at second",
+    "end": "stop at second",
+}
 BYTES_PER_MB = 1_000_000
 
 
@@ -49,7 +58,7 @@ def write_page(
         length = facts.seconds if facts is not None and facts.seconds else 0.0
         shown.append(PageVideo(video, length, player, note))
     plain = to_plain(config)
-    settings = [(name, str(plain[name])) for name in SHOWN_SETTINGS if plain[name]]
+    settings = [(words, str(plain[name])) for name, words in SHOWN_SETTINGS.items() if plain[name]]
     settings.append(("uncertain below", f"{min_confidence:.0%}" if min_confidence else "nothing"))
     write_prediction_page(
         path,
