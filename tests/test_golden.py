@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from golden_input import golden_frames
 
 from dfercli.config import OptimConfig
 from dfercli.models.clip_backbone import tokenize
@@ -15,7 +16,6 @@ from dfercli.models.published_checkpoint import (
     published_class_texts,
     read_published,
 )
-from golden_input import golden_frames
 
 POSITIONS = ("end", "middle", "front")
 VARIANTS = [(position, kind) for position in POSITIONS for kind in ("specific", "generic")]

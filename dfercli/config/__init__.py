@@ -1,0 +1,53 @@
+"""Every setting of every stage: frozen dataclasses that alone hold the defaults.
+
+The command line shows these defaults and passes what the user gave. Precedence: option, then
+`--config` file, then environment (secrets and roots only), then the default here.
+"""
+
+from dfercli.config.descriptions import (
+    DescribeConfig,
+)
+from dfercli.config.kinds import (
+    Precision,
+    Stream,
+)
+from dfercli.config.preprocessing import (
+    PreprocessConfig,
+)
+from dfercli.config.training import (
+    AugmentConfig,
+    DataConfig,
+    FineCliperConfig,
+    ModelConfig,
+    OptimConfig,
+    SweepConfig,
+    TrainConfig,
+)
+from dfercli.config.using import (
+    CheckConfig,
+    ConvertConfig,
+    DemoConfig,
+    EvalConfig,
+    ExportConfig,
+    PredictConfig,
+)
+
+__all__ = [
+    "AugmentConfig",
+    "CheckConfig",
+    "ConvertConfig",
+    "DataConfig",
+    "DemoConfig",
+    "DescribeConfig",
+    "EvalConfig",
+    "ExportConfig",
+    "FineCliperConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "Precision",
+    "PredictConfig",
+    "PreprocessConfig",
+    "Stream",
+    "SweepConfig",
+    "TrainConfig",
+]

@@ -1,0 +1,13 @@
+"""The kinds of values that settings take; `overrides` checks their ranges."""
+
+from typing import Annotated, Literal
+
+from dfercli.overrides import Range
+
+Count = Annotated[int, Range(1)]
+CountOrNone = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+Seed = Annotated[int, Range(0, 2**32 - 1)]
+Precision = Literal["auto", "32", "bf16-mixed", "16-mixed"]
+Stream = Literal["frames", "landmarks", "parsing", "captions"]
