@@ -225,4 +225,4 @@ def _print_summary(result: "PreprocessResult") -> None:
         print_table("", ("label", "clips"), rows)
     if result.failures:
         rows = [tuple(asdict(failure).values()) for failure in result.failures]
-        print_table("no clip from", ("source", "stage", "reason"), rows)
+        print_table("no clip from", ("source", "stage", "reason"), rows, left=3)
