@@ -23,7 +23,8 @@ class DrawnClip:
         label: Class name.
         fps: Frames per second.
         landmarks_px: (T, 68, 2) float32, in the order of iBUG 300-W.
-        regions: (T, H, W) uint8 indices into `raster.REGIONS`; None unless asked for.
+        regions: (T, H, W) uint8 indices into `face_parts.REGIONS` (`mouth` is the
+            opening; glasses count as what they cover); None unless asked for.
         action_units: (T, len(ACTION_UNITS)) float32, 0 to 1.
     """
 

@@ -28,7 +28,8 @@ class DrawnFrame:
     Attributes:
         image: (H, W, 3) uint8 RGB.
         landmarks_px: (68, 2) float32, in the order of iBUG 300-W.
-        regions: (H, W) uint8 indices into `raster.REGIONS`; None unless asked for.
+        regions: (H, W) uint8 indices into `face_parts.REGIONS` (`mouth` is the
+            opening; glasses count as what they cover); None unless asked for.
     """
 
     image: np.ndarray

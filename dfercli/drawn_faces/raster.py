@@ -3,24 +3,9 @@
 import cv2
 import numpy as np
 
+from dfercli.artifacts.face_parts import REGIONS
 from dfercli.drawn_faces.identity import Rgb
 from dfercli.drawn_faces.shapes import FaceShapes
-
-REGIONS = (
-    "background",
-    "skin",
-    "brows",
-    "eyes",
-    "nose",
-    "upper_lip",
-    "mouth",
-    "lower_lip",
-    "hair",
-    "ears",
-    "neck",
-    "clothes",
-)
-"""Names of the values of a region map. `mouth` is the opening; glasses count as what they cover."""
 
 _SHIFT = 4
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
@@ -238,6 +239,7 @@ def _do_all(
 ) -> Iterator[tuple[str, SourceRecord]]:
     """Do the jobs, here or in worker processes; yield each key with its record."""
     frames = faces = failures = 0
+    began = time.monotonic()
     with progress.task("Finding faces", total=len(jobs)) as task:
         threads = max(1, num_cores() // max(1, num_workers(config, len(jobs))))
         for event in do_jobs(jobs, set_up_sources, (config, choice, threads), config):
@@ -250,7 +252,8 @@ def _do_all(
                     progress.note(f"{record.source}: {warning}")
                 task.advance()
                 yield event.job.key, record
-            task.status(frames=frames, faces=faces, failures=failures)
+            rate = frames / max(time.monotonic() - began, 1e-3)
+            task.status(frames=frames, fps=round(rate), faces=faces, failures=failures)
 
 
 def _record(
