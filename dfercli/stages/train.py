@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 from lightning_fabric import Fabric
 
 from dfercli.artifacts.atomic import is_temporary, write_json
@@ -129,6 +130,9 @@ def _train_folds(
     except KeyboardInterrupt:
         progress.note(f"stopped; continue with: dfer train --resume {run_folder}")
         raise
+    finally:
+        if dist.is_initialized():  # left to the interpreter's end, gloo's threads may abort it
+            dist.destroy_process_group()
     return TrainResult(run_folder, tuple(results))
 
 
