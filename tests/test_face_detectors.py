@@ -9,16 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper, numpy_helper
 
 from dfercli.artifacts import weight_files
 from dfercli.artifacts.weight_files import WeightFile, fetch, weight_file
 from dfercli.cli.app import run as dfer
 from dfercli.errors import ArtifactError, ConfigError
+from dfercli.faces import landmark_points
 from dfercli.faces.build import DetectorChoice, build_detector, choose_detector
 from dfercli.faces.crop import FIVE_POINTS, points_transform, square_transform, warp
-from dfercli.faces.detect import Faces
+from dfercli.faces.detect import Faces, no_faces
 from dfercli.faces.follow import FaceFollower, FollowSettings
 from dfercli.faces.track import FaceTracker
 from dfercli.video.frames import Frame
@@ -67,6 +70,77 @@ def test_network_detectors_run_with_random_weights(name, tmp_path):
             assert faces.box_xyxy_px.shape == (len(faces), 4)
             assert faces.box_xyxy_px.dtype == faces.score.dtype == np.float32
             assert (np.diff(faces.score) <= 0).all()
+
+
+def test_scrfd_sees_red_green_blue_and_gives_boxes_of_the_picture(tmp_path):
+    """A network that scores the mean of red in each cell, and boxes of 2 x 2 cells."""
+    outputs, nodes = [], []
+    for stride in (8, 16, 32):
+        cells = (640 // stride) ** 2
+        nodes += [
+            helper.make_node("Slice", ["image", "zero", "one", "axis"], [f"red{stride}"]),
+            helper.make_node(
+                "AveragePool",
+                [f"red{stride}"],
+                [f"mean{stride}"],
+                kernel_shape=[stride, stride],
+                strides=[stride, stride],
+            ),
+            helper.make_node("Reshape", [f"mean{stride}", "column"], [f"column{stride}"]),
+            helper.make_node("Concat", [f"column{stride}"] * 2, [f"both{stride}"], axis=1),
+            helper.make_node("Reshape", [f"both{stride}", "column"], [f"score{stride}"]),
+        ]
+        outputs.append(helper.make_tensor_value_info(f"score{stride}", 1, [2 * cells, 1]))
+    for stride in (8, 16, 32):
+        cells = (640 // stride) ** 2
+        ones = numpy_helper.from_array(np.ones((2 * cells, 4), np.float32))
+        nodes.append(helper.make_node("Constant", [], [f"box{stride}"], value=ones))
+        outputs.append(helper.make_tensor_value_info(f"box{stride}", 1, [2 * cells, 4]))
+    constants = [
+        numpy_helper.from_array(np.array(value, np.int64), name)
+        for name, value in {"zero": [0], "one": [1], "axis": [1], "column": [-1, 1]}.items()
+    ]
+    image = helper.make_tensor_value_info("image", 1, [1, 3, 640, 640])
+    graph = helper.make_graph(nodes, "scrfd", [image], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "scrfd.onnx")
+    detector = build_detector(DetectorChoice("scrfd", tmp_path / "scrfd.onnx", None, "cpu"))
+    red, blue = (np.zeros((320, 320, 3), np.uint8) for _ in range(2))
+    red[96:160, 32:96, 0] = 255
+    blue[96:160, 32:96, 2] = 255
+    in_red, in_blue = detector.detect([red, blue])
+    assert len(in_blue) == 0
+    assert len(in_red) > 0
+    assert (in_red.box_xyxy_px.min(axis=0)[:2] >= [0, 64]).all()
+    assert (in_red.box_xyxy_px.max(axis=0)[2:] <= [128, 192]).all()
+
+
+def test_points_from_landmarks_lie_in_the_picture_where_the_face_is(monkeypatch):
+    class OneFace:
+        name, batch_size, smallest_face_px, new_track_score = "one", 1, 16, 0.5
+
+        def detect(self, images):
+            box = np.array([[40, 20, 80, 60]], np.float32)
+            return [Faces(box, np.ones(1, np.float32)), no_faces()]
+
+    class Finder:
+        """The 68 points of every crop are its centre, those of one eye at its left."""
+
+        def __init__(self, device, margin):
+            assert margin == 0.25
+
+        def find(self, crops):
+            points = np.full((len(crops), 68, 2), crops[0].shape[0] / 2, np.float32)
+            points[:, 36:42, 0] = 0
+            return points
+
+    monkeypatch.setattr(landmark_points, "LandmarkFinder", Finder)
+    with_face, without = landmark_points.LandmarkPoints(OneFace(), "cpu").detect(PICTURES[:2])
+    # A margin of a quarter: the crop shows 60 px around (60, 40).
+    wanted = [[30, 40], [60, 40], [60, 40], [60, 40], [60, 40]]
+    np.testing.assert_allclose(with_face.points_px, [wanted], atol=1e-3)
+    assert len(without) == 0
+    assert without.points_px.shape == (0, 5, 2)
 
 
 def test_scrfd_without_its_package_says_what_to_install(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 
 from dfercli.artifacts import weight_files
 from dfercli.artifacts.face_parts import REGIONS, read_landmarks, read_parsing
-from dfercli.artifacts.face_store import frame_paths, read_clips
+from dfercli.artifacts.face_store import frame_paths, read_clips, read_track
 from dfercli.cli.app import run as dfer
 from dfercli.config import PreprocessConfig
 from dfercli.drawn_faces.clip import render_clip
@@ -62,6 +62,21 @@ def test_landmarks_and_polygons_are_added_to_a_store_that_exists(
     for path in frame_paths(tmp_path / "faces", clip):
         folder = tmp_path / "faces" / "parsing" / clip.clip_id
         assert read_parsing(folder / f"{path.stem}.png").shape == (224, 224)
+
+
+def test_crops_are_aligned_by_landmarks_with_a_detector_that_has_no_points(
+    drawn, tmp_path, random_landmark_weights
+):
+    write_video(tmp_path / "face.mp4", drawn.frames, drawn.fps)
+    out = ["--out", str(tmp_path / "faces"), "--align", "landmarks", "--workers", "0"]
+    options = ["--detector", "haar", "--min-face", "80"]
+    assert dfer(["preprocess", str(tmp_path / "face.mp4"), *out, *options]) == 0
+    (clip,) = read_clips(tmp_path / "faces")
+    track = read_track(tmp_path / "faces", clip.clip_id)
+    assert track.points_px.shape == (2, 5, 2)
+    left, top, right, bottom = track.box_xyxy_px[0]
+    assert left - 80 < track.points_px[0, 2, 0] < right + 80
+    assert top - 80 < track.points_px[0, 2, 1] < bottom + 80
 
 
 def test_polygons_agree_with_the_regions_of_a_drawn_face(drawn):

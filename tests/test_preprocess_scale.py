@@ -20,6 +20,7 @@ from dfercli.drawn_faces.identity import random_identity
 from dfercli.errors import ConfigError, DataError
 from dfercli.progress import LogProgress
 from dfercli.stages import merge
+from dfercli.stages.engines import do_jobs
 from dfercli.stages.preprocess import run
 from dfercli.stages.worker_pool import Advanced, Finished, Lost, WorkerPool
 from dfercli.video.write import write_video
@@ -136,6 +137,19 @@ def test_ray_gives_the_same_store(videos, tmp_path):
     preprocess(videos, out=tmp_path / "here")
     preprocess(videos, out=tmp_path / "there", engine="ray", workers=2)
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+def test_on_ray_a_job_that_crashes_or_hangs_costs_itself_only():
+    ray = pytest.importorskip("ray", reason="extra dfercli[ray]")
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import it
+    config = replace(FAST, engine="ray", workers=2, time_limit=2)
+    events = list(do_jobs(["crash", "one", "hang", "two"], set_up_trouble, "did", config))
+    finished = {event.job: event.result for event in events if isinstance(event, Finished)}
+    lost = {event.job: event.reason for event in events if isinstance(event, Lost)}
+    assert finished == {"one": "did one", "two": "did two"}
+    assert "its worker process died" in lost["crash"]
+    assert "no progress for 2 s" in lost["hang"]
+    assert sum(event.frames for event in events if isinstance(event, Advanced)) in (2, 3)
 
 
 def test_interrupting_ends_with_130_and_leaves_a_store_that_resumes(videos, tmp_path):

@@ -62,7 +62,10 @@ def preprocess(
     ),
     align: Annotated[
         str,
-        typer.Option(help="`square` around the face, or turned and scaled by its five `points`."),
+        typer.Option(
+            help="`square` around the face, or turned and scaled by the detector's five `points`, "
+            "or by its 68 `landmarks`."
+        ),
     ] = PreprocessConfig.align,
     margin: Annotated[
         float, typer.Option(help="Part of the face's longer side added on each side.")

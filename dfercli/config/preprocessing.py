@@ -18,7 +18,8 @@ class PreprocessConfig:
         detector_weights: Its file; None for the one in the cache.
         device: Where the detectors of face-alignment run; `auto` is a GPU where there is one.
         size: Side of a face crop in pixels.
-        align: `square` around the box, or turned and scaled by the detector's five points.
+        align: `square` around the box, or turned and scaled by the five points of the detector
+            (`points`) or by five taken from 68 landmarks (`landmarks`).
         margin: Part of the face box's longer side that is added on each side.
         jpeg_quality: Of the face crops.
         faces: `all`, `largest`, or how many of the largest tracks of each source to keep.
@@ -54,7 +55,7 @@ class PreprocessConfig:
     detector_weights: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     size: int = 224
-    align: Literal["square", "points"] = "square"
+    align: Literal["square", "points", "landmarks"] = "square"
     margin: float = 0.25
     jpeg_quality: int = 95
     faces: str = "all"

@@ -1,6 +1,6 @@
 """Build a face detector by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfercli.artifacts.weight_files import fetch, file_sha256, weight_file
@@ -20,6 +20,7 @@ class DetectorChoice:
         sha256: Of that file, None for `haar`.
         device: `cpu` or `cuda`.
         fallback: Why this is not what was asked for, else None.
+        landmarks: Its five points are to come from 68 landmarks.
     """
 
     name: str
@@ -27,6 +28,7 @@ class DetectorChoice:
     sha256: str | None
     device: str
     fallback: str | None = None
+    landmarks: bool = False
 
 
 def choose_detector(name: str, weights: Path | None, device: str) -> DetectorChoice:
@@ -61,12 +63,32 @@ def choose_detector(name: str, weights: Path | None, device: str) -> DetectorCho
     return DetectorChoice(name, path, file_sha256(path), device)
 
 
+def with_landmarks(choice: DetectorChoice) -> DetectorChoice:
+    """The same detector with five points from 68 landmarks, whose weights are fetched.
+
+    Raises:
+        ArtifactError: the weights are missing and cannot be fetched.
+    """
+    fetch(weight_file("landmarks"))
+    return replace(choice, landmarks=True)
+
+
 def build_detector(choice: DetectorChoice) -> Detector:
     """Build the detector.
 
     Raises:
         ArtifactError: its weights do not fit, or a package is missing.
     """
+    detector = _build_bare(choice)
+    if not choice.landmarks:
+        return detector
+    # Imports torch, which most runs do without.
+    from dfercli.faces.landmark_points import LandmarkPoints
+
+    return LandmarkPoints(detector, choice.device)
+
+
+def _build_bare(choice: DetectorChoice) -> Detector:
     if choice.weights is None:
         return HaarDetector()
     if choice.name == "yunet":

@@ -55,8 +55,10 @@ class NetworkDetector:
         if len({image.shape for image in images}) > 1:
             return [self._detect_batch([image])[0] for image in images]
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        if self.name == "retinaface":
-            batch = batch.flip(1)  # its weights were made on BGR, which face-alignment passes over
+        # face-alignment passes colours on in the order that these two were not trained with:
+        # RetinaFace saw BGR and gets RGB, SCRFD saw RGB and gets BGR.
+        if self.name in ("retinaface", "scrfd"):
+            batch = batch.flip(1)
         return [_as_faces(rows) for rows in self._network.detect_from_batch(batch)]
 
     def _detect_in_squares(self, image: NDArray[np.uint8]) -> Faces:

@@ -241,7 +241,7 @@ def _with_cuts(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
 
 def cut_crop(frame: Frame, face: TrackedFace, config: PreprocessConfig) -> NDArray[np.uint8]:
     """The crop of a face in a frame, (size, size, 3) uint8 RGB."""
-    if config.align == "points" and face.smooth_points_px is not None:
+    if config.align != "square" and face.smooth_points_px is not None:
         transform = points_transform(face.smooth_points_px, config.size, config.margin)
     else:
         transform = square_transform(face.smooth_box_xyxy_px, config.size, config.margin)

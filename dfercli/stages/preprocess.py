@@ -23,7 +23,7 @@ from dfercli.artifacts.store_writing import (
 from dfercli.config import PreprocessConfig
 from dfercli.data.published import BENCHMARKS
 from dfercli.errors import ConfigError
-from dfercli.faces.build import DetectorChoice, choose_detector
+from dfercli.faces.build import DetectorChoice, choose_detector, with_landmarks
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress
 from dfercli.stages import parts_of_faces
@@ -217,13 +217,17 @@ def find_detector(config: PreprocessConfig, progress: Progress) -> DetectorChoic
     name: str = config.detector
     if name == "auto" and not config.overwrite and (config.out / "dataset.json").is_file():
         name = str(read_dataset(config.out).get("settings", {}).get("detector", name))
-    device = _torch_device(config) if name in NETWORKS else "cpu"
+    with_torch = name in NETWORKS or config.align == "landmarks"
+    device = _torch_device(config) if with_torch else "cpu"
     choice = choose_detector(name, config.detector_weights, device)
     if choice.fallback is not None:
         progress.note(choice.fallback)
     if config.align == "points" and choice.name not in WITH_POINTS:
-        raise ConfigError(f"--align points needs the five points of yunet, {choice.name} has none")
-    return choice
+        raise ConfigError(
+            f"--align points needs the five points of yunet, {choice.name} has none",
+            hint="--align landmarks finds points with any detector",
+        )
+    return with_landmarks(choice) if config.align == "landmarks" else choice
 
 
 def _torch_device(config: PreprocessConfig) -> str:

@@ -1,13 +1,23 @@
 """Jobs on a Ray cluster (extra `dfercli[ray]`): the same function, the same results."""
 
 import logging
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ArtifactError, DferError, ServiceError
-from dfercli.stages.worker_pool import Advanced, Finished, JobT, Lost, Setup
+from dfercli.stages.worker_pool import (
+    START_SECONDS,
+    Advanced,
+    Finished,
+    JobT,
+    Lost,
+    Setup,
+    no_progress,
+)
 
 POLL_SECONDS = 1.0
 
@@ -39,7 +49,7 @@ def do_jobs_on_ray(
                 logging_level=logging.ERROR,
             )
         count = config.workers or int(ray.cluster_resources().get("CPU", 1))
-        yield from _Cluster(ray, setup, argument).run(jobs, count)
+        yield from _Cluster(ray, setup, argument, config.time_limit).run(jobs, count)
     except ConnectionError as error:
         where = config.ray_address or "this machine"
         raise ServiceError(f"no Ray cluster at {where}: {error}") from error
@@ -49,33 +59,55 @@ def do_jobs_on_ray(
 
 
 class _Worker:
-    """Runs in a process of its own on some machine of the cluster."""
+    """Runs in a process of its own on some machine of the cluster, in two threads.
+
+    One thread does jobs, the other tells how far it is.
+    """
 
     def __init__(self, setup: Setup, argument: Any) -> None:
         self._do = setup(argument)
+        self._frames = self._faces = 0
+        self._heard_at = time.monotonic()
 
-    def work(self, job: Any) -> tuple[Any, int, int] | DferError:
-        """Do one job: its result with the frames and face crops done, or the error it raised."""
-        frames = faces = 0
-
-        def report(new_frames: int, new_faces: int) -> None:
-            nonlocal frames, faces
-            frames, faces = frames + new_frames, faces + new_faces
-
+    def work(self, job: Any) -> Any:
+        """Do one job: its result, or the error it raised."""
+        self._heard_at = time.monotonic()
         try:
-            return self._do(job, report), frames, faces
+            return self._do(job, self._report)
         except DferError as error:
             return error
 
+    def state(self) -> tuple[int, int, float]:
+        """Frames and face crops done since the last call, and seconds since the last of them."""
+        frames, faces = self._frames, self._faces
+        self._frames, self._faces = self._frames - frames, self._faces - faces
+        return frames, faces, time.monotonic() - self._heard_at
+
+    def _report(self, frames: int, faces: int) -> None:
+        self._frames += frames
+        self._faces += faces
+        self._heard_at = time.monotonic()
+
+
+@dataclass
+class _UnderWay:
+    """A job, the actor that does it, and when that was last known to get on."""
+
+    actor: Any
+    job: Any
+    question: Any  # the answer to come of the actor's `state`
+    heard_at: float
+
 
 class _Cluster:
-    """Actors that do jobs; one that dies costs its job and is replaced."""
+    """Actors that do jobs; one that dies or makes no progress costs its job and is replaced."""
 
-    def __init__(self, ray: Any, setup: Setup, argument: Any) -> None:
+    def __init__(self, ray: Any, setup: Setup, argument: Any, time_limit: float) -> None:
         self._ray = ray
-        self._actor = ray.remote(num_cpus=1)(_Worker)
+        self._actor = ray.remote(num_cpus=1, max_concurrency=2)(_Worker)
         self._setup = setup
         self._argument = argument
+        self._time_limit = time_limit
 
     def run(
         self, jobs: Sequence[JobT], count: int
@@ -83,26 +115,48 @@ class _Cluster:
         """Do all jobs, `count` at a time."""
         waiting = deque(jobs)
         idle = [self._new_actor() for _ in range(min(count, len(jobs)))]
-        under_way: dict[Any, tuple[Any, JobT]] = {}
+        under_way: dict[Any, _UnderWay] = {}
         while waiting or under_way:
             while waiting and idle:
                 actor, job = idle.pop(), waiting.popleft()
-                under_way[actor.work.remote(job)] = (actor, job)
+                starting = time.monotonic() + START_SECONDS
+                answer = actor.work.remote(job)
+                under_way[answer] = _UnderWay(actor, job, actor.state.remote(), starting)
             done, _ = self._ray.wait(list(under_way), timeout=POLL_SECONDS)
             for reference in done:
-                actor, job = under_way.pop(reference)
+                own = under_way.pop(reference)
                 try:
-                    answer = self._ray.get(reference)
+                    result = self._ray.get(reference)
+                    frames, faces, _ = self._ray.get(own.actor.state.remote())
                 except self._ray.exceptions.RayActorError as error:
-                    yield Lost(job, f"its worker process died: {str(error).splitlines()[0]}")
+                    yield Lost(own.job, f"its worker process died: {str(error).splitlines()[0]}")
                     idle.append(self._new_actor())
                     continue
-                if isinstance(answer, DferError):
-                    raise answer
-                result, frames, faces = answer
+                if isinstance(result, DferError):
+                    raise result
                 yield Advanced(frames, faces)
-                yield Finished(job, result)
-                idle.append(actor)
+                yield Finished(own.job, result)
+                idle.append(own.actor)
+            yield from self._news(under_way.values())
+            for reference, own in list(under_way.items()):
+                if time.monotonic() - own.heard_at > self._time_limit:
+                    del under_way[reference]
+                    self._ray.kill(own.actor)
+                    yield Lost(own.job, no_progress(self._time_limit))
+                    idle.append(self._new_actor())
+
+    def _news(self, under_way: Iterable[_UnderWay]) -> Iterator[Advanced]:
+        """Hear how far the jobs are; an actor that died says so with its job."""
+        for own in under_way:
+            if not self._ray.wait([own.question], timeout=0)[0]:
+                continue
+            try:
+                frames, faces, seconds = self._ray.get(own.question)
+            except self._ray.exceptions.RayActorError:
+                continue
+            yield Advanced(frames, faces)
+            own.heard_at = time.monotonic() - seconds
+            own.question = own.actor.state.remote()
 
     def _new_actor(self) -> Any:
         return self._actor.remote(self._setup, self._argument)

@@ -52,6 +52,11 @@ class Lost(Generic[JobT]):
     reason: str
 
 
+def no_progress(time_limit: float) -> str:
+    """Why a process was given up."""
+    return f"no progress for {time_limit:g} s (--time-limit)"
+
+
 class WorkerPool:
     """A number of processes for the jobs of one stage; use as a context manager.
 
@@ -122,7 +127,7 @@ class WorkerPool:
             if time.monotonic() - worker.heard_at > limit:
                 worker.stop()
                 self._workers.remove(worker)
-                yield Lost(worker.job, f"no progress for {self._time_limit:g} s (--time-limit)")
+                yield Lost(worker.job, no_progress(self._time_limit))
 
 
 class _Worker:
