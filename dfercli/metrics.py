@@ -132,8 +132,11 @@ def choose_threshold(probabilities: NDArray[np.floating], targets: NDArray[np.in
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == targets
-    candidates = np.unique(confidence)
-    faults = [(right == (confidence < at)).sum() for at in candidates]
+    order = np.argsort(confidence)
+    candidates, below = np.unique(confidence[order], return_index=True)  # clips below each
+    right_below = np.concatenate([[0], np.cumsum(right[order])])[below]
+    wrong_below = below - right_below
+    faults = right_below + (~right).sum() - wrong_below
     return float(candidates[int(np.argmin(faults))])
 
 

@@ -103,7 +103,7 @@ class Overlay:
             self._draw_faces(scene, known)
         tracks = [face.track for face in faces if face.track in self._strips]
         if self._strips:
-            self._draw_strips(scene, seconds, tracks[:MOST_TRACKS] or list(self._strips)[:1])
+            self._draw_strips(scene, seconds, tracks[:MOST_TRACKS] or [next(iter(self._strips))])
         return np.asarray(cv2.cvtColor(scene, cv2.COLOR_BGR2RGB), np.uint8)
 
     def _draw_faces(self, scene: NDArray[np.uint8], faces: Sequence[ShownFace]) -> None:

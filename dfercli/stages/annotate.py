@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,7 +56,9 @@ def annotate(
     (place,) = find_sources((source.name,))
     reader = open_source(place, replace(PreprocessConfig(), start=start, end=end))
     timelines = {timeline.track: timeline for timeline in video.timelines()}
-    tracks = [_track(clip.track, read_track(source.store, clip.clip_id)) for clip in source.clips]
+    tracks = _TracksInView(
+        [_track(clip.track, read_track(source.store, clip.clip_id)) for clip in source.clips]
+    )
 
     def drawn() -> Iterator[Frame]:
         overlay: Overlay | None = None
@@ -71,7 +74,7 @@ def annotate(
                     length_seconds=length_seconds,
                     min_confidence=min_confidence,
                 )
-            faces = _faces_in(frame, tracks, timelines)
+            faces = _faces_in(frame, tracks.at(frame.index), timelines)
             yield replace(frame, image=overlay.draw(frame.image, frame.pts_seconds, faces))
 
     sound_of = Path(os.path.abspath(source.name)) if place.kind == "video" else None
@@ -92,6 +95,23 @@ def _track(number: int, data: TrackData) -> _Track:
     steps = np.diff(data.frame_index)
     step = int(np.median(steps)) if len(steps) else 1
     return _Track(number, data.frame_index, data.box_xyxy_px, step)
+
+
+class _TracksInView:
+    """The tracks that a frame may show; a long video has many, most of them over or to come."""
+
+    def __init__(self, tracks: list[_Track]) -> None:
+        self._coming = deque(sorted(tracks, key=lambda track: int(track.frame_index[0])))
+        self._here: list[_Track] = []
+
+    def at(self, frame_index: int) -> list[_Track]:
+        """The tracks that have begun and are not over; frames must come in order."""
+        while self._coming and self._coming[0].frame_index[0] <= frame_index:
+            self._here.append(self._coming.popleft())
+        self._here = [
+            track for track in self._here if frame_index < track.frame_index[-1] + track.step
+        ]
+        return self._here
 
 
 def _faces_in(

@@ -5,7 +5,7 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -154,8 +154,7 @@ def run(
         journal = _open_journal(config, model, crop)
         plan = _Plan(config, model, _window_settings(config, model), store, crop, journal)
         done = {} if journal is None else journal.done
-        left = [source for source in sources if shown_path(store, str(source.path)) not in done]
-        kept = [video for name, video in done.items() if name in _names(sources, store)]
+        kept, left = _divide(done, sources, store)
         if kept:
             progress.note(f"{len(kept)} of {len(sources)} sources were done before")
         work = _Work()
@@ -184,8 +183,13 @@ def _store_for(config: PredictConfig, stack: ExitStack) -> Path:
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dfer-faces-")))
 
 
-def _names(sources: Iterable[Source], store: Path) -> set[str]:
-    return {shown_path(store, str(source.path)) for source in sources}
+def _divide(
+    done: Mapping[str, VideoPrediction], sources: Iterable[Source], store: Path
+) -> tuple[list[VideoPrediction], list[Source]]:
+    """What was found in those of `sources` that are done, and those that are left."""
+    by_name = {shown_path(store, str(source.path)): source for source in sources}
+    kept = [video for name, video in done.items() if name in by_name]
+    return kept, [source for name, source in by_name.items() if name not in done]
 
 
 def _window_settings(config: PredictConfig, model: LoadedModel) -> WindowSettings:

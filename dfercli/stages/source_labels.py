@@ -75,7 +75,10 @@ def _from_table(
     rows = _read_table(table)
     own_names = not classes and all(canonical_label(label) is None for _, label, _ in rows.values())
     labelling: dict[Path, Labelling] = {}
-    by_end = {source.path: _ends(source.path) for source in sources}
+    by_end: dict[str, list[Path]] = {}
+    for source in sources:
+        for end in _ends(source.path):
+            by_end.setdefault(end, []).append(source.path)
     for number, (name, label, subject) in rows.items():
         meant = label.strip() if own_names else _in_set(label, classes or ELEVEN)
         if meant is None:
@@ -85,7 +88,7 @@ def _from_table(
                 hint="give your own label set with --classes",
             )
         end = Path(name.strip()).as_posix().removeprefix("./")
-        matches = [path for path, ends in by_end.items() if end in ends]
+        matches = by_end.get(end, [])
         if len(matches) > 1:
             raise DataError(
                 f"{table}, row {number}: {name!r} fits {len(matches)} sources, such as "

@@ -1,0 +1,46 @@
+"""Counts the work of a function in Python's own operations, which are the same on any machine."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import dfercli
+
+HOUSE = str(Path(dfercli.__file__).parent)
+
+
+def operations(function: Callable[[], Any]) -> int:
+    """How many bytecodes of dfercli's own modules `function` runs; what C code does is not seen."""
+    count = 0
+
+    def local(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal count
+        count += event == "opcode"
+        return local
+
+    def enter(frame: FrameType, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(HOUSE):
+            return None
+        frame.f_trace_opcodes = True
+        return local
+
+    before = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def growth(work: Callable[[int], Callable[[], Any]], small: int = 50, factor: int = 4) -> float:
+    """Operations at `factor * small` by those at `small`, divided by `factor`: linear work is 1.
+
+    Args:
+        work: Prepares a size, and returns the function that is counted.
+        small: The smaller size.
+        factor: By how much the other one is larger; quadratic work gives this number.
+    """
+    return operations(work(factor * small)) / operations(work(small)) / factor
