@@ -135,6 +135,10 @@ def train(
     gradient_checkpointing: Annotated[
         bool, typer.Option(help="Save memory by computing activations twice.")
     ] = TrainConfig.gradient_checkpointing,
+    compile: Annotated[
+        bool,
+        typer.Option("--compile", help="Fuse operations (torch.compile): slow start, faster steps"),
+    ] = TrainConfig.compile,
     checkpoint_every: Annotated[
         int, typer.Option(help="Steps between saves within an epoch; 0: at the end of each.")
     ] = TrainConfig.checkpoint_every,

@@ -190,6 +190,7 @@ class TrainConfig:
         logger: Where epochs are logged to besides metrics.jsonl.
         checkpoint_every: Steps between saves within an epoch; 0 saves at the end of each.
         gradient_checkpointing: Compute activations twice instead of keeping them.
+        compile: Have torch.compile fuse the model's operations: minutes at the start, then faster.
     """
 
     dataset: str = ""
@@ -206,6 +207,7 @@ class TrainConfig:
     logger: Literal["none", "tensorboard", "wandb"] = "none"
     checkpoint_every: CountOrNone = 0
     gradient_checkpointing: bool = False
+    compile: bool = False
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()

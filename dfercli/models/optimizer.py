@@ -8,10 +8,22 @@ from dfercli.config import OptimConfig
 from dfercli.models.method import Method
 
 
-def build_optimizer(model: Method, config: OptimConfig) -> torch.optim.Optimizer:
+def can_fuse(device: torch.device, precision: str) -> bool:
+    """Whether one kernel may update all weights: on CUDA, without loss scaling (`16-mixed`)."""
+    return device.type == "cuda" and precision != "16-mixed"
+
+
+def build_optimizer(
+    model: Method, config: OptimConfig, *, fused: bool = False
+) -> torch.optim.Optimizer:
     """Build the optimiser over the model's parameter groups.
 
     Each group keeps its `name` and its base learning rate `initial_lr`.
+
+    Args:
+        model: The model.
+        config: The settings.
+        fused: Update all weights in one kernel; see `can_fuse`.
 
     Raises:
         AssertionError: a trainable weight is in no group, or in two: a fault of the method.
@@ -27,8 +39,10 @@ def build_optimizer(model: Method, config: OptimConfig) -> torch.optim.Optimizer
         if group.parameters
     ]
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(tables, weight_decay=config.weight_decay)
-    return torch.optim.SGD(tables, momentum=config.momentum, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(tables, weight_decay=config.weight_decay, fused=fused or None)
+    return torch.optim.SGD(
+        tables, momentum=config.momentum, weight_decay=config.weight_decay, fused=fused or None
+    )
 
 
 def lr_factor(step: int, steps_per_epoch: int, config: OptimConfig) -> float:

@@ -41,11 +41,15 @@ def make_fabric(
     has_cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
     if precision == "16-mixed" and not has_cuda:
         raise ConfigError("precision 16-mixed needs a CUDA device", hint="use bf16-mixed or 32")
+    resolved = resolve_precision(precision, accelerator)
+    if has_cuda:
+        # What mixed precision leaves in float32 may use the tensor cores; `32` means all its bits.
+        torch.set_float32_matmul_precision("highest" if resolved == "32" else "high")
     try:
         return Fabric(
             accelerator=accelerator,
             devices=devices,
-            precision=cast(Any, resolve_precision(precision, accelerator)),
+            precision=cast(Any, resolved),
             strategy=SpreadStrategy() if strategy == "fsdp" and has_cuda else strategy,
             num_nodes=num_nodes,
         )

@@ -3,10 +3,12 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from torch import nn
 
 from dfercli.artifacts.atomic import is_temporary, write_json
 from dfercli.artifacts.checkpoint import read_training_state
@@ -21,7 +23,7 @@ from dfercli.models.batch_norm import synchronise_batch_norm
 from dfercli.models.clip_backbone import split_clip_name
 from dfercli.models.cost import cost_of
 from dfercli.models.method import Method
-from dfercli.models.optimizer import build_optimizer
+from dfercli.models.optimizer import build_optimizer, can_fuse
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress, SilentProgress
 from dfercli.stages.calibrate import calibrate
@@ -155,7 +157,11 @@ def _train_fold(
         progress.info(line)
     if fabric.world_size > 1:
         synchronise_batch_norm(bare, fabric.device.type)
-    module, optimizer = fabric.setup(bare, build_optimizer(bare, settings.optim))
+    fused = can_fuse(fabric.device, settings.precision)
+    module, optimizer = fabric.setup(
+        cast(nn.Module, torch.compile(bare)) if config.compile else bare,
+        build_optimizer(bare, settings.optim, fused=fused),
+    )
     if optimizer_state is not None:
         load_optimizer_state(module, optimizer, optimizer_state)
     logger = open_logger(config, folder) if fabric.is_global_zero else None
