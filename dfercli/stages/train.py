@@ -33,7 +33,7 @@ from dfercli.stages.evaluate import CONFIG_SCHEMA, dataset_name, read_train_conf
 from dfercli.stages.fit import FoldData, Position, Training, fit
 from dfercli.stages.fold_data import FoldClips, read_fold_clips, wanted_folds
 from dfercli.stages.fold_result import FoldResult, finish_fold, read_result
-from dfercli.stages.inference import make_fabric
+from dfercli.stages.inference import make_fabric, resolve_precision
 from dfercli.stages.model_info import cost_lines
 from dfercli.stages.models_on_disk import RestoredModel, new_model, restore_model
 from dfercli.stages.run_records import crop_settings, environment, trained_on
@@ -157,10 +157,10 @@ def _train_fold(
         progress.info(line)
     if fabric.world_size > 1:
         synchronise_batch_norm(bare, fabric.device.type)
-    fused = can_fuse(fabric.device, settings.precision)
+    precision = resolve_precision(config.precision, config.accelerator)
     module, optimizer = fabric.setup(
         cast(nn.Module, torch.compile(bare)) if config.compile else bare,
-        build_optimizer(bare, settings.optim, fused=fused),
+        build_optimizer(bare, settings.optim, fused=can_fuse(fabric.device, precision)),
     )
     if optimizer_state is not None:
         load_optimizer_state(module, optimizer, optimizer_state)
