@@ -131,9 +131,14 @@ def weight_file(name: str) -> WeightFile:
 
 def weights_folder() -> Path:
     """`DFER_CACHE/weights`, else `dfer/weights` in the user's cache folder."""
+    return cache_folder("weights")
+
+
+def cache_folder(name: str) -> Path:
+    """A folder of `DFER_CACHE`, else of `dfer` in the user's cache folder."""
     if os.environ.get("DFER_CACHE"):
-        return Path(os.environ["DFER_CACHE"]).expanduser() / "weights"
-    return _user_cache() / "dfer" / "weights"
+        return Path(os.environ["DFER_CACHE"]).expanduser() / name
+    return _user_cache() / "dfer" / name
 
 
 def hub_folder() -> Path:

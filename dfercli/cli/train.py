@@ -28,6 +28,7 @@ NESTED = {
     "class_specific": ("model", "class_specific"),
     "class_position": ("model", "class_position"),
     "temporal_layers": ("model", "temporal_layers"),
+    "freeze_image": ("model", "freeze_image"),
     "descriptions": ("model", "descriptions"),
     "root": ("data", "root"),
     "test": ("data", "test"),
@@ -109,6 +110,22 @@ def train(
     temporal_layers: Annotated[
         int, typer.Option(help="Blocks of the temporal encoder; 0 is the mean over frames.")
     ] = ModelConfig.temporal_layers,
+    freeze_image: Annotated[
+        bool, typer.Option("--freeze-image", help="DFER-CLIP's image encoder stays as it is.")
+    ] = ModelConfig.freeze_image,
+    cache_features: Annotated[
+        bool,
+        typer.Option(
+            "--cache-features",
+            help="With --freeze-image: encode each frame once, train on features kept on disk.",
+        ),
+    ] = TrainConfig.cache_features,
+    cached_views: Annotated[
+        int, typer.Option(help="Augmented views of each clip in the cache; 0: no augmentation.")
+    ] = TrainConfig.cached_views,
+    features_in: Annotated[
+        Path | None, typer.Option(help="Folder of the features; else DFER_CACHE/features.")
+    ] = TrainConfig.features_in,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the clips. By default the recipe's.")
     ] = None,

@@ -64,6 +64,7 @@ class ModelConfig:
         class_specific: Own context tokens per class, else shared ones.
         class_position: Where the class text stands among the context tokens.
         temporal_layers: Blocks of the temporal encoder; 0 is mean pooling.
+        freeze_image: DFER-CLIP's image encoder stays as it is; only what comes after is trained.
         finecliper: What only FineCLIPER has.
     """
 
@@ -78,6 +79,7 @@ class ModelConfig:
     class_specific: bool = True
     class_position: Literal["end", "middle", "front"] = "end"
     temporal_layers: CountOrNone = 1
+    freeze_image: bool = False
     finecliper: FineCliperConfig = FineCliperConfig()
 
 
@@ -136,6 +138,12 @@ class AugmentConfig:
     brightness: Share = 0.0
     rotation_degrees: Positive = 0.0
 
+    @property
+    def is_off(self) -> bool:
+        """Whether every clip stays as it is."""
+        changes = self.flip or self.brightness or self.rotation_degrees
+        return self.crop_scale == 1 and not changes
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -191,6 +199,11 @@ class TrainConfig:
         checkpoint_every: Steps between saves within an epoch; 0 saves at the end of each.
         gradient_checkpointing: Compute activations twice instead of keeping them.
         compile: Have torch.compile fuse the model's operations: minutes at the start, then faster.
+        cache_features: Encode every frame once with the frozen image encoder, keep the features
+            on disk, and train on them.
+        cached_views: Augmented views of each training clip that are encoded, of which each epoch
+            takes one; 0 is no augmentation.
+        features_in: Folder of the features; None takes `DFER_CACHE`, else the user's cache folder.
     """
 
     dataset: str = ""
@@ -208,6 +221,9 @@ class TrainConfig:
     checkpoint_every: CountOrNone = 0
     gradient_checkpointing: bool = False
     compile: bool = False
+    cache_features: bool = False
+    cached_views: CountOrNone = 0
+    features_in: Path | None = None
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()

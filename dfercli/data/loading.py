@@ -33,7 +33,7 @@ class Batch:
     """Some clips, ready for a model.
 
     Attributes:
-        frames: (B, T, 3, S, S) uint8.
+        frames: (B, T, 3, S, S) uint8; or features of the frames, (B, T, D) float.
         labels: (B,) int64 indices into the label set; -1 where a clip has no label.
         clips: (B,) int64 positions in the data set's list of clips.
         streams: Further views of the clips by name, with (B,) bool for which clips have them:
@@ -180,7 +180,8 @@ class ClipDataset(Dataset[Item | DferError]):
             chosen = sample_train(len(paths), self.num_frames, rng)
             frames = read_frames([paths[i] for i in chosen])
             height, width = frames.shape[-2:]
-            draw = draw_augmentation(height, width, self.augmentation, rng)
+            if not self.augmentation.is_off:
+                draw = draw_augmentation(height, width, self.augmentation, rng)
         streams = {}
         for name in self.streams.names:
             if name == "captions":
@@ -315,7 +316,8 @@ def collate(items: list[Item | DferError]) -> Batch | DferError:
     return Batch(torch.stack(frames), torch.tensor(labels), torch.tensor(clips), stacked)
 
 
-def _one_thread(_worker: int) -> None:
+def one_thread(_worker: int) -> None:
+    """Set up a process that reads frames: there is one for each core."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
@@ -337,7 +339,7 @@ def batch_loader(
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=_one_thread,
+        worker_init_fn=one_thread,
         pin_memory=pin_memory,
     )
     for batch in loader:

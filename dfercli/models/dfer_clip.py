@@ -34,7 +34,8 @@ TEMPERATURE = 0.01
 class DferClip(Method):
     """DFER-CLIP on an open_clip backbone.
 
-    Trained: image encoder, temporal encoder, context tokens. Frozen: the text encoder.
+    Trained: image encoder, temporal encoder, context tokens. Frozen: the text encoder, and with
+    `freeze_image` the image encoder; then its features may be given in place of the frames.
 
     Args:
         clip: The CLIP backbone with its weights.
@@ -60,13 +61,24 @@ class DferClip(Method):
         )
         for parameter in [*text_parameters(clip), clip.logit_scale]:
             parameter.requires_grad_(False)
+        self.freeze_image = config.freeze_image
+        if self.freeze_image:
+            clip.visual.requires_grad_(False).eval()
         self._text_cache = TextCache()
+
+    def train(self, mode: bool = True) -> "DferClip":
+        """Set the mode; a frozen image encoder keeps that of evaluation (batch normalisation)."""
+        super().train(mode)
+        if self.freeze_image:
+            self.clip.visual.eval()
+        return self
 
     def forward(self, frames: Tensor) -> Tensor:
         """Compare clips with classes.
 
         Args:
             frames: (B, T, 3, H, W), float in [0, 1] or uint8; H and W are the image encoder's.
+                Or what `frame_features` gave for them, (B, T, D) float.
 
         Returns:
             (B, K) float32 logits.
@@ -79,10 +91,11 @@ class DferClip(Method):
         return self.clip.visual(self.normalization(frames))
 
     def video_features(self, frames: Tensor) -> Tensor:
-        """Encode clips; (B, T, 3, H, W) -> (B, D) float32 of unit length."""
-        batch = frames.shape[0]
-        images = rearrange(frames, "b t c h w -> (b t) c h w")
-        features = rearrange(self.frame_features(images), "(b t) d -> b t d", b=batch)
+        """Encode clips; (B, T, 3, H, W), or features (B, T, D) -> (B, D) float32 of unit length."""
+        features = frames
+        if frames.ndim == 5:
+            images = rearrange(frames, "b t c h w -> (b t) c h w")
+            features = rearrange(self.frame_features(images), "(b t) d -> b t d", b=len(frames))
         return F.normalize(self.temporal(features).float(), dim=-1)
 
     def text_features(self) -> Tensor:
@@ -101,8 +114,9 @@ class DferClip(Method):
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:
         """The three learning rates of the paper: temporal encoder, image encoder, context."""
         context = [self.context.vectors] if self.context.vectors.requires_grad else []
+        image = [] if self.freeze_image else list(self.clip.visual.parameters())
         return [
             ParameterGroup("temporal", list(self.temporal.parameters()), optim.lr_temporal),
-            ParameterGroup("image", list(self.clip.visual.parameters()), optim.lr_image),
+            ParameterGroup("image", image, optim.lr_image),
             ParameterGroup("context", context, optim.lr_context),
         ]

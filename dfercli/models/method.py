@@ -62,7 +62,8 @@ class Method(nn.Module, ABC):
         In training a method may return more than logits: what its `loss` and `logits` take.
 
         Args:
-            frames: (B, T, 3, H, W), float in [0, 1] or uint8.
+            frames: (B, T, 3, H, W), float in [0, 1] or uint8. A method whose image encoder can be
+                frozen also takes the features that it gives for the frames, (B, T, D) float.
 
         Returns:
             (B, K) float32 logits.

@@ -136,14 +136,15 @@ def read_together(fabric: Fabric, batches: Iterator[Batch]) -> Iterator[Batch]:
             batch = next(batches, None)
         except DferError as caught:
             error = caught
-        if failure := _first_failure(fabric, error):
+        if failure := first_failure(fabric, error):
             raise failure
         if batch is None:
             return
         yield batch
 
 
-def _first_failure(fabric: Fabric, error: DferError | None) -> DferError | None:
+def first_failure(fabric: Fabric, error: DferError | None) -> DferError | None:
+    """The error of this process, or else of the first that has one; all must call this."""
     if fabric.world_size == 1:
         return error
     failed = torch.tensor(float(error is not None), device=fabric.device)

@@ -26,6 +26,7 @@ from dfercli.models.method import Method
 from dfercli.models.optimizer import build_optimizer, can_fuse
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress, SilentProgress
+from dfercli.stages.cached_features import cached_datasets, require_frozen
 from dfercli.stages.calibrate import calibrate
 from dfercli.stages.clip_streams import available_streams, stream_reader
 from dfercli.stages.epoch_logger import open_logger, require_logger
@@ -60,6 +61,7 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
     if config.name is not None and Path(config.name).name != config.name:
         raise ConfigError(f"--name is one folder in {config.out}, got {config.name!r}")
     require_logger(config.logger)
+    require_frozen(config)
     if config.model.clip_weights is None:
         split_clip_name(config.model.clip)  # refuses a wrong name before there is a folder
     fabric = _launch(config)
@@ -157,6 +159,11 @@ def _train_fold(
         progress.info(line)
     if fabric.world_size > 1:
         synchronise_batch_norm(bare, fabric.device.type)
+    data = (
+        cached_datasets(settings, clips, model, fabric, progress)
+        if settings.cache_features
+        else _datasets(settings, clips, bare, fabric, progress)
+    )
     precision = resolve_precision(config.precision, config.accelerator)
     module, optimizer = fabric.setup(
         cast(nn.Module, torch.compile(bare)) if config.compile else bare,
@@ -170,7 +177,7 @@ def _train_fold(
         module=bare,
         model=module,
         optimizer=optimizer,
-        data=_datasets(settings, clips, bare, progress),
+        data=data,
         config=settings,
         folder=folder,
         card=replace(
@@ -235,7 +242,7 @@ def _begin(
 
 
 def _datasets(
-    config: TrainConfig, clips: FoldClips, module: Method, progress: Progress
+    config: TrainConfig, clips: FoldClips, module: Method, fabric: Fabric, progress: Progress
 ) -> FoldData:
     label_set, num_frames = clips.fold.label_set, config.model.num_frames
     image_size, folder = module.image_size, config.data.streams_from
@@ -251,6 +258,7 @@ def _datasets(
         augmentation=config.augment,
         seed=config.seed,
         streams=streams(clips.train),
+        augment_on_device=fabric.device.type == "cuda",
     )
     held_out = None
     if clips.held_out:

@@ -1,0 +1,80 @@
+"""Frame features of clips on disk: one file per clip and view, named by what it was made from.
+
+A file is named by the SHA-256 of all that affects its content, so that it is never out of date:
+other frames, other weights or another view are another file. Files are whole or absent, and two
+processes that write the same one write the same content.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dfercli.artifacts.atomic import write_bytes
+from dfercli.errors import ArtifactError
+
+FEATURES_SCHEMA = "dfer.features/1"
+TENSOR_NAME = "features"
+
+State = Literal["whole", "missing", "damaged"]
+
+
+def features_key(made_from: Mapping[str, Any]) -> str:
+    """SHA-256 of what features are made from, JSON-ready, in canonical JSON."""
+    canonical = json.dumps({"schema": FEATURES_SCHEMA, **made_from}, sort_keys=True)
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+
+
+def features_path(folder: Path, key: str) -> Path:
+    """The file of a key."""
+    return folder / key[:2] / f"{key}.safetensors"
+
+
+def write_features(path: Path, features: Tensor) -> None:
+    """Write the features (n, D) of a clip's n frames, whole or not at all.
+
+    Raises:
+        ArtifactError: the system refused the write.
+    """
+    plain = features.detach().cpu().contiguous()
+    write_bytes(path, save({TENSOR_NAME: plain}, _about(path, plain)))
+
+
+def features_state(path: Path) -> State:
+    """Tell whether the features of a key are there; the whole file is read and checked."""
+    if not path.is_file():
+        return "missing"
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
+            features = file.get_tensor(TENSOR_NAME)
+    except (SafetensorError, OSError):
+        return "damaged"
+    return "whole" if about == _about(path, features) else "damaged"
+
+
+def read_features(path: Path) -> Tensor:
+    """The features (n, D) of a clip's n frames; memory that is looked at is read, not the rest.
+
+    Raises:
+        ArtifactError: the file is gone or damaged since it was written or checked.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor(TENSOR_NAME)
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(
+            f"cached features are gone or damaged: {path}: {error}",
+            hint="continue the run with --resume; they are made again",
+        ) from error
+
+
+def _about(path: Path, features: Tensor) -> dict[str, str]:
+    check_sum = hashlib.sha256(save({TENSOR_NAME: features})).hexdigest()
+    about = {"schema": FEATURES_SCHEMA, "key": path.stem, "sha256": check_sum}
+    return {"dfer": json.dumps(about)}  # one entry, as safetensors has no order of several
