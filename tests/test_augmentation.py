@@ -13,7 +13,7 @@ from dfercli.data.clips import Clip
 from dfercli.data.loading import ClipDataset
 
 EVERYTHING = AugmentConfig(brightness=0.5, rotation_degrees=4.0)
-AS_IT_IS = AugmentDraw(1.0, 0.0, (0, 0, 24, 24), (0.0, 0.0), flip=False)
+AS_IT_IS = AugmentDraw(1.0, 0.0, (0, 0, 24, 24), flip=False)
 
 
 def random_frames(*shape: int) -> torch.Tensor:
@@ -39,7 +39,7 @@ def test_draws_stay_within_their_bounds_and_use_them() -> None:
     assert 0.5 <= min(draw.brightness for draw in draws) < 0.6
     assert 1.4 < max(draw.brightness for draw in draws) <= 1.5
     assert 3.5 < max(abs(draw.rotation_degrees) for draw in draws) <= 4
-    crops = [draw.crop for draw in draws if draw.crop is not None]
+    crops = [draw.crop for draw in draws]
     for top, left, height, width in crops:
         assert top + height <= 100
         assert left + width <= 80
@@ -55,20 +55,27 @@ def test_nothing_is_done_where_nothing_is_drawn() -> None:
     assert draw_augmentation(24, 24, none, np.random.default_rng(0)).crop == (0, 0, 24, 24)
 
 
-def test_a_flip_mirrors_and_a_crop_that_fits_nowhere_becomes_a_square() -> None:
+def test_a_flip_mirrors_and_a_crop_is_a_part() -> None:
     frames = random_frames(2, 3, 24, 24)
-    flipped = AugmentDraw(1.0, 0.0, (0, 0, 24, 24), (0.0, 0.0), flip=True)
+    flipped = AugmentDraw(1.0, 0.0, (0, 0, 24, 24), flip=True)
     assert torch.equal(augment(frames, flipped, 24), frames.flip(-1))
     wide = random_frames(2, 3, 24, 48)
-    left = augment(wide, AugmentDraw(1.0, 0.0, None, (0.0, 0.0), flip=False), 24)
-    right = augment(wide, AugmentDraw(1.0, 0.0, None, (0.0, 1.0), flip=False), 24)
-    assert torch.equal(left, wide[..., :24])
-    assert torch.equal(right, wide[..., 24:])
+    right = AugmentDraw(1.0, 0.0, (0, 24, 24, 24), flip=False)
+    assert torch.equal(augment(wide, right, 24), wide[..., 24:])
+
+
+def test_a_crop_that_fits_nowhere_becomes_a_square_of_the_short_side() -> None:
+    whole = AugmentConfig(crop_scale=0.99)
+    crops = [draw_augmentation(24, 96, whole, np.random.default_rng(s)).crop for s in range(200)]
+    assert {(top, height, width) for top, _, height, width in crops} == {(0, 24, 24)}
+    lefts = {left for _, left, _, _ in crops}
+    assert 0 <= min(lefts) < 4
+    assert 68 < max(lefts) <= 72
 
 
 def test_brightness_is_a_factor() -> None:
     frames = torch.full((1, 3, 24, 24), 100, dtype=torch.uint8)
-    half = AugmentDraw(0.5, 0.0, (0, 0, 24, 24), (0.0, 0.0), flip=False)
+    half = AugmentDraw(0.5, 0.0, (0, 0, 24, 24), flip=False)
     assert (augment(frames, half, 24) == 50).all()
 
 

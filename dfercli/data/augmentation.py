@@ -2,9 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
@@ -16,20 +19,18 @@ CROP_ASPECT = (3 / 4, 4 / 3)
 
 @dataclass(frozen=True)
 class AugmentDraw:
-    """What happens to every frame of one clip.
+    """What happens to every frame of one clip, in this order.
 
     Attributes:
-        brightness: Factor.
-        rotation_degrees: Angle, counter-clockwise.
-        crop: top, left, height, width in pixels; None where ten tries found none that fits.
-        corner: Position in 0..1 (down, right) of the square crop that is taken instead.
+        brightness: Factor; what becomes brighter than white is white.
+        rotation_degrees: Angle about the centre, counter-clockwise; black comes in from outside.
+        crop: top, left, height, width in pixels; this part is resized to the model's size.
         flip: Whether the frames are mirrored.
     """
 
     brightness: float
     rotation_degrees: float
-    crop: tuple[int, int, int, int] | None
-    corner: tuple[float, float]
+    crop: tuple[int, int, int, int]
     flip: bool
 
 
@@ -37,18 +38,21 @@ def draw_augmentation(
     height: int, width: int, config: AugmentConfig, rng: np.random.Generator
 ) -> AugmentDraw:
     """Draw the augmentation of one clip whose frames are `height` x `width` pixels."""
-    return AugmentDraw(
-        brightness=1 + config.brightness * rng.uniform(-1, 1),
-        rotation_degrees=config.rotation_degrees * rng.uniform(-1, 1),
-        crop=_draw_crop(height, width, config.crop_scale, rng),
-        corner=(rng.uniform(), rng.uniform()),
-        flip=bool(rng.uniform() < config.flip),
-    )
+    brightness = 1 + config.brightness * rng.uniform(-1, 1)
+    rotation_degrees = config.rotation_degrees * rng.uniform(-1, 1)
+    crop = _draw_crop(height, width, config.crop_scale, rng)
+    down, right = rng.uniform(), rng.uniform()
+    if crop is None:  # as published: a square of the short side, anywhere
+        side = min(height, width)
+        crop = (round(down * (height - side)), round(right * (width - side)), side, side)
+    flip = bool(rng.uniform() < config.flip)
+    return AugmentDraw(brightness, rotation_degrees, crop, flip)
 
 
 def _draw_crop(
     height: int, width: int, smallest_scale: float, rng: np.random.Generator
 ) -> tuple[int, int, int, int] | None:
+    """A random part of the picture; None where ten tries found none that fits."""
     if smallest_scale >= 1:
         return (0, 0, height, width)
     for _ in range(CROP_TRIES):
@@ -65,34 +69,52 @@ def _draw_crop(
 
 
 def augment(frames: Tensor, draw: AugmentDraw, size: int) -> Tensor:
-    """Apply one draw to all frames of a clip.
+    """Apply one draw to all frames of a clip, on the CPU.
 
     Args:
-        frames: (T, 3, H, W) uint8.
+        frames: (T, 3, H, W) uint8; fastest where the channels are last in memory.
         draw: What to do.
-        size: Side of the result in pixels.
+        size: Side S of the result in pixels.
 
     Returns:
-        (T, 3, size, size) uint8.
+        (T, 3, S, S) uint8.
     """
+    result = np.empty((len(frames), 3, size, size), np.uint8)
+    for image, planes in zip(frames.permute(0, 2, 3, 1).numpy(), result, strict=True):
+        _augment_image(np.ascontiguousarray(image), draw, size, planes)
+    return torch.from_numpy(result)
+
+
+def _augment_image(
+    image: NDArray[Any], draw: AugmentDraw, size: int, planes: NDArray[np.uint8]
+) -> None:
+    """Augment one picture (H, W, 3) into `planes` (3, S, S).
+
+    One picture after the other stays in the processor's cache, which a whole clip does not.
+    """
+    top, left, height, width = draw.crop
+    if not draw.rotation_degrees:
+        image = image[top : top + height, left : left + width]
     if draw.brightness != 1:
-        frames = tvf.adjust_brightness(frames, draw.brightness)
+        brighter = np.minimum(np.arange(256) * draw.brightness, 255).astype(np.uint8)
+        image = cv2.LUT(image, brighter)
     if draw.rotation_degrees:
-        frames = tvf.rotate(frames, draw.rotation_degrees)
-    if draw.crop is None:
-        frames = tvf.resize(frames, [size], antialias=True)  # short side
-        down, right = (
-            round(share * (side - size))
-            for share, side in zip(draw.corner, frames.shape[-2:], strict=True)
-        )
-        frames = tvf.crop(frames, down, right, size, size)
+        centre = ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2)
+        matrix = cv2.getRotationMatrix2D(centre, draw.rotation_degrees, 1)
+        matrix[:, 2] -= left, top  # only what the crop keeps
+        image = cv2.warpAffine(image, matrix, (width, height))
+    if height > size or width > size:
+        image = resize(torch.from_numpy(image).permute(2, 0, 1), size).permute(1, 2, 0).numpy()
     else:
-        frames = tvf.resized_crop(frames, *draw.crop, size=[size, size], antialias=True)
-    return frames.flip(-1) if draw.flip else frames
+        # The same to one grey level, without antialiasing, which enlarging does not need.
+        image = cv2.resize(image, (size, size))
+    if draw.flip:
+        image = cv2.flip(image, 1)
+    cv2.split(image, list(planes))
 
 
 def resize(frames: Tensor, size: int) -> Tensor:
-    """Resize (T, 3, H, W) uint8 frames to (T, 3, size, size), bilinear with antialiasing."""
+    """Resize (..., 3, H, W) uint8 frames to (..., 3, size, size), bilinear with antialiasing."""
     if frames.shape[-2:] == (size, size):
         return frames
     return tvf.resize(frames, [size, size], antialias=True).to(torch.uint8)

@@ -15,15 +15,17 @@ from torch.utils.data import DataLoader, Dataset
 from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import AugmentDraw, augment, draw_augmentation, resize
 from dfercli.data.clips import Clip
+from dfercli.data.device_augmentation import RawClip, RawClips
 from dfercli.data.frames import list_frames
 from dfercli.data.sampling import clip_rng, epoch_order, sample_test, sample_train
 from dfercli.data.streams import StreamReader
 from dfercli.errors import DataError, DferError
 
-StreamValues = tuple[Tensor, Tensor]
+StreamValues = tuple[Tensor | RawClips, Tensor]
 """What the clips of a batch have of a stream, and which of them have it: (B,) bool."""
 
-Item = tuple[Tensor, int, int, dict[str, StreamValues]]
+Item = tuple[Tensor | RawClip, int, int, dict[str, tuple[Tensor | RawClip, Tensor]]]
+"""Frames, label index, clip position, and for each stream its values and whether it is there."""
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
@@ -33,25 +35,26 @@ class Batch:
     """Some clips, ready for a model.
 
     Attributes:
-        frames: (B, T, 3, S, S) uint8; or features of the frames, (B, T, D) float.
+        frames: (B, T, 3, S, S) uint8, or raw clips that the device is to augment; or features of
+            the frames, (B, T, D) float.
         labels: (B,) int64 indices into the label set; -1 where a clip has no label.
         clips: (B,) int64 positions in the data set's list of clips.
         streams: Further views of the clips by name, with (B,) bool for which clips have them:
             `landmarks` and `parsing` as the frames, `captions` (B, L) int64 tokens.
     """
 
-    frames: Tensor
+    frames: Tensor | RawClips
     labels: Tensor
     clips: Tensor
     streams: dict[str, StreamValues] = field(default_factory=dict)
 
     def inputs(self, device: torch.device) -> dict[str, Any]:
-        """What a model's `forward` takes, by name."""
+        """What a model's `forward` takes, by name; raw clips are augmented on the device."""
         streams = {
-            name: (values.to(device, non_blocking=True), present.to(device, non_blocking=True))
+            name: (_on_device(values, device), present.to(device, non_blocking=True))
             for name, (values, present) in self.streams.items()
         }
-        return {"frames": self.frames.to(device, non_blocking=True), **streams}
+        return {"frames": _on_device(self.frames, device), **streams}
 
     def pin_memory(self) -> "Batch":
         """The same in page-locked memory, as the DataLoader asks of a batch."""
@@ -78,6 +81,12 @@ class Batch:
         ]
 
 
+def _on_device(values: Tensor | RawClips, device: torch.device) -> Tensor:
+    if isinstance(values, RawClips):
+        return values.augmented(device)
+    return values.to(device, non_blocking=True)
+
+
 def read_frame(path: Path) -> np.ndarray:
     """Read one picture.
 
@@ -96,14 +105,17 @@ def read_frame(path: Path) -> np.ndarray:
         raise DataError(f"frame is cut short: {path}")
     image = None
     if content:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise DataError(f"frame is not a readable picture: {path}")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
 
 
 def read_frames(paths: Sequence[Path]) -> Tensor:
-    """Read pictures of one size as (T, 3, H, W) uint8; a path that comes twice is read once.
+    """Read pictures of one size; a path that comes twice is read once.
+
+    Returns:
+        (T, 3, H, W) uint8, a view of pixels whose channels are last in memory.
 
     Raises:
         DataError: a picture cannot be read, or the sizes differ.
@@ -113,7 +125,7 @@ def read_frames(paths: Sequence[Path]) -> Tensor:
     if len(shapes) > 1:
         raise DataError(f"frames of different sizes in {paths[0].parent}: {sorted(shapes)}")
     stacked = np.stack([images[path] for path in paths])  # (T, H, W, 3)
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2)
 
 
 class ClipDataset(Dataset[Item | DferError]):
@@ -130,6 +142,7 @@ class ClipDataset(Dataset[Item | DferError]):
         augmentation: Draws for training; None takes the test sampling and no augmentation.
         seed: Seed of the draws.
         streams: Further views of the clips that are read, augmented by the same draws.
+        augment_on_device: Hand over raw clips with their draws, for `Batch.inputs` to augment.
 
     Raises:
         DataError: a label that is not in the label set; the clip is named.
@@ -145,6 +158,7 @@ class ClipDataset(Dataset[Item | DferError]):
         augmentation: AugmentConfig | None = None,
         seed: int = 0,
         streams: StreamReader | None = None,
+        augment_on_device: bool = False,
     ) -> None:
         self.clips = list(clips)
         self.labels = [label_index(clip, label_set) for clip in clips]
@@ -153,12 +167,13 @@ class ClipDataset(Dataset[Item | DferError]):
         self.augmentation = augmentation
         self.seed = seed
         self.streams = streams or StreamReader()
+        self.augment_on_device = augment_on_device
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, key: tuple[int, int]) -> Item | DferError:
-        """Return frames (T, 3, S, S) uint8, label index, clip position and streams.
+        """Return frames (T, 3, S, S) uint8 or a raw clip, label index, clip position and streams.
 
         Args:
             key: (epoch, clip).
@@ -182,24 +197,26 @@ class ClipDataset(Dataset[Item | DferError]):
             height, width = frames.shape[-2:]
             if not self.augmentation.is_off:
                 draw = draw_augmentation(height, width, self.augmentation, rng)
-        streams = {}
+        streams: dict[str, tuple[Tensor | RawClip, Tensor]] = {}
         for name in self.streams.names:
             if name == "captions":
-                values = self.streams.tokens(clip)
-                absent = self.streams.no_tokens
-            else:
-                images = self.streams.images(name, clip, paths, chosen.tolist(), frames.shape[-2:])
-                # Drawn images have no light that could change, only a place.
-                moved = None if draw is None else replace(draw, brightness=1.0)
-                values = None if images is None else self._fit(images, moved)
-                absent = torch.zeros(self.num_frames, 3, self.image_size, self.image_size).byte()
-            streams[name] = (absent if values is None else values, torch.tensor(values is not None))
+                tokens = self.streams.tokens(clip)
+                values = self.streams.no_tokens if tokens is None else tokens
+                streams[name] = (values, torch.tensor(tokens is not None))
+                continue
+            images = self.streams.images(name, clip, paths, chosen.tolist(), frames.shape[-2:])
+            # Drawn images have no light that could change, only a place.
+            moved = None if draw is None else replace(draw, brightness=1.0)
+            fitted = self._fit(torch.zeros_like(frames) if images is None else images, moved)
+            streams[name] = (fitted, torch.tensor(images is not None))
         return self._fit(frames, draw), self.labels[index], index, streams
 
-    def _fit(self, images: Tensor, draw: AugmentDraw | None) -> Tensor:
+    def _fit(self, images: Tensor, draw: AugmentDraw | None) -> Tensor | RawClip:
         """Augment and resize (T, 3, H, W) to (T, 3, S, S) uint8; `draw` None only resizes."""
         if draw is None:
-            return resize(images, self.image_size)
+            return resize(images, self.image_size).contiguous()
+        if self.augment_on_device:
+            return RawClip(images.permute(0, 2, 3, 1), draw, self.image_size)
         return augment(images, draw, self.image_size)
 
 
@@ -308,12 +325,21 @@ def collate(items: list[Item | DferError]) -> Batch | DferError:
     frames, labels, clips, streams = zip(*read, strict=True)
     stacked = {
         name: (
-            torch.stack([own[name][0] for own in streams]),
+            _stack([own[name][0] for own in streams]),
             torch.stack([own[name][1] for own in streams]),
         )
         for name in streams[0]
     }
-    return Batch(torch.stack(frames), torch.tensor(labels), torch.tensor(clips), stacked)
+    return Batch(_stack(frames), torch.tensor(labels), torch.tensor(clips), stacked)
+
+
+def _stack(values: Sequence[Any]) -> Tensor | RawClips:
+    if isinstance(values[0], RawClip):
+        return RawClips.of(values)
+    if values[0].dtype == torch.uint8:
+        # NumPy asks for large pages, with which fresh memory costs a third of torch's time.
+        return torch.from_numpy(np.stack([own.numpy() for own in values]))
+    return torch.stack(list(values))
 
 
 def one_thread(_worker: int) -> None:

@@ -182,7 +182,7 @@ class StreamReader:
             drawn = _landmark_images(folder, clip, len(paths), chosen, size)
         else:
             drawn = _parsing_images(folder, clip, paths, chosen, size)
-        return None if drawn is None else torch.from_numpy(drawn).permute(0, 3, 1, 2).contiguous()
+        return None if drawn is None else torch.from_numpy(drawn).permute(0, 3, 1, 2)
 
 
 def _landmark_images(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dfercli.data.clips import Clip
 from dfercli.data.loading import ClipDataset
@@ -54,6 +55,7 @@ def _middle_frame(clip: Clip, label_set: Sequence[str], num_frames: int) -> byte
     if isinstance(item, DferError):
         return b""
     frames = item[0]  # (T, 3, S, S) uint8
+    assert isinstance(frames, Tensor)
     picture = frames[len(frames) // 2].permute(1, 2, 0).numpy()
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

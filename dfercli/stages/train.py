@@ -162,7 +162,7 @@ def _train_fold(
     data = (
         cached_datasets(settings, clips, model, fabric, progress)
         if settings.cache_features
-        else _datasets(settings, clips, bare, progress)
+        else _datasets(settings, clips, bare, fabric, progress)
     )
     precision = resolve_precision(config.precision, config.accelerator)
     module, optimizer = fabric.setup(
@@ -242,7 +242,7 @@ def _begin(
 
 
 def _datasets(
-    config: TrainConfig, clips: FoldClips, module: Method, progress: Progress
+    config: TrainConfig, clips: FoldClips, module: Method, fabric: Fabric, progress: Progress
 ) -> FoldData:
     label_set, num_frames = clips.fold.label_set, config.model.num_frames
     image_size, folder = module.image_size, config.data.streams_from
@@ -258,6 +258,7 @@ def _datasets(
         augmentation=config.augment,
         seed=config.seed,
         streams=streams(clips.train),
+        augment_on_device=fabric.device.type == "cuda",
     )
     held_out = None
     if clips.held_out:
