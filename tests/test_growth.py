@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from operations import growth
@@ -24,7 +25,8 @@ from dfercli.data.loading import ClipDataset
 from dfercli.data.sampling import split_validation
 from dfercli.data.store_folds import read_store_clips, split_by_subject
 from dfercli.labels import SEVEN
-from dfercli.metrics import choose_threshold
+from dfercli.metrics import choose_threshold, evaluate
+from dfercli.report.plots import plot_confusion
 from dfercli.report.timeline import build_timelines, gaps_of, spans_of
 from dfercli.report.video_prediction import VideoPrediction
 from dfercli.stages.annotate import _Track, _TracksInView
@@ -176,3 +178,13 @@ def test_windows_and_timelines_grow_with_the_length_of_a_video():
         return follow
 
     assert growth(work) < LINEAR
+
+
+def test_the_picture_of_a_confusion_matrix_stops_growing(tmp_path):
+    def pixels(classes):
+        names = [f"class {number}" for number in range(classes)]
+        found = evaluate(np.eye(classes), np.arange(classes), names, bootstrap_samples=1)
+        plot_confusion(found, tmp_path / f"{classes}.png", "made-up clips")
+        return cv2.imread(str(tmp_path / f"{classes}.png")).size
+
+    assert pixels(43) <= pixels(15)

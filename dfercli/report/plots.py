@@ -29,7 +29,7 @@ def plot_confusion(evaluation: Evaluation, path: Path, title: str) -> None:
     names = evaluation.label_set
     totals = evaluation.confusion.sum(axis=1)
     shares = evaluation.confusion / np.maximum(totals, 1)[:, None]
-    side = 2.6 + 0.62 * min(len(names), 26)
+    side = 2.6 + 0.62 * min(len(names), MOST_CLASSES_WITH_NUMBERS)  # a picture has side**2 pixels
     figure = Figure(figsize=(side + 0.9, side), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
