@@ -224,7 +224,7 @@ def draw(results: dict[str, dict[str, list[Cost]]], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
     figure, axes = plt.subplots(
         2, len(results), figsize=(4.2 * len(results), 8), squeeze=False, layout="constrained"
@@ -240,9 +240,13 @@ def draw(results: dict[str, dict[str, list[Cost]]], path: Path) -> None:
                 linear = [values[0] * size / sizes[0] for size in sizes]
                 axis.plot(sizes, linear, ":", color=f"C{number}", alpha=0.7)
                 highest, lowest = max(highest, *values), min(lowest, *values)
-            axis.set(xscale="log", yscale="log", ylim=(lowest / 2, highest * 4))
+            room = 12 if row == 0 else 4  # above the curves, for the legend
+            axis.set(xscale="log", yscale="log", ylim=(lowest / 2, highest * room))
             axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
             axis.xaxis.set_minor_locator(NullLocator())
+            axis.yaxis.set_major_locator(LogLocator(subs=(1,) if row == 0 else (1, 2, 5)))
+            axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.yaxis.set_minor_formatter(NullFormatter())
             axis.grid(alpha=0.3)
             axis.set_xlabel(TABLES[key].unit)
             if row == 0:

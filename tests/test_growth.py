@@ -188,3 +188,13 @@ def test_the_picture_of_a_confusion_matrix_stops_growing(tmp_path):
         return cv2.imread(str(tmp_path / f"{classes}.png")).size
 
     assert pixels(43) <= pixels(15)
+
+
+def test_the_table_of_costs_tells_what_grows_faster_than_linearly(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    from scaling import Cost, judged
+
+    linear = [Cost(size, 0.1 * size, 500 + size, 500) for size in (10, 100, 1000)]
+    assert judged(linear) == (["1.00 1.00", "- 1.00"], "yes")  # 10 MB are lost in the noise
+    square = [Cost(size, 0.01 * size**2, 500, 500) for size in (10, 100, 1000)]
+    assert judged(square) == (["2.00 2.00", "- -"], "no: 2.00")
