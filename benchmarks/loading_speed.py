@@ -7,6 +7,7 @@ sampling and draws, one process and one thread, by turns in one run, the files b
 - PIL: per frame open, convert to RGB, brightness, rotation, crop and resize, flip; per clip to a
   float tensor divided by 255; the clips stacked, as the published code does;
 - ours: `ClipDataset` and `collate`, to a uint8 batch; the model divides. `+ /255`: with that;
+- raw: what a process that reads has to do where a GPU augments;
 - packed: from an array of decoded frames in a file instead of JPEG files, then augmented.
 
 Prints medians of milliseconds per sampled frame and ratios to PIL, then where our time goes.
@@ -112,6 +113,7 @@ def paths_to_batches(
     """The ways from disk to batches, each as a function that goes it once for all clips."""
     keys = [[(0, index) for index in batch] for batch in batches_of(len(clips))]
     ours = dataset(clips, config)
+    not_augmented = dataset(clips, config, augment_on_device=True)
     side = read_frames(clip_frames(clips[0])[:1]).shape[-1]
     packed = np.memmap(
         folder / f"packed-{side}",
@@ -134,6 +136,10 @@ def paths_to_batches(
         for batch in batch_loader(ours, keys, workers=0):
             _ = batch.frames.float().div_(255)
 
+    def raw() -> None:
+        for _ in batch_loader(not_augmented, keys, workers=0):
+            pass
+
     def from_packed() -> None:
         for batch in batches_of(len(clips)):
             items = []
@@ -145,7 +151,13 @@ def paths_to_batches(
                 items.append((augment(frames, draw, IMAGE_SIZE), 0, index, {}))
             collate(items)
 
-    return {"PIL": pil, "ours": to_bytes, "+ /255": to_floats, "packed": from_packed}
+    return {
+        "PIL": pil,
+        "ours": to_bytes,
+        "+ /255": to_floats,
+        "raw": raw,
+        "packed": from_packed,
+    }
 
 
 def parts_of_our_time(clips: list[Clip], config: AugmentConfig) -> dict[str, Callable[[], object]]:
@@ -170,7 +182,9 @@ def parts_of_our_time(clips: list[Clip], config: AugmentConfig) -> dict[str, Cal
     return {
         "list folders": lambda: [clip_frames(clip) for clip in clips],
         "read files": lambda: [path.read_bytes() for paths in sampled for path in paths],
-        "decode JPEG": lambda: [cv2.imdecode(content, cv2.IMREAD_COLOR) for content in contents],
+        "decode JPEG": lambda: [
+            cv2.imdecode(content, cv2.IMREAD_COLOR_RGB) for content in contents
+        ],
         "read_frames": lambda: [read_frames(paths) for paths in sampled],
         "augment": augment_all,
         "collate": lambda: [
