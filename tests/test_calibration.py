@@ -13,7 +13,7 @@ from dfercli.cli.app import run
 from dfercli.metrics import choose_threshold, evaluate, fit_temperature
 from dfercli.progress import LogProgress
 from dfercli.stages import train
-from dfercli.stages.inference import softmax
+from dfercli.stages.loaded_model import softmax
 
 
 def drawn_clips(temperature, count=4000):

@@ -17,7 +17,8 @@ from dfercli.data.loading import ClipDataset
 from dfercli.data.store_folds import read_store_fold
 from dfercli.progress import LogProgress
 from dfercli.stages import evaluate, train
-from dfercli.stages.inference import make_fabric, predict_logits, softmax
+from dfercli.stages.inference import make_fabric, predict_logits
+from dfercli.stages.loaded_model import softmax
 from dfercli.stages.models_on_disk import restore_model
 
 

@@ -16,6 +16,7 @@ from toy_model import LABELS, write_toy_checkpoint
 
 import dfercli
 from dfercli.cli.app import run
+from dfercli.stages import annotate as annotate_stage
 from dfercli.stages import predict as predict_stage
 
 PROBABILITIES = [f"probability_{name}" for name in LABELS]
@@ -146,13 +147,13 @@ def test_an_annotated_video_of_each_source(folder, checkpoint, tmp_path):
 
 
 def test_an_annotated_video_that_was_stopped_is_not_kept(drawn, checkpoint, tmp_path, monkeypatch):
-    real = predict_stage.annotate
+    real = annotate_stage.annotate
 
     def stop_it(*arguments, stop, **others):
         stop.set()
         real(*arguments, stop=stop, **others)
 
-    monkeypatch.setattr(predict_stage, "annotate", stop_it)
+    monkeypatch.setattr(annotate_stage, "annotate", stop_it)
     predict(drawn, "--checkpoint", checkpoint, "--video", tmp_path / "one.mp4", code=4)
     assert not list(tmp_path.iterdir())
 

@@ -13,18 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dfercli.artifacts.atomic import atomic_folder, read_json
+from dfercli.artifacts.atomic import atomic_folder
+from dfercli.artifacts.model_card import CARD_NAME, MODEL_SCHEMA
 from dfercli.errors import ArtifactError
 
-MODEL_SCHEMA = "dfer.model/1"
 WEIGHTS_NAME = "model.safetensors"
-CARD_NAME = "model.json"
 TRAINING_STATE_NAME = "training_state.pt"
-
-
-def is_checkpoint(folder: Path) -> bool:
-    """Tell whether `folder` is a checkpoint."""
-    return (folder / CARD_NAME).is_file()
 
 
 def save_checkpoint(
@@ -56,19 +50,6 @@ def save_checkpoint(
             raise ArtifactError(f"cannot write checkpoint {folder}: {error}") from error
         text = json.dumps({"schema": MODEL_SCHEMA, **card}, indent=2, ensure_ascii=False)
         (temporary / CARD_NAME).write_text(text + "\n", encoding="utf-8")
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """Read model.json.
-
-    Raises:
-        ArtifactError: missing, not JSON, or of another schema.
-    """
-    card = read_json(folder / CARD_NAME)
-    if not isinstance(card, dict) or card.get("schema") != MODEL_SCHEMA:
-        got = card.get("schema") if isinstance(card, dict) else type(card).__name__
-        raise ArtifactError(f"{folder / CARD_NAME}: expected schema {MODEL_SCHEMA}, got {got!r}")
-    return card
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -1,9 +1,14 @@
 """`model.json`: all that is needed to build a model again, to use it, and to judge it."""
 
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from dfercli.artifacts.atomic import read_json
 from dfercli.errors import ArtifactError
+
+MODEL_SCHEMA = "dfer.model/1"
+CARD_NAME = "model.json"
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,11 @@ class ModelCard:
         """The texts that a method is built with: the positive ones, then the negative ones."""
         return (*self.class_texts, *self.negative_texts)
 
+    @property
+    def min_confidence(self) -> float:
+        """Below it a prediction is uncertain, as chosen after training; 0 where nothing was."""
+        return float(self.calibration.get("min_confidence", 0.0))
+
     def to_json(self) -> dict[str, Any]:
         """The content of model.json, without its schema."""
         return asdict(self)
@@ -70,3 +80,21 @@ def card_from_json(content: dict[str, Any], where: str) -> ModelCard:
     if values["negative_texts"] and len(values["negative_texts"]) != len(values["label_set"]):
         raise ArtifactError(f"{where}: as many negative_texts as labels expected")
     return ModelCard(**values)
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Tell whether `folder` is a checkpoint."""
+    return (folder / CARD_NAME).is_file()
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read model.json.
+
+    Raises:
+        ArtifactError: missing, not JSON, or of another schema.
+    """
+    card = read_json(folder / CARD_NAME)
+    if not isinstance(card, dict) or card.get("schema") != MODEL_SCHEMA:
+        got = card.get("schema") if isinstance(card, dict) else type(card).__name__
+        raise ArtifactError(f"{folder / CARD_NAME}: expected schema {MODEL_SCHEMA}, got {got!r}")
+    return card

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfercli.artifacts.atomic import is_temporary, replace_link
-from dfercli.artifacts.checkpoint import is_checkpoint
+from dfercli.artifacts.model_card import is_checkpoint
 from dfercli.errors import ArtifactError
 
 RESULT_NAME = "result.json"

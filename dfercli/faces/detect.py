@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+NO_TRACK = -1  # in place of the number of a track, for a face that has none
+
 
 @dataclass(frozen=True)
 class Faces:

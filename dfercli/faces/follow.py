@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dfercli.faces.detect import Detector, Faces
-from dfercli.faces.track import NO_TRACK, FaceTracker
+from dfercli.faces.detect import NO_TRACK, Detector, Faces
 
 DETECT_SECONDS = 0.12  # between detections where `detect_every` is not set
 TRACKING_SLACK = 0.75  # faces down to this part of `min_face_px` still continue a track
@@ -114,6 +113,9 @@ class FaceFollower(Generic[FrameT]):
         self.largest_face_px = 0.0
         self._detector = detector
         self._settings = settings
+        # Slow to import, and the process that hands out work to others does without.
+        from dfercli.faces.track import FaceTracker
+
         self._tracker = FaceTracker(settings.lost_seconds, detector.new_track_score)
 
     def follow(

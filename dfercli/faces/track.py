@@ -5,11 +5,10 @@ import supervision as sv
 from numpy.typing import NDArray
 from trackers import ByteTrackTracker
 
-from dfercli.faces.detect import Faces
+from dfercli.faces.detect import NO_TRACK, Faces
 
 SURE_SCORE = 0.6  # ByteTrack matches faces scored higher first
 MIN_IOU = 0.3  # between where a face was expected and where it is
-NO_TRACK = -1
 
 
 class FaceTracker:

@@ -5,11 +5,12 @@ A backbone is named `MODEL/TAG` as open_clip names them (`ViT-B-32-quickgelu/ope
 the tests.
 """
 
+import contextlib
 import copy
 import hashlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from huggingface_hub.constants import ENDPOINT
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from dfercli.errors import ArtifactError, ConfigError
 
 RANDOM_TAG = "random"
+DRAWING = ("normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_")
 
 # Small enough to learn from scratch in a minute on two cores: a little convolutional network, by
 # open_clip's own constructor, as a transformer needs far more clips.
@@ -131,14 +134,34 @@ def clip_architecture(name: str) -> dict[str, Any]:
     return config
 
 
-def build_clip(architecture: dict[str, Any]) -> open_clip.CLIP:
-    """Build open_clip's CLIP with random weights.
+class _WithoutDrawing(TorchFunctionMode):
+    """Leaves new weights as the memory has them, as drawing those of CLIP takes seconds."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if getattr(func, "__name__", "") in DRAWING:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def build_clip(architecture: dict[str, Any], *, draw: bool = True) -> open_clip.CLIP:
+    """Build open_clip's CLIP.
+
+    Args:
+        architecture: open_clip's model configuration.
+        draw: Draw random weights; else they hold anything, for weights to be loaded.
 
     Raises:
         ArtifactError: open_clip does not accept the configuration.
     """
     try:
-        return open_clip.CLIP(**architecture)
+        with contextlib.nullcontext() if draw else _WithoutDrawing():
+            return open_clip.CLIP(**architecture)
     except (TypeError, ValueError, AssertionError) as error:
         raise ArtifactError(f"open_clip cannot build this architecture: {error}") from error
 
@@ -164,7 +187,7 @@ def load_backbone(clip: str, weights: Path | None) -> tuple[open_clip.CLIP, Back
         name, tag = split_clip_name(clip)
         path = None if tag == RANDOM_TAG else fetch_weights(name, tag)
     architecture = clip_architecture(name)
-    model = build_clip(architecture)
+    model = build_clip(architecture, draw=path is None)
     sha256 = None
     if path is not None:
         _load_weights(model, path, clip)
@@ -197,7 +220,7 @@ def load_same_backbone(identity: BackboneIdentity, weights: Path | None) -> open
             f"was trained on: expected SHA-256 {identity.sha256}, got {found}",
             hint="give the right file with --clip-weights FILE",
         )
-    model = build_clip(identity.architecture)
+    model = build_clip(identity.architecture, draw=False)
     _load_weights(model, weights, f"{identity.name}/{identity.tag}")
     return model
 
@@ -366,6 +389,21 @@ def encode_token_embeddings(
     if isinstance(model.text_projection, nn.Linear):
         return model.text_projection(x)
     return x @ model.text_projection  # (K, D)
+
+
+def encode_images(model: open_clip.CLIP, images: Tensor) -> Tensor:
+    """Encode images by CLIP's image encoder, whatever type its weights have.
+
+    Args:
+        model: The backbone.
+        images: (N, 3, S, S) float, normalised.
+
+    Returns:
+        (N, D) image features, not normalised; float32 where the weights are bfloat16.
+    """
+    dtype = next(model.visual.parameters()).dtype
+    features = model.visual(images.to(dtype))
+    return features.float() if dtype == torch.bfloat16 else features
 
 
 def encode_texts(model: open_clip.CLIP, texts: list[str]) -> Tensor:

@@ -43,6 +43,8 @@ class DferClip(Method):
         config: Context tokens, temporal layers, number of frames, normalisation.
     """
 
+    encodes_frames_alone = True
+
     def __init__(self, clip: CLIP, texts: Sequence[str], config: ModelConfig) -> None:
         super().__init__()
         self.num_frames = config.num_frames
@@ -86,16 +88,12 @@ class DferClip(Method):
         video = self.video_features(frames)  # (B, D)
         return video @ self.text_features().T / TEMPERATURE
 
-    def frame_features(self, frames: Tensor) -> Tensor:
-        """Encode each frame alone; (N, 3, H, W) -> (N, D)."""
-        return self.clip.visual(self.normalization(frames))
-
     def video_features(self, frames: Tensor) -> Tensor:
         """Encode clips; (B, T, 3, H, W), or features (B, T, D) -> (B, D) float32 of unit length."""
         features = frames
         if frames.ndim == 5:
             images = rearrange(frames, "b t c h w -> (b t) c h w")
-            features = rearrange(self.frame_features(images), "(b t) d -> b t d", b=len(frames))
+            features = rearrange(self.frame_features(images), "(b t) d -> b t d", b=frames.shape[0])
         return F.normalize(self.temporal(features).float(), dim=-1)
 
     def text_features(self) -> Tensor:

@@ -29,6 +29,7 @@ from dfercli.errors import ConfigError
 from dfercli.models.adapters import adapt_image_encoder, adapt_text_encoder
 from dfercli.models.clip_backbone import (
     embedding_width,
+    encode_images,
     encode_token_embeddings,
     image_size,
     text_parameters,
@@ -190,7 +191,7 @@ class FineCliper(Method):
     def image_features(self, images: Tensor) -> Tensor:
         """Encode clips of normalised images; (N, T, 3, H, W) -> (N, D) float32 of unit length."""
         num_clips = images.shape[0]
-        features = self.clip.visual(rearrange(images, "n t c h w -> (n t) c h w"))
+        features = encode_images(self.clip, rearrange(images, "n t c h w -> (n t) c h w"))
         features = self.temporal(rearrange(features, "(n t) d -> n t d", n=num_clips))
         return F.normalize(features.float(), dim=-1)
 

@@ -30,6 +30,8 @@ class MeanPooling(Method):
         config: Number of frames, normalisation.
     """
 
+    encodes_frames_alone = True
+
     def __init__(self, clip: CLIP, texts: Sequence[str], config: ModelConfig) -> None:
         super().__init__()
         self.num_frames = config.num_frames
@@ -45,10 +47,12 @@ class MeanPooling(Method):
         return self.video_features(frames) @ self.text_features().T / TEMPERATURE
 
     def video_features(self, frames: Tensor) -> Tensor:
-        """Encode clips; (B, T, 3, H, W) -> (B, D) float32 of unit length."""
-        images = rearrange(frames, "b t c h w -> (b t) c h w")
-        features = F.normalize(self.clip.visual(self.normalization(images)).float(), dim=-1)
-        video = rearrange(features, "(b t) d -> b t d", b=len(frames)).mean(dim=1)  # (B, D)
+        """Encode clips; (B, T, 3, H, W), or features (B, T, D) -> (B, D) float32 of unit length."""
+        features = frames
+        if frames.ndim == 5:
+            images = rearrange(frames, "b t c h w -> (b t) c h w")
+            features = rearrange(self.frame_features(images), "(b t) d -> b t d", b=frames.shape[0])
+        video = F.normalize(features.float(), dim=-1).mean(dim=1)  # (B, D)
         return F.normalize(video, dim=-1)
 
     def text_features(self) -> Tensor:

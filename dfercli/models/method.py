@@ -12,6 +12,8 @@ from open_clip import CLIP
 from torch import Tensor, nn
 
 from dfercli.config import ModelConfig, OptimConfig
+from dfercli.models.clip_backbone import encode_images
+from dfercli.models.normalization import PixelNormalization
 
 FRAMES = "frames"
 
@@ -38,8 +40,11 @@ class Method(nn.Module, ABC):
         num_frames: T, frames per clip.
         image_size: Side of the square frames in pixels.
         clip: The CLIP backbone.
+        normalization: What is done to pixels before they go into the image encoder.
         streams: Names of the views of a clip that it looks at; each one but the frames comes as a
             keyword of `forward`. A part of them may be set, to look at no others.
+        encodes_frames_alone: Whether each frame is encoded without a look at the others, by
+            `frame_features`; then `forward` takes such features, (B, T, D), in place of frames.
         backbone_is_frozen: Whether all weights of CLIP stay as they are; then a checkpoint leaves
             them out and names their file.
     """
@@ -47,7 +52,9 @@ class Method(nn.Module, ABC):
     num_frames: int
     image_size: int
     clip: CLIP
+    normalization: PixelNormalization
     streams: tuple[str, ...] = (FRAMES,)
+    encodes_frames_alone: ClassVar[bool] = False
     backbone_is_frozen: ClassVar[bool] = False
 
     @staticmethod
@@ -62,12 +69,16 @@ class Method(nn.Module, ABC):
         In training a method may return more than logits: what its `loss` and `logits` take.
 
         Args:
-            frames: (B, T, 3, H, W), float in [0, 1] or uint8. A method whose image encoder can be
-                frozen also takes the features that it gives for the frames, (B, T, D) float.
+            frames: (B, T, 3, H, W), float in [0, 1] or uint8. A method that encodes frames alone
+                also takes their features, (B, T, D) float.
 
         Returns:
             (B, K) float32 logits.
         """
+
+    def frame_features(self, frames: Tensor) -> Tensor:
+        """Encode each frame alone; (N, 3, H, W), float in [0, 1] or uint8 -> (N, D)."""
+        return encode_images(self.clip, self.normalization(frames))
 
     @abstractmethod
     def video_features(self, frames: Tensor) -> Tensor:

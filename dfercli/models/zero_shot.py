@@ -25,6 +25,8 @@ class ZeroShotClip(Method):
 
     text_features: Tensor
 
+    encodes_frames_alone = True
+
     def __init__(self, clip: CLIP, class_texts: Sequence[Sequence[str]], num_frames: int) -> None:
         super().__init__()
         self.num_frames = num_frames
@@ -42,10 +44,12 @@ class ZeroShotClip(Method):
         return scale * self.video_features(frames) @ self.text_features.T
 
     def video_features(self, frames: Tensor) -> Tensor:
-        """Encode clips; (B, T, 3, H, W) -> (B, D) float32 of unit length."""
-        images = rearrange(frames, "b t c h w -> (b t) c h w")
-        features = F.normalize(self.clip.visual(self.normalization(images)).float(), dim=-1)
-        video = rearrange(features, "(b t) d -> b t d", b=frames.shape[0]).mean(dim=1)  # (B, D)
+        """Encode clips; (B, T, 3, H, W), or features (B, T, D) -> (B, D) float32 of unit length."""
+        features = frames
+        if frames.ndim == 5:
+            images = rearrange(frames, "b t c h w -> (b t) c h w")
+            features = rearrange(self.frame_features(images), "(b t) d -> b t d", b=frames.shape[0])
+        video = F.normalize(features.float(), dim=-1).mean(dim=1)  # (B, D)
         return F.normalize(video, dim=-1)
 
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:

@@ -17,7 +17,7 @@ from dfercli.report.overlay import Overlay, ShownFace
 from dfercli.report.timeline import Timeline
 from dfercli.report.video_prediction import VideoPrediction
 from dfercli.stages.one_source import open_source
-from dfercli.stages.track_windows import TrackedSource
+from dfercli.stages.tracked_source import TrackedSource
 from dfercli.video.annotated import write_annotated
 from dfercli.video.frames import Frame
 from dfercli.video.prefetch import prefetched

@@ -27,9 +27,10 @@ from dfercli.data.features import (
 from dfercli.errors import ArtifactError, ConfigError, DataError, DferError
 from dfercli.models.dfer_clip import DferClip
 from dfercli.progress import Progress
+from dfercli.stages.devices import resolve_precision
 from dfercli.stages.fit import FoldData
 from dfercli.stages.fold_data import FoldClips
-from dfercli.stages.inference import first_failure, resolve_precision
+from dfercli.stages.inference import first_failure
 from dfercli.stages.models_on_disk import RestoredModel
 
 ValueT = TypeVar("ValueT")

@@ -6,13 +6,14 @@ import numpy as np
 from lightning_fabric import Fabric
 
 from dfercli.artifacts.atomic import write_json
-from dfercli.artifacts.checkpoint import CARD_NAME, read_card
 from dfercli.artifacts.evaluation import Evaluation
+from dfercli.artifacts.model_card import CARD_NAME, read_card
 from dfercli.config import TrainConfig
 from dfercli.metrics import choose_threshold, evaluate, fit_temperature
 from dfercli.progress import Progress
 from dfercli.stages.fit import FoldData
-from dfercli.stages.inference import predict_logits, softmax
+from dfercli.stages.inference import predict_logits
+from dfercli.stages.loaded_model import softmax
 from dfercli.stages.models_on_disk import restore_model
 
 THRESHOLD_RULE = "parts right from wrong best on the same clips"

@@ -1,28 +1,55 @@
 """Which model predicts: a checkpoint, the newest finished run, or CLIP without training."""
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dfercli.artifacts.model_card import ModelCard
-from dfercli.artifacts.run_folder import newest_finished_fold
+from dfercli.artifacts.model_card import CARD_NAME, ModelCard, card_from_json, read_card
+from dfercli.artifacts.run_folder import find_checkpoint, newest_finished_fold
 from dfercli.config import ModelConfig, PredictConfig
 from dfercli.descriptions.texts import read_texts, zero_shot_templates
 from dfercli.errors import ConfigError
 from dfercli.labels import SEVEN
-from dfercli.models.clip_backbone import load_backbone
-from dfercli.models.method import FRAMES
-from dfercli.models.zero_shot import ZeroShotClip
 from dfercli.progress import Progress
-from dfercli.stages.loaded_model import LoadedModel, load_checkpoint, ready
-from dfercli.stages.models_on_disk import SAMPLING_RULES, RestoredModel
+
+if TYPE_CHECKING:
+    from dfercli.stages.loaded_model import LoadedModel
 
 
-def choose_model(config: PredictConfig, progress: Progress) -> LoadedModel:
-    """Load the model that `config` asks for, and say which it is.
+@dataclass(frozen=True)
+class ChosenModel:
+    """The model that is to answer.
+
+    Attributes:
+        name: Where it came from, in words.
+        card: What it says about itself.
+        load: Makes it ready. That imports torch and open_clip, which takes seconds in which faces
+            can be found.
+    """
+
+    name: str
+    card: ModelCard
+    load: Callable[[], "LoadedModel"]
+
+    @property
+    def label_set(self) -> tuple[str, ...]:
+        """The K class names, in the order of the outputs."""
+        return self.card.label_set
+
+
+def ready_choice(model: "LoadedModel") -> ChosenModel:
+    """A model that is loaded already."""
+    return ChosenModel(model.name, model.card, lambda: model)
+
+
+def choose_model(config: PredictConfig, progress: Progress) -> ChosenModel:
+    """Find the model that `config` asks for, and say which it is.
 
     Raises:
         ConfigError: settings that contradict each other, or an unknown CLIP.
-        ArtifactError: a checkpoint or weights that are missing or cannot be used.
+        ArtifactError: a checkpoint or weights that are missing or cannot be used; of a folder, what
+            is wrong with its weights is noticed by `load`.
     """
     wants_zero_shot = config.clip is not None or bool(config.labels)
     if config.checkpoint is not None and wants_zero_shot:
@@ -36,13 +63,7 @@ def choose_model(config: PredictConfig, progress: Progress) -> LoadedModel:
         if fold is not None:
             checkpoint, why = fold.path, f"newest finished run in {config.runs}"
     if checkpoint is not None:
-        model = load_checkpoint(
-            checkpoint,
-            LoadedModel,
-            device=config.device,
-            precision=config.precision,
-            clip_weights=config.clip_weights,
-        )
+        model = _trained(checkpoint, config)
         progress.note(f"model: {model.name} ({why})")
         if streams := other_streams(model.card):
             progress.note(f"it was trained on {', '.join(streams)}, too: judging by frames alone")
@@ -61,46 +82,40 @@ def other_streams(card: ModelCard) -> list[str]:
     if card.model.get("method") != "finecliper":
         return []
     streams = card.model.get("finecliper", {}).get("streams", ())
-    return [name for name in streams if name != FRAMES]
+    return [name for name in streams if name != "frames"]
 
 
-def _zero_shot(config: PredictConfig) -> LoadedModel:
+def _trained(path: Path, config: PredictConfig) -> ChosenModel:
+    def load() -> "LoadedModel":
+        from dfercli.stages.loaded_model import LoadedModel, load_checkpoint
+
+        return load_checkpoint(
+            path,
+            LoadedModel,
+            device=config.device,
+            precision=config.precision,
+            clip_weights=config.clip_weights,
+        )
+
+    if path.is_file():  # says what it is only when it is read
+        return ready_choice(load())
+    checkpoint = find_checkpoint(path)
+    card = card_from_json(read_card(checkpoint), str(checkpoint / CARD_NAME))
+    return ChosenModel(str(checkpoint), card, load)
+
+
+def _zero_shot(config: PredictConfig) -> ChosenModel:
+    from dfercli.stages.loaded_model import LoadedModel, ready
+    from dfercli.stages.models_on_disk import zero_shot_model
+
     name = config.clip or ModelConfig.clip
     texts = class_texts(config.labels or SEVEN, config.templates)
     restored = zero_shot_model(name, config.clip_weights, texts)
     described = f"zero-shot CLIP {name}"
-    return ready(restored, described, LoadedModel, device=config.device, precision=config.precision)
-
-
-def zero_shot_model(
-    clip_name: str, weights: Path | None, texts: dict[str, list[str]]
-) -> RestoredModel:
-    """Build zero-shot CLIP for any classes.
-
-    Args:
-        clip_name: MODEL/TAG.
-        weights: Local file with the weights, instead of the tag's download.
-        texts: The texts of each class, whose features are averaged.
-
-    Raises:
-        ConfigError: an unknown CLIP, or a text that is too long.
-        ArtifactError: weights that are missing or do not fit.
-    """
-    clip, identity = load_backbone(clip_name, weights)
-    config = ModelConfig(
-        clip=clip_name, normalization="clip", text_type="name", context_tokens=0, temporal_layers=0
+    model = ready(
+        restored, described, LoadedModel, device=config.device, precision=config.precision
     )
-    module = ZeroShotClip(clip, list(texts.values()), config.num_frames)
-    card = ModelCard(
-        label_set=tuple(texts),
-        class_texts=tuple(" | ".join(variants) for variants in texts.values()),
-        model={"method": "zero-shot", "clip": clip_name, "normalization": config.normalization},
-        backbone=asdict(identity),
-        image_size=module.image_size,
-        sampling={"num_frames": config.num_frames, **SAMPLING_RULES},
-        selected_on="nothing: it was not trained on expressions",
-    )
-    return RestoredModel(module, card, config)
+    return ready_choice(model)
 
 
 def class_texts(labels: tuple[str, ...], templates: str) -> dict[str, list[str]]:

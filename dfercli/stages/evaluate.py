@@ -10,9 +10,9 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from dfercli.artifacts.atomic import read_json, write_json
-from dfercli.artifacts.checkpoint import is_checkpoint
 from dfercli.artifacts.evaluation import Evaluation
 from dfercli.artifacts.jsonl import write_rows
+from dfercli.artifacts.model_card import is_checkpoint
 from dfercli.artifacts.run_folder import FoldFolder, find_checkpoint, fold_folders
 from dfercli.config import EvalConfig, TrainConfig
 from dfercli.data.clips import Clip
@@ -28,7 +28,8 @@ from dfercli.report.tables import write_confusion_csv
 from dfercli.stages.clip_streams import look_at, stream_reader
 from dfercli.stages.evaluation_page import worst_mistakes
 from dfercli.stages.fold_data import read_fold_clips
-from dfercli.stages.inference import make_fabric, predict_logits, softmax
+from dfercli.stages.inference import make_fabric, predict_logits
+from dfercli.stages.loaded_model import softmax
 from dfercli.stages.models_on_disk import RestoredModel, restore_model
 
 CONFIG_SCHEMA = "dfer.train_config/1"

@@ -12,7 +12,7 @@ from dfercli.config import PredictConfig, PreprocessConfig
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.overrides import override, to_plain
 from dfercli.progress import Progress
-from dfercli.stages.track_windows import TrackedSource
+from dfercli.stages.tracked_source import TrackedSource
 
 # What decides how a face lies in its crop; a model should see crops like those it was trained on.
 CROP_SETTINGS = (

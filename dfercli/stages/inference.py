@@ -16,6 +16,7 @@ from dfercli.config import Precision
 from dfercli.data.loading import Batch, ClipDataset, batch_loader, evaluation_batches
 from dfercli.errors import ConfigError, DferError
 from dfercli.progress import Progress
+from dfercli.stages.devices import resolve_precision
 from dfercli.stages.whole_state import SpreadStrategy
 
 
@@ -62,18 +63,6 @@ def make_fabric(
 def is_main_process() -> bool:
     """Whether this process speaks for all of them; known before they have found one another."""
     return getattr(rank_zero_only, "rank", 0) == 0
-
-
-def resolve_precision(precision: Precision, accelerator: str = "auto") -> Precision:
-    """Turn `auto` into what the device is good at.
-
-    On a CUDA device `bf16-mixed` where it has bfloat16, else `16-mixed`; elsewhere `32`.
-    """
-    if precision != "auto":
-        return precision
-    if accelerator in ("auto", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    return "32"
 
 
 def predict_logits(
@@ -160,10 +149,3 @@ def all_reduce(fabric: Fabric, values: torch.Tensor, operation: str) -> torch.Te
     reduced = fabric.all_reduce(values, reduce_op=operation)
     assert isinstance(reduced, torch.Tensor)
     return reduced
-
-
-def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities (N, K) from logits (N, K), divided by a calibration temperature."""
-    scaled = logits.astype(np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)

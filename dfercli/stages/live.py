@@ -62,7 +62,7 @@ def run(
         ArtifactError: a model that cannot be used.
     """
     _check(config)
-    model = choose_model(config, progress)
+    model = choose_model(config, progress).load()
     crop = replace(preprocess_config(config, model.card, Path()), overwrite=True)
     choice = find_detector(crop, progress)
     shows = config.show if config.show is not None else bool(os.environ.get("DISPLAY"))
@@ -144,7 +144,9 @@ def _predict(
         crops = np.stack([sights[index].crop for index in chosen])  # (T, H, W, 3)
         clips.append(resize(torch.from_numpy(crops).permute(0, 3, 1, 2), model.image_size))
     rows = model.probabilities(torch.stack(clips)).tolist()
-    threshold = model.min_confidence if config.min_confidence is None else config.min_confidence
+    threshold = (
+        model.card.min_confidence if config.min_confidence is None else config.min_confidence
+    )
     predictions = []
     for (track, sights), row in zip(seen.items(), rows, strict=True):
         best = int(np.argmax(row))
@@ -179,7 +181,7 @@ def _show(
         (),
         (width, height),
         length_seconds=1.0,
-        min_confidence=config.min_confidence or model.min_confidence,
+        min_confidence=config.min_confidence or model.card.min_confidence,
     )
     shown = [
         ShownFace(face.track, face.box_xyxy_px, np.array(last_seen[face.track].probabilities))

@@ -13,9 +13,15 @@ from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.config import Precision
 from dfercli.errors import DataError
+from dfercli.stages.devices import (
+    find_device,
+    keep_encoder_in_bfloat16,
+    precision_for_answers,
+)
 from dfercli.stages.exported import is_exported, load_exported
-from dfercli.stages.inference import make_fabric, softmax
 from dfercli.stages.models_on_disk import RestoredModel, restore_model
+
+Compute = Callable[[Tensor], Tensor]
 
 
 class LoadedModel:
@@ -25,14 +31,19 @@ class LoadedModel:
         forward: Frames (B, T, 3, S, S), uint8 or float in [0, 1], to logits (B, K).
         card: What the model says about itself.
         name: Where it came from, in words.
+        encode: Where the model encodes each frame alone: frames (N, 3, S, S) to their features
+            (N, D), which `forward` takes as (B, T, D) in place of frames.
 
     Attributes:
         card: What the model says about itself.
         name: Where it came from, in words.
     """
 
-    def __init__(self, forward: Callable[[Tensor], Tensor], card: ModelCard, name: str) -> None:
+    def __init__(
+        self, forward: Compute, card: ModelCard, name: str, encode: Compute | None = None
+    ) -> None:
         self._forward = forward
+        self._encode = encode
         self.card = card
         self.name = name
 
@@ -52,9 +63,9 @@ class LoadedModel:
         return self.card.image_size
 
     @property
-    def min_confidence(self) -> float:
-        """Below it a prediction is uncertain, as chosen after training; 0 where nothing was."""
-        return float(self.card.calibration.get("min_confidence", 0.0))
+    def shares_frames(self) -> bool:
+        """Whether a frame that several clips hold is encoded once."""
+        return self._encode is not None
 
     def logits(self, frames: Tensor) -> Tensor:
         """Compare clips with classes.
@@ -84,7 +95,30 @@ class LoadedModel:
 
     def probabilities(self, frames: Tensor) -> NDArray[np.float64]:
         """Calibrated probabilities (B, K) of clips as `logits` takes them; rows sum to 1."""
-        return softmax(self.logits(frames).numpy(), self.card.calibration["temperature"])
+        return self._calibrated(self.logits(frames))
+
+    def probabilities_of_clips(
+        self, frames: Tensor, clips: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Calibrated probabilities of clips that share frames; rows sum to 1.
+
+        A model that encodes each frame alone encodes each one once.
+
+        Args:
+            frames: (N, 3, S, S), as the frames of `logits`.
+            clips: (B, T), the numbers of the frames of each clip.
+
+        Returns:
+            (B, K).
+        """
+        if self._encode is None:
+            return self.probabilities(frames[clips])
+        with torch.inference_mode():
+            features = self._encode(frames)  # (N, D)
+            return self._calibrated(self._forward(features[clips]).float().cpu())
+
+    def _calibrated(self, logits: Tensor) -> NDArray[np.float64]:
+        return softmax(logits.numpy(), self.card.calibration["temperature"])
 
 
 ModelT = TypeVar("ModelT", bound=LoadedModel)
@@ -103,13 +137,28 @@ def ready(
     Raises:
         ConfigError: the device or the precision is not to be had.
     """
-    fabric = make_fabric(device, 1, precision)
-    module = fabric.setup_module(model.module.eval())
+    place = find_device(device)
+    module = model.module.to(place).eval()
+    resolved, mixed = precision_for_answers(precision, place, module)
+    if resolved == "bf16-mixed" and place.type == "cpu":
+        keep_encoder_in_bfloat16(module.clip.visual)
 
-    def forward(frames: Tensor) -> Tensor:
-        return module(frames.to(fabric.device, non_blocking=True))
+    def on_device(compute: Compute) -> Compute:
+        def run(values: Tensor) -> Tensor:
+            with torch.autocast(place.type, mixed, enabled=resolved != "32"):
+                return compute(values.to(place, non_blocking=True))
 
-    return kind(forward, model.card, name)
+        return run
+
+    encode = on_device(module.frame_features) if module.encodes_frames_alone else None
+    return kind(on_device(module), model.card, name, encode)
+
+
+def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities (N, K) from logits (N, K), divided by a calibration temperature."""
+    scaled = logits.astype(np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def load_checkpoint(

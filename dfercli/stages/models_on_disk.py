@@ -8,8 +8,8 @@ import torch
 from open_clip import CLIP
 from torch import Tensor
 
-from dfercli.artifacts.checkpoint import read_card, read_weights
-from dfercli.artifacts.model_card import ModelCard, card_from_json
+from dfercli.artifacts.checkpoint import read_weights
+from dfercli.artifacts.model_card import ModelCard, card_from_json, read_card
 from dfercli.config import ModelConfig
 from dfercli.descriptions.texts import ClassTexts, load_texts, shipped_texts
 from dfercli.errors import ArtifactError, ConfigError
@@ -22,6 +22,7 @@ from dfercli.models.clip_backbone import (
 )
 from dfercli.models.method import Method
 from dfercli.models.published_checkpoint import build_published, read_published
+from dfercli.models.zero_shot import ZeroShotClip
 from dfercli.overrides import override, to_plain
 
 SAMPLING_RULES = {
@@ -65,6 +66,37 @@ def new_model(config: ModelConfig, label_set: tuple[str, ...], seed: int) -> Res
         module = build_model(clip, [*positive, *negative], config)
     card = _card(module, label_set, positive, config, asdict(identity))
     return RestoredModel(module, replace(card, negative_texts=tuple(negative)), config)
+
+
+def zero_shot_model(
+    clip_name: str, weights: Path | None, texts: dict[str, list[str]]
+) -> RestoredModel:
+    """Build zero-shot CLIP for any classes.
+
+    Args:
+        clip_name: MODEL/TAG.
+        weights: Local file with the weights, instead of the tag's download.
+        texts: The texts of each class, whose features are averaged.
+
+    Raises:
+        ConfigError: an unknown CLIP, or a text that is too long.
+        ArtifactError: weights that are missing or do not fit.
+    """
+    clip, identity = load_backbone(clip_name, weights)
+    config = ModelConfig(
+        clip=clip_name, normalization="clip", text_type="name", context_tokens=0, temporal_layers=0
+    )
+    module = ZeroShotClip(clip, list(texts.values()), config.num_frames)
+    card = ModelCard(
+        label_set=tuple(texts),
+        class_texts=tuple(" | ".join(variants) for variants in texts.values()),
+        model={"method": "zero-shot", "clip": clip_name, "normalization": config.normalization},
+        backbone=asdict(identity),
+        image_size=module.image_size,
+        sampling={"num_frames": config.num_frames, **SAMPLING_RULES},
+        selected_on="nothing: it was not trained on expressions",
+    )
+    return RestoredModel(module, card, config)
 
 
 def texts_of_method(config: ModelConfig, label_set: tuple[str, ...]) -> tuple[list[str], list[str]]:
@@ -158,7 +190,7 @@ def _backbone_for(card: ModelCard, config: ModelConfig, weights: Path | None) ->
     """CLIP, with its weights where the checkpoint does not hold them."""
     identity = BackboneIdentity(**card.backbone)
     if not METHODS[config.method].backbone_is_frozen or identity.sha256 is None:
-        return build_clip(identity.architecture)
+        return build_clip(identity.architecture, draw=False)
     return load_same_backbone(identity, weights)
 
 

@@ -5,9 +5,9 @@ import numpy as np
 
 from dfercli.artifacts.face_store import frame_paths, read_track
 from dfercli.artifacts.predictions import WindowPrediction
-from dfercli.data.loading import read_frame
 from dfercli.report.video_prediction import Moment
-from dfercli.stages.track_windows import TrackedSource
+from dfercli.stages.tracked_source import TrackedSource
+from dfercli.video.images import read_image
 
 MOST_MOMENTS = 12
 MOST_PER_TRACK = 4
@@ -39,7 +39,7 @@ def _moment(source: TrackedSource, prediction: WindowPrediction) -> Moment:
     pts_seconds = read_track(source.store, clip.clip_id).pts_seconds
     middle = (prediction.start_seconds + prediction.end_seconds) / 2
     index = int(np.abs(pts_seconds - middle).argmin())
-    crop = read_frame(frame_paths(source.store, clip)[index])
+    crop = read_image(frame_paths(source.store, clip)[index])
     small = cv2.resize(crop, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
     _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dfercli.artifacts.face_store import FailureRow
 from dfercli.artifacts.jsonl import write_rows
@@ -23,8 +23,7 @@ from dfercli.progress import Progress
 from dfercli.report.timeline import gaps_of
 from dfercli.report.video_prediction import VideoPrediction
 from dfercli.stages import preprocess
-from dfercli.stages.annotate import annotate
-from dfercli.stages.choose_model import choose_model
+from dfercli.stages.choose_model import ChosenModel, choose_model, ready_choice
 from dfercli.stages.face_source import (
     compare_crops,
     preprocess_config,
@@ -32,7 +31,6 @@ from dfercli.stages.face_source import (
     sources_of_store,
     split_places,
 )
-from dfercli.stages.loaded_model import LoadedModel
 from dfercli.stages.moments import strongest_moments
 from dfercli.stages.predict_journal import Journal, faces_folder, settings_digest, work_folder
 from dfercli.stages.predict_outputs import (
@@ -42,14 +40,12 @@ from dfercli.stages.predict_outputs import (
     failures_path,
 )
 from dfercli.stages.prediction_page import write_page
-from dfercli.stages.track_windows import (
-    RecognisedSource,
-    TrackedSource,
-    WindowSettings,
-    recognise,
-)
+from dfercli.stages.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.video.probe import probe_video
 from dfercli.video.sources import Source, find_sources
+
+if TYPE_CHECKING:
+    from dfercli.stages.loaded_model import LoadedModel
 
 LOOK_SECONDS = 0.2
 
@@ -64,7 +60,7 @@ class PredictResult:
         min_confidence: The threshold below which a prediction counts as uncertain.
     """
 
-    model: LoadedModel
+    model: ChosenModel
     videos: tuple[VideoPrediction, ...]
     min_confidence: float
 
@@ -106,7 +102,7 @@ class _Plan:
 
     Attributes:
         config: The settings.
-        model: The model.
+        model: The model, to be loaded while faces are found.
         windows: How tracks are cut.
         store: Where faces are put.
         crop: Settings of the preprocess stage.
@@ -114,7 +110,7 @@ class _Plan:
     """
 
     config: PredictConfig
-    model: LoadedModel
+    model: ChosenModel
     windows: WindowSettings
     store: Path
     crop: PreprocessConfig
@@ -122,13 +118,13 @@ class _Plan:
 
 
 def run(
-    config: PredictConfig, progress: Progress, model: LoadedModel | None = None
+    config: PredictConfig, progress: Progress, model: "LoadedModel | None" = None
 ) -> PredictResult:
     """Recognise expressions in videos and face stores.
 
     Faces are found and cropped by the preprocess stage, in processes of its own, while the model
-    works on the sources before. A source that cannot be used is a failure in the result, never an
-    exception. With a table to write, a run that was stopped goes on where it was.
+    is loaded and works on the sources before. A source that cannot be used is a failure in the
+    result, never an exception. With a table to write, a run that was stopped goes on where it was.
 
     Args:
         config: Settings.
@@ -145,14 +141,14 @@ def run(
     sources = find_sources(places) if places else []
     ready = [source for store in stores for source in sources_of_store(store)]
     check_outputs(config, len(sources) + len(ready))
-    model = model or choose_model(config, progress)
+    chosen = choose_model(config, progress) if model is None else ready_choice(model)
     for store in stores:
-        compare_crops(store, model.card, progress)
+        compare_crops(store, chosen.card, progress)
     with ExitStack() as stack:
         store = _store_for(config, stack)
-        crop = preprocess_config(config, model.card, store)
-        journal = _open_journal(config, model, crop)
-        plan = _Plan(config, model, _window_settings(config, model), store, crop, journal)
+        crop = preprocess_config(config, chosen.card, store)
+        journal = _open_journal(config, chosen, crop)
+        plan = _Plan(config, chosen, _window_settings(config, chosen), store, crop, journal)
         done = {} if journal is None else journal.done
         kept, left = _divide(done, sources, store)
         if kept:
@@ -192,13 +188,15 @@ def _divide(
     return kept, [source for name, source in by_name.items() if name not in done]
 
 
-def _window_settings(config: PredictConfig, model: LoadedModel) -> WindowSettings:
-    threshold = model.min_confidence if config.min_confidence is None else config.min_confidence
+def _window_settings(config: PredictConfig, model: ChosenModel) -> WindowSettings:
+    threshold = (
+        model.card.min_confidence if config.min_confidence is None else config.min_confidence
+    )
     return WindowSettings(config.window, config.stride, config.batch_size, threshold)
 
 
 def _open_journal(
-    config: PredictConfig, model: LoadedModel, crop: PreprocessConfig
+    config: PredictConfig, model: ChosenModel, crop: PreprocessConfig
 ) -> Journal | None:
     if config.out is None:
         return None
@@ -244,13 +242,15 @@ def _find_faces(
 
 def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
     """The work of the model's thread; crops in a temporary store go as soon as they were seen."""
+    # Imports torch, while the processes that find faces are under way.
+    from dfercli.stages.track_windows import recognise
 
     def on_windows(count: int) -> None:
         work.windows_done += count
 
     videos = []
     sources = iter(work.sources.get, None)
-    for done in recognise(plan.model, sources, plan.windows, work.stop, on_windows):
+    for done in recognise(plan.model.load(), sources, plan.windows, work.stop, on_windows):
         video = _finish_source(plan, done, work.stop)
         videos.append(video)
         is_ours = done.source.store == plan.store
@@ -282,6 +282,8 @@ def _finish_source(plan: _Plan, done: RecognisedSource, stop: threading.Event) -
         if config.html is not None:
             video = replace(video, moments=strongest_moments(source, done.predictions))
         if out is not None:
+            from dfercli.stages.annotate import annotate  # slow to import, and seldom wanted
+
             annotate(
                 source,
                 video,

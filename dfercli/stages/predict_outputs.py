@@ -6,7 +6,7 @@ from pathlib import Path
 from dfercli.artifacts.predictions import check_table_path
 from dfercli.config import PredictConfig
 from dfercli.errors import ConfigError
-from dfercli.stages.track_windows import TrackedSource
+from dfercli.stages.tracked_source import TrackedSource
 from dfercli.stages.windows import check_windows
 
 VIDEO_SUFFIX = ".mp4"

@@ -9,7 +9,7 @@ from dfercli.config import PredictConfig
 from dfercli.overrides import to_plain
 from dfercli.report.prediction_page import PageVideo, write_prediction_page
 from dfercli.report.video_prediction import VideoPrediction
-from dfercli.stages.loaded_model import LoadedModel
+from dfercli.stages.choose_model import ChosenModel
 from dfercli.video.probe import VideoFacts, probe_video
 
 MIME_TYPES = {
@@ -36,7 +36,7 @@ def write_page(
     path: Path,
     videos: tuple[VideoPrediction, ...],
     config: PredictConfig,
-    model: LoadedModel,
+    model: ChosenModel,
     min_confidence: float,
 ) -> None:
     """Write the page.

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from dfercli.artifacts.checkpoint import CARD_NAME, read_card
-from dfercli.artifacts.model_card import ModelCard, card_from_json
+from dfercli.artifacts.model_card import CARD_NAME, ModelCard, card_from_json, read_card
 from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.stages.exported import is_exported, load_exported
 from dfercli.stages.models_on_disk import restore_model

@@ -12,8 +12,8 @@ from lightning_fabric import Fabric
 from dfercli.artifacts.face_store import is_face_store, read_dataset
 from dfercli.config import TrainConfig
 from dfercli.data.clips import Clip
+from dfercli.stages.devices import resolve_precision
 from dfercli.stages.fold_data import FoldClips
-from dfercli.stages.inference import resolve_precision
 
 ENVIRONMENT_SCHEMA = "dfer.environment/1"
 SELECTION_RULES = {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,57 +16,11 @@ from dfercli.data.augmentation import resize
 from dfercli.data.loading import read_frames
 from dfercli.errors import DataError
 from dfercli.stages.loaded_model import LoadedModel
+from dfercli.stages.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.stages.windows import Window, windows_of
 from dfercli.video.prefetch import prefetched
 
 BATCHES_AHEAD = 2
-
-
-@dataclass(frozen=True)
-class WindowSettings:
-    """How tracks are cut into windows, and when a prediction is certain enough.
-
-    Attributes:
-        window: Seconds that a window lasts.
-        stride: Seconds from one window to the next.
-        batch_size: Windows per forward pass.
-        min_confidence: Below it a prediction is uncertain.
-    """
-
-    window: float
-    stride: float
-    batch_size: int
-    min_confidence: float
-
-
-@dataclass(frozen=True)
-class TrackedSource:
-    """A source whose faces are in a face store.
-
-    Attributes:
-        name: As predictions call it.
-        store: The face store.
-        clips: Its tracks.
-    """
-
-    name: str
-    store: Path
-    clips: tuple[ClipRow, ...]
-
-
-@dataclass(frozen=True)
-class RecognisedSource:
-    """A source with a prediction for every window.
-
-    Attributes:
-        source: What it is.
-        predictions: By track, then by time.
-        failure: Why a part is missing, else None.
-    """
-
-    source: TrackedSource
-    predictions: tuple[WindowPrediction, ...]
-    failure: str | None
 
 
 @dataclass
@@ -82,7 +37,20 @@ class _Open:
         return RecognisedSource(self.source, predictions, self.failure)
 
 
-_Item = tuple[_Open, ClipRow, Window, Tensor | None]
+@dataclass(frozen=True)
+class _Item:
+    """A window with its frames, resized, by their number in the track; None: not readable."""
+
+    opened: _Open
+    clip: ClipRow
+    window: Window
+    images: dict[int, Tensor] | None
+
+    def frames(self) -> Iterator[tuple[tuple[str, str, int], Tensor]]:
+        """The window's T frames, each by a name that is its own in all sources."""
+        if self.images is not None:
+            for number in self.window.frames.tolist():
+                yield (self.opened.source.name, self.clip.clip_id, number), self.images[number]
 
 
 def recognise(
@@ -106,14 +74,12 @@ def recognise(
     """
     waiting: deque[_Open] = deque()
     items = _read_windows(sources, waiting, model, settings)
-    for batch in prefetched(_batches(items, settings.batch_size), BATCHES_AHEAD):
-        readable = [frames for _, _, _, frames in batch if frames is not None]
-        rows = iter(model.probabilities(torch.stack(readable)).tolist() if readable else ())
-        for opened, clip, window, frames in batch:
-            done = None
-            if frames is not None:
-                done = _prediction(opened.source.name, clip, window, next(rows), model, settings)
-            opened.done.append(done)
+    room = settings.batch_size * model.num_frames
+    for batch in prefetched(_batches(items, room, model.shares_frames), BATCHES_AHEAD):
+        rows = iter(_probabilities(model, [item for item in batch if item.images is not None]))
+        for item in batch:
+            done = None if item.images is None else _prediction(item, next(rows), model, settings)
+            item.opened.done.append(done)
         on_windows(len(batch))
         if stop.is_set():
             return
@@ -123,15 +89,41 @@ def recognise(
         yield waiting.popleft().close()
 
 
-def _batches(items: Iterator[_Item], size: int) -> Iterator[list[_Item]]:
+def _batches(items: Iterator[_Item], room: int, shares_frames: bool) -> Iterator[list[_Item]]:
+    """Gather windows until the model would have more than `room` frames to encode."""
     batch: list[_Item] = []
+    names: set[tuple[str, str, int]] = set()
+    taken = 0
     for item in items:
-        batch.append(item)
-        if len(batch) == size:
+        own = [name for name, _ in item.frames()]
+        more = len(set(own) - names) if shares_frames else len(own)
+        if batch and taken + more > room:
             yield batch
-            batch = []
+            batch, names, taken = [], set(), 0
+            more = len(set(own)) if shares_frames else len(own)
+        batch.append(item)
+        names.update(own)
+        taken += more
     if batch:
         yield batch
+
+
+def _probabilities(model: LoadedModel, items: list[_Item]) -> list[list[float]]:
+    """What the model says to windows; a frame that several of them hold is given to it once."""
+    if not items:
+        return []
+    numbers: dict[tuple[str, str, int], int] = {}
+    images: list[Tensor] = []
+    clips = []
+    for item in items:
+        own = []
+        for name, image in item.frames():
+            if name not in numbers:
+                numbers[name] = len(images)
+                images.append(image)
+            own.append(numbers[name])
+        clips.append(own)
+    return model.probabilities_of_clips(torch.stack(images), np.array(clips)).tolist()
 
 
 def _read_windows(
@@ -160,30 +152,34 @@ def _read_windows(
             )
             opened.windows += [(clip, window) for window in found]
         waiting.append(opened)
+        seen = ""
+        images: dict[int, Tensor] = {}  # of the window before, often shared with the next
         for clip, window in opened.windows:
-            frames = None
-            paths = paths_of[clip.clip_id]
+            images = images if clip.clip_id == seen else {}
+            paths, numbers = paths_of[clip.clip_id], window.frames.tolist()
+            seen, new = clip.clip_id, sorted(set(numbers) - images.keys())
             try:
-                frames = read_frames([paths[number] for number in window.frames])
+                if new:
+                    read = read_frames([paths[number] for number in new])
+                    images |= zip(new, resize(read, model.image_size), strict=True)
             except DataError as error:
                 opened.failure = error.message
-            yield opened, clip, window, None if frames is None else resize(frames, model.image_size)
+                yield _Item(opened, clip, window, None)
+                continue
+            images = {number: images[number] for number in numbers}
+            yield _Item(opened, clip, window, images)
 
 
 def _prediction(
-    source: str,
-    clip: ClipRow,
-    window: Window,
-    probabilities: list[float],
-    model: LoadedModel,
-    settings: WindowSettings,
+    item: _Item, probabilities: list[float], model: LoadedModel, settings: WindowSettings
 ) -> WindowPrediction:
+    window = item.window
     best = max(range(len(probabilities)), key=probabilities.__getitem__)
     left, top, right, bottom = (round(float(side), 2) for side in window.mean_box_xyxy_px)
     box: Box = (left, top, right, bottom)
     return WindowPrediction(
-        source=source,
-        track=clip.track,
+        source=item.opened.source.name,
+        track=item.clip.track,
         start_seconds=round(window.start_seconds, 6),
         end_seconds=round(window.end_seconds, 6),
         label=model.label_set[best],

@@ -29,12 +29,13 @@ from dfercli.progress import Progress, SilentProgress
 from dfercli.stages.cached_features import cached_datasets, require_frozen
 from dfercli.stages.calibrate import calibrate
 from dfercli.stages.clip_streams import available_streams, stream_reader
+from dfercli.stages.devices import resolve_precision
 from dfercli.stages.epoch_logger import open_logger, require_logger
 from dfercli.stages.evaluate import CONFIG_SCHEMA, dataset_name, read_train_config
 from dfercli.stages.fit import FoldData, Position, Training, fit
 from dfercli.stages.fold_data import FoldClips, read_fold_clips, wanted_folds
 from dfercli.stages.fold_result import FoldResult, finish_fold, read_result
-from dfercli.stages.inference import make_fabric, resolve_precision
+from dfercli.stages.inference import make_fabric
 from dfercli.stages.model_info import cost_lines
 from dfercli.stages.models_on_disk import RestoredModel, new_model, restore_model
 from dfercli.stages.run_records import crop_settings, environment, trained_on

@@ -73,7 +73,7 @@ def windows_of(
         track: The track; n frames.
         window: Seconds that a window lasts.
         stride: Seconds from one window to the next.
-        num_frames: T, chosen by the published test sampling.
+        num_frames: T, the frames chosen of each window.
     """
     last_frame = frame_seconds(track)
     for first, last in seen_segments(track):
@@ -85,10 +85,33 @@ def windows_of(
             )
             if high == low:
                 continue
-            chosen = first + low + sample_test(int(high - low), num_frames)
+            within = pts_seconds[low:high]
+            chosen = first + low + _sample(within, start, window, num_frames, last_frame)
             boxes = track.box_xyxy_px[first + low : first + high].astype(np.float64)
             until = end if high == len(pts_seconds) else float(pts_seconds[high])
             yield Window(float(pts_seconds[low]), until, chosen, boxes.mean(axis=0))
+
+
+def _sample(
+    pts_seconds: NDArray[np.float64],
+    start: float,
+    window: float,
+    num_frames: int,
+    frame_seconds: float,
+) -> NDArray[np.int64]:
+    """The published test sampling, with segments of equal time instead of equal count.
+
+    So windows that begin a number of segments apart share their frames, which are then encoded
+    once. Where the frames of a window are fewer than T or end before it does, segments are of
+    equal count, as published.
+    """
+    too_short = pts_seconds[-1] + 1.5 * frame_seconds < start + window
+    if len(pts_seconds) <= num_frames or too_short:
+        return sample_test(len(pts_seconds), num_frames)
+    middles = start + window * (np.arange(num_frames) + 0.5) / num_frames
+    # The frame that is shown then; clocks are rounded, so a frame may begin a little later.
+    shown = np.searchsorted(pts_seconds, middles + frame_seconds / 100, side="right") - 1
+    return shown.clip(0).astype(np.int64)
 
 
 def _starts(start: float, end: float, window: float, stride: float, slack: float) -> list[float]:

@@ -14,7 +14,8 @@ from dfercli.models.clip_backbone import load_backbone
 from dfercli.models.zero_shot import ZeroShotClip
 from dfercli.progress import Progress
 from dfercli.stages.evaluate import Measured, dataset_name, write_evaluation
-from dfercli.stages.inference import make_fabric, predict_logits, softmax
+from dfercli.stages.inference import make_fabric, predict_logits
+from dfercli.stages.loaded_model import softmax
 
 
 def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:

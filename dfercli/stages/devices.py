@@ -1,0 +1,74 @@
+"""On which device and in which precision a model runs; without lightning-fabric, slow to import."""
+
+import torch
+from torch import nn
+
+from dfercli.config import Precision
+from dfercli.errors import ConfigError
+from dfercli.models.method import Method
+
+WORTH_BFLOAT16 = 10_000_000  # weights; a smaller encoder does not wait for matrix products
+
+
+def resolve_precision(precision: Precision, accelerator: str = "auto") -> Precision:
+    """Turn `auto` into what the device is good at.
+
+    On a CUDA device `bf16-mixed` where it has bfloat16, else `16-mixed`; elsewhere `32`.
+    """
+    if precision != "auto":
+        return precision
+    if accelerator in ("auto", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    return "32"
+
+
+def find_device(device: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `mps` into a device; `auto` takes a GPU where there is one.
+
+    Raises:
+        ConfigError: the device is not to be had.
+    """
+    is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return torch.device(next((name for name, there in is_there.items() if there), "cpu"))
+    kind = device.partition(":")[0]
+    if kind not in (*is_there, "cpu"):
+        raise ConfigError(f"device: expected auto, cpu, cuda or mps, got {device!r}")
+    if not is_there.get(kind, True):
+        raise ConfigError(f"there is no {kind} device here", hint="--device cpu")
+    return torch.device(device)
+
+
+def precision_for_answers(
+    precision: Precision, device: torch.device, module: Method
+) -> tuple[Precision, torch.dtype]:
+    """The precision in which a trained model answers, and the type of mixed products.
+
+    As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` where it multiplies bfloat16
+    matrices in units of their own (AMX) and the image encoder is large. Where a CPU only has
+    instructions for it (AVX-512), float32 is as fast or faster.
+
+    Raises:
+        ConfigError: `16-mixed` without a CUDA device.
+    """
+    if precision == "16-mixed" and device.type != "cuda":
+        raise ConfigError("precision 16-mixed needs a CUDA device", hint="use bf16-mixed or 32")
+    resolved = resolve_precision(precision, device.type)
+    if precision == "auto" and device.type == "cpu" and multiplies_bfloat16():
+        weights = sum(parameter.numel() for parameter in module.clip.visual.parameters())
+        resolved = "bf16-mixed" if weights >= WORTH_BFLOAT16 else resolved
+    return resolved, torch.float16 if resolved == "16-mixed" else torch.bfloat16
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this CPU has matrix units for bfloat16."""
+    return torch.cpu._is_amx_tile_supported()
+
+
+def keep_encoder_in_bfloat16(encoder: nn.Module) -> None:
+    """Round the weights of an image encoder to bfloat16 for good.
+
+    Mixed precision rounds them in every forward pass, which on a CPU costs more than it saves.
+    For models that are not trained on.
+    """
+    encoder.to(torch.bfloat16)

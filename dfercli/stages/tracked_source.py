@@ -1,0 +1,54 @@
+"""A source with its face tracks, before and after the model has seen it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfercli.artifacts.face_store import ClipRow
+from dfercli.artifacts.predictions import WindowPrediction
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """How tracks are cut into windows, and when a prediction is certain enough.
+
+    Attributes:
+        window: Seconds that a window lasts.
+        stride: Seconds from one window to the next.
+        batch_size: Windows per forward pass.
+        min_confidence: Below it a prediction is uncertain.
+    """
+
+    window: float
+    stride: float
+    batch_size: int
+    min_confidence: float
+
+
+@dataclass(frozen=True)
+class TrackedSource:
+    """A source whose faces are in a face store.
+
+    Attributes:
+        name: As predictions call it.
+        store: The face store.
+        clips: Its tracks.
+    """
+
+    name: str
+    store: Path
+    clips: tuple[ClipRow, ...]
+
+
+@dataclass(frozen=True)
+class RecognisedSource:
+    """A source with a prediction for every window.
+
+    Attributes:
+        source: What it is.
+        predictions: By track, then by time.
+        failure: Why a part is missing, else None.
+    """
+
+    source: TrackedSource
+    predictions: tuple[WindowPrediction, ...]
+    failure: str | None
