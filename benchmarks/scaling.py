@@ -11,6 +11,7 @@ what is beyond the imported modules.
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -25,7 +26,7 @@ from pathlib import Path
 
 PLOT = Path(__file__).parents[1] / "docs" / "scaling.png"
 NOISE_SECONDS, NOISE_MB = 0.02, 24  # what is less is start-up's ups and downs
-LINEAR = 1.15  # an exponent up to here counts as linear: measurements differ by a few percent
+SLACK = 1.2  # costs may grow by so much more than the size: measurements differ
 LOOK_SECONDS = 0.05
 
 
@@ -195,12 +196,22 @@ def judged(costs: list[Cost]) -> tuple[list[str], str]:
     """The exponents of time and memory as words, and whether none is above linear."""
     sizes = [cost.size for cost in costs]
     of_time = exponents(sizes, [cost.seconds for cost in costs], NOISE_SECONDS)
-    of_memory = exponents(sizes, [cost.peak_mb - cost.start_mb for cost in costs], NOISE_MB)
+    beyond = exponents(sizes, [cost.peak_mb - cost.start_mb for cost in costs], NOISE_MB)
+    # What is shared with other processes moves both; a peak that does not rise is no growth.
+    of_memory = [
+        None if larger.peak_mb - cost.peak_mb < NOISE_MB else value
+        for value, (cost, larger) in zip(beyond, itertools.pairwise(costs), strict=True)
+    ]
     words = [
         " ".join("-" if value is None else f"{value:.2f}" for value in found)
         for found in (of_time, of_memory)
     ]
-    above = [v for v in (*of_time, *of_memory) if v is not None and v > LINEAR]
+    above = [
+        value
+        for found in (of_time, of_memory)
+        for value, (size, larger) in zip(found, itertools.pairwise(sizes), strict=True)
+        if value is not None and (larger / size) ** (value - 1) > SLACK
+    ]
     return words, f"no: {max(above):.2f}" if above else "yes"
 
 

@@ -46,7 +46,7 @@ SMALLEST = 20  # clips of the work that is done to warm up
 TINY = ("--clip", "tiny/random", "--set", "model.num_frames=2", "--accelerator", "cpu")
 TEXT = "a face with raised cheeks, lip corners pulled up and wrinkles around the eyes"
 FPS, SECONDS = 25, 10
-DFER = (sys.executable, "-c", "from dfercli.cli.app import main; main()")
+DFER = str(Path(sys.executable).with_name("dfer"))
 
 
 def succeed(*arguments: object) -> None:
@@ -59,7 +59,7 @@ def succeed(*arguments: object) -> None:
 
 def run_whole(*arguments: object) -> None:
     """Run a dfer command as a process of its own, start-up included."""
-    subprocess.run([*DFER, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([DFER, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
 def store_of(count: int, folder: Path) -> Path:
