@@ -27,7 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageEnhance
+from PIL import Image
 from torch import Tensor
 
 from dfercli.config import AugmentConfig
@@ -35,6 +35,7 @@ from dfercli.data.augmentation import augment, draw_augmentation
 from dfercli.data.clips import Clip
 from dfercli.data.loading import ClipDataset, batch_loader, clip_frames, collate, read_frames
 from dfercli.data.sampling import clip_rng, sample_train
+from dfercli.stages.bench_reference import published_frames
 
 SETTINGS = {
     "dfew": AugmentConfig(brightness=0.5),
@@ -72,21 +73,9 @@ def pil_clip(clip: Clip, index: int, config: AugmentConfig) -> Tensor:
     paths = sorted(clip.location.glob("*.jpg"))
     rng = clip_rng(SEED, 0, index)
     chosen = sample_train(len(paths), NUM_FRAMES, rng)
-    images = [Image.open(paths[i]).convert("RGB") for i in chosen]
-    draw = draw_augmentation(images[0].height, images[0].width, config, rng)
-    assert draw.crop is not None
-    top, left, height, width = draw.crop
-    if draw.brightness != 1:
-        images = [ImageEnhance.Brightness(image).enhance(draw.brightness) for image in images]
-    if draw.rotation_degrees:
-        images = [image.rotate(draw.rotation_degrees) for image in images]
-    images = [image.crop((left, top, left + width, top + height)) for image in images]
-    images = [image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR) for image in images]
-    if draw.flip:
-        images = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in images]
-    stacked = np.concatenate([np.array(image) for image in images], axis=2)
-    planes = torch.from_numpy(stacked).permute(2, 0, 1).contiguous().float().div(255)
-    return planes.reshape(-1, 3, IMAGE_SIZE, IMAGE_SIZE)
+    with Image.open(paths[0]) as first:
+        draw = draw_augmentation(first.height, first.width, config, rng)
+    return published_frames([paths[i] for i in chosen], draw, IMAGE_SIZE)
 
 
 def dataset(clips: list[Clip], config: AugmentConfig, **options: bool) -> ClipDataset:
