@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from dfercli.cli.bench import EPILOG as BENCH_EPILOG
+from dfercli.cli.bench import bench
 from dfercli.cli.console import print_error, print_line
 from dfercli.cli.convert import EPILOG as CONVERT_EPILOG
 from dfercli.cli.convert import convert
@@ -65,6 +67,7 @@ def _root(
 
 
 app.add_typer(data, name="data")
+app.command("bench", epilog=BENCH_EPILOG)(bench)
 app.command("convert", epilog=CONVERT_EPILOG)(convert)
 app.command("demo", epilog=DEMO_EPILOG)(demo)
 app.command("describe", epilog=DESCRIBE_EPILOG)(describe)

@@ -24,6 +24,7 @@ from dfercli.config.training import (
     TrainConfig,
 )
 from dfercli.config.using import (
+    BenchConfig,
     CheckConfig,
     ConvertConfig,
     DemoConfig,
@@ -34,6 +35,7 @@ from dfercli.config.using import (
 
 __all__ = [
     "AugmentConfig",
+    "BenchConfig",
     "CheckConfig",
     "ConvertConfig",
     "DataConfig",

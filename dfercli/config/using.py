@@ -190,6 +190,37 @@ class ExportConfig:
 
 
 @dataclass(frozen=True)
+class BenchConfig:
+    """Settings of `dfer bench`.
+
+    Attributes:
+        parts: What is measured.
+        clip: CLIP backbone of DFER-CLIP; `…/random` needs no weights.
+        num_frames: T, frames per clip.
+        classes: 7 or 11.
+        batch_sizes: Clips per forward pass, one measurement each; the first gives the ratio.
+        train_batch: Clips per training step.
+        runs: Repetitions, of which the median counts.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+        precision: As for training and prediction.
+    """
+
+    parts: tuple[Literal["loading", "inference", "training"], ...] = (
+        "loading",
+        "inference",
+        "training",
+    )
+    clip: str = "ViT-B-32-quickgelu/random"
+    num_frames: Count = 16
+    classes: Literal["7", "11"] = "7"
+    batch_sizes: tuple[int, ...] = (1, 8)
+    train_batch: Count = 4
+    runs: Count = 5
+    device: str = "auto"
+    precision: Precision = "auto"
+
+
+@dataclass(frozen=True)
 class DemoConfig:
     """Settings of `dfer demo`.
 

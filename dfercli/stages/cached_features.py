@@ -27,7 +27,7 @@ from dfercli.data.features import (
 from dfercli.errors import ArtifactError, ConfigError, DataError, DferError
 from dfercli.models.dfer_clip import DferClip
 from dfercli.progress import Progress
-from dfercli.stages.devices import resolve_precision
+from dfercli.stages.devices import precision_for_training
 from dfercli.stages.fit import FoldData
 from dfercli.stages.fold_data import FoldClips
 from dfercli.stages.inference import first_failure
@@ -149,7 +149,7 @@ def _encoder_digest(model: RestoredModel, config: TrainConfig, fabric: Fabric) -
             "architecture": architecture,
             "normalization": model.config.normalization,
             "image_size": model.module.image_size,
-            "precision": resolve_precision(config.precision, config.accelerator),
+            "precision": precision_for_training(config),
             "device": fabric.device.type,
         }
     )

@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
-from dfercli.config import Precision
+from dfercli.config import Precision, TrainConfig
 from dfercli.errors import ConfigError
+from dfercli.models.clip_backbone import TOYS
 from dfercli.models.method import Method
 
 WORTH_BFLOAT16 = 10_000_000  # weights; a smaller encoder does not wait for matrix products
@@ -20,6 +21,21 @@ def resolve_precision(precision: Precision, accelerator: str = "auto") -> Precis
     if accelerator in ("auto", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     return "32"
+
+
+def precision_for_training(config: TrainConfig) -> Precision:
+    """The precision that a model is trained in.
+
+    As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` where it multiplies bfloat16
+    matrices in units of their own (AMX), but for the toys, which are too small to gain by it.
+    """
+    resolved = resolve_precision(config.precision, config.accelerator)
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    on_cpu = config.accelerator == "cpu" or (config.accelerator == "auto" and not has_gpu)
+    is_toy = config.model.clip.partition("/")[0] in TOYS
+    if config.precision == "auto" and on_cpu and not is_toy and multiplies_bfloat16():
+        return "bf16-mixed"
+    return resolved
 
 
 def find_device(device: str) -> torch.device:

@@ -3,19 +3,20 @@
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger
 from lightning_fabric.wrappers import _FabricModule
+from torch import nn
 
 from dfercli.artifacts.checkpoint import save_checkpoint
 from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import FoldFolder
-from dfercli.config import TrainConfig
+from dfercli.config import OptimConfig, TrainConfig
 from dfercli.data.loading import Batch, ClipDataset, TrainingBatches, batch_loader
 from dfercli.metrics import war_and_uar
 from dfercli.models.method import Method
@@ -151,7 +152,14 @@ def _run_epoch(
         )
         # Layers that draw (drop path) see the same numbers after a resume.
         torch.manual_seed(hash((config.seed, global_step, training.fabric.global_rank)))
-        loss_sum, num_right = _step(training, batch)
+        loss_sum, num_right = update_weights(
+            training.fabric,
+            training.model,
+            training.module,
+            training.optimizer,
+            config.optim,
+            batch,
+        )
         position = replace(
             position,
             step=position.step + 1,
@@ -173,27 +181,41 @@ def _run_epoch(
     return position
 
 
-def _step(training: Training, batch: Batch) -> tuple[float, float]:
+def update_weights(
+    fabric: Fabric,
+    model: nn.Module,
+    module: Method,
+    optimizer: torch.optim.Optimizer,
+    optim: OptimConfig,
+    batch: Batch,
+) -> tuple[float, float]:
     """Update the weights by one batch, of which each process has its share.
+
+    Args:
+        fabric: The engine.
+        model: Set up by `fabric`.
+        module: The bare model.
+        optimizer: Set up by `fabric`.
+        optim: Pieces that a batch is worked on in, and the clipping of gradients.
+        batch: The clips.
 
     Returns:
         Over all processes, the sum of the losses of the clips and how many were recognised.
     """
-    fabric, optim = training.fabric, training.config.optim
     counts = torch.zeros(2, device=fabric.device)
-    training.optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)
     pieces = batch.split(optim.accumulate)
     for number, piece in enumerate(pieces, start=1):
         labels = piece.labels.to(fabric.device)
-        with fabric.no_backward_sync(training.model, enabled=number < len(pieces)):
-            outputs = training.model(**piece.inputs(fabric.device))
-            loss_sum = training.module.loss(outputs, labels) * len(labels)
+        with fabric.no_backward_sync(cast(_FabricModule, model), enabled=number < len(pieces)):
+            outputs = model(**piece.inputs(fabric.device))
+            loss_sum = module.loss(outputs, labels) * len(labels)
             fabric.backward(loss_sum / len(batch.labels))
-        recognised = training.module.logits(outputs).argmax(-1) == labels
+        recognised = module.logits(outputs).argmax(-1) == labels
         counts += torch.stack([loss_sum.detach(), recognised.sum().float()])
     if optim.gradient_clip:
-        fabric.clip_gradients(training.model, training.optimizer, max_norm=optim.gradient_clip)
-    training.optimizer.step()
+        fabric.clip_gradients(model, optimizer, max_norm=optim.gradient_clip)
+    optimizer.step()
     loss, num_right = all_reduce(fabric, counts, "sum").tolist()
     return loss, num_right
 

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from dfercli.artifacts.face_store import is_face_store, read_dataset
 from dfercli.config import TrainConfig
 from dfercli.data.clips import Clip
-from dfercli.stages.devices import resolve_precision
+from dfercli.stages.devices import precision_for_training
 from dfercli.stages.fold_data import FoldClips
 
 ENVIRONMENT_SCHEMA = "dfer.environment/1"
@@ -59,6 +59,6 @@ def environment(config: TrainConfig, fabric: Fabric) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "device": torch.cuda.get_device_name(fabric.device) if is_cuda else fabric.device.type,
         "processes": fabric.world_size,
-        "precision": resolve_precision(config.precision, config.accelerator),
+        "precision": precision_for_training(config),
         "versions": {package: version(package) for package in packages},
     }

@@ -29,7 +29,7 @@ from dfercli.progress import Progress, SilentProgress
 from dfercli.stages.cached_features import cached_datasets, require_frozen
 from dfercli.stages.calibrate import calibrate
 from dfercli.stages.clip_streams import available_streams, stream_reader
-from dfercli.stages.devices import resolve_precision
+from dfercli.stages.devices import precision_for_training
 from dfercli.stages.epoch_logger import open_logger, require_logger
 from dfercli.stages.evaluate import CONFIG_SCHEMA, dataset_name, read_train_config
 from dfercli.stages.fit import FoldData, Position, Training, fit
@@ -112,7 +112,7 @@ def _launch(config: TrainConfig) -> Fabric:
     fabric = make_fabric(
         config.accelerator,
         config.devices,
-        config.precision,
+        precision_for_training(config),
         strategy=config.strategy,
         num_nodes=config.num_nodes,
     )
@@ -165,7 +165,7 @@ def _train_fold(
         if settings.cache_features
         else _datasets(settings, clips, bare, fabric, progress)
     )
-    precision = resolve_precision(config.precision, config.accelerator)
+    precision = precision_for_training(config)
     module, optimizer = fabric.setup(
         cast(nn.Module, torch.compile(bare)) if config.compile else bare,
         build_optimizer(bare, settings.optim, fused=can_fuse(fabric.device, precision)),
