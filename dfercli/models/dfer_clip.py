@@ -23,7 +23,7 @@ from dfercli.models.clip_backbone import (
     text_parameters,
 )
 from dfercli.models.context import ContextTokens
-from dfercli.models.method import Method, ParameterGroup
+from dfercli.models.method import Method, ParameterGroup, cosines
 from dfercli.models.normalization import PixelNormalization
 from dfercli.models.temporal import TemporalEncoder
 from dfercli.models.text_cache import TextCache
@@ -86,7 +86,7 @@ class DferClip(Method):
             (B, K) float32 logits.
         """
         video = self.video_features(frames)  # (B, D)
-        return video @ self.text_features().T / TEMPERATURE
+        return cosines(video, self.text_features()) / TEMPERATURE
 
     def video_features(self, frames: Tensor) -> Tensor:
         """Encode clips; (B, T, 3, H, W), or features (B, T, D) -> (B, D) float32 of unit length."""

@@ -36,7 +36,7 @@ from dfercli.models.clip_backbone import (
 )
 from dfercli.models.context import ContextTokens
 from dfercli.models.fusion import StreamFusion
-from dfercli.models.method import FRAMES, Method, ParameterGroup
+from dfercli.models.method import FRAMES, Method, ParameterGroup, cosines
 from dfercli.models.normalization import PixelNormalization
 from dfercli.models.temporal import TemporalEncoder
 from dfercli.models.text_cache import TextCache
@@ -121,7 +121,8 @@ class FineCliper(Method):
             `logits` and `loss` take.
         """
         video = self.video_features(frames, landmarks, parsing, captions)  # (B, D)
-        similarities = self.log_scale.exp() * video @ self.text_features().T  # (B, 2 K) or (B, K)
+        compared = cosines(video, self.text_features())  # (B, 2 K) or (B, K)
+        similarities = self.log_scale.exp() * compared
         classes = len(self.context.tokens) // (1 if self.kind == "positive" else 2)
         paired = rearrange(similarities, "b (sign k) -> b k sign", k=classes)
         return paired if self.training else self.logits(paired)

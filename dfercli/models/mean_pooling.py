@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dfercli.config import ModelConfig, OptimConfig
 from dfercli.models.clip_backbone import encode_texts, image_size, text_parameters
-from dfercli.models.method import Method, ParameterGroup
+from dfercli.models.method import Method, ParameterGroup, cosines
 from dfercli.models.normalization import PixelNormalization
 from dfercli.models.text_cache import TextCache
 
@@ -44,7 +44,7 @@ class MeanPooling(Method):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W), float in [0, 1] or uint8 -> float32 logits (B, K)."""
-        return self.video_features(frames) @ self.text_features().T / TEMPERATURE
+        return cosines(self.video_features(frames), self.text_features()) / TEMPERATURE
 
     def video_features(self, frames: Tensor) -> Tensor:
         """Encode clips; (B, T, 3, H, W), or features (B, T, D) -> (B, D) float32 of unit length."""

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from open_clip import CLIP
 from torch import Tensor, nn
@@ -95,3 +96,21 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:
         """All trainable weights, each in exactly one group."""
+
+
+def cosines(video: Tensor, texts: Tensor) -> Tensor:
+    """Compare features of unit length in float32, also where products are made in less.
+
+    Rounded to bfloat16, a cosine is off by up to 0.004, and logits are a hundred times that.
+
+    Args:
+        video: (B, D).
+        texts: (K, D).
+
+    Returns:
+        (B, K) float32.
+    """
+    if not torch.is_autocast_enabled(video.device.type):
+        return video @ texts.T
+    with torch.autocast(video.device.type, enabled=False):
+        return video.float() @ texts.float().T

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dfercli.config import OptimConfig
 from dfercli.models.clip_backbone import encode_texts, image_size
-from dfercli.models.method import Method, ParameterGroup
+from dfercli.models.method import Method, ParameterGroup, cosines
 from dfercli.models.normalization import PixelNormalization
 
 
@@ -41,7 +41,7 @@ class ZeroShotClip(Method):
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W), float in [0, 1] or uint8 -> float32 logits (B, K)."""
         scale = self.clip.logit_scale.float().exp()
-        return scale * self.video_features(frames) @ self.text_features.T
+        return scale * cosines(self.video_features(frames), self.text_features)
 
     def video_features(self, frames: Tensor) -> Tensor:
         """Encode clips; (B, T, 3, H, W), or features (B, T, D) -> (B, D) float32 of unit length."""

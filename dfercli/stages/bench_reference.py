@@ -12,11 +12,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from open_clip.transformer import QuickGELU as OpenClipQuickGelu
 from PIL import Image, ImageEnhance
 from torch import Tensor, nn
 
 from dfercli.data.augmentation import AugmentDraw
-from dfercli.models.clip_backbone import encode_token_embeddings
+from dfercli.models.clip_backbone import (
+    QuickGelu,
+    encode_token_embeddings,
+    replace_activations,
+)
 from dfercli.models.dfer_clip import TEMPERATURE, DferClip
 
 
@@ -24,12 +29,13 @@ class PublishedDferClip(nn.Module):
     """DFER-CLIP as published, on the weights of a model of ours.
 
     Args:
-        model: Its modules are used, not copied.
+        model: Its modules are used, not copied, and get back open_clip's activations.
     """
 
     def __init__(self, model: DferClip) -> None:
         super().__init__()
         self.clip = model.clip
+        replace_activations(self.clip, QuickGelu, OpenClipQuickGelu)
         self.temporal = model.temporal
         self.context = model.context
 
