@@ -27,6 +27,7 @@ from dfercli.report.plots import plot_confusion, plot_reliability
 from dfercli.report.tables import write_confusion_csv
 from dfercli.stages.clip_streams import look_at, stream_reader
 from dfercli.stages.evaluation_page import worst_mistakes
+from dfercli.stages.devices import keep_encoder_in_bfloat16
 from dfercli.stages.fold_data import read_fold_clips
 from dfercli.stages.inference import make_fabric, predict_logits
 from dfercli.stages.loaded_model import softmax
@@ -219,6 +220,8 @@ def evaluate_checkpoint(
     unlabelled = [clip.clip_id for clip in clips if clip.label is None]
     if unlabelled:
         raise DataError(f"{len(unlabelled)} clips have no label, the first is {unlabelled[0]}")
+    if config.precision == "bf16-mixed" and fabric.device.type == "cpu":
+        keep_encoder_in_bfloat16(model.module.clip.visual)
     logits = predict_logits(
         fabric,
         fabric.setup_module(model.module),

@@ -140,7 +140,8 @@ def load(
     Args:
         path: A run, a fold, a checkpoint folder, a published .pth or an exported .onnx file.
         device: `auto` (a GPU where there is one), `cpu`, `cuda` or `mps`.
-        precision: `auto` (32 bits on a CPU, mixed on a GPU), `32`, `bf16-mixed` or `16-mixed`.
+        precision: `auto` (mixed on a GPU and on a CPU with matrix units for bfloat16, else 32
+            bits), `32`, `bf16-mixed` or `16-mixed`.
 
     Raises:
         ArtifactError: missing, cut short, corrupt or incompatible.
