@@ -26,8 +26,8 @@ from dfercli.report.evaluation_page import BENCHMARKS, write_evaluation_page
 from dfercli.report.plots import plot_confusion, plot_reliability
 from dfercli.report.tables import write_confusion_csv
 from dfercli.stages.clip_streams import look_at, stream_reader
-from dfercli.stages.evaluation_page import worst_mistakes
 from dfercli.stages.devices import keep_encoder_in_bfloat16
+from dfercli.stages.evaluation_page import worst_mistakes
 from dfercli.stages.fold_data import read_fold_clips
 from dfercli.stages.inference import make_fabric, predict_logits
 from dfercli.stages.loaded_model import softmax
