@@ -13,11 +13,14 @@ from stores import write_store
 from toy_model import LABELS, write_toy_checkpoint
 
 import dfercli
+from dfercli import load
+from dfercli.artifacts.checkpoint import save_checkpoint
 from dfercli.cli.app import run
-from dfercli.config import ExportConfig
+from dfercli.config import ExportConfig, ModelConfig
 from dfercli.errors import ArtifactError
 from dfercli.progress import LogProgress
 from dfercli.stages import export
+from dfercli.stages.models_on_disk import new_model
 
 PROBABILITIES = [f"probability_{name}" for name in LABELS]
 
@@ -131,3 +134,19 @@ def test_files_that_are_no_exported_models_are_refused(name, tmp_path, onnx_file
     onnx.save(model, bare)
     with pytest.raises(ArtifactError, match="no model card"):
         dfercli.load(bare)
+
+
+def test_8_bit_weights_are_smaller_and_hardly_change_the_answer(tmp_path, capsys):
+    card = new_model(ModelConfig(clip="tiny-vit/random", num_frames=4), LABELS, seed=3)
+    save_checkpoint(tmp_path / "c", card.module.state_dict(), card.card.to_json())
+    whole, rounded = tmp_path / "whole.onnx", tmp_path / "rounded.onnx"
+    assert run(["export", str(tmp_path / "c"), "--out", str(whole)]) == 0
+    assert run(["export", str(tmp_path / "c"), "--int8", "--out", str(rounded)]) == 0
+    assert rounded.stat().st_size < 0.6 * whole.stat().st_size
+    exact, close = load(whole), load(rounded)
+    assert close.card == exact.card
+    frames = torch.randint(0, 256, (6, 4, 3, 48, 48), dtype=torch.uint8)
+    difference = np.abs(exact.probabilities(frames) - close.probabilities(frames)).max()
+    assert 0 < difference < 0.05
+    assert run(["export", str(tmp_path / "c"), "--int8", "--format", "torchscript"]) == 2
+    assert "--int8 goes with --format onnx" in capsys.readouterr().err
