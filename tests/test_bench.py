@@ -5,6 +5,13 @@ import json
 import pytest
 
 from dfercli.cli.app import run
+from dfercli.stages import bench
+
+
+@pytest.fixture(autouse=True)
+def small_matrices(monkeypatch):
+    monkeypatch.setattr(bench, "MATRIX_SIDE", 64)
+
 
 TOY = ("bench", "--clip", "tiny/random", "--runs", "1", "--num-frames", "4", "--quiet")
 

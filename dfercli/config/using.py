@@ -179,16 +179,16 @@ class ExportConfig:
     Attributes:
         checkpoint: A run, a fold, a checkpoint, or a published .pth.
         format: `onnx` or `torchscript`.
-        int8: For ONNX: weights of matrix products in 8 bits, about three times sooner on a CPU.
         out: The file; None for `model` with the format's suffix.
         clip_weights: File of the CLIP that the model was trained on, where it is needed.
+        int8: For ONNX: weights of matrix products in 8 bits, about three times sooner on a CPU.
     """
 
     checkpoint: Path = Path("runs")
     format: Literal["onnx", "torchscript"] = "onnx"
-    int8: bool = False
     out: Path | None = None
     clip_weights: Path | None = None
+    int8: bool = False
 
 
 @dataclass(frozen=True)

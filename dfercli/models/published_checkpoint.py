@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from open_clip.transformer import QuickGELU, VisionTransformer
+from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from dfercli.config import ModelConfig
 from dfercli.errors import ArtifactError
 from dfercli.labels import ELEVEN, SEVEN
-from dfercli.models.clip_backbone import build_clip, decode_tokens, tokenize
+from dfercli.models.clip_backbone import QuickGelu, build_clip, decode_tokens, tokenize
 from dfercli.models.context import ClassPosition
 from dfercli.models.dfer_clip import DferClip
 
@@ -206,7 +206,7 @@ def _strange_to_published_code(model: DferClip) -> list[str]:
         faults.append(f"its image encoder has heads of another width than {HEAD_WIDTH}")
     if text.width != HEAD_WIDTH * text.resblocks[0].attn.num_heads:
         faults.append(f"its text encoder has heads of another width than {HEAD_WIDTH}")
-    if not isinstance(text.resblocks[0].mlp.gelu, QuickGELU):
+    if not isinstance(text.resblocks[0].mlp.gelu, QuickGelu):
         faults.append("its CLIP uses GELU, expected QuickGELU")
     if model.normalization.kind != "none":
         faults.append("it wants pixels by CLIP's mean and deviation, the published code does not")

@@ -27,12 +27,18 @@ from dfercli.data.loading import Batch, ClipDataset, batch_loader, clip_frames
 from dfercli.data.sampling import clip_rng, sample_train
 from dfercli.errors import ConfigError
 from dfercli.labels import ELEVEN, SEVEN
+from dfercli.models.clip_backbone import split_clip_name
 from dfercli.models.cost import cost_of
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.optimizer import build_optimizer, can_fuse
 from dfercli.progress import Progress, Task
 from dfercli.stages.bench_reference import PublishedDferClip, published_frames
-from dfercli.stages.devices import find_device, precision_for_answers, precision_for_training
+from dfercli.stages.devices import (
+    find_device,
+    precision_for_answers,
+    precision_for_training,
+    require_precision,
+)
 from dfercli.stages.engines import num_cores
 from dfercli.stages.fit import update_weights
 from dfercli.stages.inference import make_fabric
@@ -140,7 +146,9 @@ def run(config: BenchConfig, progress: Progress) -> BenchResult:
     """
     if not config.batch_sizes or min(config.batch_sizes) < 1:
         raise ConfigError(f"--batch-sizes takes positive numbers, got {config.batch_sizes}")
+    split_clip_name(config.clip)  # refuses a wrong name before anything is measured
     place = find_device(config.device)
+    require_precision(config.precision, place)
     peak = {
         name: matrix_rate(place, dtype)
         for name, dtype in (("32", torch.float32), ("bf16-mixed", torch.bfloat16))

@@ -55,6 +55,16 @@ def find_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def require_precision(precision: Precision, device: torch.device) -> None:
+    """Refuse a precision that the device does not have.
+
+    Raises:
+        ConfigError: `16-mixed` without a CUDA device.
+    """
+    if precision == "16-mixed" and device.type != "cuda":
+        raise ConfigError("precision 16-mixed needs a CUDA device", hint="use bf16-mixed or 32")
+
+
 def precision_for_answers(
     precision: Precision, device: torch.device, module: Method
 ) -> tuple[Precision, torch.dtype]:
@@ -67,8 +77,7 @@ def precision_for_answers(
     Raises:
         ConfigError: `16-mixed` without a CUDA device.
     """
-    if precision == "16-mixed" and device.type != "cuda":
-        raise ConfigError("precision 16-mixed needs a CUDA device", hint="use bf16-mixed or 32")
+    require_precision(precision, device)
     resolved = resolve_precision(precision, device.type)
     if precision == "auto" and device.type == "cpu" and multiplies_bfloat16():
         weights = sum(parameter.numel() for parameter in module.clip.visual.parameters())
