@@ -4,10 +4,7 @@ Everything is measured beside the published arithmetic (`bench_reference`), by t
 with random weights and made-up frames: ratios can be compared between machines, seconds cannot.
 """
 
-import platform
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,6 +29,7 @@ from dfercli.models.cost import cost_of
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.optimizer import build_optimizer, can_fuse
 from dfercli.progress import Progress, Task
+from dfercli.stages.bench_machine import describe_machine, peak_memory_mb
 from dfercli.stages.bench_reference import PublishedDferClip, published_frames
 from dfercli.stages.devices import (
     find_device,
@@ -39,7 +37,6 @@ from dfercli.stages.devices import (
     precision_for_training,
     require_precision,
 )
-from dfercli.stages.engines import num_cores
 from dfercli.stages.fit import update_weights
 from dfercli.stages.inference import make_fabric
 from dfercli.stages.loaded_model import LoadedModel, ready
@@ -50,7 +47,6 @@ MATRIX_SIDE, MATRIX_RUNS = 2048, 20
 CLIPS_ON_DISK, FRAMES_ON_DISK, FRAME_PX = 8, 32, 224
 SETTINGS = AugmentConfig(brightness=0.5)  # those of DFEW
 BACKWARD = 3  # a training step costs about three forward passes
-MB = 1024**2
 
 
 @dataclass(frozen=True)
@@ -166,22 +162,15 @@ def run(config: BenchConfig, progress: Progress) -> BenchResult:
             inference, parts = _measure_inference(config, place, peak, task)
         if "training" in config.parts:
             training = _measure_training(config, place, peak, task)
-    machine = {
-        "processor": _processor(place),
-        "cores": num_cores(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
     return BenchResult(
-        machine,
+        describe_machine(place),
         config.clip,
         peak,
         loading,
         inference,
         parts,
         training,
-        memory_mb=_memory_mb(place),
+        memory_mb=peak_memory_mb(place),
         bottleneck=_bottleneck(loading, inference, parts, training),
     )
 
@@ -386,25 +375,3 @@ def _bottleneck(
         else:
             said.append(f"training: loading, unless {np.ceil(needed):.0f} processes do it")
     return "; ".join(said) or "not measured: it takes inference, or loading and training"
-
-
-def _memory_mb(place: torch.device) -> float:
-    if place.type == "cuda":
-        return torch.cuda.max_memory_allocated(place) / MB
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (MB if sys.platform == "darwin" else 1024)  # macOS counts bytes
-
-
-def _processor(place: torch.device) -> str:
-    if place.type == "cuda":
-        return torch.cuda.get_device_name(place)
-    names = [
-        line.partition(":")[2].strip()
-        for line in _read_lines(Path("/proc/cpuinfo"))
-        if line.startswith("model name")
-    ]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _read_lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
