@@ -20,8 +20,8 @@ from dfercli.progress import Progress
 from dfercli.video.write import write_video
 
 CRF = 28  # visible compression noise, as in videos from a phone
-NUM_FRAMES = 28
-FPS = 14.0
+NUM_FRAMES = 20
+FPS = 10.0
 FRAME_SIZE = 240
 
 

@@ -156,6 +156,8 @@ def _train_fold(
     bare = model.module
     if config.gradient_checkpointing:
         bare.clip.set_grad_checkpointing()
+    # Convolutions are a quarter faster so; to a transformer's only one it makes no difference.
+    bare.clip.visual.to(memory_format=torch.channels_last)
     for line in cost_lines(cost_of(bare), settings.optim.batch_size // fabric.world_size):
         progress.info(line)
     if fabric.world_size > 1:
