@@ -136,7 +136,7 @@ def test_files_that_are_no_exported_models_are_refused(name, tmp_path, onnx_file
         dfercli.load(bare)
 
 
-def test_8_bit_weights_are_smaller_and_hardly_change_the_answer(tmp_path, capsys):
+def test_8_bit_weights_are_smaller_and_hardly_change_the_answer(checkpoint, tmp_path, capsys):
     card = new_model(ModelConfig(clip="tiny-vit/random", num_frames=4), LABELS, seed=3)
     save_checkpoint(tmp_path / "c", card.module.state_dict(), card.card.to_json())
     whole, rounded = tmp_path / "whole.onnx", tmp_path / "rounded.onnx"
@@ -148,5 +148,7 @@ def test_8_bit_weights_are_smaller_and_hardly_change_the_answer(tmp_path, capsys
     frames = torch.randint(0, 256, (6, 4, 3, 48, 48), dtype=torch.uint8)
     difference = np.abs(exact.probabilities(frames) - close.probabilities(frames)).max()
     assert 0 < difference < 0.05
+    convolutional = str(tmp_path / "convolutional.onnx")
+    assert run(["export", str(checkpoint), "--int8", "--out", convolutional]) == 0
     assert run(["export", str(tmp_path / "c"), "--int8", "--format", "torchscript"]) == 2
     assert "--int8 goes with --format onnx" in capsys.readouterr().err

@@ -161,16 +161,24 @@ def _round_to_int8(path: Path, card: str) -> None:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory(prefix="dfer-int8-") as folder:
-        prepared, rounded = Path(folder) / "prepared.onnx", Path(folder) / "rounded.onnx"
-        quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-        quantize_dynamic(
-            str(prepared),
-            str(rounded),
-            op_types_to_quantize=["MatMul", "Gemm"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        )
-        proto = onnx.load(str(rounded))
+        plain, prepared, rounded = (str(Path(folder) / f"{step}.onnx") for step in range(3))
+        proto = onnx.load(str(path))
+        # The exporter folds transposes into weights, but leaves their former shapes behind.
+        del proto.graph.value_info[:]
+        onnx.save(proto, plain)
+        try:
+            quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+            quantize_dynamic(
+                prepared,
+                rounded,
+                op_types_to_quantize=["MatMul", "Gemm"],
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+            )
+        except Exception as error:  # onnx and onnxruntime each raise their own kinds
+            reason = (str(error).strip().splitlines() or [repr(error)])[0]
+            raise ArtifactError(f"ONNX Runtime cannot round this model: {reason}") from error
+        proto = onnx.load(rounded)
         onnx.helper.set_model_props(proto, {CARD_ENTRY: card})
         onnx.save(proto, str(path))
 
