@@ -149,7 +149,7 @@ def test_on_ray_a_job_that_crashes_or_hangs_costs_itself_only():
     assert finished == {"one": "did one", "two": "did two"}
     assert "its worker process died" in lost["crash"]
     assert "no progress for 2 s" in lost["hang"]
-    assert sum(event.frames for event in events if isinstance(event, Advanced)) in (2, 3)
+    assert 2 <= sum(event.frames for event in events if isinstance(event, Advanced)) <= 4
 
 
 def test_interrupting_ends_with_130_and_leaves_a_store_that_resumes(videos, tmp_path):

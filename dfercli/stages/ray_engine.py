@@ -127,14 +127,14 @@ class _Cluster:
                 own = under_way.pop(reference)
                 try:
                     result = self._ray.get(reference)
-                    frames, faces, _ = self._ray.get(own.actor.state.remote())
+                    told = self._ray.get([own.question, own.actor.state.remote()])
                 except self._ray.exceptions.RayActorError as error:
                     yield Lost(own.job, f"its worker process died: {str(error).splitlines()[0]}")
                     idle.append(self._new_actor())
                     continue
                 if isinstance(result, DferError):
                     raise result
-                yield Advanced(frames, faces)
+                yield from (Advanced(frames, faces) for frames, faces, _ in told)
                 yield Finished(own.job, result)
                 idle.append(own.actor)
             yield from self._news(under_way.values())
