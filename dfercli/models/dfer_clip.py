@@ -11,7 +11,6 @@ arXiv 2308.13382.
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from einops import rearrange
 from open_clip import CLIP
 from torch import Tensor
 
@@ -90,10 +89,7 @@ class DferClip(Method):
 
     def video_features(self, frames: Tensor) -> Tensor:
         """Encode clips; (B, T, 3, H, W), or features (B, T, D) -> (B, D) float32 of unit length."""
-        features = frames
-        if frames.ndim == 5:
-            images = rearrange(frames, "b t c h w -> (b t) c h w")
-            features = rearrange(self.frame_features(images), "(b t) d -> b t d", b=frames.shape[0])
+        features = self.features_of_frames(frames)  # (B, T, D)
         return F.normalize(self.temporal(features).float(), dim=-1)
 
     def text_features(self) -> Tensor:

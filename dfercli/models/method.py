@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from open_clip import CLIP
 from torch import Tensor, nn
 
@@ -80,6 +81,13 @@ class Method(nn.Module, ABC):
     def frame_features(self, frames: Tensor) -> Tensor:
         """Encode each frame alone; (N, 3, H, W), float in [0, 1] or uint8 -> (N, D)."""
         return encode_images(self.clip, self.normalization(frames))
+
+    def features_of_frames(self, frames: Tensor) -> Tensor:
+        """Encode each frame of clips alone; (B, T, 3, H, W) -> (B, T, D), which stays as it is."""
+        if frames.ndim == 3:
+            return frames
+        images = rearrange(frames, "b t c h w -> (b t) c h w")
+        return rearrange(self.frame_features(images), "(b t) d -> b t d", b=frames.shape[0])
 
     @abstractmethod
     def video_features(self, frames: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from open_clip import CLIP
 from torch import Tensor
 
@@ -45,10 +44,7 @@ class ZeroShotClip(Method):
 
     def video_features(self, frames: Tensor) -> Tensor:
         """Encode clips; (B, T, 3, H, W), or features (B, T, D) -> (B, D) float32 of unit length."""
-        features = frames
-        if frames.ndim == 5:
-            images = rearrange(frames, "b t c h w -> (b t) c h w")
-            features = rearrange(self.frame_features(images), "(b t) d -> b t d", b=frames.shape[0])
+        features = self.features_of_frames(frames)  # (B, T, D)
         video = F.normalize(features.float(), dim=-1).mean(dim=1)  # (B, D)
         return F.normalize(video, dim=-1)
 
