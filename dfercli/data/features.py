@@ -25,7 +25,14 @@ from dfercli.artifacts.feature_files import (
 from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import augment, draw_augmentation, resize
 from dfercli.data.clips import Clip
-from dfercli.data.loading import ClipDataset, Item, clip_frames, one_thread, read_frames
+from dfercli.data.loading import (
+    ClipDataset,
+    Item,
+    clip_frames,
+    one_thread,
+    read_frames,
+    start_reading,
+)
 from dfercli.data.sampling import clip_rng, sample_test, sample_train
 from dfercli.errors import DataError, DferError
 
@@ -206,7 +213,7 @@ def items_in_order(dataset: "Dataset[ItemT | DferError]", workers: int) -> Itera
         collate_fn=_as_it_is,
         worker_init_fn=one_thread,
     )
-    for item in loader:
+    for item in start_reading(loader):
         if isinstance(item, DferError):
             raise item
         yield item

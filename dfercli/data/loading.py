@@ -1,6 +1,7 @@
 """From clips on disk to batches of frames."""
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from dfercli.data.frames import list_frames
 from dfercli.data.sampling import clip_rng, epoch_order, sample_test, sample_train
 from dfercli.data.streams import StreamReader
 from dfercli.errors import DataError, DferError
+from dfercli.processes import deaf_to_ctrl_c
 
 StreamValues = tuple[Tensor | RawClips, Tensor]
 """What the clips of a batch have of a stream, and which of them have it: (B,) bool."""
@@ -344,8 +346,26 @@ def _stack(values: Sequence[Any]) -> Tensor | RawClips:
 
 def one_thread(_worker: int) -> None:
     """Set up a process that reads frames: there is one for each core."""
+    sys.excepthook = silent_without_reader
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+
+
+def silent_without_reader(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Say what ended a thread, unless whoever read from this process is gone (`sys.excepthook`).
+
+    Tensors go from process to process as open files, handed over by a thread that `multiprocessing`
+    starts; a reader that was interrupted hangs up in the middle of it.
+    """
+    if not issubclass(kind, EOFError | ConnectionError):
+        sys.__excepthook__(kind, error, trace)
+
+
+def start_reading(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Start the processes of a loader, and yield what they read."""
+    with deaf_to_ctrl_c():
+        items = iter(loader)
+    yield from items
 
 
 def batch_loader(
@@ -368,7 +388,7 @@ def batch_loader(
         worker_init_fn=one_thread,
         pin_memory=pin_memory,
     )
-    for batch in loader:
+    for batch in start_reading(loader):
         if isinstance(batch, DferError):
             raise batch
         yield batch

@@ -17,6 +17,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Generic, TypeVar
 
 from dfercli.errors import DferError
+from dfercli.processes import deaf_to_ctrl_c
 
 HEARTBEAT_SECONDS = 0.2
 START_SECONDS = 120.0  # for a new process to import what it needs, beyond the time limit
@@ -136,7 +137,8 @@ class _Worker:
         self._process: SpawnProcess = context.Process(
             target=_work, args=(theirs, setup, argument), daemon=True
         )
-        self._process.start()
+        with deaf_to_ctrl_c():  # we hear it and stop them
+            self._process.start()
         theirs.close()
         self.started = False
         self.busy = False
@@ -167,7 +169,6 @@ class _Worker:
 
 def _work(connection: Connection, setup: Setup, argument: Any) -> None:
     """Do the jobs that come in until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and stops us
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             do = setup(argument)

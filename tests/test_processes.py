@@ -1,0 +1,68 @@
+"""Processes that Ctrl-C does not reach."""
+
+import multiprocessing
+import signal
+from multiprocessing.connection import Connection
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from dfercli.data.loading import one_thread, silent_without_reader, start_reading
+from dfercli.processes import deaf_to_ctrl_c
+from dfercli.stages.worker_pool import Finished, WorkerPool
+
+
+def holds_back_ctrl_c() -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def tell(connection: Connection) -> None:
+    connection.send(holds_back_ctrl_c())
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_process_holds_ctrl_c_back_from_its_first_moment_and_its_parent_does_not(
+    method: str,
+) -> None:
+    context = multiprocessing.get_context(method)
+    ours, theirs = context.Pipe()
+    with deaf_to_ctrl_c():
+        process = context.Process(target=tell, args=(theirs,))  # type: ignore[attr-defined]
+        process.start()
+    assert not holds_back_ctrl_c()
+    assert ours.recv()
+    process.join()
+
+
+class Masks(Dataset[torch.Tensor]):
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.tensor(holds_back_ctrl_c())
+
+
+def test_processes_that_read_leave_ctrl_c_to_the_training() -> None:
+    loader = DataLoader(Masks(), num_workers=1, worker_init_fn=one_thread)
+    assert [bool(mask) for mask in start_reading(loader)] == [True, True]
+
+
+def tell_the_pool(_: object):  # type: ignore[no-untyped-def]
+    return lambda _job, _report: holds_back_ctrl_c()
+
+
+def test_processes_of_a_pool_leave_ctrl_c_to_the_stage() -> None:
+    with WorkerPool(tell_the_pool, None, workers=1, time_limit=60) as pool:
+        results = [news.result for news in pool.run([1]) if isinstance(news, Finished)]
+    assert results == [True]
+
+
+def test_a_thread_is_silent_about_a_reader_that_hung_up_and_about_nothing_else(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for error in (EOFError(), ConnectionResetError(), BrokenPipeError()):
+        silent_without_reader(type(error), error, None)
+    assert capfd.readouterr().err == ""
+    silent_without_reader(ValueError, ValueError("something else"), None)
+    assert "ValueError: something else" in capfd.readouterr().err
