@@ -15,7 +15,13 @@ from dfercli.config import ModelConfig, TrainConfig
 from dfercli.data.sampling import sample_test
 from dfercli.errors import ConfigError
 from dfercli.labels import SEVEN
-from dfercli.models.clip_backbone import QuickGelu, build_clip, clip_architecture
+from dfercli.models import clip_backbone
+from dfercli.models.clip_backbone import (
+    QuickGelu,
+    build_clip,
+    clip_architecture,
+    encode_images,
+)
 from dfercli.models.method import cosines
 from dfercli.stages import devices
 from dfercli.stages.bench_reference import PublishedDferClip
@@ -61,6 +67,19 @@ def test_a_frame_that_several_clips_hold_is_encoded_once_with_the_same_result(tm
     shared = model.probabilities_of_clips(frames, clips)
     np.testing.assert_allclose(shared, model.probabilities(frames[clips]), atol=1e-6)
     assert encoded == [6]
+
+
+def test_on_a_cpu_images_are_encoded_few_at_a_time_with_the_same_result(monkeypatch):
+    clip = build_clip(clip_architecture("tiny-vit"))
+    clip.eval()
+    images = torch.rand(7, 3, 48, 48)
+    seen = []
+    clip.visual.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    whole = encode_images(clip, images)  # with gradients, as in training: at once
+    monkeypatch.setattr(clip_backbone, "PIXELS_AT_ONCE", 3 * 48 * 48)
+    with torch.no_grad():
+        torch.testing.assert_close(encode_images(clip, images), whole)
+    assert seen == [7, 3, 3, 1]
 
 
 def test_a_model_whose_frames_depend_on_one_another_sees_whole_clips():

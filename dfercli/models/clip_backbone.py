@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import QuickGELU as OpenClipQuickGelu
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.overrides import TorchFunctionMode
 
 from dfercli.artifacts.weight_files import file_sha256
@@ -352,6 +353,11 @@ def encode_token_embeddings(
     return x @ model.text_projection  # (K, D)
 
 
+# A CPU is slower with more: what one product writes, the next one fetches from memory instead of
+# from its caches (128 images of 224 px at once take 1.1 to 1.4 times as long as 16 at a time).
+PIXELS_AT_ONCE = 16 * 224 * 224
+
+
 def encode_images(model: open_clip.CLIP, images: Tensor) -> Tensor:
     """Encode images by CLIP's image encoder, whatever type its weights have.
 
@@ -363,7 +369,11 @@ def encode_images(model: open_clip.CLIP, images: Tensor) -> Tensor:
         (N, D) image features, not normalised; float32 where the weights are bfloat16.
     """
     dtype = next(model.visual.parameters()).dtype
-    features = model.visual(images.to(dtype))
+    if images.device.type == "cpu" and not torch.is_grad_enabled() and not is_compiling():
+        at_once = max(1, PIXELS_AT_ONCE // images[0, 0].numel())
+        features = torch.cat([model.visual(some.to(dtype)) for some in images.split(at_once)])
+    else:
+        features = model.visual(images.to(dtype))
     return features.float() if dtype == torch.bfloat16 else features
 
 
