@@ -10,6 +10,7 @@ after warm-up; where a batch does not fit, it is worked on in pieces.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -27,7 +28,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dfercli.config import AugmentConfig, ModelConfig, OptimConfig
 from dfercli.data.augmentation import draw_augmentation
-from dfercli.data.device_augmentation import augment_clips
+from dfercli.data.batches import Batch, moved_ahead
+from dfercli.data.device_augmentation import RawClips
 from dfercli.labels import SEVEN
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.optimizer import build_optimizer
@@ -165,31 +167,23 @@ def reference_batches(setting: Setting, size: int) -> Iterator[tuple[Tensor, Ten
 
 
 def our_batches(setting: Setting, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Raw batches in pinned memory, copied and augmented one step ahead in another stream."""
-    device, rng = setting.device, np.random.default_rng(0)
-    on_cuda = device.type == "cuda"
-    shape = (setting.batch_size, setting.frames, size, size, 3)
-    raw = [torch.randint(0, 256, shape, dtype=torch.uint8) for _ in range(2)]
-    raw = [batch.pin_memory() for batch in raw] if on_cuda else raw
-    labels = torch.arange(setting.batch_size, device=device) % len(SEVEN)
-    stream = torch.cuda.Stream(device) if on_cuda else None
+    """Raw batches as reading processes hand them over, on their way as in `dfer train`."""
+    rng = np.random.default_rng(0)
+    shape = torch.Size([setting.frames, size, size, 3])
+    count = setting.batch_size
+    pixels = [torch.randint(0, 256, (count * shape.numel(),), dtype=torch.uint8) for _ in range(2)]
+    if setting.device.type == "cuda":
+        pixels = [own.pin_memory() for own in pixels]
+    labels, clips = torch.arange(count) % len(SEVEN), torch.arange(count)
 
-    def fetch(number: int) -> Tensor:
-        draws = [
-            draw_augmentation(size, size, AugmentConfig(), rng) for _ in range(setting.batch_size)
-        ]
-        with torch.cuda.stream(stream):
-            frames = raw[number % 2].to(device, non_blocking=True)
-            return augment_clips(frames, draws, size)
+    def raw() -> Iterator[Batch]:
+        for own in itertools.cycle(pixels):
+            draws = [draw_augmentation(size, size, AugmentConfig(), rng) for _ in range(count)]
+            frames = RawClips(own, (shape,) * count, tuple(draws), size)
+            yield Batch(frames, labels, clips)
 
-    number, ahead = 1, fetch(0)
-    while True:
-        if stream is not None:
-            torch.cuda.current_stream(device).wait_stream(stream)
-            ahead.record_stream(torch.cuda.current_stream(device))
-        frames, ahead = ahead, fetch(number)
-        number += 1
-        yield frames, labels
+    for batch in moved_ahead(raw(), setting.device):
+        yield batch.inputs(setting.device)["frames"], batch.labels
 
 
 def flops_of(model: nn.Module, setting: Setting, size: int) -> int:

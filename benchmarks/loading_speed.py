@@ -32,8 +32,9 @@ from torch import Tensor
 
 from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import augment, draw_augmentation
+from dfercli.data.batches import collate
 from dfercli.data.clips import Clip
-from dfercli.data.loading import ClipDataset, batch_loader, clip_frames, collate, read_frames
+from dfercli.data.loading import ClipDataset, batch_loader, clip_frames, read_frames
 from dfercli.data.sampling import clip_rng, sample_train
 from dfercli.stages.bench_reference import published_frames
 

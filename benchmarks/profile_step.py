@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from dfercli.config import ModelConfig, OptimConfig
-from dfercli.data.loading import Batch
+from dfercli.data.batches import Batch
 from dfercli.labels import SEVEN
 from dfercli.models.optimizer import build_optimizer
 from dfercli.stages.fit import update_weights

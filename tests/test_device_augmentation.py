@@ -11,9 +11,10 @@ from stores import write_store
 
 from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import AugmentDraw, augment, draw_augmentation
+from dfercli.data.batches import Batch
 from dfercli.data.clips import Clip
 from dfercli.data.device_augmentation import RawClips, augment_clips
-from dfercli.data.loading import Batch, ClipDataset, batch_loader
+from dfercli.data.loading import ClipDataset, batch_loader
 from dfercli.data.store_folds import read_store_fold
 from dfercli.data.streams import StreamReader
 

@@ -10,7 +10,8 @@ from stores import write_store
 
 from dfercli.artifacts.face_parts import REGIONS, write_landmarks, write_parsing
 from dfercli.config import AugmentConfig
-from dfercli.data.loading import ClipDataset, batch_loader, collate, evaluation_batches
+from dfercli.data.batches import collate
+from dfercli.data.loading import ClipDataset, batch_loader, evaluation_batches
 from dfercli.data.store_folds import read_store_fold
 from dfercli.data.streams import PARSING_RGB, StreamReader, colour_parsing, draw_landmarks
 from dfercli.errors import DataError

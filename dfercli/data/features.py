@@ -24,10 +24,10 @@ from dfercli.artifacts.feature_files import (
 )
 from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import augment, draw_augmentation, resize
+from dfercli.data.batches import Item
 from dfercli.data.clips import Clip
 from dfercli.data.loading import (
     ClipDataset,
-    Item,
     clip_frames,
     one_thread,
     read_frames,

@@ -1,9 +1,8 @@
 """From clips on disk to batches of frames."""
 
-import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,78 +14,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import AugmentDraw, augment, draw_augmentation, resize
+from dfercli.data.batches import Batch, Item, collate
 from dfercli.data.clips import Clip
-from dfercli.data.device_augmentation import RawClip, RawClips
+from dfercli.data.device_augmentation import RawClip
 from dfercli.data.frames import list_frames
 from dfercli.data.sampling import clip_rng, epoch_order, sample_test, sample_train
 from dfercli.data.streams import StreamReader
 from dfercli.errors import DataError, DferError
 from dfercli.processes import deaf_to_ctrl_c
 
-StreamValues = tuple[Tensor | RawClips, Tensor]
-"""What the clips of a batch have of a stream, and which of them have it: (B,) bool."""
-
-Item = tuple[Tensor | RawClip, int, int, dict[str, tuple[Tensor | RawClip, Tensor]]]
-"""Frames, label index, clip position, and for each stream its values and whether it is there."""
-
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some clips, ready for a model.
-
-    Attributes:
-        frames: (B, T, 3, S, S) uint8, or raw clips that the device is to augment; or features of
-            the frames, (B, T, D) float.
-        labels: (B,) int64 indices into the label set; -1 where a clip has no label.
-        clips: (B,) int64 positions in the data set's list of clips.
-        streams: Further views of the clips by name, with (B,) bool for which clips have them:
-            `landmarks` and `parsing` as the frames, `captions` (B, L) int64 tokens.
-    """
-
-    frames: Tensor | RawClips
-    labels: Tensor
-    clips: Tensor
-    streams: dict[str, StreamValues] = field(default_factory=dict)
-
-    def inputs(self, device: torch.device) -> dict[str, Any]:
-        """What a model's `forward` takes, by name; raw clips are augmented on the device."""
-        streams = {
-            name: (_on_device(values, device), present.to(device, non_blocking=True))
-            for name, (values, present) in self.streams.items()
-        }
-        return {"frames": _on_device(self.frames, device), **streams}
-
-    def pin_memory(self) -> "Batch":
-        """The same in page-locked memory, as the DataLoader asks of a batch."""
-        streams = {
-            name: (values.pin_memory(), present.pin_memory())
-            for name, (values, present) in self.streams.items()
-        }
-        return Batch(
-            self.frames.pin_memory(), self.labels.pin_memory(), self.clips.pin_memory(), streams
-        )
-
-    def split(self, pieces: int) -> list["Batch"]:
-        """Cut into at most so many pieces of nearly equal size."""
-        size = math.ceil(len(self.labels) / pieces)
-        parts = [slice(start, start + size) for start in range(0, len(self.labels), size)]
-        return [
-            Batch(
-                self.frames[part],
-                self.labels[part],
-                self.clips[part],
-                {name: (values[part], has[part]) for name, (values, has) in self.streams.items()},
-            )
-            for part in parts
-        ]
-
-
-def _on_device(values: Tensor | RawClips, device: torch.device) -> Tensor:
-    if isinstance(values, RawClips):
-        return values.augmented(device)
-    return values.to(device, non_blocking=True)
 
 
 def read_frame(path: Path) -> np.ndarray:
@@ -317,40 +254,6 @@ def evaluation_batches(
     return [[(0, index) for index in own[start : start + batch_size] or [0]] for start in starts]
 
 
-def collate(items: list[Item | DferError]) -> Batch | DferError:
-    """Stack items into a batch; an item that could not be read takes the place of its batch."""
-    read = []
-    for item in items:
-        if isinstance(item, DferError):
-            return item
-        read.append(item)
-    frames, labels, clips, streams = zip(*read, strict=True)
-    stacked = {
-        name: (
-            _stack([own[name][0] for own in streams]),
-            torch.stack([own[name][1] for own in streams]),
-        )
-        for name in streams[0]
-    }
-    return Batch(_stack(frames), torch.tensor(labels), torch.tensor(clips), stacked)
-
-
-def _stack(values: Sequence[Any]) -> Tensor | RawClips:
-    if isinstance(values[0], RawClip):
-        return RawClips.of(values)
-    if values[0].dtype == torch.uint8:
-        # NumPy asks for large pages, with which fresh memory costs a third of torch's time.
-        return torch.from_numpy(np.stack([own.numpy() for own in values]))
-    return torch.stack(list(values))
-
-
-def one_thread(_worker: int) -> None:
-    """Set up a process that reads frames: there is one for each core."""
-    sys.excepthook = silent_without_reader
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-
-
 def silent_without_reader(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     """Say what ended a thread, unless whoever read from this process is gone (`sys.excepthook`).
 
@@ -359,6 +262,13 @@ def silent_without_reader(kind: type[BaseException], error: BaseException, trace
     """
     if not issubclass(kind, EOFError | ConnectionError):
         sys.__excepthook__(kind, error, trace)
+
+
+def one_thread(_worker: int) -> None:
+    """Set up a process that reads frames: there is one for each core."""
+    sys.excepthook = silent_without_reader
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
 
 
 def start_reading(loader: DataLoader[Any]) -> Iterator[Any]:

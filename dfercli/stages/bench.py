@@ -19,8 +19,9 @@ import torch.nn.functional as F
 
 from dfercli.config import AugmentConfig, BenchConfig, ModelConfig, OptimConfig, TrainConfig
 from dfercli.data.augmentation import draw_augmentation
+from dfercli.data.batches import Batch
 from dfercli.data.clips import Clip
-from dfercli.data.loading import Batch, ClipDataset, batch_loader, clip_frames
+from dfercli.data.loading import ClipDataset, batch_loader, clip_frames
 from dfercli.data.sampling import clip_rng, sample_train
 from dfercli.errors import ConfigError
 from dfercli.labels import ELEVEN, SEVEN

@@ -10,14 +10,15 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger
 from lightning_fabric.wrappers import _FabricModule
-from torch import nn
+from torch import Tensor, nn
 
 from dfercli.artifacts.checkpoint import save_checkpoint
 from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.config import OptimConfig, TrainConfig
-from dfercli.data.loading import Batch, ClipDataset, TrainingBatches, batch_loader
+from dfercli.data.batches import Batch, moved_ahead
+from dfercli.data.loading import ClipDataset, TrainingBatches, batch_loader
 from dfercli.metrics import war_and_uar
 from dfercli.models.method import Method
 from dfercli.models.optimizer import lr_factor, set_learning_rates
@@ -114,15 +115,13 @@ def fit(training: Training, start: Position) -> Position:
     )
     if fabric.is_global_zero:
         _forget_rows_after(training.folder, start.epoch)
-    stream = read_together(
-        fabric,
-        batch_loader(
-            training.data.train,
-            batches,
-            workers=config.data.workers,
-            pin_memory=fabric.device.type == "cuda",
-        ),
+    loaded = batch_loader(
+        training.data.train,
+        batches,
+        workers=config.data.workers,
+        pin_memory=fabric.device.type == "cuda",
     )
+    stream = moved_ahead(read_together(fabric, loaded), fabric.device)
     position = start
     total = config.optim.epochs * batches.steps_per_epoch
     done = start.epoch * batches.steps_per_epoch + start.step
@@ -144,6 +143,8 @@ def _run_epoch(
     config = training.config
     training.model.train()
     began, clips_seen = time.monotonic(), 0
+    look_every = steps_to_a_look(training.fabric.device)
+    unread: list[Tensor] = []  # what steps came to, on the device
     while position.step < steps_per_epoch:
         batch = next(stream)
         global_step = position.epoch * steps_per_epoch + position.step
@@ -152,33 +153,45 @@ def _run_epoch(
         )
         # Layers that draw (drop path) see the same numbers after a resume.
         torch.manual_seed(hash((config.seed, global_step, training.fabric.global_rank)))
-        loss_sum, num_right = update_weights(
-            training.fabric,
-            training.model,
-            training.module,
-            training.optimizer,
-            config.optim,
-            batch,
+        unread.append(
+            update_weights(
+                training.fabric,
+                training.model,
+                training.module,
+                training.optimizer,
+                config.optim,
+                batch,
+            )
         )
-        position = replace(
-            position,
-            step=position.step + 1,
-            loss_sum=position.loss_sum + loss_sum,
-            num_right=position.num_right + round(num_right),
-        )
+        position = replace(position, step=position.step + 1)
         clips_seen += config.optim.batch_size
-        seen_in_epoch = position.step * config.optim.batch_size
         task.advance()
+        every = config.checkpoint_every
+        saves = bool(every) and position.step % every == 0 and position.step < steps_per_epoch
+        if not (saves or position.step == steps_per_epoch or len(unread) == look_every):
+            continue
+        for loss_sum, num_right in torch.stack(unread).tolist():
+            position = replace(
+                position,
+                loss_sum=position.loss_sum + loss_sum,
+                num_right=position.num_right + round(num_right),
+            )
+        unread.clear()
+        seen_in_epoch = position.step * config.optim.batch_size
         task.status(
             epoch=f"{position.epoch + 1}/{config.optim.epochs}",
             loss=position.loss_sum / seen_in_epoch,
             WAR=position.num_right / seen_in_epoch,
             clips_per_s=clips_seen / (time.monotonic() - began),
         )
-        every = config.checkpoint_every
-        if every and position.step % every == 0 and position.step < steps_per_epoch:
+        if saves:
             _save(training, position)
     return position
+
+
+def steps_to_a_look(device: torch.device) -> int:
+    """After how many steps to read what they came to: on a GPU each look waits for all its work."""
+    return 10 if device.type == "cuda" else 1
 
 
 def update_weights(
@@ -188,7 +201,7 @@ def update_weights(
     optimizer: torch.optim.Optimizer,
     optim: OptimConfig,
     batch: Batch,
-) -> tuple[float, float]:
+) -> Tensor:
     """Update the weights by one batch, of which each process has its share.
 
     Args:
@@ -200,7 +213,8 @@ def update_weights(
         batch: The clips.
 
     Returns:
-        Over all processes, the sum of the losses of the clips and how many were recognised.
+        Over all processes, the sum of the losses of the clips and how many were recognised: (2,)
+        float32 on the device, so that nobody has to wait for it.
     """
     counts = torch.zeros(2, device=fabric.device)
     optimizer.zero_grad(set_to_none=True)
@@ -216,8 +230,7 @@ def update_weights(
     if optim.gradient_clip:
         fabric.clip_gradients(model, optimizer, max_norm=optim.gradient_clip)
     optimizer.step()
-    loss, num_right = all_reduce(fabric, counts, "sum").tolist()
-    return loss, num_right
+    return all_reduce(fabric, counts, "sum")
 
 
 def _end_epoch(training: Training, position: Position) -> Position:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dfercli.config import Precision
-from dfercli.data.loading import Batch, ClipDataset, batch_loader, evaluation_batches
+from dfercli.data.batches import Batch, moved_ahead
+from dfercli.data.loading import ClipDataset, batch_loader, evaluation_batches
 from dfercli.errors import ConfigError, DferError
 from dfercli.progress import Progress
 from dfercli.stages.devices import resolve_precision
@@ -92,12 +93,15 @@ def predict_logits(
     batches = evaluation_batches(
         len(dataset), batch_size, rank=fabric.global_rank, world_size=fabric.world_size
     )
+    loaded = batch_loader(
+        dataset, batches, workers=workers, pin_memory=fabric.device.type == "cuda"
+    )
     rows: dict[int, torch.Tensor] = {}
     was_training = model.training
     model.eval()
     # Not inference_mode, in which FSDP cannot bring its weights together.
     with torch.no_grad(), progress.task(description, total=len(dataset)) as task:
-        for batch in read_together(fabric, batch_loader(dataset, batches, workers=workers)):
+        for batch in moved_ahead(read_together(fabric, loaded), fabric.device):
             logits = model(**batch.inputs(fabric.device)).float()
             rows.update(zip(batch.clips.tolist(), logits, strict=True))
             task.advance(len(batch.clips) * fabric.world_size)
