@@ -231,12 +231,14 @@ def compare(
 
 def mcnemar_exact(only_a_right: int, only_b_right: int) -> float:
     """Two-sided exact McNemar p-value: a fair coin over the clips on which the two differ."""
-    trials = only_a_right + only_b_right
-    term = tail = 1
-    for successes in range(min(only_a_right, only_b_right)):
-        term = term * (trials - successes) // (successes + 1)
+    trials, fewer = only_a_right + only_b_right, min(only_a_right, only_b_right)
+    # The tail in units of its largest term, each term from the one after it.
+    term = tail = 1.0
+    for successes in range(fewer, 0, -1):
+        term *= successes / (trials - successes + 1)
         tail += term
-    return min(1.0, 2 * tail / 2**trials)
+    ways = math.lgamma(trials + 1) - math.lgamma(fewer + 1) - math.lgamma(trials - fewer + 1)
+    return min(1.0, 2 * tail * math.exp(ways - trials * math.log(2)))
 
 
 def _check(

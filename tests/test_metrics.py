@@ -1,5 +1,6 @@
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -110,7 +111,9 @@ def test_mcnemar_is_the_exact_two_sided_binomial(only_a, only_b, expected):
 
 def test_mcnemar_of_many_clips_stays_exact():
     assert mcnemar_exact(4000, 4000) == 1.0
-    assert 0 < mcnemar_exact(4100, 3900) < 0.05
+    tail = sum(math.comb(8000, successes) for successes in range(3901))
+    assert mcnemar_exact(4100, 3900) == pytest.approx(float(Fraction(2 * tail, 2**8000)), rel=1e-9)
+    assert mcnemar_exact(150_000, 50_000) == 0.0  # too small for a float
 
 
 def test_comparison_pairs_the_clips():
