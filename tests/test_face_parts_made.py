@@ -6,16 +6,25 @@ import pytest
 import torch
 
 from dfercli.artifacts import weight_files
-from dfercli.artifacts.face_parts import REGIONS, read_landmarks, read_parsing
+from dfercli.artifacts.face_parts import (
+    REGIONS,
+    read_landmarks,
+    read_parsing,
+    write_landmarks,
+)
 from dfercli.artifacts.face_store import frame_paths, read_clips, read_track
 from dfercli.cli.app import run as dfer
 from dfercli.config import PreprocessConfig
 from dfercli.drawn_faces.clip import render_clip
 from dfercli.drawn_faces.identity import random_identity
 from dfercli.errors import ArtifactError
+from dfercli.faces.landmarks import LandmarkFinder
 from dfercli.faces.parsing import SegformerParser, draw_regions
 from dfercli.progress import LogProgress
+from dfercli.stages import parts_of_faces
+from dfercli.stages.parts_of_faces import PartsJob, set_up_parts
 from dfercli.stages.preprocess import run
+from dfercli.video.images import read_image
 from dfercli.video.write import write_video
 
 
@@ -41,8 +50,9 @@ def random_landmark_weights(tmp_path, monkeypatch):
 
 
 def test_landmarks_and_polygons_are_added_to_a_store_that_exists(
-    drawn, tmp_path, random_landmark_weights
+    drawn, tmp_path, random_landmark_weights, monkeypatch
 ):
+    monkeypatch.setattr(parts_of_faces, "CROPS_AT_ONCE", 1)
     write_video(tmp_path / "face.mp4", drawn.frames, drawn.fps)
     config = PreprocessConfig(
         sources=(str(tmp_path / "face.mp4"),),
@@ -58,10 +68,32 @@ def test_landmarks_and_polygons_are_added_to_a_store_that_exists(
     (clip,) = read_clips(tmp_path / "faces")
     points = read_landmarks(tmp_path / "faces", clip.clip_id)
     assert points.shape == (2, 68, 2)
+    crops = [read_image(path) for path in frame_paths(tmp_path / "faces", clip)]
+    at_once = LandmarkFinder("cpu", config.margin).find(crops)
+    np.testing.assert_allclose(points, at_once, atol=1e-3)
     assert np.isfinite(points).all()
     for path in frame_paths(tmp_path / "faces", clip):
         folder = tmp_path / "faces" / "parsing" / clip.clip_id
         assert read_parsing(folder / f"{path.stem}.png").shape == (224, 224)
+
+
+def test_a_damaged_crop_leaves_no_half_of_a_clips_maps(
+    drawn, tmp_path, random_landmark_weights, monkeypatch
+):
+    monkeypatch.setattr(parts_of_faces, "CROPS_AT_ONCE", 1)
+    crops = tmp_path / "frames" / "a"
+    crops.mkdir(parents=True)
+    for number, frame in enumerate(drawn.frames):
+        cv2.imwrite(str(crops / f"{number:06d}.jpg"), frame)
+    (crops / "000001.jpg").write_bytes(b"")
+    write_landmarks(tmp_path, "a", np.stack(drawn.landmarks_px))
+    config = PreprocessConfig(sources=(), out=tmp_path, parsing="polygons")
+    done = []
+    do = set_up_parts((config, 0.1, "cpu"))
+    reason = do(PartsJob("a", crops, False, True), lambda frames, faces: done.append(frames))
+    assert "000001.jpg" in reason
+    assert done == [1]
+    assert not list((tmp_path / "parsing").iterdir())
 
 
 def test_crops_are_aligned_by_landmarks_with_a_detector_that_has_no_points(

@@ -5,6 +5,7 @@ crop in order of time, NaN where none were found. `parsing/<clip_id>/000000.png`
 into `REGIONS`; the maps are named and sized as the crops.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -85,14 +86,16 @@ def write_landmarks(store: Path, clip_id: str, landmarks_px: NDArray[np.floating
         np.savez_compressed(file, landmarks_px=landmarks_px.astype(np.float32))
 
 
-def write_parsing(store: Path, clip_id: str, names: list[str], regions: NDArray[np.uint8]) -> None:
+def write_parsing(
+    store: Path, clip_id: str, names: list[str], regions: Iterable[NDArray[np.uint8]]
+) -> None:
     """Write a clip's parsing maps, whole or not at all.
 
     Args:
         store: The face store.
         clip_id: The clip.
         names: Names of its n crops without suffix, in order of time.
-        regions: (n, H, W) uint8 indices into `REGIONS`.
+        regions: n times (H, W) uint8 indices into `REGIONS`, taken one by one.
 
     Raises:
         ArtifactError: the system refused the write.

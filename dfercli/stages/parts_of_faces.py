@@ -1,6 +1,6 @@
 """Landmarks and parsing maps of face crops that exist, for a face store or a benchmark's copy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from dfercli.stages.worker_pool import Advanced, Finished, Lost
 from dfercli.video.images import read_image
 
 PARTS_SCHEMA = "dfer.face_parts/1"
+CROPS_AT_ONCE = 64
 BENCHMARK_MARGIN = 0.1  # published crops are close
 
 
@@ -152,30 +153,52 @@ def set_up_parts(setting: PartsSetting) -> Callable[[PartsJob, Report], str | No
     def do(job: PartsJob, report: Report) -> str | None:
         try:
             paths = list_frames(job.folder)
-            crops = [read_image(path) for path in paths]
+            if job.landmarks and finder is not None:
+                points = [finder.find(crops) for _, crops in _portions(paths, report)]
+                write_landmarks(config.out, job.clip_id, np.concatenate(points))
+            if job.parsing:
+                maps = (
+                    _drawn(paths, read_landmarks(config.out, job.clip_id), draw_regions, report)
+                    if parser is None
+                    else _parsed(paths, parser.parse, report)
+                )
+                write_parsing(config.out, job.clip_id, [path.stem for path in paths], maps)
         except DataError as error:
             return error.message
-        if job.landmarks and finder is not None:
-            write_landmarks(config.out, job.clip_id, finder.find(crops))
-        report(len(crops), 0)
-        if job.parsing:
-            maps = (
-                parser.parse(crops)
-                if parser is not None
-                else _draw(crops, read_landmarks(config.out, job.clip_id), draw_regions)
-            )
-            write_parsing(config.out, job.clip_id, [path.stem for path in paths], np.stack(maps))
-        report(0, len(crops))
         return None
 
     return do
 
 
-def _draw(
-    crops: list[NDArray[np.uint8]],
+def _portions(
+    paths: Sequence[Path], report: Report
+) -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
+    """Read crops, few at a time: a track may last for hours. Each portion is reported when done.
+
+    Yields:
+        The number of the first crop of the portion, and its crops.
+    """
+    for start in range(0, len(paths), CROPS_AT_ONCE):
+        crops = [read_image(path) for path in paths[start : start + CROPS_AT_ONCE]]
+        yield start, crops
+        report(len(crops), 0)
+
+
+def _parsed(
+    paths: Sequence[Path],
+    parse: Callable[[list[NDArray[np.uint8]]], list[NDArray[np.uint8]]],
+    report: Report,
+) -> Iterator[NDArray[np.uint8]]:
+    for _, crops in _portions(paths, report):
+        yield from parse(crops)
+
+
+def _drawn(
+    paths: Sequence[Path],
     points: NDArray[np.float32],
     draw: Callable[[NDArray[np.float32], int, int], NDArray[np.uint8]],
-) -> list[NDArray[np.uint8]]:
-    return [
-        draw(row, image.shape[0], image.shape[1]) for row, image in zip(points, crops, strict=True)
-    ]
+    report: Report,
+) -> Iterator[NDArray[np.uint8]]:
+    for start, crops in _portions(paths, report):
+        for row, image in zip(points[start : start + len(crops)], crops, strict=True):
+            yield draw(row, image.shape[0], image.shape[1])
