@@ -123,13 +123,18 @@ def test_names_of_files_and_classes_cannot_run_code(checkpoint, tmp_path):
     assert "(uncertain)" in html
 
 
-def test_the_video_is_embedded_up_to_a_size_and_linked_beyond(page, checkpoint, tmp_path):
+def test_the_video_is_embedded_up_to_a_size_and_linked_beyond(
+    page, checkpoint, tmp_path, monkeypatch
+):
     assert "data:video/mp4;base64," in page.read_text()
     video = page.parent / "face.mp4"
-    arguments = ["--checkpoint", checkpoint, "--workers", 0, "--detector", "haar"]
+    monkeypatch.setenv("DFER_OFFLINE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    arguments = ["--checkpoint", checkpoint, "--workers", 0, "--detector", "auto"]
     arguments += ["--html", tmp_path / "b.html", "--embed-mb", 0, "--quiet"]
     assert run(["predict", str(video), *map(str, arguments)]) == 0
     html = (tmp_path / "b.html").read_text()
+    assert re.search(r"face detector</dt>\s*<dd>haar<", html)  # which one it was, not `auto`
     assert "data:video" not in html
     (link,) = re.findall(r'<video[^>]* src="([^"]+)"', html)
     assert (tmp_path / link).resolve() == video.resolve()

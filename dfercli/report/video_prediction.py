@@ -42,6 +42,7 @@ class VideoPrediction:
         failure: Why the video, or a part of it, could not be used; else None.
         moments: The strongest moments with their crops, where a report needs them.
         annotated: Path of the annotated video, where one was written.
+        detector: Name of the face detector; None where no face was found.
     """
 
     source: str
@@ -51,6 +52,7 @@ class VideoPrediction:
     failure: FailureRow | None = None
     moments: tuple[Moment, ...] = ()
     annotated: str | None = None
+    detector: str | None = None
 
     def timelines(self) -> list[Timeline]:
         """One course of time per face track."""

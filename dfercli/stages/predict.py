@@ -276,6 +276,7 @@ def _finish_source(plan: _Plan, done: RecognisedSource, stop: threading.Event) -
         done.predictions,
         tuple(gaps_of(done.predictions, config.start, end)),
         failure or None,
+        detector=source.clips[0].detector if source.clips else None,
     )
     out = config.video and annotated_path(config.video, source)
     try:

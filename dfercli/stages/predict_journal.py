@@ -22,7 +22,7 @@ from dfercli.errors import DataError
 from dfercli.report.video_prediction import Moment, VideoPrediction
 from dfercli.stages.one_source import source_signature
 
-JOURNAL_SCHEMA = "dfer.predict_journal/1"
+JOURNAL_SCHEMA = "dfer.predict_journal/2"
 
 
 def work_folder(out: Path) -> Path:
@@ -96,6 +96,7 @@ def _to_row(video: VideoPrediction) -> dict[str, Any]:
         "gaps": [list(gap) for gap in video.gaps],
         "failure": video.failure and asdict(video.failure),
         "annotated": video.annotated,
+        "detector": video.detector,
         "moments": [
             {**asdict(moment), "jpeg": base64.b64encode(moment.jpeg).decode()}
             for moment in video.moments
@@ -125,6 +126,7 @@ def _videos(rows: list[dict[str, Any]]) -> list[tuple[str, VideoPrediction]]:
             gaps=tuple((start, end) for start, end in row["gaps"]),
             failure=None if row["failure"] is None else FailureRow(**row["failure"]),
             annotated=row["annotated"],
+            detector=row["detector"],
             moments=tuple(Moment(**moment) for moment in moments),
         )
         videos.append((video.source, video))

@@ -22,7 +22,6 @@ PLAYABLE_CODECS = ("h264", "vp8", "vp9", "libvpx-vp9", "av1", "libdav1d")
 SHOWN_SETTINGS = {
     "window": "window, seconds",
     "stride": "stride, seconds",
-    "detector": "face detector",
     "faces": "faces kept",
     "min_face": "smallest face, pixels",
     "region": "region x, y, w, h, pixels",
@@ -59,6 +58,8 @@ def write_page(
         shown.append(PageVideo(video, length, player, note))
     plain = to_plain(config)
     settings = [(words, str(plain[name])) for name, words in SHOWN_SETTINGS.items() if plain[name]]
+    detectors = sorted({video.detector for video in videos if video.detector})
+    settings.append(("face detector", ", ".join(detectors) or config.detector))
     settings.append(("uncertain below", f"{min_confidence:.0%}" if min_confidence else "nothing"))
     write_prediction_page(
         path,
