@@ -73,7 +73,7 @@ class FakeEvent:
 def test_on_cuda_a_batch_is_moved_while_the_step_before_runs(monkeypatch):
     calls = []
     working, copying = FakeStream("working", calls), FakeStream("copying", calls)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: copying)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device, priority: copying)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: working)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
     move = Batch.to

@@ -48,7 +48,13 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(help="Clips per forward pass.")] = (
         EvalConfig.batch_size
     ),
-    workers: Annotated[int, typer.Option(help="Processes that read frames.")] = EvalConfig.workers,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that read frames; 0 is this one.",
+            show_default="2; on a GPU one per core, at most 16",
+        ),
+    ] = EvalConfig.workers,
     precision: Annotated[
         str, typer.Option(help="auto, 32, bf16-mixed or 16-mixed.")
     ] = EvalConfig.precision,

@@ -148,7 +148,13 @@ def train(
     strategy: Annotated[
         str, typer.Option(help="Of several processes: auto, ddp, or fsdp for large models.")
     ] = TrainConfig.strategy,
-    workers: Annotated[int, typer.Option(help="Processes that read frames.")] = DataConfig.workers,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that read frames; 0 is this one.",
+            show_default="2; on a GPU one per core, at most 16",
+        ),
+    ] = DataConfig.workers,
     gradient_checkpointing: Annotated[
         bool, typer.Option(help="Save memory by computing activations twice.")
     ] = TrainConfig.gradient_checkpointing,

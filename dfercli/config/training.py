@@ -159,7 +159,7 @@ class DataConfig:
         test: A second data set to test on, for data without a test list.
         validation: Share of the training clips held out to choose the checkpoint on.
         label_order: Index order of a list file with numeric labels.
-        workers: Processes that read frames.
+        workers: Processes that read frames; None for two, and on a GPU one per core, at most 16.
         streams_from: Folder with `landmarks/`, `parsing/` and `captions.jsonl` by clip, for data
             that are no face store.
     """
@@ -173,7 +173,7 @@ class DataConfig:
     test: str | None = None
     validation: Share = 0.1
     label_order: str | None = None
-    workers: CountOrNone = 2
+    workers: CountOrNone | None = None
     streams_from: Path | None = None
 
 

@@ -47,7 +47,7 @@ class EvalConfig:
         fold: 1-based fold of the data set.
         out: Folder for the results; by default `evaluation/<data set>` beside the checkpoint.
         batch_size: Clips per forward pass.
-        workers: Processes that read frames.
+        workers: As for training.
         precision: As for training.
         device: `auto`, `cpu`, `cuda`.
         bootstrap_samples: Resamples of the clips for the intervals.
@@ -70,7 +70,7 @@ class EvalConfig:
     label_order: str | None = None
     out: Path | None = None
     batch_size: Count = 16
-    workers: CountOrNone = 2
+    workers: CountOrNone | None = None
     precision: Precision = "auto"
     device: str = "auto"
     bootstrap_samples: Count = 1000

@@ -134,7 +134,7 @@ def moved_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batc
     if device.type != "cuda":
         yield from batches
         return
-    stream, working = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    stream, working = torch.cuda.Stream(device, priority=-1), torch.cuda.current_stream(device)
     under_way: deque[torch.cuda.Event] = deque()
     for batch in batches:
         if len(under_way) == 2:

@@ -90,7 +90,9 @@ class RawClips:
             for start in range(0, len(alike), CLIPS_AT_ONCE):
                 some = alike[start : start + CLIPS_AT_ONCE]
                 frames = torch.stack([clips[number] for number in some])
-                result[some] = augment_clips(frames, [self.draws[n] for n in some], size)
+                augmented = augment_clips(frames, [self.draws[n] for n in some], size)
+                for number, own in zip(some, augmented, strict=True):
+                    result[number] = own
         return result
 
 

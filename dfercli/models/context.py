@@ -26,6 +26,9 @@ class ContextTokens(nn.Module):
         class_position: Where the class text stands: `end` (SOT, context, text, EOT), `middle`
             (half of the context on each side) or `front` (SOT, text, context, EOT).
 
+    Attributes:
+        length: Positions up to the last EOT; on the host, as asking the device means to wait.
+
     Raises:
         ConfigError: a class text is too long for CLIP's context together with N tokens.
     """
@@ -51,6 +54,7 @@ class ContextTokens(nn.Module):
         placeholders = "X " * num_tokens
         tokens = tokenize([placeholders + text for text in class_texts], clip.context_length)
         eot = tokens.argmax(dim=-1)  # (K,)
+        self.length = int(eot.max()) + 1
         tokens, slot = _arrange(tokens, eot, num_tokens, class_position)
         self.register_buffer("tokens", tokens, persistent=False)  # (K, L)
         self.register_buffer("slot", slot, persistent=False)  # (K, L), -1 where a token stands

@@ -102,7 +102,9 @@ class DferClip(Method):
 
     def _encode_classes(self) -> Tensor:
         prompts = self.context(self.clip.token_embedding)  # (K, L, W)
-        features = encode_token_embeddings(self.clip, prompts, self.context.eot)
+        features = encode_token_embeddings(
+            self.clip, prompts, self.context.eot, length=self.context.length
+        )
         return F.normalize(features.float(), dim=-1)
 
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:

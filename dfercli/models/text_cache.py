@@ -21,6 +21,8 @@ class TextCache:
                 where a weight, the device, the precision or the mode is another than last time.
         """
         if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
+            # The weights are about to change, and fused optimisers do not count that as a version.
+            self._kept = None
             return encode()
         if any(weight.is_inference() for weight in weights):
             return encode()  # such weights do not tell when they change

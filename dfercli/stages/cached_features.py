@@ -30,7 +30,7 @@ from dfercli.progress import Progress
 from dfercli.stages.devices import precision_for_training
 from dfercli.stages.fit import FoldData
 from dfercli.stages.fold_data import FoldClips
-from dfercli.stages.inference import first_failure
+from dfercli.stages.inference import first_failure, num_readers
 from dfercli.stages.models_on_disk import RestoredModel
 
 ValueT = TypeVar("ValueT")
@@ -109,9 +109,14 @@ def cached_datasets(
     views = tuple(range(config.cached_views)) or (None,)
     wanted = [(clip, views) for clip in clips.train]
     wanted += [(clip, (None,)) for clip in clips.held_out]
-    files = _look_for(wanted, source, config.data.workers, fabric, progress)
+    files = _look_for(wanted, source, num_readers(config.data.workers, fabric), fabric, progress)
     encoded = _encode(
-        _missing(files, progress), source, module, config.data.workers, fabric, progress
+        _missing(files, progress),
+        source,
+        module,
+        num_readers(config.data.workers, fabric),
+        fabric,
+        progress,
     )
     paths = [[file.path for file in of_clip] for of_clip in files]
     _say_size({path for of_clip in paths for path in of_clip}, encoded, source.folder, progress)

@@ -19,7 +19,8 @@ def resolve_precision(precision: Precision, accelerator: str = "auto") -> Precis
     if precision != "auto":
         return precision
     if accelerator in ("auto", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16-mixed" if has_bfloat16 else "16-mixed"
     return "32"
 
 
@@ -39,7 +40,7 @@ def precision_for_training(config: TrainConfig) -> Precision:
 
 
 def find_device(device: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `mps` into a device; `auto` takes a GPU where there is one.
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device; `auto` takes a GPU if it can.
 
     Raises:
         ConfigError: the device is not to be had.
@@ -47,11 +48,14 @@ def find_device(device: str) -> torch.device:
     is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         return torch.device(next((name for name, there in is_there.items() if there), "cpu"))
-    kind = device.partition(":")[0]
-    if kind not in (*is_there, "cpu"):
+    kind, _, index = device.partition(":")
+    if kind not in (*is_there, "cpu") or device.endswith(":") or (index and not index.isdecimal()):
         raise ConfigError(f"device: expected auto, cpu, cuda or mps, got {device!r}")
     if not is_there.get(kind, True):
         raise ConfigError(f"there is no {kind} device here", hint="--device cpu")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if int(index or 0) >= count:
+        raise ConfigError(f"there is no {device} here: {count} of them, counted from 0")
     return torch.device(device)
 
 

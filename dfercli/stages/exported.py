@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dfercli.artifacts.model_card import ModelCard, card_from_json
 from dfercli.errors import ArtifactError, ConfigError
+from dfercli.stages.devices import find_device
 
 ONNX_SUFFIX = ".onnx"
 TORCHSCRIPT_SUFFIX = ".torchscript"
@@ -42,20 +43,24 @@ def load_exported(path: Path, device: str = "auto") -> tuple[Forward, ModelCard]
     """
     if not path.is_file():
         raise ArtifactError(f"no such file: {path}")
+    where = find_device(device)
     if path.suffix.lower() == ONNX_SUFFIX:
-        return _load_onnx(path, device)
-    return _load_torchscript(path, device)
+        return _load_onnx(path, where, needs_it=device != "auto")
+    return _load_torchscript(path, where)
 
 
-def _load_onnx(path: Path, device: str) -> tuple[Forward, ModelCard]:
+def _load_onnx(path: Path, where: torch.device, *, needs_it: bool) -> tuple[Forward, ModelCard]:
     runtime = import_runtime()
     available = runtime.get_available_providers()
     wanted = "CUDAExecutionProvider"
-    if device == "cuda" and wanted not in available:
-        raise ConfigError(f"onnxruntime has no CUDA here, only {', '.join(available)}")
-    providers = ["CPUExecutionProvider"]
-    if device in ("auto", "cuda") and wanted in available:
-        providers.insert(0, wanted)
+    if needs_it and (where.type == "mps" or (where.type == "cuda" and wanted not in available)):
+        raise ConfigError(
+            f"onnxruntime has no {where.type} here, only {', '.join(available)}",
+            hint="--device cpu",
+        )
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if where.type == "cuda" and wanted in available:
+        providers.insert(0, (wanted, {"device_id": where.index or 0}))
     try:
         session = runtime.InferenceSession(str(path), providers=providers)
     except Exception as error:  # onnxruntime has a dozen unrelated kinds; all mean this
@@ -72,10 +77,7 @@ def _load_onnx(path: Path, device: str) -> tuple[Forward, ModelCard]:
     return forward, card
 
 
-def _load_torchscript(path: Path, device: str) -> tuple[Forward, ModelCard]:
-    where = device
-    if device == "auto":
-        where = "cuda" if torch.cuda.is_available() else "cpu"
+def _load_torchscript(path: Path, where: torch.device) -> tuple[Forward, ModelCard]:
     entries: dict[str, Any] = {CARD_ENTRY: ""}
     try:
         with warnings.catch_warnings():

@@ -1,5 +1,6 @@
 """The training loop of one fold: resumable at any step, the same in any number of processes."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -19,12 +20,13 @@ from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.config import OptimConfig, TrainConfig
 from dfercli.data.batches import Batch, moved_ahead
 from dfercli.data.loading import ClipDataset, TrainingBatches, batch_loader
+from dfercli.errors import ConfigError
 from dfercli.metrics import war_and_uar
 from dfercli.models.method import Method
 from dfercli.models.optimizer import lr_factor, set_learning_rates
 from dfercli.progress import Progress, Task
 from dfercli.stages.epoch_logger import log_epoch
-from dfercli.stages.inference import all_reduce, predict_logits, read_together
+from dfercli.stages.inference import all_reduce, num_readers, predict_logits, read_together
 from dfercli.stages.models_on_disk import checkpoint_weights
 from dfercli.stages.whole_state import whole_state
 
@@ -118,7 +120,7 @@ def fit(training: Training, start: Position) -> Position:
     loaded = batch_loader(
         training.data.train,
         batches,
-        workers=config.data.workers,
+        workers=num_readers(config.data.workers, fabric),
         pin_memory=fabric.device.type == "cuda",
     )
     stream = moved_ahead(read_together(fabric, loaded), fabric.device)
@@ -140,10 +142,10 @@ def _run_epoch(
     steps_per_epoch: int,
     task: Task,
 ) -> Position:
-    config = training.config
+    config, fabric = training.config, training.fabric
     training.model.train()
     began, clips_seen = time.monotonic(), 0
-    look_every = steps_to_a_look(training.fabric.device)
+    look_every = steps_to_a_look(fabric.device)
     unread: list[Tensor] = []  # what steps came to, on the device
     while position.step < steps_per_epoch:
         batch = next(stream)
@@ -152,10 +154,10 @@ def _run_epoch(
             training.optimizer, lr_factor(global_step, steps_per_epoch, config.optim)
         )
         # Layers that draw (drop path) see the same numbers after a resume.
-        torch.manual_seed(hash((config.seed, global_step, training.fabric.global_rank)))
+        torch.manual_seed(hash((config.seed, global_step, fabric.global_rank)))
         unread.append(
             update_weights(
-                training.fabric,
+                fabric,
                 training.model,
                 training.module,
                 training.optimizer,
@@ -170,7 +172,12 @@ def _run_epoch(
         saves = bool(every) and position.step % every == 0 and position.step < steps_per_epoch
         if not (saves or position.step == steps_per_epoch or len(unread) == look_every):
             continue
-        for loss_sum, num_right in torch.stack(unread).tolist():
+        for loss_sum, num_right in all_reduce(fabric, torch.stack(unread), "sum").tolist():
+            if not math.isfinite(loss_sum):
+                raise ConfigError(
+                    f"the loss is {loss_sum} in epoch {position.epoch + 1}: training diverged",
+                    hint="use a lower learning rate or --precision 32",
+                )
             position = replace(
                 position,
                 loss_sum=position.loss_sum + loss_sum,
@@ -213,14 +220,14 @@ def update_weights(
         batch: The clips.
 
     Returns:
-        Over all processes, the sum of the losses of the clips and how many were recognised: (2,)
-        float32 on the device, so that nobody has to wait for it.
+        The sum of the losses of this process's clips and how many were recognised, (2,) float32 on
+        the device, so that nobody has to wait for it.
     """
     counts = torch.zeros(2, device=fabric.device)
     optimizer.zero_grad(set_to_none=True)
     pieces = batch.split(optim.accumulate)
     for number, piece in enumerate(pieces, start=1):
-        labels = piece.labels.to(fabric.device)
+        labels = piece.labels.to(fabric.device, non_blocking=True)
         with fabric.no_backward_sync(cast(_FabricModule, model), enabled=number < len(pieces)):
             outputs = model(**piece.inputs(fabric.device))
             loss_sum = module.loss(outputs, labels) * len(labels)
@@ -228,9 +235,13 @@ def update_weights(
         recognised = module.logits(outputs).argmax(-1) == labels
         counts += torch.stack([loss_sum.detach(), recognised.sum().float()])
     if optim.gradient_clip:
-        fabric.clip_gradients(model, optimizer, max_norm=optim.gradient_clip)
+        # Loss scaling (16-mixed) skips steps whose gradients are not finite; to look here would
+        # wait for the device.
+        fabric.clip_gradients(
+            model, optimizer, max_norm=optim.gradient_clip, error_if_nonfinite=False
+        )
     optimizer.step()
-    return all_reduce(fabric, counts, "sum")
+    return counts
 
 
 def _end_epoch(training: Training, position: Position) -> Position:
@@ -287,7 +298,11 @@ def _save(training: Training, position: Position, *, is_best: bool = False) -> N
         checkpoint = training.folder.checkpoints / name
         selected = f"{training.data.held_out_name} WAR" if is_best else "last epoch"
         card = replace(training.card, selected_on=f"{selected} (epoch {position.epoch})")
-        state = {"position": asdict(position), "optimizer": optimizer}
+        state = {
+            "position": asdict(position),
+            "optimizer": optimizer,
+            "precision": training.fabric.strategy.precision.state_dict(),
+        }
         held = checkpoint_weights(weights, training.module, card)
         save_checkpoint(checkpoint, held, card.to_json(), state)
         if is_best:

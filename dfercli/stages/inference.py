@@ -18,7 +18,10 @@ from dfercli.data.loading import ClipDataset, batch_loader, evaluation_batches
 from dfercli.errors import ConfigError, DferError
 from dfercli.progress import Progress
 from dfercli.stages.devices import resolve_precision
+from dfercli.stages.engines import num_cores
 from dfercli.stages.whole_state import SpreadStrategy
+
+MOST_READERS = 16
 
 
 def make_fabric(
@@ -47,6 +50,7 @@ def make_fabric(
     if has_cuda:
         # What mixed precision leaves in float32 may use the tensor cores; `32` means all its bits.
         torch.set_float32_matmul_precision("highest" if resolved == "32" else "high")
+        torch.backends.cudnn.allow_tf32 = resolved != "32"
     try:
         return Fabric(
             accelerator=accelerator,
@@ -66,6 +70,17 @@ def is_main_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
+def num_readers(workers: int | None, fabric: Fabric) -> int:
+    """How many processes read frames for this one where `workers` are asked for.
+
+    By default two: beside a CPU's forward pass they are idle. A GPU takes what all cores can read.
+    """
+    if workers is not None or fabric.device.type != "cuda":
+        return 2 if workers is None else workers
+    beside = min(fabric.world_size, torch.cuda.device_count())
+    return min(MOST_READERS, max(1, num_cores() // beside))
+
+
 def predict_logits(
     fabric: Fabric,
     model: nn.Module,
@@ -73,7 +88,7 @@ def predict_logits(
     progress: Progress,
     *,
     batch_size: int,
-    workers: int,
+    workers: int | None,
     description: str = "evaluating",
 ) -> NDArray[np.float32]:
     """Compute logits of all clips, each exactly once over all processes.
@@ -84,7 +99,7 @@ def predict_logits(
         dataset: The clips, without augmentation.
         progress: Where to report.
         batch_size: Clips per forward pass in each process.
-        workers: Processes that read frames.
+        workers: Processes that read frames; see `num_readers`.
         description: What to call the work.
 
     Returns:
@@ -94,7 +109,10 @@ def predict_logits(
         len(dataset), batch_size, rank=fabric.global_rank, world_size=fabric.world_size
     )
     loaded = batch_loader(
-        dataset, batches, workers=workers, pin_memory=fabric.device.type == "cuda"
+        dataset,
+        batches,
+        workers=num_readers(workers, fabric),
+        pin_memory=fabric.device.type == "cuda",
     )
     rows: dict[int, torch.Tensor] = {}
     was_training = model.training
@@ -141,7 +159,9 @@ def first_failure(fabric: Fabric, error: DferError | None) -> DferError | None:
     if fabric.world_size == 1:
         return error
     failed = torch.tensor(float(error is not None), device=fabric.device)
-    if not all_reduce(fabric, failed, "max"):
+    # Fabric's own would first wait at a barrier, in each step.
+    torch.distributed.all_reduce(failed, torch.distributed.ReduceOp.MAX)
+    if not failed:
         return None
     errors: list[DferError | None] = [None] * fabric.world_size
     torch.distributed.all_gather_object(errors, error)

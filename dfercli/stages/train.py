@@ -152,7 +152,7 @@ def _train_fold(
         write_json(folder.environment, environment(config, fabric))
     if warning := split_warning(clips.fold):
         progress.note(warning)
-    model, start, optimizer_state = _begin(settings, clips.fold, folder)
+    model, start, state = _begin(settings, clips.fold, folder)
     bare = model.module
     if config.gradient_checkpointing:
         bare.clip.set_grad_checkpointing()
@@ -172,8 +172,9 @@ def _train_fold(
         cast(nn.Module, torch.compile(bare)) if config.compile else bare,
         build_optimizer(bare, settings.optim, fused=can_fuse(fabric.device, precision)),
     )
-    if optimizer_state is not None:
-        load_optimizer_state(module, optimizer, optimizer_state)
+    if state is not None:
+        load_optimizer_state(module, optimizer, state["optimizer"])
+        fabric.strategy.precision.load_state_dict(state["precision"])
     logger = open_logger(config, folder) if fabric.is_global_zero else None
     training = Training(
         fabric=fabric,
@@ -236,12 +237,12 @@ def _with_streams(config: TrainConfig, clips: FoldClips, progress: Progress) -> 
 def _begin(
     config: TrainConfig, fold: Fold, folder: FoldFolder
 ) -> tuple[RestoredModel, Position, dict[str, Any] | None]:
-    """A new model, or the last checkpoint of a fold that was begun before."""
+    """A new model, or the last checkpoint of a fold that was begun before and its state."""
     if not folder.last.exists():
         return new_model(config.model, fold.label_set, config.seed), Position(), None
     state = read_training_state(folder.last)
     model = restore_model(folder.last, clip_weights=config.model.clip_weights)
-    return model, Position(**state["position"]), state["optimizer"]
+    return model, Position(**state["position"]), state
 
 
 def _datasets(
