@@ -1,4 +1,6 @@
-# docker build -t dfer . && docker run --gpus all -v dfer-cache:/cache -v "$PWD:/work" dfer demo
+# docker build -t dfer .
+# docker run --gpus all --shm-size=8g -v dfer-cache:/cache -v "$PWD:/work" dfer demo
+# (shared memory carries the batches of the processes that read frames)
 FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04
 
 RUN apt-get update \

@@ -3,14 +3,27 @@
 import json
 
 import pytest
+import torch
 
 from dfercli.cli.app import run
-from dfercli.stages import bench
+from dfercli.stages import bench_machine
 
 
 @pytest.fixture(autouse=True)
-def small_matrices(monkeypatch):
-    monkeypatch.setattr(bench, "MATRIX_SIDE", 64)
+def one_product(monkeypatch):
+    monkeypatch.setattr(bench_machine, "MATRIX_WINDOWS", 1)
+
+
+def test_the_reference_multiplies_float32_whole_and_leaves_the_rest_as_it_was():
+    torch.set_float32_matmul_precision("high")
+    try:
+        with bench_machine.whole_float32():
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 TOY = ("bench", "--clip", "tiny/random", "--runs", "1", "--num-frames", "4", "--quiet")

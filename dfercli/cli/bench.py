@@ -29,7 +29,8 @@ def bench(
         str, typer.Option(metavar="N,…", help="Clips per forward pass; the first gives the ratio.")
     ] = ",".join(map(str, BenchConfig.batch_sizes)),
     train_batch: Annotated[
-        int, typer.Option(help="Clips per training step.")
+        int | None,
+        typer.Option(help="Clips per training step.", show_default="4; on a GPU 48"),
     ] = BenchConfig.train_batch,
     runs: Annotated[int, typer.Option(help="Repetitions; the median counts.")] = BenchConfig.runs,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = BenchConfig.device,

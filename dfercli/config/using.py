@@ -201,7 +201,7 @@ class BenchConfig:
         num_frames: T, frames per clip.
         classes: 7 or 11.
         batch_sizes: Clips per forward pass, one measurement each; the first gives the ratio.
-        train_batch: Clips per training step.
+        train_batch: Clips per training step; None for 4, and 48 on a GPU.
         runs: Repetitions, of which the median counts.
         device: `auto`, `cpu`, `cuda`, `mps`.
         precision: As for training and prediction.
@@ -216,7 +216,7 @@ class BenchConfig:
     num_frames: Count = 16
     classes: Literal["7", "11"] = "7"
     batch_sizes: tuple[int, ...] = (1, 8)
-    train_batch: Count = 4
+    train_batch: Count | None = None
     runs: Count = 5
     device: str = "auto"
     precision: Precision = "auto"

@@ -4,88 +4,47 @@ Everything is measured beside the published arithmetic (`bench_reference`), by t
 with random weights and made-up frames: ratios can be compared between machines, seconds cannot.
 """
 
-import statistics
-import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, cast
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dfercli.config import AugmentConfig, BenchConfig, ModelConfig, OptimConfig, TrainConfig
-from dfercli.data.augmentation import draw_augmentation
+from dfercli.config import BenchConfig, ModelConfig, OptimConfig, TrainConfig
 from dfercli.data.batches import Batch
-from dfercli.data.clips import Clip
-from dfercli.data.loading import ClipDataset, batch_loader, clip_frames
-from dfercli.data.sampling import clip_rng, sample_train
 from dfercli.errors import ConfigError
 from dfercli.labels import ELEVEN, SEVEN
 from dfercli.models.clip_backbone import split_clip_name
 from dfercli.models.cost import cost_of
 from dfercli.models.dfer_clip import DferClip
-from dfercli.models.optimizer import build_optimizer, can_fuse
+from dfercli.models.optimizer import build_optimizer
 from dfercli.progress import Progress, Task
-from dfercli.stages.bench_machine import describe_machine, peak_memory_mb
-from dfercli.stages.bench_reference import PublishedDferClip, published_frames
+from dfercli.stages.bench_loading import measure_loading
+from dfercli.stages.bench_machine import (
+    describe_machine,
+    matrix_rate,
+    peak_memory_mb,
+    whole_float32,
+)
+from dfercli.stages.bench_reference import PublishedDferClip
+from dfercli.stages.bench_speed import Speed, by_turns
 from dfercli.stages.devices import (
     find_device,
     precision_for_answers,
     precision_for_training,
     require_precision,
 )
-from dfercli.stages.fit import update_weights
+from dfercli.stages.fit import set_up_training, update_weights
 from dfercli.stages.inference import make_fabric
 from dfercli.stages.loaded_model import LoadedModel, ready
 from dfercli.stages.models_on_disk import new_model
 
 BENCH_SCHEMA = "dfer.bench/1"
-MATRIX_SIDE, MATRIX_RUNS = 2048, 20
-CLIPS_ON_DISK, FRAMES_ON_DISK, FRAME_PX = 8, 32, 224
-SETTINGS = AugmentConfig(brightness=0.5)  # those of DFEW
+TRAIN_BATCH = {"cuda": 48}  # of DFER-CLIP; elsewhere few, as a step would take minutes
+FEW_CLIPS = 4
 BACKWARD = 3  # a training step costs about three forward passes
-
-
-@dataclass(frozen=True)
-class Speed:
-    """One measurement beside the reference.
-
-    Attributes:
-        batch_size: Clips at once.
-        precision: Of ours; the reference is in float32.
-        seconds: Median time of one batch.
-        reference_seconds: The same of the reference.
-        share_of_peak: Of the rate at which this machine multiplies large matrices in that
-            precision; None where nothing is multiplied.
-    """
-
-    batch_size: int
-    precision: str
-    seconds: float
-    reference_seconds: float
-    share_of_peak: float | None = None
-
-    @property
-    def clips_per_second(self) -> float:
-        """Of ours."""
-        return self.batch_size / self.seconds
-
-    @property
-    def ratio_to_reference(self) -> float:
-        """How many times faster than the reference."""
-        return self.reference_seconds / self.seconds
-
-    def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        derived = {
-            "clips_per_second": self.clips_per_second,
-            "ratio_to_reference": self.ratio_to_reference,
-        }
-        return {**asdict(self), **derived}
 
 
 @dataclass(frozen=True)
@@ -100,7 +59,7 @@ class BenchResult:
         inference: One per batch size.
         inference_parts: Seconds of the parts of recognising one clip.
         training: One step.
-        memory_mb: Most memory that the process (on a GPU: the device) has held.
+        memory_mb: Most memory that the process (on a GPU: the device) held with ours alone.
         bottleneck: What bounds this machine, in words.
     """
 
@@ -147,9 +106,10 @@ def run(config: BenchConfig, progress: Progress) -> BenchResult:
     place = find_device(config.device)
     require_precision(config.precision, place)
     peak = {
-        name: matrix_rate(place, dtype)
+        name: matrix_rate(place, dtype) / 1e9
         for name, dtype in (("32", torch.float32), ("bf16-mixed", torch.bfloat16))
     }
+    memory_mb = _memory_of_ours(config, place)
     loading, training = None, None
     inference: tuple[Speed, ...] = ()
     parts: dict[str, float] = {}
@@ -158,7 +118,7 @@ def run(config: BenchConfig, progress: Progress) -> BenchResult:
     )
     with progress.task("Measuring", total=total * (config.runs + 1)) as task:
         if "loading" in config.parts:
-            loading = _measure_loading(config, task)
+            loading = measure_loading(config, place, task)
         if "inference" in config.parts:
             inference, parts = _measure_inference(config, place, peak, task)
         if "training" in config.parts:
@@ -171,38 +131,9 @@ def run(config: BenchConfig, progress: Progress) -> BenchResult:
         inference,
         parts,
         training,
-        memory_mb=peak_memory_mb(place),
+        memory_mb=memory_mb,
         bottleneck=_bottleneck(loading, inference, parts, training),
     )
-
-
-def matrix_rate(place: torch.device, dtype: torch.dtype) -> float:
-    """Billions of operations per second of large matrix products: the best of several runs."""
-    left, right = (torch.rand(MATRIX_SIDE, MATRIX_SIDE, device=place).to(dtype) for _ in range(2))
-    (seconds,) = _by_turns([lambda: left @ right], MATRIX_RUNS, place, None, pick=min)
-    return 2 * MATRIX_SIDE**3 / seconds / 1e9
-
-
-def _by_turns(
-    works: list[Callable[[], object]],
-    runs: int,
-    place: torch.device,
-    task: Task | None,
-    pick: Callable[[list[float]], float] = statistics.median,
-) -> list[float]:
-    """Median (or what else is picked) seconds of several works, by turns after one to warm up."""
-    seconds: list[list[float]] = [[] for _ in works]
-    for round_number in range(runs + 1):
-        for number, work in enumerate(works):
-            begun = time.perf_counter()
-            work()
-            if place.type == "cuda":
-                torch.cuda.synchronize()
-            if round_number > 0:
-                seconds[number].append(time.perf_counter() - begun)
-        if task is not None:
-            task.advance()
-    return [pick(values) for values in seconds]
 
 
 def _new_model(config: BenchConfig) -> Any:
@@ -224,7 +155,7 @@ def _measure_inference(
 ) -> tuple[tuple[Speed, ...], dict[str, float]]:
     restored, other = _new_model(config), _new_model(config)
     flops = cost_of(restored.module).flops_per_clip
-    precision, _ = precision_for_answers(config.precision, place, restored.module)
+    precision, mixed = precision_for_answers(config.precision, place, restored.module)
     model = ready(restored, "bench", LoadedModel, device=config.device, precision=config.precision)
     reference = PublishedDferClip(other.module.to(place).eval())
     speeds = []
@@ -233,18 +164,19 @@ def _measure_inference(
         floats = frames.float() / 255
 
         def published(floats: torch.Tensor = floats) -> torch.Tensor:
-            with torch.no_grad():
+            with torch.no_grad(), whole_float32():
                 return reference(floats)
 
         def ours(frames: torch.Tensor = frames) -> torch.Tensor:
             return model.logits(frames)
 
-        ours_seconds, theirs = _by_turns([ours, published], config.runs, place, task)
+        ours_seconds, theirs = by_turns([ours, published], config.runs, place, task)
         rate = flops * batch_size / ours_seconds / 1e9
         speeds.append(
             Speed(batch_size, precision, ours_seconds, theirs, rate / _peak(peak, precision))
         )
-    return tuple(speeds), _parts(restored.module, config, place)
+    with torch.autocast(place.type, mixed, enabled=precision != "32"):
+        return tuple(speeds), _parts(restored.module, config, place)
 
 
 def _parts(module: DferClip, config: BenchConfig, place: torch.device) -> dict[str, float]:
@@ -257,99 +189,70 @@ def _parts(module: DferClip, config: BenchConfig, place: torch.device) -> dict[s
             "temporal encoder": lambda: F.normalize(module.temporal(features), dim=-1),
             "class texts, once": module._encode_classes,
         }
-        seconds = _by_turns(list(works.values()), config.runs, place, None)
+        seconds = by_turns(list(works.values()), config.runs, place, None)
     return dict(zip(works, seconds, strict=True))
+
+
+def _trainer(config: BenchConfig, place: torch.device) -> tuple[Callable[[], object], str, float]:
+    """A step of ours as `dfer train` does it, its precision, and operations of a forward pass."""
+    wanted = TrainConfig(
+        model=_model_config(config), accelerator=cast(Any, place.type), precision=config.precision
+    )
+    precision = precision_for_training(wanted)
+    devices = 1 if place.index is None else [place.index]
+    fabric = make_fabric(place.type, devices, precision)
+    module, optim = _new_model(config).module, OptimConfig()
+    batch_size = _train_batch(config, place)
+    flops = cost_of(module).flops_per_clip * batch_size
+    model, optimizer = set_up_training(fabric, module, optim, precision)
+    model.train()
+    labels = torch.arange(batch_size) % len(module.context.tokens)
+    frames = _frames(batch_size, config, module.image_size)
+    batch = Batch(frames, labels, torch.arange(batch_size)).to(place)
+    return lambda: update_weights(fabric, model, module, optimizer, optim, batch), precision, flops
+
+
+def _train_batch(config: BenchConfig, place: torch.device) -> int:
+    return config.train_batch or TRAIN_BATCH.get(place.type, FEW_CLIPS)
+
+
+def _memory_of_ours(config: BenchConfig, place: torch.device) -> float:
+    """The most memory that ours takes, before a reference is built."""
+    if "inference" in config.parts:
+        model = ready(
+            _new_model(config),
+            "bench",
+            LoadedModel,
+            device=config.device,
+            precision=config.precision,
+        )
+        model.logits(_frames(max(config.batch_sizes), config, model.image_size))
+        del model
+    if "training" in config.parts:
+        step, _, _ = _trainer(config, place)
+        step()
+    return peak_memory_mb(place)
 
 
 def _measure_training(
     config: BenchConfig, place: torch.device, peak: dict[str, float], task: Task
 ) -> Speed:
-    wanted = TrainConfig(
-        model=_model_config(config), accelerator=cast(Any, place.type), precision=config.precision
-    )
-    precision = precision_for_training(wanted)
-    fabric = make_fabric(place.type, 1, precision)
-    module, other = _new_model(config).module, _new_model(config).module
-    flops = cost_of(module).flops_per_clip
-    optim = OptimConfig()
-    fused = can_fuse(fabric.device, precision)
-    model, optimizer = fabric.setup(module, build_optimizer(module, optim, fused=fused))
-    model.train()
+    ours, precision, flops = _trainer(config, place)
+    batch_size, other = _train_batch(config, place), _new_model(config).module
     reference = PublishedDferClip(other.to(place).train())
-    plain = build_optimizer(other, optim)
-    frames = _frames(config.train_batch, config, module.image_size).to(place)
-    labels = torch.arange(config.train_batch) % len(module.context.tokens)
-    batch = Batch(frames, labels, torch.arange(config.train_batch))
-    floats, places = frames.float() / 255, labels.to(place)
-
-    def ours() -> None:
-        update_weights(fabric, model, module, optimizer, optim, batch)
+    plain = build_optimizer(other, OptimConfig())
+    labels = (torch.arange(batch_size) % len(other.context.tokens)).to(place)
+    floats = _frames(batch_size, config, other.image_size).to(place).float() / 255
 
     def published() -> None:
-        plain.zero_grad()
-        F.cross_entropy(reference(floats), places).backward()
-        plain.step()
+        with whole_float32():
+            plain.zero_grad()
+            F.cross_entropy(reference(floats), labels).backward()
+            plain.step()
 
-    seconds, theirs = _by_turns([ours, published], config.runs, place, task)
-    rate = BACKWARD * flops * config.train_batch / seconds / 1e9
-    return Speed(config.train_batch, precision, seconds, theirs, rate / _peak(peak, precision))
-
-
-def _measure_loading(config: BenchConfig, task: Task) -> Speed:
-    """JPEG files to one augmented batch, by one process with one thread."""
-    size = FRAME_PX
-    with tempfile.TemporaryDirectory(prefix="dfer-bench-") as folder:
-        clips = _write_clips(Path(folder))
-        dataset = ClipDataset(
-            clips,
-            SEVEN,
-            num_frames=config.num_frames,
-            image_size=size,
-            augmentation=SETTINGS,
-            seed=1,
-        )
-        keys = [[(0, index) for index in range(len(clips))]]
-
-        def ours() -> None:
-            for _ in batch_loader(dataset, keys, workers=0):
-                pass
-
-        def published() -> None:
-            torch.stack([_published_clip(clip, index) for index, clip in enumerate(clips)])
-
-        def _published_clip(clip: Clip, index: int) -> torch.Tensor:
-            paths, rng = clip_frames(clip), clip_rng(1, 0, index)
-            chosen = sample_train(len(paths), config.num_frames, rng)
-            draw = draw_augmentation(size, size, SETTINGS, rng)
-            return published_frames([paths[number] for number in chosen], draw, size)
-
-        threads = torch.get_num_threads(), cv2.getNumThreads()
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
-        try:
-            seconds, theirs = _by_turns([ours, published], config.runs, torch.device("cpu"), task)
-        finally:
-            torch.set_num_threads(threads[0])
-            cv2.setNumThreads(threads[1])
-    return Speed(len(clips), "uint8", seconds, theirs)
-
-
-def _write_clips(folder: Path) -> list[Clip]:
-    """Clips of smooth pictures with a little noise, about as large as face crops."""
-    clips = []
-    for number in range(CLIPS_ON_DISK):
-        rng = np.random.default_rng(number)
-        coarse = rng.integers(40, 216, (14, 14, 3), np.uint8)
-        smooth = cv2.resize(coarse, (FRAME_PX, FRAME_PX), interpolation=cv2.INTER_CUBIC)
-        place = folder / f"clip-{number}"
-        place.mkdir()
-        for frame in range(FRAMES_ON_DISK):
-            noisy = smooth + rng.normal(0, 3, smooth.shape)
-            picture = np.clip(noisy, 0, 255).astype(np.uint8)
-            quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
-            cv2.imwrite(str(place / f"{frame:06d}.jpg"), picture, quality)
-        clips.append(Clip(place.name, place, SEVEN[0]))
-    return clips
+    seconds, theirs = by_turns([ours, published], config.runs, place, task)
+    rate = BACKWARD * flops / seconds / 1e9
+    return Speed(batch_size, precision, seconds, theirs, rate / _peak(peak, precision))
 
 
 def _peak(peak: dict[str, float], precision: str) -> float:

@@ -17,13 +17,18 @@ from dfercli.artifacts.checkpoint import save_checkpoint
 from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import FoldFolder
-from dfercli.config import OptimConfig, TrainConfig
+from dfercli.config import OptimConfig, Precision, TrainConfig
 from dfercli.data.batches import Batch, moved_ahead
 from dfercli.data.loading import ClipDataset, TrainingBatches, batch_loader
 from dfercli.errors import ConfigError
 from dfercli.metrics import war_and_uar
 from dfercli.models.method import Method
-from dfercli.models.optimizer import lr_factor, set_learning_rates
+from dfercli.models.optimizer import (
+    build_optimizer,
+    can_fuse,
+    lr_factor,
+    set_learning_rates,
+)
 from dfercli.progress import Progress, Task
 from dfercli.stages.epoch_logger import log_epoch
 from dfercli.stages.inference import all_reduce, num_readers, predict_logits, read_together
@@ -97,6 +102,34 @@ class Training:
     card: ModelCard
     progress: Progress
     logger: Logger | None = None
+
+
+def set_up_training(
+    fabric: Fabric,
+    module: Method,
+    optim: OptimConfig,
+    precision: Precision,
+    *,
+    compile: bool = False,
+) -> tuple[_FabricModule, torch.optim.Optimizer]:
+    """Bring a model and its optimiser to the device, in the forms that are fastest there.
+
+    Args:
+        fabric: The engine.
+        module: The bare model.
+        optim: Settings of the optimiser.
+        precision: That of `fabric`.
+        compile: Trace the model into kernels of its own.
+
+    Returns:
+        The model as `update_weights` takes it, and the optimiser.
+    """
+    # Convolutions are a quarter faster so; to a transformer's only one it makes no difference.
+    module.clip.visual.to(memory_format=torch.channels_last)
+    return fabric.setup(
+        cast(nn.Module, torch.compile(module)) if compile else module,
+        build_optimizer(module, optim, fused=can_fuse(fabric.device, precision)),
+    )
 
 
 def fit(training: Training, start: Position) -> Position:

@@ -26,7 +26,7 @@ MOST_READERS = 16
 
 def make_fabric(
     accelerator: str = "auto",
-    devices: int = 1,
+    devices: int | list[int] = 1,
     precision: Precision = "auto",
     *,
     strategy: str = "auto",

@@ -3,12 +3,10 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
-from torch import nn
 
 from dfercli.artifacts.atomic import is_temporary, write_json
 from dfercli.artifacts.checkpoint import read_training_state
@@ -23,7 +21,6 @@ from dfercli.models.batch_norm import synchronise_batch_norm
 from dfercli.models.clip_backbone import split_clip_name
 from dfercli.models.cost import cost_of
 from dfercli.models.method import Method
-from dfercli.models.optimizer import build_optimizer, can_fuse
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress, SilentProgress
 from dfercli.stages.cached_features import cached_datasets, require_frozen
@@ -32,7 +29,7 @@ from dfercli.stages.clip_streams import available_streams, stream_reader
 from dfercli.stages.devices import precision_for_training
 from dfercli.stages.epoch_logger import open_logger, require_logger
 from dfercli.stages.evaluate import CONFIG_SCHEMA, dataset_name, read_train_config
-from dfercli.stages.fit import FoldData, Position, Training, fit
+from dfercli.stages.fit import FoldData, Position, Training, fit, set_up_training
 from dfercli.stages.fold_data import FoldClips, read_fold_clips, wanted_folds
 from dfercli.stages.fold_result import FoldResult, finish_fold, read_result
 from dfercli.stages.inference import make_fabric
@@ -156,8 +153,6 @@ def _train_fold(
     bare = model.module
     if config.gradient_checkpointing:
         bare.clip.set_grad_checkpointing()
-    # Convolutions are a quarter faster so; to a transformer's only one it makes no difference.
-    bare.clip.visual.to(memory_format=torch.channels_last)
     for line in cost_lines(cost_of(bare), settings.optim.batch_size // fabric.world_size):
         progress.info(line)
     if fabric.world_size > 1:
@@ -167,10 +162,12 @@ def _train_fold(
         if settings.cache_features
         else _datasets(settings, clips, bare, fabric, progress)
     )
-    precision = precision_for_training(config)
-    module, optimizer = fabric.setup(
-        cast(nn.Module, torch.compile(bare)) if config.compile else bare,
-        build_optimizer(bare, settings.optim, fused=can_fuse(fabric.device, precision)),
+    module, optimizer = set_up_training(
+        fabric,
+        bare,
+        settings.optim,
+        precision_for_training(config),
+        compile=config.compile,
     )
     if state is not None:
         load_optimizer_state(module, optimizer, state["optimizer"])
