@@ -9,7 +9,6 @@
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from dfercli.report.video_prediction import VideoPrediction
     from dfercli.stages.recognizer import FramesPrediction, Recognizer, load
 
-__version__ = version("dfercli")
+    __version__: str
 
 __all__ = [
     "FramesPrediction",
@@ -47,6 +46,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":
+        return import_module("importlib.metadata").version("dfercli")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
