@@ -66,6 +66,15 @@ def override(config: ConfigT, values: Mapping[str, Any], *, where: str) -> Confi
     return result
 
 
+def check(config: Any, *, where: str) -> None:
+    """Refuse a config whose values are not what their fields take, as `override` would.
+
+    Raises:
+        ConfigError: naming all that is wrong.
+    """
+    override(config, to_plain(config), where=where)
+
+
 def set_by_path(assignments: list[str]) -> dict[str, Any]:
     """Turn `["optim.batch_size=8"]` into `{"optim": {"batch_size": "8"}}`.
 
@@ -152,7 +161,8 @@ def _read_as(hint: Any, value: Any) -> Any:
     if hint is int:
         return int(value) if isinstance(value, (int, str)) else _refuse()
     if hint is float:
-        return float(value) if isinstance(value, (int, float, str)) else _refuse()
+        number = float(value) if isinstance(value, (int, float, str)) else _refuse()
+        return number if math.isfinite(number) else _refuse()
     if hint is Path:
         return Path(value)
     return value if isinstance(value, str) else _refuse()

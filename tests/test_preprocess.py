@@ -260,7 +260,15 @@ def test_the_command_prints_a_summary_and_exits_3_for_failures(videos, tmp_path,
         (["nothing"], 3, "no video or image in nothing"),
         (["nothing", "--detector", "magic"], 2, "detector"),
         (["nothing", "--region", "1,2,3"], 2, "--region takes x,y,width,height"),
+        (["nothing", "--region", "0,0,0,9"], 2, "--region takes x,y,width,height"),
         (["nothing", "--faces", "-1"], 2, "--faces takes all, largest or a number"),
+        (["nothing", "--faces", "²"], 2, "--faces takes all, largest or a number"),
+        (["nothing", "--smooth", "-1"], 2, "smooth: expected a whole number from 0 to 1000"),
+        (["nothing", "--lost-seconds", "nan"], 2, "lost_seconds: expected a number"),
+        (["nothing", "--fps", "nan"], 2, "fps: expected a number or none, got nan"),
+        (["nothing", "--size", "200000"], 2, "size: expected a whole number from 8 to 4096"),
+        (["nothing", "--jpeg-quality", "0"], 2, "jpeg_quality: expected a whole number from 1"),
+        (["nothing", "--start", "-3"], 2, "start: expected a number of at least 0"),
         (["nothing", "--start", "5", "--end", "4"], 2, "--end 4.0 is not after --start 5.0"),
         ([], 2, "SOURCE"),
     ],
@@ -275,6 +283,22 @@ def test_bad_command_lines_have_their_exit_code(
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "faces").exists()
+
+
+def test_a_source_that_cannot_be_used_costs_itself_only(videos, tmp_path, capsys):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    shutil.copy(next((videos / "sad").glob("*.mp4")), folder / "a.mp4")
+    shutil.copy(folder / "a.mp4", os.fsdecode(os.fsencode(folder) + b"/b\xff.mp4"))
+    cv2.imwrite(str(folder / "c.png"), np.zeros((40, 40, 3), np.uint8))
+    options = ["--detector", "haar", "--workers", "0", "--region", "60,60,500,500", "--json"]
+    assert dfer(["preprocess", str(folder), "--out", str(tmp_path / "faces"), *options]) == 3
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    reasons = {row["source"]: row["reason"] for row in json.loads(printed.out)["failures"]}
+    assert reasons.pop("../odd/b\\udcff.mp4") == "its name is not valid UTF-8: rename it"
+    said = "the region begins outside of the picture of 40 x 40 pixels"
+    assert reasons.pop("../odd/c.png") == said
 
 
 def test_a_full_disk_is_one_line_exit_4_and_nothing_half_written(

@@ -116,7 +116,7 @@ def preprocess(
         str,
         typer.Option(
             help="Map pixels to parts of the face: none, polygons (from the 68 points) or "
-            "segformer (extra dfercli[parsing])."
+            "segformer (extra dfercli\\[parsing])."
         ),
     ] = PreprocessConfig.parsing,
     parsing_model: Annotated[
@@ -131,7 +131,8 @@ def preprocess(
         typer.Option("--preview", help="Draw a contact sheet and an annotated video per source."),
     ] = PreprocessConfig.preview,
     engine: Annotated[
-        str, typer.Option(help="local, or ray: a cluster that sees the same files (dfercli[ray]).")
+        str,
+        typer.Option(help="local, or ray: a cluster that sees the same files (dfercli\\[ray])."),
     ] = PreprocessConfig.engine,
     ray_address: Annotated[
         str | None, typer.Option(help="Of the Ray cluster. By default one that is running here.")

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from dfercli.config.kinds import Count, CountOrNone, Positive
+from dfercli.overrides import Range
 
 
 @dataclass(frozen=True)
@@ -54,21 +57,21 @@ class PreprocessConfig:
     detector: Literal["auto", "yunet", "retinaface", "blazeface", "scrfd", "sfd", "haar"] = "auto"
     detector_weights: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    size: int = 224
+    size: Annotated[int, Range(8, 4096)] = 224
     align: Literal["square", "points", "landmarks"] = "square"
-    margin: float = 0.25
-    jpeg_quality: int = 95
+    margin: Annotated[float, Range(0, 4)] = 0.25
+    jpeg_quality: Annotated[int, Range(1, 100)] = 95
     faces: str = "all"
-    min_face: int = 48
-    min_seconds: float = 0.5
-    region: tuple[int, ...] = ()
-    detect_every: int | None = None
-    lost_seconds: float = 1.0
-    smooth: int = 4
+    min_face: Count = 48
+    min_seconds: Positive = 0.5
+    region: tuple[CountOrNone, ...] = ()
+    detect_every: Count | None = None
+    lost_seconds: Positive = 1.0
+    smooth: Annotated[int, Range(0, 1000)] = 4
     fps: float | None = None
-    every: int = 1
-    start: float = 0.0
-    end: float | None = None
+    every: Count = 1
+    start: Positive = 0.0
+    end: Positive | None = None
     folder_fps: float = 25.0
     landmarks: bool = False
     parsing: Literal["none", "polygons", "segformer"] = "none"
@@ -77,6 +80,6 @@ class PreprocessConfig:
     preview: bool = False
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
-    workers: int | None = None
+    workers: CountOrNone | None = None
     time_limit: float = 120.0
     overwrite: bool = False

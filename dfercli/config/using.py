@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dfercli.config.kinds import Count, CountOrNone, Precision, Stream
+from dfercli.config.kinds import Count, CountOrNone, Positive, Precision, Share, Stream
 from dfercli.config.training import ModelConfig
 
 
@@ -133,24 +133,24 @@ class PredictConfig:
     templates: str = "five"
     window: float = 2.0
     stride: float = 0.5
-    min_confidence: float | None = None
-    top: int = 2
+    min_confidence: Share | None = None
+    top: Count = 2
     out: Path | None = None
     faces_out: Path | None = None
     video: Path | None = None
     html: Path | None = None
-    embed_mb: float = 20.0
-    batch_size: int = 16
+    embed_mb: Positive = 20.0
+    batch_size: Count = 16
     device: str = "auto"
     precision: Precision = "auto"
     detector: Literal["auto", "yunet", "retinaface", "blazeface", "scrfd", "sfd", "haar"] = "auto"
     detector_weights: Path | None = None
     faces: str = "all"
-    min_face: int = 48
-    region: tuple[int, ...] = ()
-    start: float = 0.0
-    end: float | None = None
-    workers: int | None = None
+    min_face: Count = 48
+    region: tuple[CountOrNone, ...] = ()
+    start: Positive = 0.0
+    end: Positive | None = None
+    workers: CountOrNone | None = None
 
 
 @dataclass(frozen=True)

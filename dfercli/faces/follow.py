@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.errors import DataError
 from dfercli.faces.detect import NO_TRACK, Detector, Faces
 
 DETECT_SECONDS = 0.12  # between detections where `detect_every` is not set
@@ -165,6 +166,9 @@ class FaceFollower(Generic[FrameT]):
         x, y = 0, 0
         if self._settings.region_xywh_px is not None:
             x, y, width, height = self._settings.region_xywh_px
+            if images and (y >= images[0].shape[0] or x >= images[0].shape[1]):
+                size = f"{images[0].shape[1]} x {images[0].shape[0]}"
+                raise DataError(f"the region begins outside of the picture of {size} pixels")
             images = [image[y : y + height, x : x + width] for image in images]
         smallest_px = TRACKING_SLACK * self._settings.min_face_px
         scale = min(1.0, self._detector.smallest_face_px / smallest_px)

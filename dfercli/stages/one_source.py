@@ -87,6 +87,7 @@ def process_source(
         ArtifactError: the store cannot be written.
     """
     try:
+        _refuse_name(str(job.source.path))
         record = _make_clips(job, config, detector, report)
     except DataError as error:
         reason = error.message.removeprefix(f"{job.source.path}: ")
@@ -94,6 +95,14 @@ def process_source(
         record = record_of(job, failure=FailureRow(job.name_in_store, "decode", reason))
     write_record(config.out, job.key, record)
     return record
+
+
+def _refuse_name(name: str) -> None:
+    """Refuse a name that is no UTF-8, which neither decoders nor JSON can hold."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError("its name is not valid UTF-8: rename it") from error
 
 
 def record_of(

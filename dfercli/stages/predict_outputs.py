@@ -6,6 +6,7 @@ from pathlib import Path
 from dfercli.artifacts.predictions import check_table_path
 from dfercli.config import PredictConfig
 from dfercli.errors import ConfigError
+from dfercli.overrides import check
 from dfercli.stages.tracked_source import TrackedSource
 from dfercli.stages.windows import check_windows
 
@@ -21,11 +22,8 @@ def check_config(config: PredictConfig) -> None:
     """
     if not config.sources:
         raise ConfigError("no source given: name videos, folders, globs or a face store")
+    check(config, where="dfer predict")
     check_windows(config.window, config.stride)
-    if config.batch_size < 1:
-        raise ConfigError(f"--batch-size must be positive, got {config.batch_size}")
-    if config.min_confidence is not None and not 0 <= config.min_confidence <= 1:
-        raise ConfigError(f"--min-confidence lies in 0 to 1, got {config.min_confidence:g}")
     if config.out is not None:
         check_table_path(config.out)
     if config.html is not None and config.html.suffix.lower() not in PAGE_SUFFIXES:

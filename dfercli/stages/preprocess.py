@@ -24,7 +24,7 @@ from dfercli.config import PreprocessConfig
 from dfercli.data.published import BENCHMARKS
 from dfercli.errors import ConfigError
 from dfercli.faces.build import DetectorChoice, choose_detector, with_landmarks
-from dfercli.overrides import to_plain
+from dfercli.overrides import check, to_plain
 from dfercli.progress import Progress
 from dfercli.stages import parts_of_faces
 from dfercli.stages.engines import do_jobs, num_cores, num_workers
@@ -152,36 +152,32 @@ def run_on_benchmark(config: PreprocessConfig, progress: Progress) -> PartsResul
 def _checked(config: PreprocessConfig) -> PreprocessConfig:
     if not config.sources:
         raise ConfigError("no source given: name videos, images, folders or globs")
-    if config.region and (len(config.region) != 4 or min(config.region) < 0):
+    check(config, where="dfer preprocess")
+    if config.region and (len(config.region) != 4 or min(config.region[2:]) < 1):
         raise ConfigError(f"--region takes x,y,width,height in pixels, got {config.region}")
-    if config.faces not in ("all", "largest") and not (
-        config.faces.isdigit() and int(config.faces) > 0
-    ):
+    is_number = config.faces.isascii() and config.faces.isdecimal() and int(config.faces) > 0
+    if config.faces not in ("all", "largest") and not is_number:
         raise ConfigError(f"--faces takes all, largest or a number, got {config.faces!r}")
     positive = {
-        "--size": config.size,
-        "--min-face": config.min_face,
-        "--every": config.every,
         "--fps": 1 if config.fps is None else config.fps,
         "--folder-fps": config.folder_fps,
         "--time-limit": config.time_limit,
-        "--detect-every": 1 if config.detect_every is None else config.detect_every,
     }
     for option, value in positive.items():
         if value <= 0:
             raise ConfigError(f"{option} must be positive, got {value}")
-    if not 0 <= config.margin <= 4:
-        raise ConfigError(f"--margin lies between 0 and 4, got {config.margin}")
     if config.end is not None and config.end <= config.start:
         raise ConfigError(f"--end {config.end} is not after --start {config.start}")
     return replace(config, out=Path(os.path.abspath(config.out)))
 
 
 def _job(source: Source, store: Path, labelling: Labelling) -> SourceJob:
-    name_in_store = os.path.relpath(source.path, store.resolve())
+    path = os.path.relpath(source.path, store.resolve())
+    # What is no UTF-8 is written down escaped; such a source is refused when its turn comes.
+    name_in_store = path.encode("utf-8", "backslashreplace").decode()
     slug = re.sub(r"[^A-Za-z0-9]+", "_", str(Path(source.name).with_suffix(""))).strip("_")
     # The slug is to be read, the hash makes it unique.
-    digest = hashlib.sha256(name_in_store.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(os.fsencode(name_in_store)).hexdigest()[:8]
     key = f"{slug[-SLUG_LENGTH:] or 'source'}-{digest}"
     return SourceJob(source, key, name_in_store, labelling.label, labelling.subject)
 
