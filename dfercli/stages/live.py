@@ -20,6 +20,7 @@ from dfercli.data.sampling import sample_test
 from dfercli.errors import ConfigError
 from dfercli.faces.build import build_detector
 from dfercli.faces.follow import FaceFollower, TrackedFace
+from dfercli.overrides import check
 from dfercli.progress import Progress
 from dfercli.report.overlay import Overlay, ShownFace
 from dfercli.stages.choose_model import choose_model
@@ -85,6 +86,7 @@ def run(
 
 
 def _check(config: PredictConfig) -> None:
+    check(config, where="dfer predict")
     check_windows(config.window, config.stride)
     if config.sources:
         raise ConfigError("--camera takes no SOURCE beside it")
