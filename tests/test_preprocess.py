@@ -9,7 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from face_parts import write_caption
 
+from dfercli.artifacts.captions import read_captions
+from dfercli.artifacts.face_parts import write_landmarks, write_parsing
 from dfercli.artifacts.face_store import (
     frame_paths,
     read_clips,
@@ -137,6 +140,37 @@ def test_a_changed_source_is_done_again(videos, tmp_path, faceless_video):
     result = preprocess(videos / "Happy", out=store)
     assert (result.num_skipped, result.num_clips, len(result.failures)) == (0, 0, 1)
     assert not any((store / "frames").iterdir())
+
+
+def test_nothing_that_was_made_of_a_changed_source_is_kept(videos, tmp_path, drawn_video):
+    store = tmp_path / "faces"
+    kept, changed = preprocess(videos / "Happy", videos / "sad", out=store, preview=True).clips
+    for clip in (kept, changed):
+        write_landmarks(store, clip.clip_id, np.zeros((14, 68, 2)))
+        write_parsing(store, clip.clip_id, ["000000"], [np.zeros((8, 8), np.uint8)])
+        write_caption(store, clip.clip_id, "The brows are raised.")
+    os.utime(videos / "sad" / "one.mp4", ns=(0, 0))
+    before = contents(store)
+    assert preprocess(videos / "Happy", videos / "sad", out=store).num_skipped == 1
+    gone = before.keys() - contents(store).keys()
+    key = changed.clip_id.removesuffix("-0")
+    assert gone == {
+        f"landmarks/{changed.clip_id}.npz",
+        f"parsing/{changed.clip_id}/000000.png",
+        f"preview/{key}.jpg",
+        f"preview/{key}.mp4",
+    }
+    assert read_captions(store).keys() == {kept.clip_id}
+
+
+@pytest.mark.parametrize("part", ["frames", "tracks"])
+def test_a_source_whose_clips_are_gone_is_done_again(videos, tmp_path, part):
+    store = tmp_path / "faces"
+    preprocess(videos, out=store)
+    before = contents(store)
+    shutil.rmtree(store / part)
+    assert preprocess(videos, out=store).num_skipped == 3
+    assert contents(store) == before
 
 
 def test_other_settings_are_refused_with_their_difference(videos, tmp_path):

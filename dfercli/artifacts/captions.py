@@ -1,10 +1,11 @@
 """`captions.jsonl` of a face store: what changes in the face of each clip, in words."""
 
+from collections.abc import Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dfercli.artifacts.jsonl import append_row, read_rows
+from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
 from dfercli.artifacts.locks import exclusive
 from dfercli.errors import DataError
 
@@ -47,6 +48,18 @@ def append_caption(store: Path, row: CaptionRow) -> None:
     """Add a caption, which replaces an earlier one of its clip; safe with several processes."""
     with exclusive(store / ".captions.lock"):
         append_row(store / CAPTIONS_FILE, row.to_row())
+
+
+def remove_captions(store: Path, clip_ids: Set[str]) -> None:
+    """Remove the captions of clips."""
+    path = store / CAPTIONS_FILE
+    if not clip_ids or not path.is_file():
+        return
+    with exclusive(store / ".captions.lock"):
+        rows = list(read_rows(path, allow_torn_end=True))
+        kept = [row for row in rows if row.get("clip_id") not in clip_ids]
+        if len(kept) < len(rows):
+            write_rows(path, kept)
 
 
 def read_captions(store: Path) -> dict[str, CaptionRow]:

@@ -9,7 +9,7 @@ import io
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -25,6 +25,7 @@ from dfercli.artifacts.atomic import (
     write_bytes,
     write_json,
 )
+from dfercli.artifacts.captions import remove_captions
 from dfercli.artifacts.face_store import (
     STORE_SCHEMA,
     ClipRow,
@@ -38,7 +39,9 @@ from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN, label_set_for
 
 SOURCE_SCHEMA = "dfer.source/1"
-CONTENT_FOLDERS = ("frames", "tracks", "parsing", "landmarks", "preview", "sources")
+CLIP_FOLDERS = ("frames", "parsing")  # a folder for each clip
+CLIP_FILES = ("tracks", "landmarks")  # a file for each clip
+CONTENT_FOLDERS = (*CLIP_FOLDERS, *CLIP_FILES, "preview", "sources")
 CONTENT_FILES = ("clips.jsonl", "failures.jsonl", "captions.jsonl", "dataset.json")
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal tracks are equal files
 
@@ -172,12 +175,35 @@ def write_track(store: Path, clip_id: str, data: TrackData) -> None:
     write_bytes(store / "tracks" / f"{clip_id}.npz", buffer.getvalue())
 
 
-def remove_source(store: Path, key: str, record: SourceRecord) -> None:
-    """Take a source and its clips out of a store; its record goes first."""
-    (store / "sources" / f"{key}.json").unlink(missing_ok=True)
-    for clip in record.clips:
-        shutil.rmtree(store / "frames" / clip.clip_id, ignore_errors=True)
-        (store / "tracks" / f"{clip.clip_id}.npz").unlink(missing_ok=True)
+def preview_paths(store: Path, key: str) -> tuple[Path, Path]:
+    """Where the contact sheet and the annotated video of a source lie."""
+    return store / "preview" / f"{key}.jpg", store / "preview" / f"{key}.mp4"
+
+
+def has_crops(store: Path, record: SourceRecord) -> bool:
+    """Tell whether the crops and the track of each clip of a source are there, unopened."""
+    return all(
+        (store / "frames" / clip.clip_id).is_dir()
+        and (store / "tracks" / f"{clip.clip_id}.npz").is_file()
+        for clip in record.clips
+    )
+
+
+def remove_sources(store: Path, records: Mapping[str, SourceRecord]) -> None:
+    """Take sources, given by key, out of a store with all that was made of their clips.
+
+    Records go last: what has none is done anew, but not what was added to its clips.
+    """
+    remove_captions(store, {clip.clip_id for r in records.values() for clip in r.clips})
+    for key, record in records.items():
+        for path in preview_paths(store, key):
+            path.unlink(missing_ok=True)
+        for clip in record.clips:
+            for folder in CLIP_FOLDERS:
+                shutil.rmtree(store / folder / clip.clip_id, ignore_errors=True)
+            for folder in CLIP_FILES:
+                (store / folder / f"{clip.clip_id}.npz").unlink(missing_ok=True)
+        (store / "sources" / f"{key}.json").unlink(missing_ok=True)
 
 
 def prepare_store(

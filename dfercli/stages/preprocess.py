@@ -14,10 +14,12 @@ from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.store_writing import (
     SourceRecord,
     assemble_store,
+    has_crops,
     prepare_store,
+    preview_paths,
     read_record,
     remove_leftovers,
-    remove_source,
+    remove_sources,
     write_record,
 )
 from dfercli.config import PreprocessConfig
@@ -35,7 +37,7 @@ from dfercli.stages.one_source import (
     source_signature,
 )
 from dfercli.stages.parts_of_faces import PartsResult, add_parts_to_store, wants_parts
-from dfercli.stages.preview import PreviewJob, preview_paths, set_up_previews
+from dfercli.stages.preview import PreviewJob, set_up_previews
 from dfercli.stages.source_labels import Labelling, label_sources, read_classes
 from dfercli.stages.worker_pool import Advanced, Finished, Lost
 from dfercli.video.sources import Source, find_sources
@@ -116,12 +118,9 @@ def run(
         }
         versions = {name: version(name) for name in VERSIONED}
         prepare_store(config.out, settings, versions, overwrite=config.overwrite)
-        done = {}
-        for job in jobs:
-            record = _done_record(job, config)
-            if record is not None:
-                done[job.key] = record
-                on_source(record)
+        done = _done_before(jobs, config)
+        for record in done.values():
+            on_source(record)
         num_skipped = len(done)
         try:
             missing = [job for job in jobs if job.key not in done]
@@ -182,21 +181,26 @@ def _job(source: Source, store: Path, labelling: Labelling) -> SourceJob:
     return SourceJob(source, key, name_in_store, labelling.label, labelling.subject)
 
 
-def _done_record(job: SourceJob, config: PreprocessConfig) -> SourceRecord | None:
-    """The record of a source that needs no work, with the labels of now; else None."""
-    record = read_record(config.out, job.key)
-    if record is None:
-        return None
-    unchanged = (record.size_bytes, record.modified_ns) == source_signature(job.source.path)
-    lost = record.failure is not None and record.failure.stage == "worker"
-    if lost or not unchanged:
-        remove_source(config.out, job.key, record)
-        return None
-    clips = tuple(replace(clip, label=job.label, subject=job.subject) for clip in record.clips)
-    if clips != record.clips:
-        record = replace(record, clips=clips)
-        write_record(config.out, job.key, record)
-    return record
+def _done_before(jobs: list[SourceJob], config: PreprocessConfig) -> dict[str, SourceRecord]:
+    """The sources that need no work, with the labels of now; what is stale of others is removed."""
+    done: dict[str, SourceRecord] = {}
+    stale: dict[str, SourceRecord] = {}
+    for job in jobs:
+        record = read_record(config.out, job.key)
+        if record is None:
+            continue
+        unchanged = (record.size_bytes, record.modified_ns) == source_signature(job.source.path)
+        lost = record.failure is not None and record.failure.stage == "worker"
+        if lost or not unchanged or not has_crops(config.out, record):
+            stale[job.key] = record
+            continue
+        clips = tuple(replace(clip, label=job.label, subject=job.subject) for clip in record.clips)
+        if clips != record.clips:
+            record = replace(record, clips=clips)
+            write_record(config.out, job.key, record)
+        done[job.key] = record
+    remove_sources(config.out, stale)
+    return done
 
 
 def _content_settings() -> list[str]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dfercli.artifacts.atomic import write_bytes
 from dfercli.artifacts.face_store import ClipRow, TrackData, frame_paths, read_track
+from dfercli.artifacts.store_writing import preview_paths
 from dfercli.config import PreprocessConfig
 from dfercli.stages.one_source import Report, SourceJob, open_source
 from dfercli.video.decode import silence_decoders
@@ -36,11 +37,6 @@ class PreviewJob:
 
     job: SourceJob
     clips: tuple[ClipRow, ...]
-
-
-def preview_paths(store: Path, key: str) -> tuple[Path, Path]:
-    """Where the contact sheet and the annotated video of a source lie."""
-    return store / "preview" / f"{key}.jpg", store / "preview" / f"{key}.mp4"
 
 
 def set_up_previews(config: PreprocessConfig) -> Callable[[Any, Report], Any]:
