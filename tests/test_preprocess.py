@@ -163,6 +163,19 @@ def test_nothing_that_was_made_of_a_changed_source_is_kept(videos, tmp_path, dra
     assert read_captions(store).keys() == {kept.clip_id}
 
 
+def test_a_folder_whose_frames_are_written_over_is_done_again(tmp_path, drawn_video):
+    folder = tmp_path / "sequence"
+    folder.mkdir()
+    capture = cv2.VideoCapture(str(drawn_video))
+    for number in range(3):
+        cv2.imwrite(str(folder / f"{number}.png"), capture.read()[1])
+    preprocess(folder, out=tmp_path / "faces")
+    assert preprocess(folder, out=tmp_path / "faces").num_skipped == 1
+    for path in sorted(folder.iterdir()):
+        cv2.imwrite(str(path), capture.read()[1])
+    assert preprocess(folder, out=tmp_path / "faces").num_skipped == 0
+
+
 @pytest.mark.parametrize("part", ["frames", "tracks"])
 def test_a_source_whose_clips_are_gone_is_done_again(videos, tmp_path, part):
     store = tmp_path / "faces"

@@ -53,7 +53,7 @@ class SourceRecord:
     Attributes:
         source: The video, image or folder, relative to the store.
         size_bytes: Its size when it was read, to notice that it changed.
-        modified_ns: Its time of change then.
+        modified_ns: Its time of change then; of a folder a number made of those of its frames.
         num_frames: Frames decoded.
         clips: The rows of its clips.
         failure: Why it gave none, else None.

@@ -1,5 +1,6 @@
 """What `dfer preprocess` does with one source: decode, follow faces, write its clips."""
 
+import hashlib
 import os
 from array import array
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from dfercli.faces.follow import (
 from dfercli.video.cuts import CutFinder
 from dfercli.video.decode import VideoReader, silence_decoders
 from dfercli.video.frames import Frame, Selection
-from dfercli.video.images import ImageReader
+from dfercli.video.images import ImageReader, is_image
 from dfercli.video.prefetch import prefetched
 from dfercli.video.sources import Source
 
@@ -121,12 +122,25 @@ def record_of(
 
 
 def source_signature(path: Path) -> tuple[int, int]:
-    """Size and time of change, by which a changed source is noticed; (0, 0) where it is gone."""
+    """Size and time of change, by which a changed source is noticed; (0, 0) where it is gone.
+
+    A folder of frames keeps its time where a frame is written over: instead of the time there is a
+    number that changes with the name, size and time of any frame.
+    """
     try:
-        status = path.stat()
+        if not path.is_dir():
+            status = path.stat()
+            return status.st_size, status.st_mtime_ns
+        with os.scandir(path) as entries:
+            frames = sorted(
+                (os.fsencode(entry.name), entry.stat().st_size, entry.stat().st_mtime_ns)
+                for entry in entries
+                if is_image(Path(entry.name))
+            )
     except OSError:
         return 0, 0
-    return (0 if path.is_dir() else status.st_size), status.st_mtime_ns
+    digest = hashlib.sha256(repr(frames).encode()).digest()
+    return sum(size for _, size, _ in frames), int.from_bytes(digest[:7], "big")
 
 
 class _Track:
