@@ -202,7 +202,21 @@ def test_a_folder_that_is_no_store_is_never_emptied(videos, tmp_path):
     for overwrite in (False, True):
         with pytest.raises(ConfigError, match="no face store"):
             preprocess(videos, out=tmp_path / "mine", overwrite=overwrite)
-    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    assert contents(tmp_path / "mine") == {"thesis.txt": b"years of work"}
+
+
+def test_weights_that_are_no_detector_cost_no_store(videos, tmp_path):
+    store = tmp_path / "faces"
+    junk = tmp_path / "junk.onnx"
+    junk.write_bytes(b"no network" * 100)
+    with pytest.raises(ArtifactError, match="no YuNet model"):
+        preprocess(videos, out=store, detector="yunet", detector_weights=junk)
+    assert not store.exists()
+    preprocess(videos, out=store)
+    before = contents(store)
+    with pytest.raises(ArtifactError, match="no YuNet model"):
+        preprocess(videos, out=store, detector="yunet", detector_weights=junk, overwrite=True)
+    assert contents(store) == before
 
 
 def test_a_table_gives_labels_and_subjects(videos, tmp_path):

@@ -35,6 +35,7 @@ from dfercli.artifacts.face_store import (
     read_dataset,
 )
 from dfercli.artifacts.jsonl import write_rows
+from dfercli.artifacts.locks import exclusive
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN, label_set_for
 
@@ -206,12 +207,33 @@ def remove_sources(store: Path, records: Mapping[str, SourceRecord]) -> None:
         (store / "sources" / f"{key}.json").unlink(missing_ok=True)
 
 
+@contextmanager
+def writing_to(store: Path, *, busy: str) -> Iterator[None]:
+    """Hold the lock of a store that exists or is to be made; nothing is written into other folders.
+
+    Args:
+        store: The folder.
+        busy: What to say where another holds the lock.
+
+    Raises:
+        ConfigError: `store` exists and is no store.
+        ArtifactError: the lock cannot be made, or another holds it.
+    """
+    if store.exists() and not store.is_dir():
+        raise ConfigError(f"{store} is a file, expected a folder", hint="choose another --out")
+    hidden_only = not store.is_dir() or all(path.name.startswith(".") for path in store.iterdir())
+    if not hidden_only and not (store / "dataset.json").is_file():
+        raise ConfigError(f"{store} is not empty and no face store", hint="choose another --out")
+    with exclusive(store / ".lock", busy=busy):
+        yield
+
+
 def prepare_store(
     store: Path, settings: dict[str, Any], versions: dict[str, str], *, overwrite: bool
 ) -> None:
     """Make a store, or make sure that an existing one was made with the same settings.
 
-    Leftovers of a killed run are removed.
+    The caller holds its lock, see `writing_to`. Leftovers of a killed run are removed.
 
     Args:
         store: The folder.
@@ -220,7 +242,7 @@ def prepare_store(
         overwrite: Empty an existing store first.
 
     Raises:
-        ConfigError: `store` exists and is no store, or was made with other settings (listed).
+        ConfigError: `store` was made with other settings (listed).
     """
     if (store / "dataset.json").is_file():
         if not overwrite:
@@ -231,10 +253,6 @@ def prepare_store(
             shutil.rmtree(store / name, ignore_errors=True)
         for name in CONTENT_FILES:
             (store / name).unlink(missing_ok=True)
-    elif store.is_dir() and any(not entry.name.startswith(".") for entry in store.iterdir()):
-        raise ConfigError(f"{store} is not empty and no face store", hint="choose another --out")
-    elif store.exists() and not store.is_dir():
-        raise ConfigError(f"{store} is a file, expected a folder", hint="choose another --out")
     dataset = {"schema": STORE_SCHEMA, "settings": settings, "versions": versions, "label_set": []}
     write_json(store / "dataset.json", dataset)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from dfercli.artifacts.atomic import atomic_folder, write_bytes
 from dfercli.artifacts.face_store import ClipRow, is_face_store, read_dataset
-from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.store_writing import (
     SourceRecord,
     assemble_store,
     prepare_store,
     read_records,
     write_record,
+    writing_to,
 )
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN
@@ -57,7 +57,7 @@ def run(shards: tuple[Path, ...], out: Path, progress: Progress) -> MergeResult:
         if shard.resolve() == out.resolve():
             raise ConfigError(f"--out {out} is one of the shards")
     first = read_dataset(shards[0])
-    with exclusive(out / ".lock", busy=f"another dfer is writing to {out}"):
+    with writing_to(out, busy=f"another dfer is writing to {out}"):
         for shard in shards:
             # The first call makes the store, the others compare their settings with it.
             settings = read_dataset(shard)["settings"]

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from dfercli.artifacts.face_store import ClipRow, FailureRow, read_dataset
-from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.store_writing import (
     SourceRecord,
     assemble_store,
@@ -21,11 +20,12 @@ from dfercli.artifacts.store_writing import (
     remove_leftovers,
     remove_sources,
     write_record,
+    writing_to,
 )
 from dfercli.config import PreprocessConfig
 from dfercli.data.published import BENCHMARKS
 from dfercli.errors import ConfigError
-from dfercli.faces.build import DetectorChoice, choose_detector, with_landmarks
+from dfercli.faces.build import DetectorChoice, build_detector, choose_detector, with_landmarks
 from dfercli.overrides import check, to_plain
 from dfercli.progress import Progress
 from dfercli.stages import parts_of_faces
@@ -108,9 +108,11 @@ def run(
     sources = find_sources(config.sources)
     labelling = label_sources(sources, config.labels, classes)
     jobs = [_job(source, config.out, labelling[source.path]) for source in sources]
-    busy = f"another dfer preprocess is writing to {config.out}"
-    with exclusive(config.out / ".lock", busy=busy):
-        choice = find_detector(config, progress)
+    choice = find_detector(config, progress)
+    if config.detector_weights is not None:
+        # A file that is no detector must not cost an existing store, or be recorded in a new one.
+        build_detector(replace(choice, device="cpu"))
+    with writing_to(config.out, busy=f"another dfer preprocess is writing to {config.out}"):
         settings = {
             "detector": choice.name,
             "detector_sha256": choice.sha256,
