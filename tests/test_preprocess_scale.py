@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -137,6 +138,23 @@ def test_ray_gives_the_same_store(videos, tmp_path):
     preprocess(videos, out=tmp_path / "here")
     preprocess(videos, out=tmp_path / "there", engine="ray", workers=2)
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_ray_address_where_nobody_listens_is_one_line_within_seconds(
+    videos, tmp_path, capfd, scheme
+):
+    pytest.importorskip("ray", reason="extra dfercli[ray]")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # free once the server is closed
+    options = ["--out", str(tmp_path), "--engine", "ray", "--detector", "haar", "--ray-address"]
+    began = time.monotonic()
+    assert dfer(["preprocess", str(videos), *options, f"{scheme}127.0.0.1:{port}"]) == 5
+    assert time.monotonic() - began < 25
+    assert capfd.readouterr().err.splitlines() == [
+        f"error: no Ray cluster at {scheme}127.0.0.1:{port}: Connection refused"
+    ]
+    assert dfer(["preprocess", str(videos), *options, "somewhere"]) == 2
 
 
 def test_on_ray_a_job_that_crashes_or_hangs_costs_itself_only():

@@ -1,14 +1,17 @@
 """Jobs on a Ray cluster (extra `dfercli[ray]`): the same function, the same results."""
 
 import logging
+import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from dfercli.config import PreprocessConfig
-from dfercli.errors import ArtifactError, DferError, ServiceError
+from dfercli.errors import ArtifactError, ConfigError, DferError, ServiceError
 from dfercli.stages.worker_pool import (
     START_SECONDS,
     Advanced,
@@ -20,6 +23,9 @@ from dfercli.stages.worker_pool import (
 )
 
 POLL_SECONDS = 1.0
+CONNECT_SECONDS = 10.0
+NO_PLACE = ("auto", "local")  # addresses that Ray looks up itself
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def do_jobs_on_ray(
@@ -31,6 +37,7 @@ def do_jobs_on_ray(
 
     Raises:
         ArtifactError: Ray is not installed.
+        ConfigError: an address that is none.
         ServiceError: there is no cluster at the address.
         DferError: one that a job raised.
     """
@@ -41,6 +48,7 @@ def do_jobs_on_ray(
     started_here = not ray.is_initialized()
     try:
         if started_here:
+            _require_listener(ray, config.ray_address or os.environ.get("RAY_ADDRESS"))
             ray.init(
                 address=config.ray_address,
                 num_cpus=None if config.ray_address else config.workers,
@@ -56,6 +64,34 @@ def do_jobs_on_ray(
     finally:
         if started_here:
             ray.shutdown()
+
+
+def _require_listener(ray: Any, address: str | None) -> None:
+    """Fail within seconds where nobody listens at an address, which Ray tries for many minutes.
+
+    Raises:
+        ConfigError: no address of the form `host:port` or `ray://host:port`.
+        ServiceError: nobody listens there.
+    """
+    if not address or address in NO_PLACE:
+        return
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:  # a port that is no number
+        host = port = None
+    if not host or port is None:
+        raise ConfigError(f"--ray-address takes HOST:PORT, ray://HOST:PORT or auto, got {address}")
+    # Ray takes a loopback address for that of the machine, on which alone a cluster may listen.
+    hosts = (host, ray.util.get_node_ip_address()) if host in LOOPBACK else (host,)
+    for name in hosts:
+        try:
+            socket.create_connection((name, port), timeout=CONNECT_SECONDS).close()
+        except OSError as error:
+            reason = error.strerror or str(error)
+        else:
+            return
+    raise ServiceError(f"no Ray cluster at {address}: {reason}")
 
 
 class _Worker:
