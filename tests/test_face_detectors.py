@@ -290,6 +290,18 @@ def test_smoothing_takes_the_shake_out_and_keeps_the_raw_boxes():
     assert np.abs(np.diff(smooth))[3:-3].max() < 2
 
 
+def test_a_face_seen_once_a_second_is_one_track_though_it_moves():
+    def tracks(apart_seconds):
+        settings = replace(SETTINGS, detect_every=1, apart_seconds=apart_seconds)
+        follower = FaceFollower(BoxDetector(lambda t: [[30 * t, 10, 30 * t + 50, 70]]), settings)
+        image = np.zeros((200, 400, 3), np.uint8)
+        frames = ((Frame(second, float(second), image + second), False) for second in range(9))
+        return [face.track for _, faces in follower.follow(frames) for face in faces]
+
+    assert tracks(apart_seconds=1.0) == [0] * 9
+    assert tracks(apart_seconds=0.0) != [0] * 9
+
+
 def test_two_faces_keep_their_numbers_through_an_occlusion():
     def boxes(t):
         still = [300, 20, 350, 80]

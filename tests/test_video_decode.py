@@ -80,6 +80,26 @@ def test_both_decoders_select_the_same_frames(video, selection, request):
         assert np.abs(one.image.astype(int) - other.image).mean() < 1
 
 
+@pytest.mark.parametrize(
+    ("selection", "between"),
+    [
+        ({"fps": 2.5}, {3, 6, 9, 13, 16, 19}),
+        ({"every": 10}, {3, 6, 9, 13, 16, 19}),
+        ({"every": 3}, set()),
+    ],
+)
+def test_frames_between_those_to_keep_are_handed_out_as_not_wanted(
+    video, selection, between, request
+):
+    _, with_decord = read(video, **selection, between_seconds=0.12)
+    request.getfixturevalue("without_decord")
+    _, with_av = read(video, **selection, between_seconds=0.12)
+    for frames in (with_decord, with_av):
+        assert {frame.index for frame in frames if not frame.wanted and frame.index < 20} == between
+        wanted = [frame.index for frame in frames if frame.wanted]
+        assert wanted == [frame.index for frame in read(video, **selection)[1]]
+
+
 def test_a_transport_stream_begins_with_its_first_frame(video, tmp_path):
     _, frames = read(remuxed(video, tmp_path / "bar.ts"))
     assert len(frames) == COUNT
@@ -229,3 +249,12 @@ def test_real_files_decode_alike_with_both_decoders(shared, name, count, shape, 
     assert frames[0].image.shape == shape
     second = [(frame.pts_seconds, frame.image.mean()) for frame in frames]
     assert np.abs(np.array(first) - np.array(second)).max() < 0.05
+
+
+def test_opencv_is_loaded_before_pyav_whose_libraries_would_crash_its_windows():
+    code = (
+        "import sys, dfercli.video.probe, dfercli.stages.predict; names = list(sys.modules);"
+        "print(names.index('cv2') < names.index('av'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"

@@ -45,6 +45,8 @@ class FollowSettings:
         lost_seconds: How long a face may be hidden and keep its identity.
         smooth_frames: Boxes are averaged with so many frames before and after.
         region_xywh_px: The part of the picture to look in; None is all of it.
+        apart_seconds: Time between detections, 0 where unknown. Where it is long, faces are
+            looked for further away and may be hidden for longer.
     """
 
     detect_every: int
@@ -52,6 +54,7 @@ class FollowSettings:
     lost_seconds: float
     smooth_frames: int
     region_xywh_px: tuple[int, int, int, int] | None = None
+    apart_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,9 @@ class FaceFollower(Generic[FrameT]):
         # Slow to import, and the process that hands out work to others does without.
         from dfercli.faces.track import FaceTracker
 
-        self._tracker = FaceTracker(settings.lost_seconds, detector.new_track_score)
+        self._tracker = FaceTracker(
+            settings.lost_seconds, detector.new_track_score, settings.apart_seconds
+        )
 
     def follow(
         self, frames: Iterable[tuple[FrameT, bool]]

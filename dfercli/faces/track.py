@@ -9,6 +9,9 @@ from dfercli.faces.detect import NO_TRACK, Faces
 
 SURE_SCORE = 0.6  # ByteTrack matches faces scored higher first
 MIN_IOU = 0.3  # between where a face was expected and where it is
+HIDDEN_DETECTIONS = 2.5
+FAR_APART_SECONDS = 0.2  # detections further apart may show it almost elsewhere
+FAR_APART_MIN_IOU = 0.1
 
 
 class FaceTracker:
@@ -17,10 +20,15 @@ class FaceTracker:
     Args:
         lost_seconds: How long a face may be hidden and keep its identity.
         new_track_score: A face scored lower continues a track, but starts none.
+        apart_seconds: Time between detections.
     """
 
-    def __init__(self, lost_seconds: float, new_track_score: float) -> None:
-        self._lost_seconds = lost_seconds
+    def __init__(
+        self, lost_seconds: float, new_track_score: float, apart_seconds: float = 0.0
+    ) -> None:
+        # A face that is hidden for two detections is found again, however far apart they are.
+        self._lost_seconds = max(lost_seconds, HIDDEN_DETECTIONS * apart_seconds)
+        self._min_iou = FAR_APART_MIN_IOU if apart_seconds > FAR_APART_SECONDS else MIN_IOU
         self._new_track_score = new_track_score
         self._next_number = 0
         self._begin_scene()
@@ -32,7 +40,7 @@ class FaceTracker:
             frame_rate=30.0,
             track_activation_threshold=self._new_track_score,
             minimum_consecutive_frames=1,
-            minimum_iou_threshold=MIN_IOU,
+            minimum_iou_threshold=self._min_iou,
             high_conf_det_threshold=SURE_SCORE,
         )
         self._numbers: dict[int, int] = {}

@@ -19,6 +19,7 @@ from dfercli.faces.build import DetectorChoice, build_detector
 from dfercli.faces.crop import points_transform, square_transform, warp
 from dfercli.faces.detect import Detector
 from dfercli.faces.follow import (
+    DETECT_SECONDS,
     FaceFollower,
     FollowSettings,
     TrackedFace,
@@ -188,7 +189,9 @@ class _Track:
 def _make_clips(
     job: SourceJob, config: PreprocessConfig, detector: Detector, report: Report
 ) -> SourceRecord:
-    reader = open_source(job.source, config, alive=lambda: report(0, 0))
+    # Of few frames a second faces are followed through those between, which get no crops.
+    between_seconds = DETECT_SECONDS if config.detect_every is None else None
+    reader = open_source(job.source, config, lambda: report(0, 0), between_seconds)
     follower = FaceFollower[Frame](detector, follow_settings(config, reader.fps))
     tracks: dict[int, _Track] = {}
     num_frames, first_seconds, last_seconds = 0, 0.0, 0.0
@@ -196,6 +199,9 @@ def _make_clips(
         # Decoding, detecting and cropping overlap: the first two run in threads of their own.
         detected = follower.detect(_with_cuts(prefetched(reader, DECODE_AHEAD)))
         for frame, faces in follower.link(prefetched(detected, DETECT_AHEAD)):
+            if not frame.wanted:
+                report(0, 0)
+                continue
             first_seconds = frame.pts_seconds if num_frames == 0 else first_seconds
             last_seconds = frame.pts_seconds
             num_frames += 1
@@ -223,7 +229,10 @@ def _make_clips(
 
 
 def open_source(
-    source: Source, config: PreprocessConfig, alive: Callable[[], None] | None = None
+    source: Source,
+    config: PreprocessConfig,
+    alive: Callable[[], None] | None = None,
+    between_seconds: float | None = None,
 ) -> VideoReader | ImageReader:
     """Open a source for the frames that `config` selects.
 
@@ -231,28 +240,35 @@ def open_source(
         source: What to open.
         config: Says which frames.
         alive: Called while frames are decoded, from whatever thread does that.
+        between_seconds: Hand out frames between these, too, so far apart and not `wanted`.
 
     Raises:
         DataError: it cannot be opened.
     """
-    selection = Selection(config.every, config.fps, config.start, config.end)
+    selection = Selection(config.every, config.fps, config.start, config.end, between_seconds)
     if source.kind == "video":
         return VideoReader(source.path, selection, alive)
     return ImageReader(source.path, config.folder_fps, selection)
 
 
 def follow_settings(config: PreprocessConfig, fps: float) -> FollowSettings:
-    """How to follow faces through frames that come at `fps`."""
+    """How to follow faces in a source of `fps` frames a second, 0 where unknown."""
     kept_fps = fps / config.every
     if config.fps is not None:
         kept_fps = min(kept_fps, config.fps)
+    detect_every = config.detect_every or frames_between_detections(kept_fps)
+    # By default frames between those kept are looked at, too, where the source has any.
+    detections_fps = kept_fps / detect_every
+    if config.detect_every is None:
+        detections_fps = min(fps, max(detections_fps, 1 / DETECT_SECONDS))
     x, y, width, height = config.region or (0, 0, 0, 0)
     return FollowSettings(
-        detect_every=config.detect_every or frames_between_detections(kept_fps),
+        detect_every=detect_every,
         min_face_px=config.min_face,
         lost_seconds=config.lost_seconds,
         smooth_frames=config.smooth,
         region_xywh_px=(x, y, width, height) if config.region else None,
+        apart_seconds=1 / detections_fps if detections_fps > 0 else 0.0,
     )
 
 

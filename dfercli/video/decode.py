@@ -80,7 +80,7 @@ class VideoReader:
         self._decord = None
 
     def _iterate_decord(self, reader: decord.VideoReader) -> Iterator[Frame]:
-        picker, clock = Picker(self._selection), Clock(self.fps)
+        picker, clock = Picker(self._selection, self.fps), Clock(self.fps)
         pts_seconds = reader.get_frame_timestamp(range(len(reader)))[:, 0]
         # Frames before time 0 are listed but, as an edit list asks, not handed out.
         if pts_seconds[-1] >= 0:
@@ -90,7 +90,8 @@ class VideoReader:
         for index, seconds in enumerate(pts_seconds.tolist()):
             if picker.past_end(seconds):
                 break
-            if not picker.keep(seconds):
+            wanted = picker.pick(seconds)
+            if wanted is None:
                 skipped += 1
                 continue
             if skipped:
@@ -104,13 +105,14 @@ class VideoReader:
             if image.shape[2] != 3:  # decord misreads frames narrower than 32 pixels
                 raise decord.DECORDError(f"got {image.shape}")
             self._taken = index + 1
-            yield Frame(index, clock.next(seconds), image)
+            yield Frame(index, clock.next(seconds), image, wanted)
         else:
             self._compare_length(len(pts_seconds) - 1, float(pts_seconds[-1]))
 
     def _iterate_av(self, skip: int) -> Iterator[Frame]:
         """Decode with PyAV; the first `skip` frames are known already."""
-        picker, clock = Picker(self._selection), Clock(self._claims.fps)
+        fps = self._claims.fps
+        picker, clock = Picker(self._selection, fps), Clock(fps)
         index = -1
         pts_seconds: list[float] = []
         try:
@@ -126,8 +128,9 @@ class VideoReader:
                     pts_seconds = [*pts_seconds[:1], seconds]
                     if picker.past_end(seconds):
                         break
-                    if picker.keep(seconds) and index >= skip:
-                        yield Frame(index, seconds, _upright(frame))
+                    wanted = picker.pick(seconds)
+                    if wanted is not None and index >= skip:
+                        yield Frame(index, seconds, _upright(frame), wanted)
                 else:
                     self._compare_length(index, seconds=pts_seconds[-1] if pts_seconds else 0.0)
         except av.error.FFmpegError as error:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+UNKNOWN_FPS = 25.0  # stands in for a rate that no one knows
+CLEARLY_FURTHER = 1.25
 RESTART_SECONDS = 1.0  # a jump back by more is a stream that starts again, not jitter
 
 
@@ -17,11 +19,13 @@ class Frame:
         index: Its number among the source's presented frames, from 0.
         pts_seconds: Presentation time from the start of the source; strictly increasing.
         image: (H, W, 3) uint8 RGB, upright.
+        wanted: False for a frame between those to keep; see `Selection.between_seconds`.
     """
 
     index: int
     pts_seconds: float
     image: NDArray[np.uint8]
+    wanted: bool = True
 
 
 @dataclass(frozen=True)
@@ -33,32 +37,60 @@ class Selection:
         fps: Keep at most so many frames per second.
         start_seconds: Drop frames before.
         end_seconds: Drop frames from here on.
+        between_seconds: Where frames to keep lie clearly further apart, hand out frames between
+            them about so far apart, as not wanted; None for none.
     """
 
     every: int = 1
     fps: float | None = None
     start_seconds: float = 0.0
     end_seconds: float | None = None
+    between_seconds: float | None = None
 
 
 ALL_FRAMES = Selection()
 
 
 class Picker:
-    """Decides frame by frame, in order, what a `Selection` keeps."""
+    """Decides frame by frame, in order, what a `Selection` keeps.
 
-    def __init__(self, selection: Selection) -> None:
+    Args:
+        selection: What to keep.
+        fps: Frame rate of the source, 0 where unknown.
+    """
+
+    def __init__(self, selection: Selection, fps: float) -> None:
         self._selection = selection
         self._seen = 0
         self._due_seconds: float | None = None
+        self._picked_seconds: float | None = None  # the last one, wanted or between
+        self._step_seconds: float | None = None  # to a frame between, None where there are none
+        interval = 1.0 / (fps or UNKNOWN_FPS)
+        kept_seconds = max(selection.every * interval, 1.0 / (selection.fps or math.inf))
+        between = selection.between_seconds
+        if between is not None and kept_seconds > CLEARLY_FURTHER * between:
+            self._step_seconds = between - interval / 2  # of the frames around, the nearest
+
+    def pick(self, pts_seconds: float) -> bool | None:
+        """What to do with the next frame: True to keep it, False to look at it, None to drop it."""
+        wanted = self._keep(pts_seconds)
+        if not wanted and not self._is_between(pts_seconds):
+            return None
+        self._picked_seconds = pts_seconds
+        return wanted
+
+    def _is_between(self, pts_seconds: float) -> bool:
+        if self._step_seconds is None or self._picked_seconds is None:
+            return False
+        due = self._picked_seconds + self._step_seconds
+        return pts_seconds >= due and not self.past_end(pts_seconds)
 
     def past_end(self, pts_seconds: float) -> bool:
         """Tell whether no later frame can be kept."""
         end = self._selection.end_seconds
         return end is not None and pts_seconds >= end
 
-    def keep(self, pts_seconds: float) -> bool:
-        """Tell whether to keep the next frame."""
+    def _keep(self, pts_seconds: float) -> bool:
         selection = self._selection
         if pts_seconds < selection.start_seconds or self.past_end(pts_seconds):
             return False
@@ -85,7 +117,7 @@ class Clock:
     """
 
     def __init__(self, fps: float) -> None:
-        self._interval = 1.0 / fps if fps > 0 else 1.0 / 25.0
+        self._interval = 1.0 / (fps or UNKNOWN_FPS)
         self._last: float | None = None
         self._offset = 0.0
         self.repaired = 0

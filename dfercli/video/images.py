@@ -67,18 +67,19 @@ class ImageReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """Read image by image."""
-        picker = Picker(self._selection)
+        picker = Picker(self._selection, self.fps)
         faults: list[str] = []
         for index, path in enumerate(self._images):
             seconds = index / self.fps if self.fps > 0 else 0.0
-            if not picker.keep(seconds):
+            wanted = picker.pick(seconds)
+            if wanted is None:
                 continue
             try:
                 image = read_image(path)
             except DataError as error:
                 faults.append(error.message)
                 continue
-            yield Frame(index, seconds, image)
+            yield Frame(index, seconds, image, wanted)
         if len(faults) == len(self._images):
             raise DataError(faults[0] if faults else f"{self.path}: no image in the folder")
         self.warnings.extend(faults)

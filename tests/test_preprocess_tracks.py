@@ -1,0 +1,36 @@
+"""Which faces of a source become clips: at low frame rates, by size and by time."""
+
+from dataclasses import replace
+
+import pytest
+from drawn_videos import write_drawn_video
+
+from dfercli.artifacts.face_store import read_track
+from dfercli.config import PreprocessConfig
+from dfercli.progress import LogProgress
+from dfercli.stages.preprocess import run
+
+FAST = PreprocessConfig(detector="haar", min_face=80, workers=0)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """Three seconds of one drawn face, 12 frames a second."""
+    return write_drawn_video(tmp_path_factory.mktemp("drawn") / "face.mp4")
+
+
+def preprocess(source, out, **changes):
+    return run(replace(FAST, sources=(str(source),), out=out, **changes), LogProgress())
+
+
+@pytest.mark.parametrize(
+    ("selection", "kept"),
+    [({"fps": 1}, [0, 12, 24]), ({"every": 17}, [0, 17, 34]), ({"fps": 1, "detect_every": 1}, [])],
+)
+def test_of_few_frames_a_second_one_face_is_still_one_clip(video, tmp_path, selection, kept):
+    result = preprocess(video, tmp_path / "faces", **selection)
+    (clip,) = result.clips
+    assert result.num_frames == 3
+    track = read_track(tmp_path / "faces", clip.clip_id)
+    assert track.frame_index.tolist() == (kept or [0, 12, 24])
+    assert track.detected.all()
