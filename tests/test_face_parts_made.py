@@ -1,5 +1,7 @@
 """Landmarks and parsing maps that preprocess makes, with randomly initialised networks."""
 
+import socket
+
 import cv2
 import numpy as np
 import pytest
@@ -124,7 +126,9 @@ def test_missing_points_give_a_map_of_background():
     assert not draw_regions(np.full((68, 2), np.nan, np.float32), 10, 10).any()
 
 
-def test_segformer_classes_become_regions(tmp_path):
+@pytest.fixture
+def segformer(tmp_path):
+    """The folder of a tiny SegFormer of random weights."""
     transformers = pytest.importorskip("transformers", reason="extra dfercli[parsing]")
     names = ["background", "skin", "nose", "l_eye", "hair"]
     config = transformers.SegformerConfig(
@@ -136,20 +140,51 @@ def test_segformer_classes_become_regions(tmp_path):
         num_attention_heads=[1, 1, 1, 1],
         decoder_hidden_size=16,
     )
-    transformers.SegformerForSemanticSegmentation(config).save_pretrained(tmp_path)
-    transformers.SegformerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    folder = tmp_path / "segformer"
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
+    transformers.SegformerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
+def test_segformer_classes_become_regions(segformer, capfd):
+    capfd.readouterr()
     crops = list(np.random.default_rng(0).integers(0, 256, (3, 96, 80, 3), np.uint8))
-    maps = SegformerParser(str(tmp_path), "cpu").parse(crops)
+    maps = SegformerParser(str(segformer), "cpu").parse(crops)
+    assert capfd.readouterr().err == ""  # no bar of transformers
     assert [regions.shape for regions in maps] == [(96, 80)] * 3
     wanted = {REGIONS.index(name) for name in ("background", "skin", "nose", "eyes", "hair")}
     assert {int(value) for regions in maps for value in np.unique(regions)} <= wanted
 
 
-def test_a_segformer_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_segformer_that_cannot_be_fetched_is_one_line_at_once(monkeypatch, offline):
     pytest.importorskip("transformers", reason="extra dfercli[parsing]")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ArtifactError, match="cannot load"):
+    asked = []
+
+    def refuse(address, timeout):
+        asked.append(address)
+        raise TimeoutError("timed out")
+
+    monkeypatch.setenv("DFER_OFFLINE", str(int(offline)))
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    reason = "DFER_OFFLINE is set" if offline else "timed out"
+    with pytest.raises(ArtifactError, match=f"cannot load nobody/nothing .*: {reason}"):
+        SegformerParser("nobody/nothing", "cpu")
+    assert len(asked) == (0 if offline else 1)
+
+
+def test_a_folder_that_is_no_segformer_is_one_line(segformer, tmp_path):
+    with pytest.raises(ArtifactError, match=r"cannot load .*no such folder"):
         SegformerParser(str(tmp_path / "nothing"), "cpu")
+    (segformer / "model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(ArtifactError, match=r"cannot load .*segformer: Error while"):
+        SegformerParser(str(segformer), "cpu")
+    (segformer / "model.safetensors").unlink()
+    with pytest.raises(ArtifactError, match=r"the folder has no model\.safetensors"):
+        SegformerParser(str(segformer), "cpu")
 
 
 def test_a_benchmark_copy_gets_parts_in_a_folder_of_their_own(

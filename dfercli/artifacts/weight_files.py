@@ -15,6 +15,7 @@ from typing import Literal
 
 from dfercli.artifacts.atomic import atomic_path
 from dfercli.artifacts.locks import exclusive
+from dfercli.artifacts.network import is_offline
 from dfercli.errors import ArtifactError
 
 TIMEOUT_SECONDS = 15.0
@@ -182,7 +183,7 @@ def fetch(file: WeightFile) -> Path:
     """
     if is_whole(file):
         return file.path
-    if os.environ.get("DFER_OFFLINE", "") not in ("", "0"):
+    if is_offline():
         raise _not_fetched(file, "DFER_OFFLINE is set")
     with exclusive(file.path.with_name(f".{file.file_name}.lock")):
         if not is_whole(file):  # nobody fetched it while we waited

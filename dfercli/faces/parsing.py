@@ -1,14 +1,18 @@
 """Which part of a face each pixel shows: drawn from the 68 points, or by a network."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from dfercli.artifacts.face_parts import REGIONS
 from dfercli.errors import ArtifactError
+from dfercli.faces.parsing_model import fetch_parsing_model
 
 BATCH = 8
 # The classes of CelebAMask-HQ, as its models call them, and the region that each is here.
@@ -69,6 +73,22 @@ def _fill(regions: NDArray[np.uint8], outline: NDArray[np.float32], name: str) -
     cv2.fillPoly(regions, [outline.round().astype(np.int32)], REGIONS.index(name))
 
 
+@contextmanager
+def _silent_transformers() -> Iterator[None]:
+    """No bars and no remarks, which transformers writes to any stderr, a terminal or not."""
+    from transformers.utils import logging
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
 class SegformerParser:
     """A SegFormer trained on CelebAMask-HQ (extra `dfercli[parsing]`).
 
@@ -81,16 +101,14 @@ class SegformerParser:
     """
 
     def __init__(self, model: str, device: str) -> None:
+        folder = fetch_parsing_model(model)
         try:
-            from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
-        except ImportError as error:
-            raise ArtifactError(
-                "--parsing segformer needs transformers", hint='pip install "dfercli[parsing]"'
-            ) from error
-        try:
-            self._network: Any = SegformerForSemanticSegmentation.from_pretrained(model)
-            self._processor: Any = SegformerImageProcessor.from_pretrained(model)
-        except (OSError, ValueError) as error:
+            with _silent_transformers():
+                from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
+
+                self._network: Any = SegformerForSemanticSegmentation.from_pretrained(folder)
+                self._processor: Any = SegformerImageProcessor.from_pretrained(folder)
+        except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise ArtifactError(
                 f"cannot load {model} for --parsing segformer: {str(error).splitlines()[0]}",
                 hint="give a folder with --parsing-model, or use --parsing polygons",

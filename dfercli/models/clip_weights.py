@@ -1,17 +1,14 @@
 """The weights file of a CLIP backbone: from the hub's cache, or downloaded once."""
 
-import os
-import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import open_clip
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
+from dfercli.artifacts.network import require_server
 from dfercli.errors import ArtifactError
 
 
@@ -28,7 +25,7 @@ def fetch_weights(name: str, tag: str) -> Path:
     if cached := _cached_weights(source):
         return cached
     try:
-        _require_network()
+        require_server(ENDPOINT if source.get("hf_hub") else place)
         return Path(open_clip.download_pretrained(source))
     except Exception as error:  # the hub client raises a dozen unrelated kinds; all mean this
         raise ArtifactError(
@@ -49,15 +46,3 @@ def _cached_weights(source: dict[str, Any]) -> Path | None:
         if isinstance(path, str):
             return Path(path)
     return None
-
-
-def _require_network() -> None:
-    """Fail at once where the hub cannot be reached, which its client tries for a minute.
-
-    Raises:
-        OSError: offline by `DFER_OFFLINE`, or the hub's name is not known here.
-    """
-    if os.environ.get("DFER_OFFLINE", "") not in ("", "0"):
-        raise OSError("DFER_OFFLINE is set")
-    if not getproxies():  # a proxy looks names up itself
-        socket.getaddrinfo(urlsplit(ENDPOINT).hostname, 443)

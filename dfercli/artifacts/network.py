@@ -1,0 +1,27 @@
+"""Whether the network may be used, and whether a server is there: told within seconds."""
+
+import os
+import socket
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+CONNECT_SECONDS = 10.0
+
+
+def is_offline() -> bool:
+    """Tell whether `DFER_OFFLINE` forbids the network."""
+    return os.environ.get("DFER_OFFLINE", "") not in ("", "0")
+
+
+def require_server(url: str) -> None:
+    """Fail at once where a server cannot be reached, which the hub's client tries for a minute.
+
+    Raises:
+        OSError: offline by `DFER_OFFLINE`, or nobody answers.
+    """
+    if is_offline():
+        raise OSError("DFER_OFFLINE is set")
+    if not getproxies():  # a proxy looks names up itself
+        place = urlsplit(url)
+        port = place.port or (80 if place.scheme == "http" else 443)
+        socket.create_connection((place.hostname or "", port), timeout=CONNECT_SECONDS).close()

@@ -1,0 +1,76 @@
+"""The files of a SegFormer for face parsing: found or fetched without loading any network."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from dfercli.artifacts.network import require_server
+from dfercli.errors import ArtifactError
+
+DESCRIPTIONS = ("config.json", "preprocessor_config.json")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first of these that there is
+
+
+def fetch_parsing_model(model: str) -> Path:
+    """The folder of a SegFormer: as given, in the hub's cache, or downloaded once.
+
+    Args:
+        model: Name on the hub, or a folder.
+
+    Raises:
+        ArtifactError: transformers is not installed, or the model is not there and cannot be
+            fetched.
+    """
+    if find_spec("transformers") is None:
+        raise ArtifactError(
+            "--parsing segformer needs transformers", hint='pip install "dfercli[parsing]"'
+        )
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        names = {entry.name for entry in folder.iterdir()}
+        missing = [name for name in DESCRIPTIONS if name not in names]
+        if names.isdisjoint(WEIGHTS):
+            missing.append(WEIGHTS[0])
+        if missing:
+            raise _not_there(model, f"the folder has no {', '.join(missing)}")
+        return folder
+    return _cached(model) or _download(model)
+
+
+def _cached(model: str) -> Path | None:
+    """The model's folder in the hub's cache. The hub client itself would ask the network first."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = [try_to_load_from_cache(model, name) for name in DESCRIPTIONS]
+        weights = [try_to_load_from_cache(model, name) for name in WEIGHTS]
+    except HFValidationError as error:
+        raise _not_there(model, "no such folder, and no name on the hub") from error
+    if not all(isinstance(path, str) for path in found):
+        return None
+    has_weights = any(isinstance(path, str) for path in weights)
+    return Path(str(found[0])).parent if has_weights else None
+
+
+def _download(model: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.constants import ENDPOINT
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        require_server(ENDPOINT)
+        paths = [Path(hf_hub_download(model, name)) for name in DESCRIPTIONS]
+        try:
+            hf_hub_download(model, WEIGHTS[0])
+        except EntryNotFoundError:
+            hf_hub_download(model, WEIGHTS[1])
+    except Exception as error:  # the hub client raises a dozen unrelated kinds; all mean this
+        raise _not_there(model, (str(error).splitlines() or [repr(error)])[0]) from error
+    return paths[0].parent
+
+
+def _not_there(model: str, reason: str) -> ArtifactError:
+    return ArtifactError(
+        f"cannot load {model} for --parsing segformer: {reason}",
+        hint="give a folder with --parsing-model, or use --parsing polygons",
+    )
