@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from stores import write_track_and_record
 
 from dfercli.artifacts.atomic import write_json
 from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow
@@ -112,20 +113,20 @@ def make_store(
             clip_id = f"s{subject}-{number}"
             folder = root / "frames" / clip_id
             write_frames(folder)
-            rows.append(
-                ClipRow(
-                    clip_id=clip_id,
-                    source=f"../videos/{clip_id}.mp4",
-                    track=0,
-                    label=SEVEN[number % 7] if labelled else None,
-                    subject=f"s{subject}",
-                    num_frames=FRAMES,
-                    fps=25.0,
-                    start_seconds=0.0,
-                    end_seconds=0.7,
-                    detector="haar",
-                ).to_row()
+            row = ClipRow(
+                clip_id=clip_id,
+                source=f"../videos/{clip_id}.mp4",
+                track=0,
+                label=SEVEN[number % 7] if labelled else None,
+                subject=f"s{subject}",
+                num_frames=FRAMES,
+                fps=25.0,
+                start_seconds=0.0,
+                end_seconds=0.7,
+                detector="haar",
             )
+            write_track_and_record(root, row, range(1, FRAMES + 1))
+            rows.append(row.to_row())
     write_rows(root / "clips.jsonl", rows)
     write_json(root / "dataset.json", {"schema": STORE_SCHEMA, "label_set": list(SEVEN)})
     return root

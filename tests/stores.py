@@ -1,14 +1,15 @@
 """Small face stores, written by hand for tests."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from dfercli.artifacts.atomic import write_json
-from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow
+from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow, TrackData
 from dfercli.artifacts.jsonl import write_rows
+from dfercli.artifacts.store_writing import SourceRecord, write_record, write_track
 
 
 def write_store(
@@ -44,21 +45,23 @@ def write_store(
                 "haar",
             )
         )
-        (folder / "tracks").mkdir(exist_ok=True)
-        count = len(frames)
-        np.savez(
-            folder / "tracks" / f"{clip_id}.npz",
-            frame_index=np.arange(count),
-            pts_seconds=np.arange(count) / 25.0,
-            box_xyxy_px=np.tile(np.float32([0, 0, 32, 32]), (count, 1)),
-            score=np.ones(count, np.float32),
-        )
+        write_track_and_record(folder, rows[-1], range(len(frames)))
     write_rows(folder / "clips.jsonl", [row.to_row() for row in rows])
     write_json(
         folder / "dataset.json",
         {"schema": STORE_SCHEMA, "label_set": list(label_set), "settings": {}},
     )
     return folder
+
+
+def write_track_and_record(store: Path, row: ClipRow, frame_index: Iterable[int]) -> None:
+    """Write what a face store holds of a clip besides its crops, which show these frames."""
+    index = np.array(list(frame_index), np.int64)
+    boxes = np.tile(np.float32([0, 0, 32, 32]), (len(index), 1))
+    track = TrackData(index, index / row.fps, boxes, np.ones(len(index), np.float32))
+    write_track(store, row.clip_id, track)
+    record = SourceRecord(row.source, 0, 0, len(index), (row,), None, ())
+    write_record(store, row.clip_id, record)
 
 
 def bright_and_dark_store(folder: Path, clips_per_class: int = 8, frames: int = 6) -> Path:

@@ -5,6 +5,7 @@ crop in order of time, NaN where none were found. `parsing/<clip_id>/000000.png`
 into `REGIONS`; the maps are named and sized as the crops.
 """
 
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from zipfile import BadZipFile
@@ -55,7 +56,7 @@ def read_landmarks(store: Path, clip_id: str) -> NDArray[np.float32]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             points = arrays["landmarks_px"].astype(np.float32)
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}") from error
     if points.ndim != 3 or points.shape[1:] != (68, 2):
         raise DataError(f"{path}: expected landmarks_px of shape (n, 68, 2), got {points.shape}")

@@ -12,6 +12,8 @@ Optional: `parsing/<clip_id>/`, `landmarks/<clip_id>.npz`, `captions.jsonl`.
 """
 
 import os
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -211,5 +213,5 @@ def read_track(store: Path, clip_id: str) -> TrackData:
                 points_px=arrays.get("points_px"),
                 detected=arrays.get("detected"),
             )
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}") from error

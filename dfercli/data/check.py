@@ -33,7 +33,8 @@ class Finding:
 
     Attributes:
         kind: `clips`, `classes`, `folds`, `missing`, `empty`, `short`, `count`, `duplicate`,
-            `label`, `leak`, `unreadable` or `whole-frames`.
+            `label`, `leak`, `unreadable` or `whole-frames`; of a face store also what
+            `store_check` names.
         message: What was found, one line.
         count: How many clips, frames or classes are concerned.
         names: They, by name.
@@ -155,9 +156,9 @@ def check_lists(folds: Sequence[Fold]) -> list[Finding]:
         if len(found) > 1
     ]
     return [
-        *_finding("duplicate", "clips are named twice in one list", duplicates),
-        *_finding("label", "clips have two labels", conflicts),
-        *_finding("leak", "clips are in train and test at once", leaks),
+        *named_finding("duplicate", "clips are named twice in one list", duplicates),
+        *named_finding("label", "clips have two labels", conflicts),
+        *named_finding("leak", "clips are in train and test at once", leaks),
     ]
 
 
@@ -168,13 +169,13 @@ def check_presence(
     missing = [clip for clip in clips if not on_disk[clip.clip_id].exists]
     empty = [clip.clip_id for clip in clips if on_disk[clip.clip_id].is_empty]
     return [
-        *_finding(
+        *named_finding(
             "missing",
             f"clips are not in {frame_source}",
             [clip.clip_id for clip in missing],
             guess=guess_missing(clips, missing, frame_source),
         ),
-        *_finding(
+        *named_finding(
             "empty",
             "clips are without a single frame",
             empty,
@@ -211,14 +212,14 @@ def check_frame_counts(
         and counted[clip.clip_id] != clip.listed_frames
     ]
     return [
-        *_finding(
+        *named_finding(
             "short",
             f"clips have fewer than {FRAMES_PER_CLIP} frames; the last frame will be repeated",
             short,
             guess=None if is_published else guess_short(len(short), len(clips), totals),
             is_fault=not is_published,
         ),
-        *_finding(
+        *named_finding(
             "count",
             "clips have another number of frames than the list says; the disk counts",
             [f"{clip.clip_id} ({found}, listed {clip.listed_frames})" for clip, found in differing],
@@ -270,7 +271,7 @@ def read_everything(
             advance()
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the clips in the queue
-    findings = _finding(
+    findings = named_finding(
         "unreadable",
         "frames or videos cannot be read",
         broken,
@@ -331,7 +332,7 @@ def _is_broken(path: Path) -> bool:
     return False
 
 
-def _finding(
+def named_finding(
     kind: str,
     message: str,
     names: Sequence[str],
@@ -339,12 +340,15 @@ def _finding(
     guess: str | None = None,
     is_fault: bool = True,
 ) -> list[Finding]:
+    """A finding about clips or files, whose number begins its message; none without names."""
     if not names:
         return []
     one = {
         "clips are": "clip is",
         "clips have": "clip has",
         "frames or videos cannot": "frame or video cannot",
+        "records of sources/ cannot": "record of sources/ cannot",
+        "files or folders belong": "file or folder belongs",
     }
     if len(names) == 1:
         for many, single in one.items():

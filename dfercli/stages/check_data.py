@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dfercli.artifacts.face_store import read_failures
+from dfercli.artifacts.face_store import read_clips, read_failures
 from dfercli.config import CheckConfig
 from dfercli.data.check import (
     ClipOnDisk,
@@ -32,6 +32,7 @@ from dfercli.data.folds import dataset_kind, num_folds, published_totals, read_f
 from dfercli.data.frames import list_frames
 from dfercli.data.loading import read_frame
 from dfercli.data.published import PublishedTotals
+from dfercli.data.store_check import check_store
 from dfercli.data.store_folds import read_store_clips
 from dfercli.errors import DataError
 from dfercli.faces.haar import HaarDetector
@@ -114,7 +115,7 @@ def run(config: CheckConfig, progress: Progress) -> CheckReport:
         ConfigError: options that do not fit the data set.
         DataError: no such data set, or not one of its lists can be read.
     """
-    folds, findings = _read_folds(config)
+    folds, findings = _read_folds(config, progress)
     totals = None
     if not config.subset:
         totals = published_totals(config.dataset, config.classes, config.captions)
@@ -138,10 +139,10 @@ def run(config: CheckConfig, progress: Progress) -> CheckReport:
     )
 
 
-def _read_folds(config: CheckConfig) -> tuple[list[Fold], list[Finding]]:
+def _read_folds(config: CheckConfig, progress: Progress) -> tuple[list[Fold], list[Finding]]:
     """Every fold whose lists can be read, and a finding for each other one."""
     if dataset_kind(config.dataset) == "store":
-        return _read_store(Path(config.dataset))
+        return _read_store(Path(config.dataset), progress)
     folds: list[Fold] = []
     findings: list[Finding] = []
     for number in range(1, num_folds(config.dataset) + 1):
@@ -165,7 +166,7 @@ def _read_folds(config: CheckConfig) -> tuple[list[Fold], list[Finding]]:
     return folds, findings
 
 
-def _read_store(store: Path) -> tuple[list[Fold], list[Finding]]:
+def _read_store(store: Path, progress: Progress) -> tuple[list[Fold], list[Finding]]:
     label_set, clips = read_store_clips(store)
     fold = Fold(str(store), 1, label_set, tuple(clips), (), False, str(store / "frames"))
     findings = []
@@ -178,6 +179,9 @@ def _read_store(store: Path) -> tuple[list[Fold], list[Finding]]:
         names = tuple(f"{failure.source} ({failure.reason})" for failure in failures)
         message = f"{len(failures)} sources gave no clip when the store was made"
         findings.append(Finding("failures", message, len(failures), names, is_fault=False))
+    rows = read_clips(store)
+    with progress.task("Comparing tracks", total=len(rows)) as task:
+        findings += check_store(store, rows, lambda: task.advance())
     return [fold], findings
 
 
