@@ -249,12 +249,3 @@ def test_real_files_decode_alike_with_both_decoders(shared, name, count, shape, 
     assert frames[0].image.shape == shape
     second = [(frame.pts_seconds, frame.image.mean()) for frame in frames]
     assert np.abs(np.array(first) - np.array(second)).max() < 0.05
-
-
-def test_opencv_is_loaded_before_pyav_whose_libraries_would_crash_its_windows():
-    code = (
-        "import sys, dfercli.video.probe, dfercli.stages.predict; names = list(sys.modules);"
-        "print(names.index('cv2') < names.index('av'))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"

@@ -3,11 +3,11 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from dfercli.stages.preprocess import find_detector
 from dfercli.stages.windows import GAP_SECONDS, check_windows
 from dfercli.video.camera import Camera
 from dfercli.video.frames import Frame
+from dfercli.video.window import Window
 
 TITLE = "dfer (q ends it)"
 
@@ -69,7 +70,8 @@ def run(
     shows = config.show if config.show is not None else bool(os.environ.get("DISPLAY"))
     if config.out is not None:
         config.out.unlink(missing_ok=True)
-    with Camera(str(config.camera)) as camera:
+    with Camera(str(config.camera)) as camera, ExitStack() as stack:
+        window = stack.enter_context(Window(TITLE)) if shows else None
         follower = FaceFollower[Frame](build_detector(choice), follow_settings(crop, camera.fps))
         frames = ((frame, False) for frame in _until(camera, config.end))
         last_seen: dict[int, WindowPrediction] = {}
@@ -80,7 +82,9 @@ def run(
                 if config.out is not None:
                     append_row(config.out, row)
                 on_row(row)
-            if shows and not _show(frame, faces, last_seen, model, config):
+            if window is not None and not window.show(
+                _drawn(frame, faces, last_seen, model, config)
+            ):
                 break
     return model
 
@@ -169,14 +173,14 @@ def _predict(
     return predictions
 
 
-def _show(
+def _drawn(
     frame: Frame,
     faces: list[TrackedFace],
     last_seen: dict[int, WindowPrediction],
     model: LoadedModel,
     config: PredictConfig,
-) -> bool:
-    """Draw the frame in a window; False once q was pressed or the window was closed."""
+) -> NDArray[np.uint8]:
+    """The frame with its faces and what was last recognised of each."""
     height, width = frame.image.shape[:2]
     overlay = Overlay(
         model.label_set,
@@ -190,9 +194,4 @@ def _show(
         for face in faces
         if face.track in last_seen
     ]
-    drawn = overlay.draw(frame.image, frame.pts_seconds, shown)
-    try:
-        cv2.imshow(TITLE, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
-    except cv2.error as error:
-        raise ConfigError("this machine has no display: use --headless") from error
-    return cv2.waitKey(1) & 0xFF != ord("q")
+    return overlay.draw(frame.image, frame.pts_seconds, shown)
