@@ -327,6 +327,35 @@ def test_small_faces_and_faces_outside_the_region_are_left_out():
     assert shifted[0][1][0].box_xyxy_px.tolist() == [110, 60, 160, 120]
 
 
+def test_a_larger_smallest_face_gives_the_same_tracks_without_their_small_boxes():
+    def grows_and_shrinks(t):
+        side = 100 + 40 * np.sin(t)
+        return [[10, 10, 10 + side, 80]]
+
+    steps, _ = follow(grows_and_shrinks, 30, detect_every=1)
+    sifted, _ = follow(grows_and_shrinks, 30, detect_every=1, min_face_px=100)
+    for (_, (face,)), (_, faces) in zip(steps, sifted, strict=True):
+        left, _, right, _ = face.box_xyxy_px
+        assert [other.track for other in faces] == ([0] if right - left >= 75 else [])
+
+
+def test_large_faces_are_looked_for_in_pictures_no_smaller_than_usual():
+    seen = []
+
+    class Recorder(BoxDetector):
+        smallest_face_px = 16
+
+        def detect(self, images):
+            seen.extend(image.shape for image in images)
+            return super().detect(images)
+
+    for min_face_px in (24, 48, 200):
+        settings = replace(SETTINGS, min_face_px=min_face_px)
+        follower = FaceFollower(Recorder(lambda t: []), settings)
+        list(follower.follow([(Frame(0, 0.0, np.zeros((360, 360, 3), np.uint8)), False)]))
+    assert seen == [(320, 320, 3), (160, 160, 3), (160, 160, 3)]
+
+
 def test_a_single_picture_gives_its_faces():
     steps, _ = follow(lambda t: [[10, 10, 60, 70], [200, 10, 260, 70]], 1)
     assert [face.track for face in steps[0][1]] == [0, 1]

@@ -87,7 +87,9 @@ def test_a_folder_becomes_labelled_clips_and_failures_with_reasons(videos, tmp_p
     assert clips[0].source == "../videos/Happy/one.mp4"
     assert read_dataset(tmp_path / "faces")["label_set"][:2] == ["happiness", "sadness"]
     reasons = {failure.source: failure.reason for failure in read_failures(tmp_path / "faces")}
-    assert reasons["../videos/nobody.mp4"] == "no face found in 6 frames"
+    assert reasons["../videos/nobody.mp4"] == (
+        "no face found in 6 frames, looking for 80 px or more (--min-face)"
+    )
     assert reasons["../videos/empty.mp4"] == "empty file (0 bytes)"
     assert "not a readable video" in reasons["../videos/text.mp4"]
     assert (result.num_sources, result.num_clips, len(result.failures)) == (5, 2, 3)

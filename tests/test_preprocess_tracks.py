@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from drawn_videos import write_drawn_video
 
@@ -34,3 +35,25 @@ def test_of_few_frames_a_second_one_face_is_still_one_clip(video, tmp_path, sele
     track = read_track(tmp_path / "faces", clip.clip_id)
     assert track.frame_index.tolist() == (kept or [0, 12, 24])
     assert track.detected.all()
+
+
+def test_the_shortest_time_given_is_meant_and_the_usual_one_bends_to_short_sources(video, tmp_path):
+    short = {"end": 0.4}
+    assert len(preprocess(video, tmp_path / "usual", **short).clips) == 1
+    assert len(preprocess(video, tmp_path / "met", min_seconds=3.0).clips) == 1
+    (failure,) = preprocess(video, tmp_path / "given", **short, min_seconds=0.5).failures
+    assert failure.reason == (
+        "faces are seen too shortly: of 1 tracks the longest has 0.42 s, needed are 0.50 s "
+        "(--min-seconds)"
+    )
+
+
+def test_a_face_just_under_the_smallest_is_reported_with_its_size(video, tmp_path):
+    (clip,) = preprocess(video, tmp_path / "faces").clips
+    boxes = read_track(tmp_path / "faces", clip.clip_id).box_xyxy_px
+    side_px = float(np.median((boxes[:, 2:] - boxes[:, :2]).max(axis=1)))
+    limit = int(side_px) + 1
+    (failure,) = preprocess(video, tmp_path / "none", min_face=limit).failures
+    assert failure.reason == (
+        f"faces are too small: of 1 tracks the largest has {side_px:.1f} px, --min-face is {limit}"
+    )

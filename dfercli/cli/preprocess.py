@@ -82,9 +82,13 @@ def preprocess(
     min_face: Annotated[int, typer.Option(help="Longer side of the smallest face, in pixels.")] = (
         PreprocessConfig.min_face
     ),
-    min_seconds: Annotated[float, typer.Option(help="Shortest time a face must be seen.")] = (
-        PreprocessConfig.min_seconds
-    ),
+    min_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="Shortest time a face must be seen. By default 0.5, or half of a source that is "
+            "shorter than 1 s."
+        ),
+    ] = PreprocessConfig.min_seconds,
     region: Annotated[
         str | None, typer.Option(metavar="X,Y,W,H", help="Look for faces here only; in pixels.")
     ] = None,

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from dfercli.config.kinds import Count, CountOrNone, Positive
 from dfercli.overrides import Range
 
+USUAL_MIN_SECONDS = 0.5
+
 
 @dataclass(frozen=True)
 class PreprocessConfig:
@@ -26,8 +28,10 @@ class PreprocessConfig:
         margin: Part of the face box's longer side that is added on each side.
         jpeg_quality: Of the face crops.
         faces: `all`, `largest`, or how many of the largest tracks of each source to keep.
-        min_face: Longer side of the smallest face, in pixels of the source.
-        min_seconds: Shortest time that a face must be seen to count.
+        min_face: Longer side of the smallest face, in pixels of the source: that of half of the
+            track's boxes.
+        min_seconds: Shortest time that a face must be seen to count; None for
+            `USUAL_MIN_SECONDS`, or half of a source that is shorter than twice that.
         region: Look for faces in x,y,width,height (pixels) only.
         detect_every: Detect on every n-th frame; None for one detection each 0.12 seconds.
         lost_seconds: How long a face may be hidden and keep its identity.
@@ -63,7 +67,7 @@ class PreprocessConfig:
     jpeg_quality: Annotated[int, Range(1, 100)] = 95
     faces: str = "all"
     min_face: Count = 48
-    min_seconds: Positive = 0.5
+    min_seconds: Positive | None = None
     region: tuple[CountOrNone, ...] = ()
     detect_every: Count | None = None
     lost_seconds: Positive = 1.0

@@ -17,7 +17,10 @@ from dfercli.errors import DataError
 from dfercli.faces.detect import NO_TRACK, Detector, Faces
 
 DETECT_SECONDS = 0.12  # between detections where `detect_every` is not set
-TRACKING_SLACK = 0.75  # faces down to this part of `min_face_px` still continue a track
+TRACKING_SLACK = 0.75  # of a track also faces down to this part of `min_face_px` are kept
+# Faces are looked for as with this `min_face_px` where a larger one is set: boxes found in images
+# shrunk further are smaller and coarser, and make other tracks instead of fewer.
+FOUND_ALIKE_PX = 48
 
 
 class TimedImage(Protocol):
@@ -117,6 +120,8 @@ class FaceFollower(Generic[FrameT]):
         self.largest_face_px = 0.0
         self._detector = detector
         self._settings = settings
+        self._smallest_px = TRACKING_SLACK * settings.min_face_px
+        self._found_px = TRACKING_SLACK * min(settings.min_face_px, FOUND_ALIKE_PX)
         # Slow to import, and the process that hands out work to others does without.
         from dfercli.faces.track import FaceTracker
 
@@ -167,7 +172,7 @@ class FaceFollower(Generic[FrameT]):
         return steps
 
     def _find(self, images: list[NDArray[np.uint8]]) -> list[Faces]:
-        """Detect in the region only, on images as small as the smallest face wanted allows."""
+        """Detect in the region only, on images as small as the smallest face to find allows."""
         x, y = 0, 0
         if self._settings.region_xywh_px is not None:
             x, y, width, height = self._settings.region_xywh_px
@@ -175,8 +180,7 @@ class FaceFollower(Generic[FrameT]):
                 size = f"{images[0].shape[1]} x {images[0].shape[0]}"
                 raise DataError(f"the region begins outside of the picture of {size} pixels")
             images = [image[y : y + height, x : x + width] for image in images]
-        smallest_px = TRACKING_SLACK * self._settings.min_face_px
-        scale = min(1.0, self._detector.smallest_face_px / smallest_px)
+        scale = min(1.0, self._detector.smallest_face_px / self._found_px)
         if scale < 1.0:
             images = [_shrunk(image, scale) for image in images]
         results = []
@@ -184,7 +188,7 @@ class FaceFollower(Generic[FrameT]):
             moved = faces.moved(x, y, 1.0 / scale)
             sides_px = (moved.box_xyxy_px[:, 2:] - moved.box_xyxy_px[:, :2]).max(axis=1, initial=0)
             self.largest_face_px = max(self.largest_face_px, float(sides_px.max(initial=0)))
-            results.append(moved.select(sides_px >= smallest_px))
+            results.append(moved.select(sides_px >= self._found_px))
         return results
 
     def _name(self, steps: Iterable[Step[FrameT]]) -> Iterator[Step[FrameT]]:
@@ -222,16 +226,16 @@ class FaceFollower(Generic[FrameT]):
         self._tracker.end_scene()
 
     def _smooth(self, steps: Iterable[Step[FrameT]]) -> Iterator[tuple[FrameT, list[TrackedFace]]]:
-        radius = self._settings.smooth_frames
+        radius, smallest_px = self._settings.smooth_frames, self._smallest_px
         before: deque[dict[int, _Sighting]] = deque(maxlen=radius)
         ahead: deque[Step[FrameT]] = deque()
         for step in steps:
             ahead.append(step)
             if len(ahead) > radius:
-                yield _smoothed(before, ahead)
+                yield _smoothed(before, ahead, smallest_px)
                 before.append(ahead.popleft().seen)
         while ahead:
-            yield _smoothed(before, ahead)
+            yield _smoothed(before, ahead, smallest_px)
             before.append(ahead.popleft().seen)
 
 
@@ -284,11 +288,13 @@ def _interpolate(before: Step[FrameT], between: list[Step[FrameT]], after: Step[
 
 
 def _smoothed(
-    before: deque[dict[int, _Sighting]], ahead: deque[Step[FrameT]]
+    before: deque[dict[int, _Sighting]], ahead: deque[Step[FrameT]], smallest_px: float
 ) -> tuple[FrameT, list[TrackedFace]]:
     """Average each face of the first step ahead with as many frames before as after it."""
     faces = []
     for number, sighting in sorted(ahead[0].seen.items()):
+        if (sighting.geometry[1] - sighting.geometry[0]).max() < smallest_px:
+            continue
         geometries = [sighting.geometry]
         for distance in range(1, min(len(before), len(ahead) - 1) + 1):
             past, future = before[-distance].get(number), ahead[distance].seen.get(number)

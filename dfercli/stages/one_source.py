@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dfercli.artifacts.face_store import ClipRow, FailureRow, TrackData
 from dfercli.artifacts.store_writing import CropSink, SourceRecord, crop_sink, write_record
 from dfercli.config import PreprocessConfig
+from dfercli.config.preprocessing import USUAL_MIN_SECONDS
 from dfercli.errors import DataError
 from dfercli.faces.build import DetectorChoice, build_detector
 from dfercli.faces.crop import points_transform, square_transform, warp
@@ -310,10 +311,12 @@ def _choose(
 
 
 def _needed_frames(config: PreprocessConfig, interval: float, num_frames: int) -> float:
-    """Crops that a track needs: `min_seconds` of them, of a shorter source the half."""
+    """Crops that a track needs: `min_seconds` of them; a single picture's track needs one."""
     if interval <= 0:
         return 1
-    return min(config.min_seconds / interval, max(1, num_frames / 2))
+    if config.min_seconds is not None:
+        return round(config.min_seconds / interval, 3)
+    return min(USUAL_MIN_SECONDS / interval, max(1, num_frames / 2))
 
 
 def _keep(
@@ -352,14 +355,29 @@ def _why_no_clip(
         return "no frame is left by --start, --end"
     if largest_face_px == 0:
         where = " in the region" if config.region else ""
-        return f"no face found{where} in {num_frames} frames"
+        return (
+            f"no face found{where} in {num_frames} frames, looking for {config.min_face} px or "
+            "more (--min-face)"
+        )
     if largest_face_px < config.min_face:
         return (
             f"faces are too small: the largest is {largest_face_px:.0f} px, "
             f"--min-face is {config.min_face}"
         )
-    longest = max((len(track) for track in tracks.values()), default=0) * interval
+    if not tracks:
+        return (
+            f"no face is sure enough to be followed: the largest found in {num_frames} frames is "
+            f"{largest_face_px:.0f} px"
+        )
+    seconds = max(len(track) for track in tracks.values()) * interval
+    needed = _needed_frames(config, interval, num_frames) * interval
+    side_px = max(float(np.median(track.sides_px())) for track in tracks.values())
+    longest = f"the longest has {seconds:.2f} s, needed are {needed:.2f} s (--min-seconds)"
+    largest = f"the largest has {side_px:.1f} px, --min-face is {config.min_face}"
+    if side_px < config.min_face:
+        return f"faces are too small: of {len(tracks)} tracks {largest}"
+    if seconds < needed:
+        return f"faces are seen too shortly: of {len(tracks)} tracks {longest}"
     return (
-        f"faces are seen too shortly or too small: the longest track has {longest:.2f} s, "
-        f"--min-seconds is {config.min_seconds:g}"
+        f"no face is seen for long enough and large: of {len(tracks)} tracks {longest}; {largest}"
     )
