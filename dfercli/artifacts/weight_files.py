@@ -1,6 +1,7 @@
 """Small weight files: where each comes from, its licence, and a cache that is never half-filled.
 
-Files are checked by SHA-256 and moved into place whole; two processes may fetch at once.
+Files are moved into place whole, and checked by SHA-256 where their owners published one; two
+processes may fetch at once.
 `DFER_OFFLINE=1` never touches the network.
 """
 
@@ -43,6 +44,13 @@ class WeightFile:
     sha256: str
     licence: str
     folder: Literal["dfer", "hub"] = "dfer"
+
+    @property
+    def check(self) -> str:
+        """What its content is compared with, in a few words."""
+        if not self.sha256:
+            return "unknown: not checked"
+        return "SHA-256" if len(self.sha256) == 64 else f"SHA-256, {len(self.sha256)} digits"
 
     @property
     def path(self) -> Path:
@@ -171,7 +179,7 @@ def file_sha256(path: Path) -> str:
 
 
 def is_whole(file: WeightFile) -> bool:
-    """Tell whether the file lies in the cache and has the right check sum."""
+    """Tell whether the file lies in the cache and has the right check sum, where one is known."""
     return file.path.is_file() and file_sha256(file.path).startswith(file.sha256)
 
 

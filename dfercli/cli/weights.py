@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dfercli.cli.console import print_json, print_line, print_table
+from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
 from dfercli.errors import ArtifactError
 
 EPILOG = "Examples: dfer weights · dfer weights yunet"
@@ -27,6 +27,8 @@ def weights(
         wanted = WEIGHT_FILES if names == ["all"] else [weight_file(name) for name in names]
         for file in wanted:
             print_line(str(fetch(file)))
+            if not file.sha256:
+                ConsoleProgress().note(f"{file.name} is not checked: no check sum is published")
         return
     broken = [file for file in WEIGHT_FILES if file.path.exists() and not is_whole(file)]
     rows = [
@@ -34,6 +36,7 @@ def weights(
             "name": file.name,
             "for": file.use,
             "state": "broken" if file in broken else "here" if file.path.exists() else "not here",
+            "check sum": file.check,
             "licence": file.licence,
             "path": str(file.path),
             "url": file.url,
@@ -44,7 +47,7 @@ def weights(
     if json:
         print_json(rows)
     else:
-        columns = ("name", "for", "state", "licence", "path")
+        columns = ("name", "for", "state", "check sum", "licence", "path")
         print_table("", columns, [[row[column] for column in columns] for row in rows])
     if broken:
         raise ArtifactError(
