@@ -49,8 +49,8 @@ class WeightFile:
     def check(self) -> str:
         """What its content is compared with, in a few words."""
         if not self.sha256:
-            return "unknown: not checked"
-        return "SHA-256" if len(self.sha256) == 64 else f"SHA-256, {len(self.sha256)} digits"
+            return "not checked"
+        return "SHA-256" if len(self.sha256) == 64 else f"{len(self.sha256)} digits"
 
     @property
     def path(self) -> Path:
