@@ -1,14 +1,15 @@
 """Landmarks and parsing maps of face crops that exist, for a face store or a benchmark's copy."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dfercli.artifacts.atomic import write_json
 from dfercli.artifacts.face_parts import (
     landmarks_path,
     parsing_folder,
@@ -19,17 +20,21 @@ from dfercli.artifacts.face_parts import (
 from dfercli.artifacts.face_store import ClipRow, FailureRow
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.artifacts.locks import exclusive
+from dfercli.artifacts.parts_record import PART_FOLDERS, PARTS_FILE, PARTS_SCHEMA, record_parts
+from dfercli.artifacts.weight_files import fetch, weight_file
 from dfercli.config import PreprocessConfig
+from dfercli.data.clips import Clip
 from dfercli.data.folds import read_fold
 from dfercli.data.frames import list_frames
+from dfercli.data.layout import dataset_root
 from dfercli.errors import ConfigError, DataError
+from dfercli.faces.parsing_model import fetch_parsing_model
 from dfercli.progress import Progress
 from dfercli.stages.engines import do_jobs
 from dfercli.stages.one_source import Report
 from dfercli.stages.worker_pool import Advanced, Finished, Lost
 from dfercli.video.images import read_image
 
-PARTS_SCHEMA = "dfer.face_parts/1"
 CROPS_AT_ONCE = 64
 BENCHMARK_MARGIN = 0.1  # published crops are close
 
@@ -69,6 +74,36 @@ def wants_parts(config: PreprocessConfig) -> bool:
     return config.landmarks or config.parsing != "none"
 
 
+def require_networks(config: PreprocessConfig) -> None:
+    """Find or fetch the networks of the parts asked for, before hours of work; none is loaded.
+
+    Raises:
+        ArtifactError: weights or a package are missing, and cannot be fetched.
+    """
+    if _wants_points(config):
+        fetch(weight_file("landmarks"))
+    if config.parsing == "segformer":
+        fetch_parsing_model(config.parsing_model)
+
+
+def how_made(config: PreprocessConfig) -> dict[str, str]:
+    """What `parts.json` is to say of the parts asked for."""
+    made = {}
+    if _wants_points(config):
+        made["landmarks"] = weight_file("landmarks").file_name
+    if config.parsing == "segformer":
+        folder = Path(config.parsing_model).expanduser()
+        model = str(folder.resolve()) if folder.is_dir() else config.parsing_model
+        made["parsing"] = f"segformer {model}"
+    elif config.parsing != "none":
+        made["parsing"] = config.parsing
+    return made
+
+
+def _wants_points(config: PreprocessConfig) -> bool:
+    return config.landmarks or config.parsing == "polygons"
+
+
 def add_parts_to_store(
     clips: Sequence[ClipRow], config: PreprocessConfig, device: str, progress: Progress
 ) -> list[FailureRow]:
@@ -84,8 +119,10 @@ def run_on_benchmark(config: PreprocessConfig, device: str, progress: Progress) 
     written into the copy.
 
     Raises:
-        ConfigError: nothing is asked for, or `out` lies in the copy.
-        DataError: the lists or frames of the copy are missing.
+        ConfigError: nothing is asked for, `out` lies in the copy or is a face store, or holds parts
+            that were made in another way.
+        DataError: the lists of the copy, or the frames of all clips, are missing.
+        ArtifactError: weights are missing and cannot be fetched.
     """
     (dataset,) = config.sources
     if not wants_parts(config):
@@ -95,27 +132,66 @@ def run_on_benchmark(config: PreprocessConfig, device: str, progress: Progress) 
     fold = read_fold(dataset, root=config.root, allow_missing=True)
     clips = sorted({clip.clip_id: clip for clip in (*fold.train, *fold.test)}.items())
     store = config.out.resolve()
-    if any(store.is_relative_to(clip.location.resolve().parent) for _, clip in clips[:1]):
-        raise ConfigError(f"--out {config.out} lies in the copy of {dataset}")
+    copy = dataset_root(dataset.lower(), config.root)
+    _refuse_out(store, dataset, (copy, *(clip.location.parent for _, clip in clips[:1])))
+    _require_frames(dataset, [clip for _, clip in clips])
+    require_networks(config)
+    config = replace(config, out=store)
     with exclusive(store / ".lock", busy=f"another dfer preprocess is writing to {store}"):
-        jobs = [_job(name, clip.location, config) for name, clip in clips]
+        if config.overwrite:
+            _remove_parts(store)
+        record_parts(store, how_made(config), dataset)
+        jobs = [_job(name, clip.location.absolute(), config) for name, clip in clips]
         num_skipped = sum(not (job.landmarks or job.parsing) for job in jobs)
-        write_json(store / "parts.json", {"schema": PARTS_SCHEMA, "dataset": dataset})
         write_rows(
             store / "parts.jsonl",
-            ({"schema": PARTS_SCHEMA, "clip_id": n, "frames": str(c.location)} for n, c in clips),
+            (
+                {"schema": PARTS_SCHEMA, "clip_id": name, "frames": os.path.relpath(place, store)}
+                for name, place in ((job.clip_id, job.folder) for job in jobs)
+            ),
         )
         failures = _do(jobs, (config, BENCHMARK_MARGIN, device), progress)
         write_rows(store / "failures.jsonl", (failure.to_row() for failure in failures))
     return PartsResult(store, len(clips), num_skipped, tuple(failures))
 
 
+def _refuse_out(store: Path, dataset: str, places: Sequence[Path]) -> None:
+    if any(store.is_relative_to(place.resolve()) for place in places):
+        raise ConfigError(
+            f"--out {store} lies in the copy of {dataset}", hint="choose a folder outside of it"
+        )
+    if (store / "dataset.json").exists():
+        raise ConfigError(
+            f"--out {store} is a face store, the parts of {dataset} need a folder of their own",
+            hint="choose another --out",
+        )
+
+
+def _require_frames(dataset: str, clips: Sequence[Clip]) -> None:
+    if clips and not any(clip.location.is_dir() for clip in clips):
+        raise DataError(
+            f"{dataset}: none of its {len(clips)} clips is a folder of frames, the first is "
+            f"{'' if clips[0].location.exists() else 'missing: '}{clips[0].location}",
+            hint="extract the frames of each clip to a folder of its name, or make a face store of "
+            "the videos: dfer preprocess VIDEOS --out faces/ --landmarks",
+        )
+
+
+def _remove_parts(store: Path) -> None:
+    """Take what an earlier run made out of a folder; what else lies there stays."""
+    if not (store / PARTS_FILE).is_file():
+        return
+    for name in PART_FOLDERS:
+        shutil.rmtree(store / name, ignore_errors=True)
+    for name in ("parts.jsonl", "failures.jsonl", PARTS_FILE):
+        (store / name).unlink(missing_ok=True)
+
+
 def _job(clip_id: str, folder: Path, config: PreprocessConfig) -> PartsJob:
-    wants_points = config.landmarks or config.parsing == "polygons"
     return PartsJob(
         clip_id,
         folder,
-        landmarks=wants_points and not landmarks_path(config.out, clip_id).exists(),
+        landmarks=_wants_points(config) and not landmarks_path(config.out, clip_id).exists(),
         parsing=config.parsing != "none" and not parsing_folder(config.out, clip_id).exists(),
     )
 
@@ -130,7 +206,8 @@ def _do(jobs: Sequence[PartsJob], setting: PartsSetting, progress: Progress) -> 
             task.advance()
             reason = event.reason if isinstance(event, Lost) else event.result
             if isinstance(event, Finished | Lost) and reason is not None:
-                failures.append(FailureRow(str(event.job.folder), "parts", reason))
+                place = os.path.relpath(event.job.folder, setting[0].out.resolve())
+                failures.append(FailureRow(place, "parts", reason))
     return failures
 
 
@@ -145,8 +222,7 @@ def set_up_parts(setting: PartsSetting) -> Callable[[PartsJob, Report], str | No
 
     config, margin, device = setting
     cv2.setNumThreads(1)
-    wants_points = config.landmarks or config.parsing == "polygons"
-    finder = LandmarkFinder(device, margin) if wants_points else None
+    finder = LandmarkFinder(device, margin) if _wants_points(config) else None
     segments = config.parsing == "segformer"
     parser = SegformerParser(config.parsing_model, device) if segments else None
 

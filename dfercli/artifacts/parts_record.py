@@ -1,0 +1,65 @@
+"""`parts.json`: how the landmarks and parsing maps beside it were made.
+
+    {"schema": "dfer.face_parts/1", "made": {"landmarks": "2DFAN4-...", "parsing": "polygons"}}
+
+It lies in a face store, or in the folder of the parts of a benchmark's copy.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dfercli.artifacts.atomic import is_temporary, read_json, write_json
+from dfercli.errors import ConfigError, DataError
+
+PARTS_SCHEMA = "dfer.face_parts/1"
+PARTS_FILE = "parts.json"
+PART_FOLDERS = ("landmarks", "parsing")
+NOT_RECORDED = "not recorded"
+
+
+def parts_made(store: Path) -> dict[str, str]:
+    """How the parts that are there were made, by folder; `NOT_RECORDED` where nobody said.
+
+    Raises:
+        ArtifactError: `parts.json` is broken.
+        DataError: it has another schema.
+    """
+    path = store / PARTS_FILE
+    row = read_json(path) if path.is_file() else {"schema": PARTS_SCHEMA}
+    made = row.get("made", {}) if isinstance(row, dict) else None
+    if not isinstance(made, dict) or row.get("schema") != PARTS_SCHEMA:
+        raise DataError(f"{path} is not a {PARTS_SCHEMA} file")
+    return {
+        name: str(made.get(name, NOT_RECORDED)) for name in PART_FOLDERS if _holds(store / name)
+    }
+
+
+def record_parts(store: Path, made: Mapping[str, str], dataset: str | None = None) -> None:
+    """Write down how parts are made, before the first of them is.
+
+    Args:
+        store: The folder.
+        made: How, by folder.
+        dataset: The benchmark whose parts these are; None in a face store.
+
+    Raises:
+        ConfigError: parts that are there were made in another way (listed).
+    """
+    before = parts_made(store)
+    differences = [
+        f"{name} {before[name]!r} -> {how!r}"
+        for name, how in sorted(made.items())
+        if before.get(name, how) != how
+    ]
+    if differences:
+        raise ConfigError(
+            f"{store} holds parts that were made in another way: {'; '.join(differences)}",
+            hint="make them the same way, use another --out, or --overwrite",
+        )
+    about = {} if dataset is None else {"dataset": dataset}
+    row = {"schema": PARTS_SCHEMA, **about, "made": {**before, **made}}
+    write_json(store / PARTS_FILE, row)
+
+
+def _holds(folder: Path) -> bool:
+    return folder.is_dir() and any(not is_temporary(entry) for entry in folder.iterdir())
