@@ -1,6 +1,6 @@
 """`captions.jsonl` of a face store: what changes in the face of each clip, in words."""
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,12 @@ def append_caption(store: Path, row: CaptionRow) -> None:
     """Add a caption, which replaces an earlier one of its clip; safe with several processes."""
     with exclusive(store / ".captions.lock"):
         append_row(store / CAPTIONS_FILE, row.to_row())
+
+
+def write_captions(store: Path, rows: Iterable[CaptionRow]) -> None:
+    """Write all captions of a store anew."""
+    with exclusive(store / ".captions.lock"):
+        write_rows(store / CAPTIONS_FILE, (row.to_row() for row in rows))
 
 
 def remove_captions(store: Path, clip_ids: Set[str]) -> None:

@@ -5,6 +5,7 @@ file, and last the source gets its record `sources/<key>.json`. What has no reco
 finished and is done again. `clips.jsonl` and `failures.jsonl` are put together from the records.
 """
 
+import hashlib
 import io
 import shutil
 import tempfile
@@ -68,6 +69,16 @@ class SourceRecord:
     clips: tuple[ClipRow, ...]
     failure: FailureRow | None
     warnings: tuple[str, ...]
+
+
+def source_key(slug: str, source: str) -> str:
+    """The key of a source: a slug to be read, and a hash that makes it unique.
+
+    Args:
+        slug: What it is called, of letters that any file system takes.
+        source: Its path relative to the store.
+    """
+    return f"{slug}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
 
 
 def write_record(store: Path, key: str, record: SourceRecord) -> None:
@@ -258,17 +269,21 @@ def prepare_store(
 
 
 def _refuse_other_settings(store: Path, settings: dict[str, Any]) -> None:
-    before = read_dataset(store).get("settings", {})
-    differences = [
-        f"{name} {before.get(name)!r} -> {settings.get(name)!r}"
-        for name in sorted(before.keys() | settings.keys())
-        if before.get(name) != settings.get(name)
-    ]
+    differences = setting_differences(read_dataset(store).get("settings", {}), settings)
     if differences:
         raise ConfigError(
-            f"{store} was made with other settings: {'; '.join(differences)}",
+            f"{store} was made with other settings: {differences}",
             hint="use the same settings, another --out, or --overwrite",
         )
+
+
+def setting_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """The settings in which two stores differ, as `name before -> after; …`."""
+    return "; ".join(
+        f"{name} {before.get(name)!r} -> {after.get(name)!r}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    )
 
 
 def remove_leftovers(store: Path) -> None:

@@ -2,25 +2,36 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfercli.artifacts.atomic import atomic_folder, write_bytes
-from dfercli.artifacts.face_store import ClipRow, is_face_store, read_dataset
+from dfercli.artifacts.captions import read_captions, write_captions
+from dfercli.artifacts.face_store import (
+    ClipRow,
+    frame_paths,
+    is_face_store,
+    read_clips,
+    read_dataset,
+)
 from dfercli.artifacts.store_writing import (
+    CLIP_FILES,
+    CLIP_FOLDERS,
     SourceRecord,
     assemble_store,
     prepare_store,
+    preview_paths,
     read_records,
+    setting_differences,
+    source_key,
     write_record,
     writing_to,
 )
+from dfercli.data.store_check import check_store
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN
 from dfercli.progress import Progress
-
-CLIP_FOLDERS = ("frames", "parsing")
-CLIP_FILES = ("tracks", "landmarks")
 
 
 @dataclass(frozen=True)
@@ -38,15 +49,27 @@ class MergeResult:
     num_clips: int
 
 
-def run(shards: tuple[Path, ...], out: Path, progress: Progress) -> MergeResult:
-    """Merge face stores made with equal settings into a new one; frames are copied.
+@dataclass(frozen=True)
+class _Copy:
+    """A source to copy, with its keys and records in the shard and in the new store."""
 
-    A source that lies in several shards is taken once; it must be the same in all. A merge that
-    was cut off is completed by the same call.
+    shard: Path
+    key_before: str
+    before: SourceRecord
+    key: str
+    after: SourceRecord
+
+
+def run(shards: tuple[Path, ...], out: Path, progress: Progress) -> MergeResult:
+    """Merge face stores made with equal settings into a new one, with all that they hold.
+
+    Files are copied. A source that lies in several shards is taken once; it must be the same in
+    all. Its path and its key are those that `dfer preprocess` would give it in the new store. A
+    merge that was cut off is completed by the same call; one that is refused writes nothing.
 
     Raises:
         ConfigError: fewer than two shards, or shards with different settings (listed).
-        DataError: a shard is no face store, or two differ in a source.
+        DataError: a shard is no face store or is damaged, or two differ in a source.
         ArtifactError: the new store cannot be written.
     """
     if len(shards) < 2:
@@ -56,21 +79,126 @@ def run(shards: tuple[Path, ...], out: Path, progress: Progress) -> MergeResult:
             raise DataError(f"not a face store: {shard} (no dataset.json and clips.jsonl)")
         if shard.resolve() == out.resolve():
             raise ConfigError(f"--out {out} is one of the shards")
-    first = read_dataset(shards[0])
-    with writing_to(out, busy=f"another dfer is writing to {out}"):
+    _refuse_other_settings(shards, out)
+    with progress.task("Checking", total=len(shards)) as task:
         for shard in shards:
-            # The first call makes the store, the others compare their settings with it.
-            settings = read_dataset(shard)["settings"]
-            prepare_store(out, settings, first["versions"], overwrite=False)
-        known: dict[str, SourceRecord] = dict(read_records(out))
-        with progress.task("Merging", total=len(shards)) as task:
-            for shard in shards:
-                for key, record in read_records(shard):
-                    _take(shard, out, key, record, known)
+            _refuse_damage(shard)
+            task.advance()
+    existing = read_records(out) if (out / "dataset.json").is_file() else ()
+    known = {record.source: record for _, record in existing}
+    copies = _plan(shards, out, known)
+    with writing_to(out, busy=f"another dfer is writing to {out}"):
+        first = read_dataset(shards[0])
+        prepare_store(out, first["settings"], first["versions"], overwrite=False)
+        with progress.task("Merging", total=len(copies)) as task:
+            for copy in copies:
+                _copy(copy, out)
                 task.advance()
+        _merge_captions(shards, out, known)
         assemble_store(out, _own_classes(shards))
-        clips = sum(len(record.clips) for record in known.values())
-    return MergeResult(out, len(known), clips)
+    return MergeResult(out, len(known), sum(len(record.clips) for record in known.values()))
+
+
+def _refuse_other_settings(shards: Sequence[Path], out: Path) -> None:
+    settings = read_dataset(shards[0]).get("settings", {})
+    existing = [out] if (out / "dataset.json").is_file() else []
+    for other in (*shards[1:], *existing):
+        differences = setting_differences(settings, read_dataset(other).get("settings", {}))
+        if differences:
+            raise ConfigError(
+                f"{shards[0]} and {other} were made with different settings: {differences}",
+                hint="only stores of equal settings can be merged"
+                if other != out
+                else "choose another --out",
+            )
+
+
+def _refuse_damage(shard: Path) -> None:
+    rows = read_clips(shard)
+    for row in rows:
+        frame_paths(shard, row)
+    for finding in check_store(shard, rows):
+        if finding.kind != "orphan":
+            raise DataError(
+                f"{shard}: {finding.message}: {finding.names[0]}",
+                hint=f"see all that is wrong with: dfer data check {shard}",
+            )
+
+
+def _plan(shards: Sequence[Path], out: Path, known: dict[str, SourceRecord]) -> list[_Copy]:
+    """What is to be copied; `known` are records of `out` by source, and get the new ones."""
+    copies = []
+    for shard in shards:
+        for key_before, before in read_records(shard):
+            source = _source_in(out, shard, before)
+            key = source_key(key_before.rpartition("-")[0], source)
+            after = _moved(before, source, key)
+            if source not in known:
+                known[source] = after
+                copies.append(_Copy(shard, key_before, before, key, after))
+            elif _what(known[source]) != _what(after):
+                raise DataError(f"{shard}: {before.source} differs from the same source elsewhere")
+    return copies
+
+
+def _source_in(out: Path, shard: Path, record: SourceRecord) -> str:
+    """The path of a shard's source relative to the new store."""
+    return os.path.relpath(shard.resolve() / record.source, out.resolve())
+
+
+def _moved(record: SourceRecord, source: str, key: str) -> SourceRecord:
+    clips = tuple(
+        replace(clip, clip_id=f"{key}-{clip.track}", source=source) for clip in record.clips
+    )
+    failure = record.failure and replace(record.failure, source=source)
+    return replace(record, source=source, clips=clips, failure=failure)
+
+
+def _what(record: SourceRecord) -> tuple[int, tuple[ClipRow, ...]]:
+    """What must be equal in shards that share a source; paths to it and its keys may differ."""
+    clips = tuple(replace(clip, clip_id="", source="") for clip in record.clips)
+    return record.num_frames, clips
+
+
+def _copy(copy: _Copy, out: Path) -> None:
+    for before, after in zip(copy.before.clips, copy.after.clips, strict=True):
+        for name in CLIP_FOLDERS:
+            if (copy.shard / name / before.clip_id).is_dir():
+                _copy_folder(copy.shard / name / before.clip_id, out / name / after.clip_id)
+        for name in CLIP_FILES:
+            _copy_file(
+                copy.shard / name / f"{before.clip_id}.npz", out / name / f"{after.clip_id}.npz"
+            )
+    previews = preview_paths(copy.shard, copy.key_before)
+    for preview, target in zip(previews, preview_paths(out, copy.key), strict=True):
+        _copy_file(preview, target)
+    write_record(out, copy.key, copy.after)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    if source.is_file():
+        write_bytes(target, source.read_bytes())
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    with atomic_folder(target) as temporary:
+        for entry in sorted(source.iterdir()):
+            shutil.copyfile(entry, temporary / entry.name)
+
+
+def _merge_captions(shards: Sequence[Path], out: Path, known: dict[str, SourceRecord]) -> None:
+    """Write the captions of all shards; of a clip with several, the first is taken."""
+    captions = read_captions(out)
+    for shard in shards:
+        in_shard = read_captions(shard)
+        for _, record in read_records(shard) if in_shard else ():
+            merged = known[_source_in(out, shard, record)]
+            for before, after in zip(record.clips, merged.clips, strict=True):
+                if before.clip_id in in_shard:
+                    row = replace(in_shard[before.clip_id], clip_id=after.clip_id)
+                    captions.setdefault(after.clip_id, row)
+    if captions:
+        write_captions(out, captions.values())
 
 
 def _own_classes(shards: tuple[Path, ...]) -> tuple[str, ...]:
@@ -80,45 +208,3 @@ def _own_classes(shards: tuple[Path, ...]) -> tuple[str, ...]:
         if label_set and label_set not in (SEVEN, ELEVEN):
             return label_set
     return ()
-
-
-def _take(
-    shard: Path, out: Path, key: str, record: SourceRecord, known: dict[str, SourceRecord]
-) -> None:
-    moved = _moved(record, shard, out)
-    if key in known:
-        if _what(known[key]) != _what(moved):
-            raise DataError(f"{shard}: {record.source} differs from the same source elsewhere")
-        return
-    for clip in record.clips:
-        for name in CLIP_FOLDERS:
-            if (shard / name / clip.clip_id).is_dir():
-                _copy_folder(shard / name / clip.clip_id, out / name / clip.clip_id)
-        for name in CLIP_FILES:
-            file = shard / name / f"{clip.clip_id}.npz"
-            if file.is_file():
-                write_bytes(out / name / file.name, file.read_bytes())
-    write_record(out, key, moved)
-    known[key] = moved
-
-
-def _what(record: SourceRecord) -> tuple[int, tuple[ClipRow, ...]]:
-    """What must be equal in shards that share a source; paths to it may differ."""
-    return record.num_frames, tuple(replace(clip, source="") for clip in record.clips)
-
-
-def _moved(record: SourceRecord, shard: Path, out: Path) -> SourceRecord:
-    """A record with its paths relative to the new store."""
-    source = os.path.relpath((shard.resolve() / record.source), out.resolve())
-    return replace(
-        record,
-        source=source,
-        clips=tuple(replace(clip, source=source) for clip in record.clips),
-        failure=record.failure and replace(record.failure, source=source),
-    )
-
-
-def _copy_folder(source: Path, target: Path) -> None:
-    with atomic_folder(target) as temporary:
-        for entry in sorted(source.iterdir()):
-            shutil.copyfile(entry, temporary / entry.name)

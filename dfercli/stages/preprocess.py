@@ -1,6 +1,5 @@
 """Preprocess: from raw videos to a face store, one clip for each face."""
 
-import hashlib
 import os
 import re
 import time
@@ -19,6 +18,7 @@ from dfercli.artifacts.store_writing import (
     read_record,
     remove_leftovers,
     remove_sources,
+    source_key,
     write_record,
     writing_to,
 )
@@ -177,9 +177,7 @@ def _job(source: Source, store: Path, labelling: Labelling) -> SourceJob:
     # What is no UTF-8 is written down escaped; such a source is refused when its turn comes.
     name_in_store = path.encode("utf-8", "backslashreplace").decode()
     slug = re.sub(r"[^A-Za-z0-9]+", "_", str(Path(source.name).with_suffix(""))).strip("_")
-    # The slug is to be read, the hash makes it unique.
-    digest = hashlib.sha256(os.fsencode(name_in_store)).hexdigest()[:8]
-    key = f"{slug[-SLUG_LENGTH:] or 'source'}-{digest}"
+    key = source_key(slug[-SLUG_LENGTH:] or "source", name_in_store)
     return SourceJob(source, key, name_in_store, labelling.label, labelling.subject)
 
 
