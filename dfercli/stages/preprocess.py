@@ -288,6 +288,8 @@ def _make_previews(
         for event in do_jobs(wanted, set_up_previews, config, config):
             if isinstance(event, Lost):
                 progress.note(f"no preview of {event.job.job.source.path}: {event.reason}")
+            elif isinstance(event, Finished) and event.result is not None:
+                progress.note(f"no preview of {event.job.job.source.path}: {event.result}")
             if not isinstance(event, Advanced):
                 task.advance()
 
