@@ -6,9 +6,11 @@
     sources/<key>.json      what became of one source; clips.jsonl is put together from these
     frames/<clip_id>/000000.jpg     face crops; the number is the frame's index in the source
     tracks/<clip_id>.npz    frame_index, pts_seconds, box_xyxy_px, score, detected,
-                            points_px and landmarks_px where known
+                            points_px where known
 
-Optional: `parsing/<clip_id>/`, `landmarks/<clip_id>.npz`, `captions.jsonl`.
+Optional: `landmarks/<clip_id>.npz`, `parsing/<clip_id>/000000.png`, `parts.json` (how these two
+were made), `captions.jsonl`. Landmarks are no part of `tracks/`: they are found on the crops, whose
+place in the frames is not kept, and are in pixels of the crops (see `face_parts`).
 """
 
 import os
@@ -85,7 +87,6 @@ class TrackData:
         pts_seconds: (n,) float64, presentation time.
         box_xyxy_px: (n, 4) float32, the detector's raw boxes in source pixels.
         score: (n,) float32, the detector's score.
-        landmarks_px: (n, 68, 2) float32 in source pixels, or None.
         points_px: (n, 5, 2) float32, the detector's five points in source pixels, or None.
         detected: (n,) bool, False where a box lies between two detections, or None.
     """
@@ -94,7 +95,6 @@ class TrackData:
     pts_seconds: NDArray[np.float64]
     box_xyxy_px: NDArray[np.float32]
     score: NDArray[np.float32]
-    landmarks_px: NDArray[np.float32] | None = None
     points_px: NDArray[np.float32] | None = None
     detected: NDArray[np.bool_] | None = None
 
@@ -209,7 +209,6 @@ def read_track(store: Path, clip_id: str) -> TrackData:
                 pts_seconds=arrays["pts_seconds"],
                 box_xyxy_px=arrays["box_xyxy_px"],
                 score=arrays["score"],
-                landmarks_px=arrays.get("landmarks_px"),
                 points_px=arrays.get("points_px"),
                 detected=arrays.get("detected"),
             )
