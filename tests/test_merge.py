@@ -10,6 +10,7 @@ from face_parts import write_caption
 from dfercli.artifacts.captions import read_captions
 from dfercli.artifacts.face_parts import write_landmarks
 from dfercli.artifacts.face_store import read_clips
+from dfercli.artifacts.parts_record import parts_made, record_parts
 from dfercli.config import CheckConfig, PreprocessConfig
 from dfercli.drawn_faces.clip import render_clip
 from dfercli.drawn_faces.identity import random_identity
@@ -74,6 +75,7 @@ def test_captions_landmarks_and_previews_are_merged_under_the_new_names(tmp_path
     for source, store, text in ((video, "a", "The lips part."), ("two.mp4", "b", "A brow rises.")):
         (clip,) = preprocess(tmp_path / source, out=tmp_path / store, preview=True).clips
         write_caption(tmp_path / store, clip.clip_id, text)
+        record_parts(tmp_path / store, {"landmarks": "drawn"})
         write_landmarks(tmp_path / store, clip.clip_id, np.zeros((8, 68, 2)))
     out = tmp_path / "sub" / "ab"
     for _ in range(2):  # what is complete stays as it is
@@ -82,9 +84,22 @@ def test_captions_landmarks_and_previews_are_merged_under_the_new_names(tmp_path
         captions = read_captions(out)
         assert [captions[name].caption for name in ids] == ["The lips part.", "A brow rises."]
         assert {path.stem for path in (out / "landmarks").iterdir()} == set(ids)
+        assert parts_made(out) == {"landmarks": "drawn"}
         keys = {name.removesuffix("-0") for name in ids}
         assert {path.stem for path in (out / "preview").glob("*.mp4")} == keys
         assert {path.stem for path in (out / "preview").glob("*.jpg")} == keys
+
+
+def test_shards_whose_landmarks_were_made_in_two_ways_are_refused(tmp_path, video):
+    preprocess(video, out=tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    for name, how in (("a", "guessed"), ("b", "drawn")):
+        (clip,) = read_clips(tmp_path / name)
+        record_parts(tmp_path / name, {"landmarks": how})
+        write_landmarks(tmp_path / name, clip.clip_id, np.zeros((8, 68, 2)))
+    with pytest.raises(ConfigError, match=r"/b: landmarks .* by .drawn., those of .*/a by"):
+        merged(tmp_path / "a", tmp_path / "b", out=tmp_path / "ab")
+    assert not (tmp_path / "ab").exists()
 
 
 @pytest.mark.parametrize("lost", ["frames", "tracks", "sources"])

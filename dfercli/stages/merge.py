@@ -15,6 +15,7 @@ from dfercli.artifacts.face_store import (
     read_clips,
     read_dataset,
 )
+from dfercli.artifacts.parts_record import NOT_RECORDED, parts_made, record_parts
 from dfercli.artifacts.store_writing import (
     CLIP_FILES,
     CLIP_FOLDERS,
@@ -80,6 +81,7 @@ def run(shards: tuple[Path, ...], out: Path, progress: Progress) -> MergeResult:
         if shard.resolve() == out.resolve():
             raise ConfigError(f"--out {out} is one of the shards")
     _refuse_other_settings(shards, out)
+    made = _parts_made((*shards, out))
     with progress.task("Checking", total=len(shards)) as task:
         for shard in shards:
             _refuse_damage(shard)
@@ -90,6 +92,8 @@ def run(shards: tuple[Path, ...], out: Path, progress: Progress) -> MergeResult:
     with writing_to(out, busy=f"another dfer is writing to {out}"):
         first = read_dataset(shards[0])
         prepare_store(out, first["settings"], first["versions"], overwrite=False)
+        if made:
+            record_parts(out, made)
         with progress.task("Merging", total=len(copies)) as task:
             for copy in copies:
                 _copy(copy, out)
@@ -111,6 +115,20 @@ def _refuse_other_settings(shards: Sequence[Path], out: Path) -> None:
                 if other != out
                 else "choose another --out",
             )
+
+
+def _parts_made(stores: Sequence[Path]) -> dict[str, str]:
+    """How landmarks and parsing maps were made, where that is recorded; refuses two ways."""
+    made: dict[str, tuple[str, Path]] = {}
+    for store in stores:
+        for name, how in parts_made(store).items():
+            before, first = made.setdefault(name, (how, store))
+            if how != before:
+                raise ConfigError(
+                    f"{store}: {name} were made by {how!r}, those of {first} by {before!r}",
+                    hint="only stores of equal settings can be merged",
+                )
+    return {name: how for name, (how, _) in made.items() if how != NOT_RECORDED}
 
 
 def _refuse_damage(shard: Path) -> None:
