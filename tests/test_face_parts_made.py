@@ -6,20 +6,29 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from miniature_datasets import make_dfew, make_mafw, make_store
 
 from dfercli.artifacts import weight_files
+from dfercli.artifacts.atomic import read_json
 from dfercli.artifacts.face_parts import (
     REGIONS,
     read_landmarks,
     read_parsing,
     write_landmarks,
 )
-from dfercli.artifacts.face_store import frame_paths, read_clips, read_track
+from dfercli.artifacts.face_store import (
+    frame_paths,
+    read_clips,
+    read_failures,
+    read_track,
+)
+from dfercli.artifacts.jsonl import read_rows
 from dfercli.cli.app import run as dfer
 from dfercli.config import PreprocessConfig
 from dfercli.drawn_faces.clip import render_clip
 from dfercli.drawn_faces.identity import random_identity
 from dfercli.errors import ArtifactError
+from dfercli.faces import parsing_model
 from dfercli.faces.landmarks import LandmarkFinder
 from dfercli.faces.parsing import SegformerParser, draw_regions
 from dfercli.progress import LogProgress
@@ -109,8 +118,9 @@ def test_crops_are_aligned_by_landmarks_with_a_detector_that_has_no_points(
     track = read_track(tmp_path / "faces", clip.clip_id)
     assert track.points_px.shape == (2, 5, 2)
     left, top, right, bottom = track.box_xyxy_px[0]
-    assert left - 80 < track.points_px[0, 2, 0] < right + 80
-    assert top - 80 < track.points_px[0, 2, 1] < bottom + 80
+    reach = 0.7 * (right - left)  # the network, here of random weights, sees twice the face's side
+    assert left - reach < track.points_px[0, 2, 0] < right + reach
+    assert top - reach < track.points_px[0, 2, 1] < bottom + reach
 
 
 def test_polygons_agree_with_the_regions_of_a_drawn_face(drawn):
@@ -190,10 +200,6 @@ def test_a_folder_that_is_no_segformer_is_one_line(segformer, tmp_path):
 def test_a_benchmark_copy_gets_parts_in_a_folder_of_their_own(
     tmp_path, random_landmark_weights, monkeypatch
 ):
-    from miniature_datasets import make_dfew
-
-    from dfercli.faces.landmarks import LandmarkFinder
-
     # The network itself is run by the test above; it takes a second per crop on a CPU.
     points = lambda finder, crops: np.zeros((len(crops), 68, 2), np.float32)  # noqa: E731
     monkeypatch.setattr(LandmarkFinder, "find", points)
@@ -207,6 +213,131 @@ def test_a_benchmark_copy_gets_parts_in_a_folder_of_their_own(
     made = sorted((tmp_path / "parts" / "landmarks").rglob("*.npz"))
     assert made
     assert not list((tmp_path / "parts").rglob("*.jpg"))
+
+
+@pytest.fixture
+def quick_landmarks(monkeypatch):
+    """A landmark network that is there at once, and says that all points are in the corner."""
+    monkeypatch.setattr(weight_files, "is_whole", lambda file: True)
+    monkeypatch.setattr(LandmarkFinder, "__init__", lambda finder, device, margin: None)
+    points = lambda finder, crops: np.zeros((len(crops), 68, 2), np.float32)  # noqa: E731
+    monkeypatch.setattr(LandmarkFinder, "find", points)
+
+
+def maps_of(store):
+    return {path: path.read_bytes() for path in sorted((store / "parsing").rglob("*.png"))}
+
+
+def test_parts_of_another_network_are_refused_and_redone_with_overwrite(
+    drawn, tmp_path, quick_landmarks, segformer, capsys
+):
+    write_video(tmp_path / "face.mp4", drawn.frames, drawn.fps)
+    root = make_dfew(tmp_path / "DFEW")
+    haar = ["--detector", "haar", "--min-face", "80"]
+    other = ["--parsing", "segformer", "--parsing-model", str(segformer)]
+    for sources in (["dfew", "--root", str(root)], [str(tmp_path / "face.mp4"), *haar]):
+        store = tmp_path / f"store-{len(sources)}"
+        command = ["preprocess", *sources, "--out", str(store), "--workers", "0"]
+        assert dfer([*command, "--parsing", "polygons"]) == 0
+        before = maps_of(store)
+        made = {"landmarks": "2DFAN4-11f355bf06.pth.tar", "parsing": "polygons"}
+        assert read_json(store / "parts.json")["made"] == made
+        capsys.readouterr()
+        assert dfer([*command, *other]) == 2
+        assert f"parsing 'polygons' -> 'segformer {segformer}'" in capsys.readouterr().err
+        assert maps_of(store) == before
+        assert dfer([*command, "--landmarks", "--parsing", "polygons"]) == 0
+        assert dfer([*command, *other, "--overwrite"]) == 0
+        after = maps_of(store)
+        assert after.keys() == before.keys()
+        assert after != before
+        assert read_json(store / "parts.json")["made"] == {"parsing": f"segformer {segformer}"}
+
+
+def test_parts_that_nobody_recorded_are_kept_and_named(tmp_path, quick_landmarks, capsys):
+    root = make_dfew(tmp_path / "DFEW")
+    write_landmarks(tmp_path / "parts", "00001", np.ones((18, 68, 2), np.float32))
+    command = ["preprocess", "dfew", "--root", str(root), "--out", str(tmp_path / "parts")]
+    assert dfer([*command, "--landmarks", "--overwrite"]) == 2
+    assert "landmarks 'not recorded' -> '2DFAN4" in capsys.readouterr().err
+    assert read_landmarks(tmp_path / "parts", "00001").all()
+
+
+def test_face_stores_and_parts_of_a_benchmark_are_not_mixed(tmp_path, quick_landmarks, capsys):
+    root = make_dfew(tmp_path / "DFEW")
+    store = make_store(tmp_path / "faces")
+    (store / "failures.jsonl").write_text("kept")
+    before = sorted(store.rglob("*"))
+    command = ["preprocess", "dfew", "--root", str(root), "--landmarks", "--workers", "0"]
+    for overwrite in ([], ["--overwrite"]):
+        assert dfer([*command, "--out", str(store), *overwrite]) == 2
+        assert "is a face store" in capsys.readouterr().err
+    assert sorted(store.rglob("*")) == before
+    assert (store / "failures.jsonl").read_text() == "kept"
+    parts = tmp_path / "parts"
+    assert dfer([*command, "--out", str(parts)]) == 0
+    assert dfer(["preprocess", str(root / "Clip"), "--out", str(parts), "--detector", "haar"]) == 2
+    assert "no face store" in capsys.readouterr().err
+
+
+def test_nothing_is_written_anywhere_into_the_copy_of_a_benchmark(
+    tmp_path, quick_landmarks, capsys, monkeypatch
+):
+    root = make_dfew(tmp_path / "DFEW")
+    before = sorted(root.rglob("*"))
+    monkeypatch.chdir(root)
+    for out in ("y", "EmoLabel_DataSplit/y", "Clip/clip_224x224/y", "."):
+        command = ["preprocess", "dfew", "--root", ".", "--out", out, "--landmarks"]
+        assert dfer(command) == 2
+        assert "lies in the copy of dfew" in capsys.readouterr().err
+    assert sorted(root.rglob("*")) == before
+
+
+def test_paths_of_parts_are_relative_to_their_file(tmp_path, quick_landmarks, monkeypatch):
+    root = make_dfew(tmp_path / "DFEW")
+    (root / "Clip/clip_224x224/00002/00001.jpg").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    out = ["--out", "somewhere/parts", "--landmarks", "--workers", "0"]
+    assert dfer(["preprocess", "dfew", "--root", "DFEW", *out]) == 3
+    store = tmp_path / "somewhere" / "parts"
+    monkeypatch.chdir("/")
+    rows = list(read_rows(store / "parts.jsonl"))
+    assert len(rows) == 14
+    for row in rows:
+        assert (store / row["frames"]).resolve() == root / "Clip/clip_224x224" / row["clip_id"]
+    (failure,) = read_failures(store)
+    assert (store / failure.source).resolve() == root / "Clip/clip_224x224/00002"
+
+
+def test_a_copy_that_holds_videos_only_is_one_line(tmp_path, quick_landmarks, capsys):
+    root = make_mafw(tmp_path / "MAFW", frames=None)
+    (root / "data/clips").mkdir(parents=True)
+    for number in range(1, 23):
+        (root / "data/clips" / f"{number:05d}.mp4").write_bytes(b"video")
+    out = ["--out", str(tmp_path / "parts"), "--landmarks"]
+    assert dfer(["preprocess", "mafw", "--root", str(root), *out]) == 3
+    error = capsys.readouterr().err
+    assert "mafw: none of its 22 clips is a folder of frames" in error
+    assert "extract the frames" in error
+    assert not (tmp_path / "parts").exists()
+
+
+@pytest.mark.parametrize("asked", [["--landmarks"], ["--parsing", "segformer"]])
+def test_missing_networks_are_told_before_any_video_is_worked_on(
+    drawn, tmp_path, monkeypatch, capsys, asked
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("DFER_OFFLINE", "1")
+    monkeypatch.setattr(parsing_model, "find_spec", lambda name: None)
+    write_video(tmp_path / "face.mp4", drawn.frames, drawn.fps)
+    root = make_dfew(tmp_path / "DFEW")
+    for sources in (["dfew", "--root", str(root)], [str(tmp_path / "face.mp4")]):
+        out = ["--out", str(tmp_path / "out"), "--detector", "haar", "--overwrite"]
+        assert dfer(["preprocess", *sources, *out, *asked]) == 4
+        assert ("cannot fetch landmarks" in (error := capsys.readouterr().err)) or (
+            "needs transformers" in error
+        )
+        assert not (tmp_path / "out").exists()
 
 
 def test_crops_are_read_upright_and_in_colour(tmp_path):

@@ -37,6 +37,7 @@ from dfercli.artifacts.face_store import (
 )
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.artifacts.locks import exclusive
+from dfercli.artifacts.parts_record import PARTS_FILE
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN, label_set_for
 
@@ -44,7 +45,7 @@ SOURCE_SCHEMA = "dfer.source/1"
 CLIP_FOLDERS = ("frames", "parsing")  # a folder for each clip
 CLIP_FILES = ("tracks", "landmarks")  # a file for each clip
 CONTENT_FOLDERS = (*CLIP_FOLDERS, *CLIP_FILES, "preview", "sources")
-CONTENT_FILES = ("clips.jsonl", "failures.jsonl", "captions.jsonl", "dataset.json")
+CONTENT_FILES = ("clips.jsonl", "failures.jsonl", "captions.jsonl", PARTS_FILE, "dataset.json")
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal tracks are equal files
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from dfercli.artifacts.face_store import ClipRow, FailureRow, read_dataset
+from dfercli.artifacts.parts_record import record_parts
 from dfercli.artifacts.store_writing import (
     SourceRecord,
     assemble_store,
@@ -36,7 +37,7 @@ from dfercli.stages.one_source import (
     set_up_sources,
     source_signature,
 )
-from dfercli.stages.parts_of_faces import PartsResult, add_parts_to_store, wants_parts
+from dfercli.stages.parts_of_faces import PartsResult, add_parts_to_store, how_made, wants_parts
 from dfercli.stages.preview import PreviewJob, set_up_previews
 from dfercli.stages.source_labels import Labelling, label_sources, read_classes
 from dfercli.stages.worker_pool import Advanced, Finished, Lost
@@ -45,7 +46,8 @@ from dfercli.video.sources import Source, find_sources
 # Settings that do not change what is in the store for a source.
 NOT_CONTENT = (
     *("sources", "out", "labels", "classes", "workers", "time_limit", "overwrite"),
-    *("landmarks", "parsing", "parsing_model", "root", "preview"),  # added to clips afterwards
+    *("landmarks", "parsing", "parsing_model"),  # recorded in parts.json
+    *("root", "preview"),  # added to clips afterwards
     *("engine", "ray_address"),
     *("detector", "detector_weights", "device"),  # what was chosen is recorded instead
 )
@@ -112,6 +114,7 @@ def run(
     if config.detector_weights is not None:
         # A file that is no detector must not cost an existing store, or be recorded in a new one.
         build_detector(replace(choice, device="cpu"))
+    parts_of_faces.require_networks(config)
     with writing_to(config.out, busy=f"another dfer preprocess is writing to {config.out}"):
         settings = {
             "detector": choice.name,
@@ -120,6 +123,8 @@ def run(
         }
         versions = {name: version(name) for name in VERSIONED}
         prepare_store(config.out, settings, versions, overwrite=config.overwrite)
+        if wants_parts(config):
+            record_parts(config.out, how_made(config))
         done = _done_before(jobs, config)
         for record in done.values():
             on_source(record)
@@ -147,6 +152,7 @@ def is_benchmark(config: PreprocessConfig) -> bool:
 
 def run_on_benchmark(config: PreprocessConfig, progress: Progress) -> PartsResult:
     """Add landmarks and parsing maps to a benchmark's copy; see `parts_of_faces`."""
+    config = _checked(config)
     return parts_of_faces.run_on_benchmark(config, _torch_device(config), progress)
 
 
