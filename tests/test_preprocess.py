@@ -315,6 +315,21 @@ def test_the_command_prints_a_summary_and_exits_3_for_failures(videos, tmp_path,
     assert dfer(["preprocess", str(videos / "sad"), "--out", str(tmp_path / "ok"), *options]) == 0
 
 
+def test_an_empty_folder_among_others_is_a_failure_of_its_own(videos, tmp_path, capsys):
+    for name in ("text.mp4", "empty.mp4", "nobody.mp4"):
+        (videos / name).unlink()
+    (videos / "nothing").mkdir()
+    store = videos / "faces"  # a store among the sources is passed over
+    command = ["preprocess", str(videos / "*"), "--out", str(store), "--workers", "0"]
+    for _ in range(2):
+        assert dfer([*command, "--detector", "haar", "--min-face", "80"]) == 3
+        assert "1 of 3 sources gave no clip" in capsys.readouterr().err
+        (failure,) = read_failures(store)
+        assert failure.source == "../nothing"
+        assert failure.reason == "nothing to read in the folder"
+        assert len(read_clips(store)) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -81,7 +81,7 @@ class ImageReader:
                 continue
             yield Frame(index, seconds, image, wanted)
         if len(faults) == len(self._images):
-            raise DataError(faults[0] if faults else f"{self.path}: no image in the folder")
+            raise DataError(faults[0] if faults else f"{self.path}: nothing to read in the folder")
         self.warnings.extend(faults)
 
 

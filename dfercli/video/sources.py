@@ -40,22 +40,31 @@ def find_sources(places: tuple[str, ...]) -> list[Source]:
     """Find all sources in files, folders (recursively) and globs.
 
     Folders of face stores and hidden folders are passed over. A folder whose images are numbered
-    is one source.
+    is one source. So is, among others, a folder that holds nothing to read: who reads it says so,
+    and the others are done.
 
     Returns:
         Each source once, sorted by path.
 
     Raises:
-        DataError: a place does not exist, or holds nothing to read.
+        DataError: a place does not exist, or none holds anything to read.
     """
     found: dict[Path, Source] = {}
+    empty: dict[Path, Source] = {}
+    passed_over: list[Path] = []
     for place in places:
         for path in _expand(place):
             sources = _in_folder(path) if path.is_dir() else [_from_file(path, path.name)]
             if not sources:
-                raise DataError(f"no video or image in {path}")
+                passed_over.append(path)
+            if not sources and not _is_store(path):
+                folder = _source(path, path.name, "frames")
+                empty[folder.path] = folder
             for source in sources:
                 found.setdefault(source.path, source)
+    if not found:
+        raise DataError(f"no video or image in {passed_over[0]}")
+    found = {**empty, **found}
     return [found[path] for path in sorted(found)]
 
 
