@@ -122,6 +122,18 @@ def test_running_again_does_nothing_and_a_new_source_is_added(videos, tmp_path, 
     assert len(read_clips(store)) == 3
 
 
+def test_a_source_is_known_again_however_it_is_named(videos, tmp_path):
+    preprocess(videos / "sad", out=tmp_path / "faces")
+    before = contents(tmp_path / "faces")
+    for place in (videos / "s*" / "*.mp4", videos / "sad" / "one.mp4"):
+        assert preprocess(place, out=tmp_path / "faces").num_skipped == 1
+    added = preprocess(videos, out=tmp_path / "faces")
+    assert (added.num_skipped, added.num_clips) == (1, 2)
+    assert before.items() - contents(tmp_path / "faces").items() == {
+        (name, before[name]) for name in ("clips.jsonl", "failures.jsonl")
+    }
+
+
 def test_a_store_that_was_cut_off_is_completed_to_the_same_bytes(videos, tmp_path):
     preprocess(videos, out=tmp_path / "whole")
     preprocess(videos, out=tmp_path / "cut")

@@ -125,6 +125,7 @@ def run(
         prepare_store(config.out, settings, versions, overwrite=config.overwrite)
         if wants_parts(config):
             record_parts(config.out, how_made(config))
+        jobs = _with_known_keys(jobs, config.out)
         done = _done_before(jobs, config)
         for record in done.values():
             on_source(record)
@@ -185,6 +186,21 @@ def _job(source: Source, store: Path, labelling: Labelling) -> SourceJob:
     slug = re.sub(r"[^A-Za-z0-9]+", "_", str(Path(source.name).with_suffix(""))).strip("_")
     key = source_key(slug[-SLUG_LENGTH:] or "source", name_in_store)
     return SourceJob(source, key, name_in_store, labelling.label, labelling.subject)
+
+
+def _with_known_keys(jobs: list[SourceJob], store: Path) -> list[SourceJob]:
+    """Give sources the keys they have in the store: slugs differ by how a source was named."""
+    keys = {path.stem for path in (store / "sources").glob("*.json")}
+    by_hash = {key.rpartition("-")[2]: key for key in keys}
+    found = []
+    for job in jobs:
+        key = by_hash.get(job.key.rpartition("-")[2])
+        if key is not None and job.key not in keys:
+            record = read_record(store, key)
+            if record is not None and record.source == job.name_in_store:
+                job = replace(job, key=key)
+        found.append(job)
+    return found
 
 
 def _done_before(jobs: list[SourceJob], config: PreprocessConfig) -> dict[str, SourceRecord]:
