@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from dfercli.errors import DataError
 from dfercli.video.frames import ALL_FRAMES, Clock, Frame, Picker, Selection
+from dfercli.video.seek import decode_from, find_landing
 
 PLAUSIBLE_FPS = 480.0  # Matroska may claim its time base, such as 24000, as the rate
 # decord 0.6 cannot rewind an MPEG transport stream after indexing it and silently starts late, so
 # it gets only the containers whose index it reads right.
-DECORD_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+MATROSKA = "matroska,webm"
+DECORD_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", MATROSKA)
 # On a busy machine decord decodes ahead without bound, so it
 # gets only files that would fit into memory as a whole.
 DECORD_BYTES = 256 * 1024**2
@@ -59,7 +61,7 @@ class VideoReader:
         alive: Callable[[], None] | None = None,
     ) -> None:
         self.path = path
-        self._alive = alive
+        self._alive = alive or (lambda: None)
         self.warnings: list[str] = []
         self._selection = selection
         self._claims = _probe(path)
@@ -113,17 +115,22 @@ class VideoReader:
         """Decode with PyAV; the first `skip` frames are known already."""
         fps = self._claims.fps
         picker, clock = Picker(self._selection, fps), Clock(fps)
-        index = -1
-        pts_seconds: list[float] = []
+        landing = find_landing(
+            self.path, self._claims.stream, self._selection.start_seconds, self._alive
+        )
+        index = -1 if landing is None else landing.index - 1
+        pts_seconds = [] if landing is None else [landing.first_seconds]
         try:
             with av.open(str(self.path)) as container:
                 stream = container.streams.video[self._claims.stream]
                 stream.thread_type = "NONE"  # with threads, errors get lost and closing may hang
                 origin = float((stream.start_time or 0) * (stream.time_base or 0))
-                for frame in container.decode(stream):
+                decoded = container.decode(stream)
+                if landing is not None:
+                    decoded = decode_from(container, stream, landing)
+                for frame in decoded:
                     index += 1
-                    if self._alive is not None:
-                        self._alive()
+                    self._alive()
                     seconds = clock.next(None if frame.time is None else frame.time - origin)
                     pts_seconds = [*pts_seconds[:1], seconds]
                     if picker.past_end(seconds):
@@ -194,6 +201,8 @@ def _probe(path: Path) -> _Claims:
             rates = [float(rate) for rate in (video.average_rate, video.guessed_rate) if rate]
             fps = next((round(rate, 3) for rate in rates if rate <= PLAUSIBLE_FPS), 0.0)
             seconds = (container.duration or 0) / av.time_base
+            if container.format.name == MATROSKA:  # counts from time 0, wherever it begins
+                seconds = max(0.0, seconds - max(0, container.start_time or 0) / av.time_base)
             return _Claims(container.format.name, number, fps, seconds, video.width, video.height)
     except av.error.FFmpegError as error:
         raise DataError(f"{path}: not a readable video ({_reason(error)})") from error

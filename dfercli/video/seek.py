@@ -1,0 +1,119 @@
+"""Where decoding may begin in the middle of a file, with the number of the frame that is there.
+
+Frames are numbered from the beginning of the source. Packets are read up to the wanted moment,
+which is far cheaper than to decode them, and counted; that is their number only where every packet
+holds one picture and pictures are shown in order of their times. Else decoding begins at the start.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # with an index
+CODECS = ("h264", "hevc", "av1", "vp9")  # one shown picture in each packet
+WORTH_SECONDS = 5.0  # what comes before is decoded as fast as a place to begin is found
+MARGIN_SECONDS = 0.5  # a place clearly before the wanted moment, so that frames can be compared
+COMPARED_FRAMES = 8
+
+
+@dataclass(frozen=True)
+class Landing:
+    """A key frame.
+
+    Attributes:
+        index: Its number among the source's presented frames.
+        pts: Its presentation time, in the stream's time base.
+        first_seconds: Presentation time of the source's first frame.
+    """
+
+    index: int
+    pts: int
+    first_seconds: float
+
+
+def find_landing(
+    path: Path, video_stream: int, start_seconds: float, alive: Callable[[], None]
+) -> Landing | None:
+    """The last key frame clearly before a moment; None where decoding has to begin at the start.
+
+    Args:
+        path: The video.
+        video_stream: A number among its video streams.
+        start_seconds: The moment, from the time that the stream says it begins.
+        alive: Called for each packet read.
+    """
+    if start_seconds < WORTH_SECONDS:
+        return None
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[video_stream]
+            codec = stream.codec_context.codec.canonical_name
+            if container.format.name not in CONTAINERS or codec not in CODECS:
+                return None
+            if stream.time_base is None:
+                return None
+            stream.thread_type = "NONE"
+            origin, time_base = stream.start_time or 0, float(stream.time_base)
+            begin = origin + (start_seconds - MARGIN_SECONDS) / time_base
+            times, key = _times_and_key(container, stream, begin, alive)
+            if key is None or key <= times[0]:
+                return None
+            index = times.index(key)
+            landing = Landing(index, key, (times[0] - origin) * time_base)
+            expected = times[index : index + COMPARED_FRAMES]
+            return landing if _frames_from(container, stream, landing, expected) else None
+    except av.error.FFmpegError:
+        return None  # damaged: what is decoded from the start meets the damage and reports it
+
+
+def _times_and_key(
+    container: Any, stream: Any, begin: float, alive: Callable[[], None]
+) -> tuple[list[int], int | None]:
+    """The times of the packets, sorted, up to a key frame after `begin`, and of the one before it.
+
+    The key frame is None where the times do not tell which frame is shown when.
+    """
+    times: list[int] = []
+    latest = None
+    key = None
+    for packet in container.demux(stream):
+        alive()
+        if packet.size == 0:  # the end
+            break
+        if packet.pts is None or packet.is_corrupt or packet.is_discard:
+            return times, None
+        if packet.is_keyframe:
+            # Time that runs back, as in joined recordings, shows at a key frame.
+            if latest is not None and packet.pts <= latest:
+                return times, None
+            # What is shown before the last key frame has been read by now.
+            if packet.pts > begin:
+                break
+            key = packet.pts
+        elif latest is None:
+            return times, None  # a first packet that nothing can be decoded from
+        times.append(packet.pts)
+        latest = packet.pts if latest is None else max(latest, packet.pts)
+    unique = len(set(times)) == len(times)
+    return sorted(times), key if unique else None
+
+
+def _frames_from(container: Any, stream: Any, landing: Landing, expected: list[int]) -> bool:
+    """Whether the frames decoded from a landing on have just the times that packets promised."""
+    frames = islice(decode_from(container, stream, landing), len(expected))
+    return [frame.pts for frame in frames] == expected
+
+
+def decode_from(container: Any, stream: Any, landing: Landing) -> Iterator[av.VideoFrame]:
+    """Yield the frames of an open container from a landing on."""
+    container.seek(landing.pts, stream=stream, backward=True)
+    for frame in container.decode(stream):
+        # Leading pictures of an open group, or a seek that went further back.
+        if frame.pts is not None and frame.pts < landing.pts:
+            continue
+        yield frame
