@@ -148,7 +148,10 @@ def preprocess(
         float, typer.Option(help="Give a source up after so many seconds without a new frame.")
     ] = PreprocessConfig.time_limit,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Empty an existing store first.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Empty an existing store (of a benchmark: its parts) first."
+        ),
     ] = PreprocessConfig.overwrite,
     config_file: Annotated[
         Path | None,
