@@ -26,6 +26,17 @@ def test_written_video_has_the_frames_the_rate_and_the_values(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["ramp.mp4"]
 
 
+def test_the_same_frames_give_the_same_bytes(tmp_path):
+    rng = np.random.default_rng(0)
+    blocks = np.kron(rng.integers(0, 255, (12, 12, 3), np.uint8), np.ones((20, 20, 1), np.uint8))
+    frames = [np.roll(blocks, 3 * number, axis=1) for number in range(20)]
+    written = set()
+    for _ in range(10):  # one in two to twelve differed with x264's own settings
+        write_video(tmp_path / "a.mp4", frames, 10)
+        written.add((tmp_path / "a.mp4").read_bytes())
+    assert len(written) == 1
+
+
 def test_odd_sides_are_padded_not_refused(tmp_path):
     write_video(tmp_path / "odd.mp4", grey_ramp(3, height=47, width=63), 10)
     with av.open(str(tmp_path / "odd.mp4")) as container:
