@@ -35,6 +35,7 @@ from dfercli.models.dfer_clip import DferClip
 from dfercli.models.optimizer import build_optimizer
 from dfercli.stages.bench_machine import matrix_rate, wait_for
 from dfercli.stages.bench_reference import PublishedDferClip
+from dfercli.stages.devices import set_float32
 from dfercli.stages.models_on_disk import new_model
 
 CLIPS = ("ViT-B-32-quickgelu/random", "ViT-B-16-quickgelu/random")
@@ -113,12 +114,6 @@ class Setting:
 def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[None]:
     """Mixed precision, or float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
-
-
-def set_float32(exact: bool) -> None:
-    """All bits of float32, or TF32 for what mixed precision leaves in float32."""
-    torch.set_float32_matmul_precision("highest" if exact else "high")
-    torch.backends.cudnn.allow_tf32 = not exact
 
 
 def training_step(

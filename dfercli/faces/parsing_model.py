@@ -37,19 +37,16 @@ def fetch_parsing_model(model: str) -> Path:
 
 
 def _cached(model: str) -> Path | None:
-    """The model's folder in the hub's cache. The hub client itself would ask the network first."""
-    from huggingface_hub import try_to_load_from_cache
+    """The model's folder in the hub's cache."""
     from huggingface_hub.errors import HFValidationError
 
+    from dfercli.artifacts.hub_cache import first_cached
+
     try:
-        found = [try_to_load_from_cache(model, name) for name in DESCRIPTIONS]
-        weights = [try_to_load_from_cache(model, name) for name in WEIGHTS]
+        found = [first_cached(model, names) for names in (*((n,) for n in DESCRIPTIONS), WEIGHTS)]
     except HFValidationError as error:
         raise _not_there(model, "no such folder, and no name on the hub") from error
-    if not all(isinstance(path, str) for path in found):
-        return None
-    has_weights = any(isinstance(path, str) for path in weights)
-    return Path(str(found[0])).parent if has_weights else None
+    return found[0].parent if found[0] is not None and None not in found else None
 
 
 def _download(model: str) -> Path:

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
+from dfercli.artifacts.hub_cache import first_cached
 from dfercli.artifacts.network import require_server
 from dfercli.errors import ArtifactError
 
@@ -36,13 +36,9 @@ def fetch_weights(name: str, tag: str) -> Path:
 
 
 def _cached_weights(source: dict[str, Any]) -> Path | None:
-    """The weights in the hub's cache. The hub client itself would ask the network first."""
+    """The weights in the hub's cache."""
     repository, _, given = source.get("hf_hub", "").rpartition("/")
     if not repository:
         return None
     names = (given,) if given else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
-    for name in names:
-        path = try_to_load_from_cache(repository, name)
-        if isinstance(path, str):
-            return Path(path)
-    return None
+    return first_cached(repository, names)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dfercli.stages.devices import multiplies_bfloat16
+from dfercli.stages.devices import multiplies_bfloat16, set_float32
 from dfercli.stages.engines import num_cores
 
 MB = 1024**2
@@ -66,8 +66,7 @@ def whole_float32() -> Iterator[None]:
     """Multiply float32 with all its bits, whatever mixed precision has set for what it leaves."""
     products = torch.get_float32_matmul_precision()
     convolutions = torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
+    set_float32(exact=True)
     try:
         yield
     finally:

@@ -59,6 +59,12 @@ def find_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def set_float32(*, exact: bool) -> None:
+    """Multiply float32 on CUDA with all its bits, or as TF32, which tensor cores take."""
+    torch.set_float32_matmul_precision("highest" if exact else "high")
+    torch.backends.cudnn.allow_tf32 = not exact
+
+
 def require_precision(precision: Precision, device: torch.device) -> None:
     """Refuse a precision that the device does not have.
 

@@ -17,7 +17,7 @@ from dfercli.data.batches import Batch, moved_ahead
 from dfercli.data.loading import ClipDataset, batch_loader, evaluation_batches
 from dfercli.errors import ConfigError, DferError
 from dfercli.progress import Progress
-from dfercli.stages.devices import resolve_precision
+from dfercli.stages.devices import resolve_precision, set_float32
 from dfercli.stages.engines import num_cores
 from dfercli.stages.whole_state import SpreadStrategy
 
@@ -49,8 +49,7 @@ def make_fabric(
     resolved = resolve_precision(precision, accelerator)
     if has_cuda:
         # What mixed precision leaves in float32 may use the tensor cores; `32` means all its bits.
-        torch.set_float32_matmul_precision("highest" if resolved == "32" else "high")
-        torch.backends.cudnn.allow_tf32 = resolved != "32"
+        set_float32(exact=resolved == "32")
     try:
         return Fabric(
             accelerator=accelerator,
