@@ -1,8 +1,10 @@
-"""Short videos of drawn faces for tests of prediction."""
+"""Short videos for tests: of drawn faces, and of a bar that moves."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dfercli.drawn_faces.clip import render_clip
 from dfercli.drawn_faces.identity import random_identity
@@ -22,3 +24,13 @@ def write_drawn_video(
     frames[round(gap[0] * FPS) : round(gap[1] * FPS)] = 128
     write_video(path, frames, FPS)
     return path
+
+
+def moving_bar(
+    count: int = 40, height: int = 64, width: int = 96, step: int = 2
+) -> Iterator[NDArray[np.uint8]]:
+    """Frames (H, W, 3) of a bar that is `step` pixels further right in each."""
+    for number in range(count):
+        image = np.full((height, width, 3), 40, np.uint8)
+        image[:, step * number : step * number + 12] = (200, 120, 60)
+        yield image

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from drawn_videos import moving_bar
 
 from dfercli.errors import DataError
 from dfercli.video import decode
@@ -18,13 +19,6 @@ from dfercli.video.prefetch import prefetched
 from dfercli.video.write import write_video
 
 COUNT = 40
-
-
-def moving_bar(count=COUNT, height=64, width=96):
-    for number in range(count):
-        image = np.full((height, width, 3), 40, np.uint8)
-        image[:, 2 * number : 2 * number + 12] = (200, 120, 60)
-        yield image
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """Beginning in the middle of a file: fewer frames are decoded, and they are the same ones."""
 
 import av
-import numpy as np
 import pytest
+from drawn_videos import moving_bar
 
 from dfercli.video import decode, seek
 from dfercli.video.decode import VideoReader
@@ -12,18 +12,11 @@ from dfercli.video.write import write_video
 COUNT = 60
 
 
-def pictures():
-    for number in range(COUNT):
-        image = np.full((64, 96, 3), 40, np.uint8)
-        image[:, number : number + 12] = (200, 120, 60)
-        yield image
-
-
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
     """2.4 seconds with a key frame each 0.4."""
     path = tmp_path_factory.mktemp("seek") / "bar.mp4"
-    write_video(path, pictures(), 25, gop_seconds=0.4)
+    write_video(path, moving_bar(COUNT, step=1), 25, gop_seconds=0.4)
     return path
 
 
@@ -93,7 +86,7 @@ def test_frames_after_a_seek_have_their_numbers_times_and_pictures(
 def test_where_numbers_are_unsure_decoding_begins_at_the_start(video, tmp_path, monkeypatch):
     stream = remuxed(video, tmp_path / "bar.ts")
     one_group = tmp_path / "one_group.mp4"
-    write_video(one_group, pictures(), 25, gop_seconds=10)
+    write_video(one_group, moving_bar(COUNT, step=1), 25, gop_seconds=10)
     for path in (stream, one_group):
         frames, decoded, _ = from_second(path, 1.5, monkeypatch)
         assert (frames[0].index, decoded) == (38, COUNT)
