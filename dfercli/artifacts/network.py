@@ -13,6 +13,15 @@ def is_offline() -> bool:
     return os.environ.get("DFER_OFFLINE", "") not in ("", "0")
 
 
+def connect(host: str, port: int) -> None:
+    """Knock at a server's port.
+
+    Raises:
+        OSError: nobody answers within seconds.
+    """
+    socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+
+
 def require_server(url: str) -> None:
     """Fail at once where a server cannot be reached, which the hub's client tries for a minute.
 
@@ -24,4 +33,4 @@ def require_server(url: str) -> None:
     if not getproxies():  # a proxy looks names up itself
         place = urlsplit(url)
         port = place.port or (80 if place.scheme == "http" else 443)
-        socket.create_connection((place.hostname or "", port), timeout=CONNECT_SECONDS).close()
+        connect(place.hostname or "", port)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from dfercli.artifacts.network import connect
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ArtifactError, ConfigError, DferError, ServiceError
 from dfercli.stages.worker_pool import (
@@ -23,7 +23,6 @@ from dfercli.stages.worker_pool import (
 )
 
 POLL_SECONDS = 1.0
-CONNECT_SECONDS = 10.0
 NO_PLACE = ("auto", "local")  # addresses that Ray looks up itself
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -86,7 +85,7 @@ def _require_listener(ray: Any, address: str | None) -> None:
     hosts = (host, ray.util.get_node_ip_address()) if host in LOOPBACK else (host,)
     for name in hosts:
         try:
-            socket.create_connection((name, port), timeout=CONNECT_SECONDS).close()
+            connect(name, port)
         except OSError as error:
             reason = error.strerror or str(error)
         else:
