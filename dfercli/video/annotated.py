@@ -13,6 +13,7 @@ from av.audio.resampler import AudioResampler
 
 from dfercli.artifacts.atomic import atomic_path
 from dfercli.errors import ArtifactError, DataError
+from dfercli.video.containers import mark_as_own, open_container
 from dfercli.video.frames import Frame
 
 TIME_BASE = Fraction(1, 90000)  # fine enough for every frame rate in use
@@ -66,6 +67,7 @@ def _write(
         # The index goes to the front, so that browsers need not fetch the whole file to begin.
         options = {"movflags": "+faststart"}
         container = stack.enter_context(av.open(str(temporary), "w", format="mp4", options=options))
+        mark_as_own(container)
         video = container.add_stream("libx264", options={"crf": str(crf), "preset": "veryfast"})
         video.width, video.height = width + width % 2, height + height % 2
         video.pix_fmt = "yuv420p"
@@ -102,8 +104,8 @@ def _write(
 def _open_sound(target: Any, source: Path, first: Frame, stack: ExitStack) -> "_Sound | None":
     """The sound of a video, ready to be written to `target`; None where it has none."""
     try:
-        opened = stack.enter_context(av.open(str(source)))
-    except (av.error.FFmpegError, OSError):
+        opened = stack.enter_context(open_container(source))
+    except DataError:
         return None
     if not opened.streams.audio or not opened.streams.video:
         return None

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfercli.errors import DataError
+from dfercli.video.containers import av_errors, av_reason, open_container
 from dfercli.video.frames import ALL_FRAMES, Clock, Frame, Picker, Selection
 from dfercli.video.seek import decode_from, find_landing
 
@@ -121,7 +122,7 @@ class VideoReader:
         index = -1 if landing is None else landing.index - 1
         pts_seconds = [] if landing is None else [landing.first_seconds]
         try:
-            with av.open(str(self.path)) as container:
+            with open_container(self.path) as container:
                 stream = container.streams.video[self._claims.stream]
                 stream.thread_type = "NONE"  # with threads, errors get lost and closing may hang
                 origin = float((stream.start_time or 0) * (stream.time_base or 0))
@@ -142,8 +143,8 @@ class VideoReader:
                     self._compare_length(index, seconds=pts_seconds[-1] if pts_seconds else 0.0)
         except av.error.FFmpegError as error:
             if index < 0:
-                raise DataError(f"{self.path}: {_reason(error)}") from error
-            self.warnings.append(f"damaged after frame {index}: {_reason(error)}")
+                raise DataError(f"{self.path}: {av_reason(error)}") from error
+            self.warnings.append(f"damaged after frame {index}: {av_reason(error)}")
         if index < 0:
             raise DataError(f"{self.path}: the video stream holds no frame")
         if clock.repaired:
@@ -192,7 +193,7 @@ def _probe(path: Path) -> _Claims:
             raise DataError(f"{path}: not a regular file")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: empty file (0 bytes)")
-        with av.open(str(path)) as container:
+        with av_errors(path), open_container(path) as container:
             stream = container.streams.best("video")
             if stream is None:
                 raise DataError(f"{path}: no video stream")
@@ -204,8 +205,6 @@ def _probe(path: Path) -> _Claims:
             if container.format.name == MATROSKA:  # counts from time 0, wherever it begins
                 seconds = max(0.0, seconds - max(0, container.start_time or 0) / av.time_base)
             return _Claims(container.format.name, number, fps, seconds, video.width, video.height)
-    except av.error.FFmpegError as error:
-        raise DataError(f"{path}: not a readable video ({_reason(error)})") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
@@ -228,7 +227,3 @@ def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
     image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     quarter_turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
-
-
-def _reason(error: av.error.FFmpegError) -> str:
-    return error.strerror or type(error).__name__

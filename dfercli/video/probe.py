@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import av.error
+
+from dfercli.errors import DataError
+from dfercli.video.containers import av_errors, open_container
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class VideoFacts:
 def probe_video(path: Path) -> VideoFacts | None:
     """Read what a file says about itself; None where it is no video."""
     try:
-        with av.open(str(path)) as container:
+        with av_errors(path), open_container(path) as container:
             stream = container.streams.best("video")
             if stream is None:
                 return None
@@ -39,5 +41,5 @@ def probe_video(path: Path) -> VideoFacts | None:
                 str(context.pix_fmt),
                 bool(container.streams.audio),
             )
-    except (av.error.FFmpegError, OSError):
+    except DataError:
         return None

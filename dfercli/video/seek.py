@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.error
+
+from dfercli.errors import DataError
+from dfercli.video.containers import av_errors, open_container
 
 CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # with an index
 CODECS = ("h264", "hevc", "av1", "vp9")  # one shown picture in each packet
@@ -50,7 +52,7 @@ def find_landing(
     if start_seconds < WORTH_SECONDS:
         return None
     try:
-        with av.open(str(path)) as container:
+        with av_errors(path), open_container(path) as container:
             stream = container.streams.video[video_stream]
             codec = stream.codec_context.codec.canonical_name
             if container.format.name not in CONTAINERS or codec not in CODECS:
@@ -67,7 +69,7 @@ def find_landing(
             landing = Landing(index, key, (times[0] - origin) * time_base)
             expected = times[index : index + COMPARED_FRAMES]
             return landing if _frames_from(container, stream, landing, expected) else None
-    except av.error.FFmpegError:
+    except DataError:
         return None  # damaged: what is decoded from the start meets the damage and reports it
 
 

@@ -1,0 +1,71 @@
+"""Open video files to read them: the one place that does so with PyAV, and turns its errors.
+
+Also here: the mark by which files that dfer wrote itself are known again.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import av.error
+from av.container import InputContainer, OutputContainer
+
+from dfercli.errors import DataError
+
+MARK_FIELD = "comment"
+MARK = "dfer:annotated"
+
+
+def open_container(path: Path, *, looks_at_pictures: bool = True) -> InputContainer:
+    """Open a video file for reading; the container is a context manager that closes it.
+
+    Titles and the like may be in any encoding: what is no UTF-8 in them is left out.
+
+    Args:
+        path: The file.
+        looks_at_pictures: Whether FFmpeg decodes the first ones to learn more of them, which
+            takes most of the time; without, nothing can be decoded.
+
+    Raises:
+        DataError: not a readable video; with the reason.
+    """
+    options = {} if looks_at_pictures else {"skip_frame": "all"}
+    with av_errors(path):
+        # An absolute path is never taken for the name of a protocol, such as `concat:`.
+        return av.open(os.path.abspath(path), metadata_errors="ignore", options=options)
+
+
+@contextmanager
+def av_errors(path: Path) -> Iterator[None]:
+    """Turn what PyAV throws while it reads `path` into a DataError with the reason."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise DataError(f"{path}: not a readable video ({av_reason(error)})") from error
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+
+
+def av_reason(error: av.error.FFmpegError) -> str:
+    """What FFmpeg says was wrong, in a few words."""
+    return error.strerror or type(error).__name__
+
+
+def mark_as_own(container: OutputContainer) -> None:
+    """Write into a file's metadata that dfer made it from another video."""
+    container.metadata[MARK_FIELD] = MARK
+
+
+def is_own_output(path: Path) -> bool:
+    """Tell whether dfer wrote a video itself: an annotated copy or a preview, which is no source.
+
+    False for what cannot be read: who reads it as a source says why.
+    """
+    try:
+        with av_errors(path), open_container(path, looks_at_pictures=False) as container:
+            tags = {name.lower(): value for name, value in container.metadata.items()}
+    except DataError:
+        return False
+    return tags.get(MARK_FIELD) == MARK
