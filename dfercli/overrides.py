@@ -2,33 +2,16 @@
 
 import dataclasses
 import math
-import sys
 import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from dfercli.documents import parse_toml, read_document
 from dfercli.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from dfercli.typed import LARGEST_INT, describe, shown
 
 ConfigT = TypeVar("ConfigT")
-
-
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """Smallest and largest value of a setting, as `Annotated[int, Range(1)]`."""
-
-    lowest: float
-    highest: float = math.inf
-
-    def __str__(self) -> str:
-        if self.highest == math.inf:
-            return f"of at least {self.lowest}"
-        return f"from {self.lowest} to {self.highest}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -38,10 +21,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(read_document(path, may_be_pipe=True))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"not valid TOML: {path}: {error}") from error
 
 
@@ -111,24 +94,24 @@ def to_plain(config: Any) -> Any:
     return config
 
 
-def _override(config: Any, values: Mapping[str, Any], prefix: str, faults: list[str]) -> Any:
+def _override(config: Any, values: Any, prefix: str, faults: list[str]) -> Any:
+    if not isinstance(values, Mapping):
+        faults.append(f"{prefix.rstrip('.') or 'it'} is a table of settings, got {shown(values)}")
+        return config
     hints = get_type_hints(type(config), include_extras=True)
     known = [field.name for field in dataclasses.fields(config)]
     changes: dict[str, Any] = {}
     for name, value in values.items():
-        path = prefix + name
+        path = f"{prefix}{name}"
         if name not in known:
-            faults.append(f"unknown setting {path} (known: {', '.join(known)})")
+            faults.append(f"unknown setting {path[:80]} (known: {', '.join(known)})")
         elif dataclasses.is_dataclass(hints[name]):
-            if isinstance(value, Mapping):
-                changes[name] = _override(getattr(config, name), value, f"{path}.", faults)
-            else:
-                faults.append(f"{path} is a table of settings, got {value!r}")
+            changes[name] = _override(getattr(config, name), value, f"{path}.", faults)
         else:
             try:
                 changes[name] = _read_as(hints[name], value)
-            except (TypeError, ValueError):
-                faults.append(f"{path}: expected {_describe(hints[name])}, got {value!r}")
+            except (TypeError, ValueError, OverflowError):
+                faults.append(f"{path}: expected {describe(hints[name])}, got {shown(value)}")
     return dataclasses.replace(config, **changes)
 
 
@@ -138,7 +121,7 @@ def _read_as(hint: Any, value: Any) -> Any:
     if origin is Annotated:
         base, allowed = get_args(hint)
         number = _read_as(base, value)
-        return number if allowed.lowest <= number <= allowed.highest else _refuse()
+        return number if allowed.accepts(number) else _refuse()
     if origin in (Union, types.UnionType):
         if type(None) in get_args(hint) and (value is None or value in ("none", "")):
             return None
@@ -151,7 +134,9 @@ def _read_as(hint: Any, value: Any) -> Any:
                 return choice
         raise ValueError
     if origin is tuple:
-        items = value.split(",") if isinstance(value, str) else list(value)
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)):
+            raise TypeError
         return tuple(_read_as(get_args(hint)[0], item) for item in items if item != "")
     if hint is bool:
         words = {"true": True, "1": True, "false": False, "0": False}
@@ -159,29 +144,15 @@ def _read_as(hint: Any, value: Any) -> Any:
     if isinstance(value, bool):
         raise TypeError
     if hint is int:
-        return int(value) if isinstance(value, (int, str)) else _refuse()
+        whole = int(value) if isinstance(value, (int, str)) else _refuse()
+        return whole if abs(whole) <= LARGEST_INT else _refuse()
     if hint is float:
         number = float(value) if isinstance(value, (int, float, str)) else _refuse()
         return number if math.isfinite(number) else _refuse()
-    if hint is Path:
-        return Path(value)
-    return value if isinstance(value, str) else _refuse()
+    if not isinstance(value, str if hint is str else (str, Path)) or "\0" in str(value):
+        raise TypeError
+    return hint(value)
 
 
 def _refuse() -> Any:
     raise TypeError
-
-
-def _describe(hint: Any) -> str:
-    origin = get_origin(hint)
-    if origin is Annotated:
-        base, allowed = get_args(hint)
-        return f"{_describe(base)} {allowed}"
-    if origin is Literal:
-        return "one of " + ", ".join(str(choice) for choice in get_args(hint))
-    if origin in (Union, types.UnionType):
-        return " or ".join(_describe(option) for option in get_args(hint))
-    if origin is tuple:
-        return f"a list, each entry {_describe(get_args(hint)[0])}"
-    names = {type(None): "none", str: "text", Path: "a path", int: "a whole number"}
-    return {**names, float: "a number", bool: "true or false"}.get(hint, str(hint))

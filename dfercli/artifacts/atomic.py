@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dfercli.documents import parse_json, read_document
 from dfercli.errors import ArtifactError
 
 TEMPORARY_MARK = ".partial-"
@@ -71,13 +72,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file, bounded in size and depth.
 
     Raises:
         ArtifactError: the file is missing, unreadable or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_document(path))
     except FileNotFoundError:
         raise ArtifactError(f"no such file: {path}") from None
     except OSError as error:
@@ -101,7 +102,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{TEMPORARY_MARK}"))
         temporary.chmod(0o755)
         yield temporary
-        if path.exists():
+        if path.is_symlink():
+            path.unlink()  # the link goes, not what it points to
+        elif path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
     except OSError as error:

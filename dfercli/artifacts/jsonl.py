@@ -4,10 +4,14 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from dfercli.artifacts.atomic import unwritable, write_text
-from dfercli.errors import DataError
+from dfercli.documents import parse_json, read_lines
+from dfercli.errors import ArtifactError
+from dfercli.typed import shown, typed
+
+RowT = TypeVar("RowT")
 
 
 def dump_row(row: dict[str, Any]) -> str:
@@ -46,7 +50,7 @@ def _cut_torn_end(file: BinaryIO) -> None:
 
 
 def read_rows(path: Path, *, allow_torn_end: bool = False) -> Iterator[dict[str, Any]]:
-    """Read the rows of a JSON lines file.
+    """Read the rows of a JSON lines file, one by one.
 
     Args:
         path: The file.
@@ -54,22 +58,51 @@ def read_rows(path: Path, *, allow_torn_end: bool = False) -> Iterator[dict[str,
             `append_row` leaves behind.
 
     Raises:
-        DataError: the file is missing, or a line is not a JSON object; the line is named.
+        ArtifactError: the file is missing or too large, or a line is not a JSON object; the line
+            is named.
     """
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    lines = content.split("\n")  # not splitlines(): JSON text may hold U+2028
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            if allow_torn_end and number == len(lines):
-                return
-            raise DataError(f"{path}, line {number}: not valid JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: expected a JSON object, got {line[:60]}")
+    for _, row in _numbered_rows(path, allow_torn_end):
         yield row
+
+
+def read_typed_rows(
+    path: Path, kind: type[RowT], *, schema: str, allow_torn_end: bool = False
+) -> Iterator[RowT]:
+    """Read the rows of a JSON lines file as what they are, one by one; see `read_rows`.
+
+    Args:
+        path: The file.
+        kind: Dataclass of a row.
+        schema: What each row must say in `schema`.
+        allow_torn_end: See `read_rows`.
+
+    Raises:
+        ArtifactError: the file or a row is broken; the line and the field are named.
+    """
+    for number, row in _numbered_rows(path, allow_torn_end):
+        yield typed(kind, row, f"{path}, line {number}", schema=schema)
+
+
+def _numbered_rows(path: Path, allow_torn_end: bool) -> Iterator[tuple[int, dict[str, Any]]]:
+    number = 0
+    try:
+        for number, (line, is_whole) in enumerate(read_lines(path), start=1):
+            if not line.strip():
+                continue
+            try:
+                row = parse_json(line)
+            except ValueError as error:
+                if allow_torn_end and not is_whole:
+                    return
+                raise ArtifactError(f"{path}, line {number}: not valid JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise ArtifactError(
+                    f"{path}, line {number}: expected a JSON object, got {shown(row)}"
+                )
+            yield number, row
+    except FileNotFoundError:
+        raise ArtifactError(f"no such file: {path}") from None
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ArtifactError(f"cannot read {path}: {error}") from error

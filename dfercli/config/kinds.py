@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from dfercli.overrides import Range
+from dfercli.typed import Range
 
 Count = Annotated[int, Range(1)]
 CountOrNone = Annotated[int, Range(0)]

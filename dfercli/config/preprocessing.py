@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dfercli.config.kinds import Count, CountOrNone, Positive
-from dfercli.overrides import Range
+from dfercli.typed import Range
 
 USUAL_MIN_SECONDS = 0.5
 

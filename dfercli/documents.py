@@ -1,0 +1,151 @@
+"""JSON and TOML of strangers: bounded in size and depth, with one meaning, else refused.
+
+`parse_json` and `parse_toml` raise a ValueError that says in a few words what is wrong; whoever
+calls them names the file, and knows whose error it is.
+"""
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MAX_DEPTH = 64
+MAX_DOCUMENT_BYTES = 16 << 20
+MAX_ROWS_BYTES = 1 << 30
+BOM = b"\xef\xbb\xbf"
+
+
+def read_document(path: Path, *, may_be_pipe: bool = False) -> bytes:
+    """Read a file of at most `MAX_DOCUMENT_BYTES`.
+
+    Args:
+        path: The file.
+        may_be_pipe: Take a pipe as well, such as a shell's `<(…)`; what a user names may be one.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is too large, or no file.
+    """
+    with os.fdopen(_open_file(path, may_be_pipe), "rb") as file:
+        content = file.read(MAX_DOCUMENT_BYTES + 1)
+    if len(content) > MAX_DOCUMENT_BYTES:
+        raise ValueError(f"larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
+    return content
+
+
+def read_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
+    """Read the lines of a file one by one.
+
+    Yields:
+        A line without its newline, and whether it had one: the last line of a file that was cut
+        off has none.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it or one of its lines is too large, or it is no file.
+    """
+    with os.fdopen(_open_file(path, may_be_pipe=False), "rb") as file:
+        if os.fstat(file.fileno()).st_size > MAX_ROWS_BYTES:
+            raise ValueError(f"larger than {MAX_ROWS_BYTES >> 20} MiB")
+        while line := file.readline(MAX_DOCUMENT_BYTES + 1):
+            if len(line) > MAX_DOCUMENT_BYTES:
+                raise ValueError(f"a line is longer than {MAX_DOCUMENT_BYTES >> 20} MiB")
+            yield line.removesuffix(b"\n"), line.endswith(b"\n")
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Parse JSON whose every reader sees the same.
+
+    Raises:
+        ValueError: not UTF-8, not JSON, nested deeper than `MAX_DEPTH`, a name twice in an object,
+            a number that is not finite, or half of a surrogate pair.
+    """
+    text = _decode(content)
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise _too_deep() from None
+    if text.count("{") + text.count("[") > MAX_DEPTH:
+        _refuse_depth(value)
+    if "\\ud" in text or "\\uD" in text:
+        _refuse_surrogates(value)
+    return value
+
+
+def parse_toml(content: bytes | str) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises:
+        ValueError: not UTF-8, not TOML, or nested deeper than `MAX_DEPTH`.
+    """
+    try:
+        value = tomllib.loads(_decode(content))
+    except RecursionError:
+        raise _too_deep() from None
+    _refuse_depth(value)
+    return value
+
+
+def _open_file(path: Path, may_be_pipe: bool) -> int:
+    # A pipe that nobody writes to would be waited for without an end.
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if may_be_pipe else os.O_NONBLOCK))
+    kind = os.fstat(handle).st_mode
+    if stat.S_ISREG(kind) or (may_be_pipe and (stat.S_ISFIFO(kind) or stat.S_ISCHR(kind))):
+        return handle
+    os.close(handle)
+    raise ValueError("a folder" if stat.S_ISDIR(kind) else "no ordinary file")
+
+
+def _decode(content: bytes | str) -> str:
+    if isinstance(content, bytes):
+        try:
+            return content.removeprefix(BOM).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"not UTF-8 (at byte {error.start})") from None
+    return content.removeprefix("\ufeff")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice[:60]!r} comes twice in an object")
+    return values
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _refuse_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        containers = [outer for outer in level if isinstance(outer, dict | list)]
+        if not containers:
+            return
+        level = [
+            inner
+            for outer in containers
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    raise _too_deep()
+
+
+def _refuse_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("a text holds half of a surrogate pair") from None
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"nested deeper than {MAX_DEPTH} levels")
