@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
 from dfercli.config import AugmentConfig, ModelConfig, OptimConfig
 from dfercli.data.augmentation import draw_augmentation
 from dfercli.data.batches import Batch, moved_ahead
 from dfercli.data.device_augmentation import RawClips
 from dfercli.labels import SEVEN
+from dfercli.models.cost import flop_counter
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.optimizer import build_optimizer
 from dfercli.stages.bench_machine import matrix_rate, wait_for
@@ -171,7 +171,7 @@ def flops_of(model: nn.Module, setting: Setting, size: int) -> int:
         frames = torch.zeros(
             clips, setting.frames, 3, size, size, dtype=torch.uint8, device=setting.device
         )
-        with FlopCounterMode(display=False) as counter, autocast(setting.device, True):
+        with flop_counter() as counter, autocast(setting.device, True):
             model(frames).float().sum().backward()
         counts.append(counter.get_total_flops())
     model.zero_grad(set_to_none=True)

@@ -4,12 +4,14 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dfercli.cli.app import run as dfer
 from dfercli.config import FineCliperConfig, ModelConfig
 from dfercli.models.build import METHODS, build_model
 from dfercli.models.clip_backbone import build_clip, clip_architecture
-from dfercli.models.cost import cost_of
+from dfercli.models.cost import cost_of, flop_counter
 
 TEXTS = ["a", "b", "c", "d"]
 
@@ -33,6 +35,20 @@ def test_counting_changes_nothing_and_gives_the_weights(method):
     assert cost.tunable_weights < cost.total_weights
     assert cost.flops_per_clip > 0
     assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_attention_is_counted_whether_it_is_fused_or_not(fused):
+    backend = SDPBackend.FLASH_ATTENTION if fused else SDPBackend.MATH
+    query = torch.rand(2, 3, 5, 8, requires_grad=True)
+    key, value = (torch.rand(2, 3, 7, 8, requires_grad=True) for _ in range(2))
+    product = 2 * 2 * 3 * 5 * 7 * 8
+    with flop_counter() as counter, sdpa_kernel(backend):
+        attended = F.scaled_dot_product_attention(query, key, value)
+        assert counter.get_total_flops() == 2 * product
+        attended.sum().backward()
+    # Fused, the backward pass computes the scores again.
+    assert counter.get_total_flops() == (7 if fused else 6) * product
 
 
 def test_batch_normalisation_does_not_learn_from_being_counted():
