@@ -1,12 +1,11 @@
 """Agreement with the published DFER-CLIP implementation."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from golden_input import golden_frames
+from golden_weights import GOLDEN, TEXTS, formula_tokens, weights_by_formula
 
 from dfercli.config import OptimConfig
 from dfercli.models.clip_backbone import tokenize
@@ -24,8 +23,7 @@ LABELS = torch.tensor([3, 5])
 
 @pytest.fixture(scope="module")
 def values():
-    path = Path(__file__).parent / "golden" / "official-tiny-values.npz"
-    return dict(np.load(path, allow_pickle=False))
+    return dict(np.load(GOLDEN / "official-tiny-values.npz", allow_pickle=False))
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +63,7 @@ def test_features_and_logits_agree(shared, whole_checkpoint, values, frames, pos
         np.testing.assert_allclose(model(frames), expected["logits"], atol=1e-4)
 
 
-@pytest.mark.media
-@pytest.mark.parametrize(("position", "kind"), VARIANTS)
-def test_two_training_steps_agree(shared, whole_checkpoint, values, frames, position, kind):
-    weights = golden_weights(shared, whole_checkpoint, position, kind)
-    model = build_published(weights, position)[0]
+def two_steps(model, frames):
     optimizer = build_optimizer(model, OptimConfig())
     losses = []
     for _ in range(2):
@@ -78,10 +72,36 @@ def test_two_training_steps_agree(shared, whole_checkpoint, values, frames, posi
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    np.testing.assert_allclose(losses, values[f"{position}-{kind}/losses"], rtol=1e-4)
     with torch.no_grad():
-        after = model(frames)
+        return losses, model(frames)
+
+
+@pytest.mark.media
+@pytest.mark.parametrize(("position", "kind"), VARIANTS)
+def test_two_training_steps_agree(shared, whole_checkpoint, values, frames, position, kind):
+    weights = golden_weights(shared, whole_checkpoint, position, kind)
+    losses, after = two_steps(build_published(weights, position)[0], frames)
+    np.testing.assert_allclose(losses, values[f"{position}-{kind}/losses"], rtol=1e-4)
     np.testing.assert_allclose(after, values[f"{position}-{kind}/logits_after_2_steps"], atol=1e-2)
+
+
+@pytest.fixture(scope="module")
+def formula_values():
+    return dict(np.load(GOLDEN / "formula-values.npz", allow_pickle=False))
+
+
+@pytest.mark.parametrize(("position", "kind"), VARIANTS)
+def test_weights_by_formula_agree(formula_values, frames, position, kind):
+    """The same agreement in a stranger's clone: the weights need no file."""
+    variant = f"{position}-{kind}"
+    model, _, texts, _, _ = build_published(weights_by_formula(kind), position)
+    assert texts == list(TEXTS)
+    np.testing.assert_array_equal(formula_tokens(), formula_values[f"{variant}/tokens"])
+    with torch.no_grad():
+        np.testing.assert_allclose(model(frames), formula_values[f"{variant}/logits"], atol=1e-4)
+    losses, after = two_steps(model, frames)
+    np.testing.assert_allclose(losses, formula_values[f"{variant}/losses"], rtol=1e-4)
+    np.testing.assert_allclose(after, formula_values[f"{variant}/logits_after_2_steps"], atol=1e-2)
 
 
 @pytest.mark.media
