@@ -11,6 +11,7 @@ from unicodedata import category
 from dfercli.errors import ArtifactError
 
 MAX_NAME_BYTES = 240  # file systems take 255, and a suffix comes behind
+MAX_PATH_LETTERS = 4096
 SEPARATORS = frozenset("/\\")
 CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})  # NUL, new lines, halves of surrogate pairs
 
@@ -37,6 +38,18 @@ class RelativeName:
 
     def __str__(self) -> str:
         return "of plain names of files with / between them"
+
+
+@dataclass(frozen=True)
+class SourcePath:
+    """Marks a path that may lead anywhere: it names a source, and at most is read."""
+
+    def accepts(self, value: str) -> bool:
+        """Tell whether `value` can be a path at all."""
+        return value != "" and "\0" not in value and len(value) <= MAX_PATH_LETTERS
+
+    def __str__(self) -> str:
+        return "that is a path"
 
 
 def is_plain(name: str) -> bool:

@@ -17,7 +17,7 @@ from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.cli.app import run
 from dfercli.config import DescribeConfig
-from dfercli.errors import DataError
+from dfercli.errors import ArtifactError
 from dfercli.stages.describe import caption_store
 
 SEEN = "The brows rise slowly while the lips part, then the head leans to the left."
@@ -294,7 +294,7 @@ def test_a_torn_last_row_is_written_again(tmp_path, monkeypatch):
 def test_a_broken_captions_file_is_named(tmp_path):
     store = make_store(tmp_path / "faces", clips=1)
     (store / "captions.jsonl").write_text('{"schema": "other/1"}\n')
-    with pytest.raises(DataError, match=r"captions\.jsonl, row 1"):
+    with pytest.raises(ArtifactError, match=r"captions\.jsonl, line 1: expected schema"):
         read_captions(store)
 
 

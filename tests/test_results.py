@@ -22,6 +22,7 @@ def make_run(runs, name, *, skill, folds=(1, 2), dataset="dfew", clips=70, offic
         folder = runs / name / f"fold-{fold}"
         rows = [
             {
+                "schema": "dfer.clip_prediction/1",
                 "clip_id": f"{fold}{number:04d}",
                 "label": SEVEN[targets[number]],
                 "probabilities": dict(zip(SEVEN, map(float, probabilities[number]), strict=True)),
@@ -37,6 +38,8 @@ def make_run(runs, name, *, skill, folds=(1, 2), dataset="dfew", clips=70, offic
             "method": "dfer-clip",
             "fold": fold,
             "official_split": official,
+            "seed": 1,
+            "checkpoint": "epoch-1",
             "selected_on": "best WAR on a held-out part of the training clips",
             "measured_on": f"test clips of {dataset} fold {fold}",
             "evaluation": dataset,
@@ -165,12 +168,15 @@ def test_a_folder_without_runs_is_refused(tmp_path, capsys):
 
 def test_a_broken_prediction_is_named(runs, capsys):
     path = runs / "good/fold-1/evaluation/dfew/predictions.jsonl"
-    path.write_text('{"clip_id": "1", "label": "joy", "probabilities": {}}\n')
-    assert run(["results", str(runs / "good")]) == 3
+    path.write_text(
+        '{"clip_id": "1", "label": "joy", "probabilities": {}, '
+        '"schema": "dfer.clip_prediction/1"}\n'
+    )
+    assert run(["results", str(runs / "good")]) == 4
     assert "predictions.jsonl, row 1: not a prediction over" in capsys.readouterr().err
 
 
 def test_a_result_of_another_schema_is_refused(runs, capsys):
     write_json(runs / "good/fold-1/result.json", {"schema": "dfer.result/9"})
     assert run(["results", str(runs / "good")]) == 4
-    assert "is not a dfer.result/1 file" in capsys.readouterr().err
+    assert "expected schema dfer.result/1, got 'dfer.result/9'" in capsys.readouterr().err

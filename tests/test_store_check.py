@@ -11,7 +11,7 @@ from dfercli.artifacts.face_store import read_clips, read_track
 from dfercli.artifacts.jsonl import read_rows, write_rows
 from dfercli.cli.app import run as dfer
 from dfercli.config import CheckConfig
-from dfercli.errors import DataError
+from dfercli.errors import ArtifactError
 from dfercli.progress import LogProgress
 from dfercli.stages import check_data
 
@@ -113,5 +113,5 @@ def test_each_damage_is_found_and_nothing_else(store, damage, capsys):
 def test_a_track_that_is_cut_short_is_one_line(store, size):
     path = store / "tracks" / f"{read_clips(store)[0].clip_id}.npz"
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(ArtifactError, match="cannot read"):
         read_track(store, path.stem)

@@ -322,5 +322,5 @@ def test_a_store_of_another_schema_is_refused(
     own_store: Path, tmp_path: Path, errors: Read
 ) -> None:
     write_json(own_store / "dataset.json", {"schema": "dfer.face_store/99"})
-    assert train_command(own_store, tmp_path / "runs") == 3
-    assert "dataset.json is not a dfer.face_store/1 file" in errors()
+    assert train_command(own_store, tmp_path / "runs") == 4
+    assert "dataset.json: expected schema dfer.face_store/1" in errors()

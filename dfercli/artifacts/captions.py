@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
+from dfercli.artifacts.jsonl import append_row, read_typed_rows, write_rows
 from dfercli.artifacts.locks import exclusive
-from dfercli.errors import DataError
+from dfercli.names import RelativeName
 
 CAPTION_SCHEMA = "dfer.caption/1"
 CAPTIONS_FILE = "captions.jsonl"
@@ -29,7 +29,7 @@ class CaptionRow:
         created: When the last answer came, ISO 8601 in UTC.
     """
 
-    clip_id: str
+    clip_id: Annotated[str, RelativeName()]
     caption: str
     frames: tuple[int, ...]
     model: str
@@ -62,38 +62,20 @@ def remove_captions(store: Path, clip_ids: Set[str]) -> None:
     if not clip_ids or not path.is_file():
         return
     with exclusive(store / ".captions.lock"):
-        rows = list(read_rows(path, allow_torn_end=True))
-        kept = [row for row in rows if row.get("clip_id") not in clip_ids]
+        rows = list(read_typed_rows(path, CaptionRow, schema=CAPTION_SCHEMA, allow_torn_end=True))
+        kept = [row for row in rows if row.clip_id not in clip_ids]
         if len(kept) < len(rows):
-            write_rows(path, kept)
+            write_rows(path, (row.to_row() for row in kept))
 
 
 def read_captions(store: Path) -> dict[str, CaptionRow]:
     """Read the captions of a face store by clip; a store without the file has none.
 
     Raises:
-        DataError: a row is broken (named).
+        ArtifactError: a row is broken (named).
     """
     path = store / CAPTIONS_FILE
     if not path.is_file():
         return {}
-    captions: dict[str, CaptionRow] = {}
-    for number, row in enumerate(read_rows(path, allow_torn_end=True), start=1):
-        if row.get("schema") != CAPTION_SCHEMA:
-            raise DataError(f"{path}, row {number}: expected schema {CAPTION_SCHEMA}")
-        try:
-            caption = CaptionRow(
-                clip_id=str(row["clip_id"]),
-                caption=str(row["caption"]),
-                frames=tuple(int(index) for index in row["frames"]),
-                model=str(row["model"]),
-                refine_model=str(row["refine_model"]),
-                settings=str(row["settings"]),
-                masked=int(row["masked"]),
-                answers=tuple(str(key) for key in row["answers"]),
-                created=str(row["created"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}, row {number}: broken: {error!r}") from error
-        captions[caption.clip_id] = caption
-    return captions
+    rows = read_typed_rows(path, CaptionRow, schema=CAPTION_SCHEMA, allow_torn_end=True)
+    return {row.clip_id: row for row in rows}

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfercli.artifacts.jsonl import read_rows
-from dfercli.errors import DataError
+from dfercli.artifacts.jsonl import read_typed_rows
+from dfercli.errors import ArtifactError
+from dfercli.typed import Range
+
+CLIP_PREDICTION_SCHEMA = "dfer.clip_prediction/1"
 
 
 @dataclass(frozen=True)
@@ -26,22 +30,32 @@ class ClipPredictions:
     targets: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class _Prediction:
+    clip_id: str
+    label: str
+    probabilities: dict[str, Annotated[float, Range(0, 1)]]
+
+
 def read_clip_predictions(path: Path, label_set: Sequence[str]) -> ClipPredictions:
     """Read the predictions of an evaluation.
 
     Raises:
-        DataError: the file is missing, empty, or a row does not fit the label set (named).
+        ArtifactError: the file is missing, empty, or a row does not fit the label set (named).
     """
-    clip_ids, rows, targets = [], [], []
-    for number, row in enumerate(read_rows(path), start=1):
-        try:
-            clip_ids.append(str(row["clip_id"]))
-            rows.append([float(row["probabilities"][name]) for name in label_set])
-            targets.append(label_set.index(row["label"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"{path}, row {number}: not a prediction over {', '.join(label_set)}: {error!r}"
-            ) from error
-    if not rows:
-        raise DataError(f"{path} holds no predictions")
-    return ClipPredictions(tuple(clip_ids), np.array(rows), np.array(targets, dtype=np.int64))
+    position = {name: index for index, name in enumerate(label_set)}
+    clip_ids, probabilities, targets = [], [], []
+    rows = read_typed_rows(path, _Prediction, schema=CLIP_PREDICTION_SCHEMA)
+    for number, row in enumerate(rows, start=1):
+        if row.label not in position or row.probabilities.keys() != position.keys():
+            raise ArtifactError(
+                f"{path}, row {number}: not a prediction over {', '.join(label_set)}"
+            )
+        clip_ids.append(row.clip_id)
+        probabilities.append([row.probabilities[name] for name in label_set])
+        targets.append(position[row.label])
+    if not clip_ids:
+        raise ArtifactError(f"{path} holds no predictions")
+    return ClipPredictions(
+        tuple(clip_ids), np.array(probabilities), np.array(targets, dtype=np.int64)
+    )

@@ -1,17 +1,21 @@
 """What an evaluation found: the values of `metrics.json`, of k folds and of a paired test."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.artifacts.atomic import read_json
 from dfercli.errors import ArtifactError
+from dfercli.typed import Range, typed
 
 EVALUATION_SCHEMA = "dfer.evaluation/1"
 INTERVAL_PERCENT = 95
 
 Interval = tuple[float, float]
+Rate = Annotated[float, Range(0, 1 + 1e-9)]  # a mean of ones may be a little above one
 
 
 @dataclass(frozen=True)
@@ -85,31 +89,58 @@ class Evaluation:
         }
 
 
-def evaluation_from_json(values: dict[str, Any]) -> Evaluation:
+class _Metrics(TypedDict):
+    """The entries of `metrics.json` that an evaluation is made of."""
+
+    label_set: tuple[str, ...]
+    num_clips: Annotated[int, Range(0)]
+    war: Rate
+    uar: Rate
+    recalls: dict[str, Rate | None]
+    confusion: tuple[tuple[Annotated[int, Range(0)], ...], ...]
+    war_interval: tuple[Rate, Rate]
+    uar_interval: tuple[Rate, Rate]
+    ece: Rate
+    reliability: tuple[ReliabilityBin, ...]
+
+
+def evaluation_from_json(values: Any, where: str = "metrics") -> Evaluation:
     """Read back what `Evaluation.to_json` gave; other keys are passed over.
+
+    Args:
+        values: The content.
+        where: The file, for the message.
 
     Raises:
         ArtifactError: another schema, or values that are missing or of the wrong type.
     """
-    if values.get("schema") != EVALUATION_SCHEMA:
-        raise ArtifactError(
-            f"expected metrics of {EVALUATION_SCHEMA}, got {values.get('schema')!r}"
-        )
-    try:
-        return Evaluation(
-            label_set=tuple(values["label_set"]),
-            num_clips=int(values["num_clips"]),
-            war=float(values["war"]),
-            uar=float(values["uar"]),
-            recalls=dict(values["recalls"]),
-            confusion=np.array(values["confusion"], dtype=np.int64),
-            war_interval=_pair(values["war_interval"]),
-            uar_interval=_pair(values["uar_interval"]),
-            ece=float(values["ece"]),
-            bins=tuple(ReliabilityBin(**entry) for entry in values["reliability"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"broken metrics: {error!r}") from error
+    found: _Metrics = typed(_Metrics, values, where, schema=EVALUATION_SCHEMA)
+    size = len(found["label_set"])
+    if [len(row) for row in found["confusion"]] != [size] * size:
+        raise ArtifactError(f"{where}: confusion: expected {size} rows of {size}")
+    if set(found["recalls"]) != set(found["label_set"]):
+        raise ArtifactError(f"{where}: recalls: expected one for each class of label_set")
+    return Evaluation(
+        label_set=found["label_set"],
+        num_clips=found["num_clips"],
+        war=found["war"],
+        uar=found["uar"],
+        recalls=found["recalls"],
+        confusion=np.array(found["confusion"], dtype=np.int64).reshape(size, size),
+        war_interval=found["war_interval"],
+        uar_interval=found["uar_interval"],
+        ece=found["ece"],
+        bins=found["reliability"],
+    )
+
+
+def read_metrics(path: Path) -> Evaluation:
+    """Read `metrics.json` of an evaluation.
+
+    Raises:
+        ArtifactError: missing, of another schema or broken.
+    """
+    return evaluation_from_json(read_json(path), str(path))
 
 
 @dataclass(frozen=True)
@@ -183,8 +214,3 @@ class PairedTest:
             "war_interval": list(self.war_interval),
             "uar_interval": list(self.uar_interval),
         }
-
-
-def _pair(values: list[float]) -> Interval:
-    low, high = values
-    return float(low), float(high)

@@ -5,17 +5,19 @@ crop in order of time, NaN where none were found. `parsing/<clip_id>/000000.png`
 into `REGIONS`; the maps are named and sized as the crops.
 """
 
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.artifacts.arrays import ArraySpec, read_arrays
 from dfercli.artifacts.atomic import atomic_folder, atomic_path
 from dfercli.errors import ArtifactError, DataError
+from dfercli.names import inside
+
+LANDMARK_ARRAYS = {"landmarks_px": ArraySpec(np.float32, (68, 2))}
 
 REGIONS = (
     "background",
@@ -38,29 +40,22 @@ REGIONS = (
 
 def landmarks_path(store: Path, clip_id: str) -> Path:
     """The file of a clip's landmarks."""
-    return store / "landmarks" / f"{clip_id}.npz"
+    return inside(store, "landmarks", f"{clip_id}.npz")
 
 
 def parsing_folder(store: Path, clip_id: str) -> Path:
     """The folder of a clip's parsing maps."""
-    return store / "parsing" / clip_id
+    return inside(store, "parsing", clip_id)
 
 
 def read_landmarks(store: Path, clip_id: str) -> NDArray[np.float32]:
     """Read a clip's landmarks, (n, 68, 2) float32 in pixels of the crops; NaN where not found.
 
     Raises:
-        DataError: the file is missing or broken.
+        ArtifactError: the file is missing or broken.
     """
-    path = landmarks_path(store, clip_id)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            points = arrays["landmarks_px"].astype(np.float32)
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    if points.ndim != 3 or points.shape[1:] != (68, 2):
-        raise DataError(f"{path}: expected landmarks_px of shape (n, 68, 2), got {points.shape}")
-    return points
+    arrays = read_arrays(landmarks_path(store, clip_id), LANDMARK_ARRAYS)
+    return arrays["landmarks_px"].astype(np.float32, copy=False)
 
 
 def read_parsing(path: Path) -> NDArray[np.uint8]:

@@ -14,18 +14,19 @@ place in the frames is not kept, and are in pixels of the crops (see `face_parts
 """
 
 import os
-import zipfile
-import zlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.artifacts.arrays import ArraySpec, read_arrays
 from dfercli.artifacts.atomic import read_json
-from dfercli.artifacts.jsonl import read_rows
+from dfercli.artifacts.jsonl import read_typed_rows
 from dfercli.errors import DataError
+from dfercli.names import PlainName, SourcePath, inside
+from dfercli.typed import Range, typed
 
 STORE_SCHEMA = "dfer.face_store/1"
 CLIP_SCHEMA = "dfer.clip/1"
@@ -38,7 +39,8 @@ class ClipRow:
 
     Attributes:
         clip_id: Unique in the store; the name of the folder under `frames/`.
-        source: The video or folder it came from, relative to the store.
+        source: The video or folder it came from, relative to the store. It may lie anywhere, so
+            that it only names: nothing is written or removed by it.
         track: Number of the track within its source, from 0.
         label: Class name, where known.
         subject: Who is seen, where known.
@@ -49,13 +51,13 @@ class ClipRow:
         detector: Name of the face detector.
     """
 
-    clip_id: str
-    source: str
-    track: int
+    clip_id: Annotated[str, PlainName()]
+    source: Annotated[str, SourcePath()]
+    track: Annotated[int, Range(0)]
     label: str | None
     subject: str | None
-    num_frames: int
-    fps: float
+    num_frames: Annotated[int, Range(0)]
+    fps: Annotated[float, Range(0)]
     start_seconds: float
     end_seconds: float
     detector: str
@@ -69,7 +71,7 @@ class ClipRow:
 class FailureRow:
     """A source that gave no clip, as a row of `failures.jsonl`."""
 
-    source: str
+    source: Annotated[str, SourcePath()]
     stage: str
     reason: str
 
@@ -99,80 +101,79 @@ class TrackData:
     detected: NDArray[np.bool_] | None = None
 
 
+TRACK_ARRAYS = {
+    "frame_index": ArraySpec(np.int64),
+    "pts_seconds": ArraySpec(np.float64),
+    "box_xyxy_px": ArraySpec(np.float32, (4,)),
+    "score": ArraySpec(np.float32),
+    "points_px": ArraySpec(np.float32, (5, 2), optional=True),
+    "detected": ArraySpec(np.bool_, optional=True),
+}
+
+
+class Dataset(TypedDict):
+    """What `dataset.json` holds."""
+
+    schema: str
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    label_set: list[str]
+
+
+def crops_folder(store: Path, clip_id: str) -> Path:
+    """The folder of a clip's crops."""
+    return inside(store, "frames", clip_id)
+
+
+def track_path(store: Path, clip_id: str) -> Path:
+    """The file of a clip's track."""
+    return inside(store, "tracks", f"{clip_id}.npz")
+
+
 def is_face_store(folder: Path) -> bool:
     """Tell whether `folder` is a face store."""
     return (folder / "dataset.json").is_file() and (folder / "clips.jsonl").is_file()
 
 
-def read_dataset(store: Path) -> dict[str, Any]:
+def read_dataset(store: Path) -> Dataset:
     """Read `dataset.json`.
 
     Raises:
-        ArtifactError: missing or not JSON.
-        DataError: of another schema.
+        ArtifactError: missing, of another schema or broken.
     """
-    dataset = read_json(store / "dataset.json")
-    if not isinstance(dataset, dict) or dataset.get("schema") != STORE_SCHEMA:
-        raise DataError(f"{store / 'dataset.json'} is not a {STORE_SCHEMA} file")
+    path = store / "dataset.json"
+    content = read_json(path)
+    if isinstance(content, dict):  # other tools need not write them all
+        content = {"settings": {}, "versions": {}, "label_set": [], **content}
+    dataset: Dataset = typed(Dataset, content, str(path), schema=STORE_SCHEMA)
     return dataset
-
-
-def clip_row_from(row: dict[str, Any], where: str) -> ClipRow:
-    """Check one row of `clips.jsonl` and return it typed.
-
-    Raises:
-        DataError: another schema, a field missing or of the wrong type; `where` is named.
-    """
-    if row.get("schema") != CLIP_SCHEMA:
-        raise DataError(f"{where}: expected schema {CLIP_SCHEMA}, got {row.get('schema')!r}")
-    missing = [field.name for field in fields(ClipRow) if field.name not in row]
-    if missing:
-        raise DataError(f"{where}: missing {', '.join(missing)}")
-    label, subject = row["label"], row["subject"]
-    try:
-        return ClipRow(
-            clip_id=str(row["clip_id"]),
-            source=str(row["source"]),
-            track=int(row["track"]),
-            label=None if label is None else str(label),
-            subject=None if subject is None else str(subject),
-            num_frames=int(row["num_frames"]),
-            fps=float(row["fps"]),
-            start_seconds=float(row["start_seconds"]),
-            end_seconds=float(row["end_seconds"]),
-            detector=str(row["detector"]),
-        )
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: {error}") from error
 
 
 def read_clips(store: Path) -> list[ClipRow]:
     """Read all clips of a face store.
 
     Raises:
-        DataError: `store` is no face store, or a row is broken (named).
+        DataError: `store` is no face store.
+        ArtifactError: a row is broken (named).
     """
     if not is_face_store(store):
         raise DataError(
             f"not a face store: {store} (no dataset.json and clips.jsonl)",
             hint="make one with: dfer preprocess videos/ --out faces/",
         )
-    path = store / "clips.jsonl"
-    return [
-        clip_row_from(row, f"{path}, row {number}")
-        for number, row in enumerate(read_rows(path), start=1)
-    ]
+    return list(read_typed_rows(store / "clips.jsonl", ClipRow, schema=CLIP_SCHEMA))
 
 
 def read_failures(store: Path) -> list[FailureRow]:
-    """Read `failures.jsonl`; a store without the file has no failures."""
+    """Read `failures.jsonl`; a store without the file has no failures.
+
+    Raises:
+        ArtifactError: a row is broken (named).
+    """
     path = store / "failures.jsonl"
     if not path.is_file():
         return []
-    return [
-        FailureRow(str(row["source"]), str(row["stage"]), str(row["reason"]))
-        for row in read_rows(path)
-    ]
+    return list(read_typed_rows(path, FailureRow, schema=FAILURE_SCHEMA))
 
 
 def frame_paths(store: Path, row: ClipRow) -> list[Path]:
@@ -181,7 +182,7 @@ def frame_paths(store: Path, row: ClipRow) -> list[Path]:
     Raises:
         DataError: the folder is missing, or holds another number of frames than the row says.
     """
-    folder = store / "frames" / row.clip_id
+    folder = crops_folder(store, row.clip_id)
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".jpg"))
     except FileNotFoundError:
@@ -199,18 +200,7 @@ def read_track(store: Path, clip_id: str) -> TrackData:
     """Read `tracks/<clip_id>.npz`.
 
     Raises:
-        DataError: the file is missing or broken.
+        ArtifactError: the file is missing or broken.
     """
-    path = store / "tracks" / f"{clip_id}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return TrackData(
-                frame_index=arrays["frame_index"],
-                pts_seconds=arrays["pts_seconds"],
-                box_xyxy_px=arrays["box_xyxy_px"],
-                score=arrays["score"],
-                points_px=arrays.get("points_px"),
-                detected=arrays.get("detected"),
-            )
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+    arrays: dict[str, Any] = read_arrays(track_path(store, clip_id), TRACK_ARRAYS)
+    return TrackData(**arrays)

@@ -28,7 +28,9 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
     """Append one row with a single write; a broken last line that a kill left is cut off first."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
+        # A link in place of the file may lead anywhere.
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with os.fdopen(handle, "a+b") as file:
             _cut_torn_end(file)
             file.write((dump_row(row) + "\n").encode("utf-8"))
             file.flush()

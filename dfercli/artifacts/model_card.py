@@ -1,14 +1,142 @@
 """`model.json`: all that is needed to build a model again, to use it, and to judge it."""
 
-from dataclasses import asdict, dataclass, field, fields
+import re
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from dfercli.artifacts.atomic import read_json
 from dfercli.errors import ArtifactError
+from dfercli.typed import Range, typed
 
 MODEL_SCHEMA = "dfer.model/1"
 CARD_NAME = "model.json"
+
+
+MAX_FRAMES = 1024
+
+Size = Annotated[int, Range(0, 1 << 17)]  # widths, sizes of vocabularies, lengths of texts
+Pixels = Annotated[int, Range(1, 4096)]
+Depth = Annotated[int, Range(0, 128)]
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """Marks the name of a model inside a library: never a path or an address."""
+
+    def accepts(self, value: str) -> bool:
+        """Tell whether `value` can only be such a name."""
+        return re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", value) is not None
+
+    def __str__(self) -> str:
+        return "that is the name of a model"
+
+
+class Tower(TypedDict, total=False):
+    """Sizes of one of CLIP's towers, as open_clip calls them."""
+
+    image_size: Pixels | tuple[Pixels, Pixels]
+    patch_size: Pixels
+    width: Size
+    head_width: Size
+    heads: Size
+    layers: Depth | tuple[Depth, ...]
+    context_length: Annotated[int, Range(1, 4096)]
+    vocab_size: Annotated[int, Range(1, 1 << 20)]
+    timm_model_name: Annotated[str, ModelName()]
+
+
+class Architecture(TypedDict, total=False):
+    """open_clip's configuration of a CLIP."""
+
+    embed_dim: Annotated[int, Range(1, 1 << 14)]
+    quick_gelu: bool
+    vision_cfg: Tower
+    text_cfg: Tower
+
+
+class _Backbone(TypedDict):
+    name: str
+    tag: str
+    sha256: str | None
+    architecture: Architecture
+
+
+class Backbone(_Backbone, total=False):
+    """Which CLIP a model was built on."""
+
+    file: str | None
+
+
+class Streams(TypedDict, total=False):
+    """What is asked of FineCLIPER's own settings without building it."""
+
+    streams: list[str]
+
+
+class ModelTable(TypedDict, total=False):
+    """What is asked of the settings of a model without building it."""
+
+    method: str
+    normalization: str
+    finecliper: Streams
+
+
+class _NumFrames(TypedDict):
+    num_frames: Annotated[int, Range(1, MAX_FRAMES)]
+
+
+class Sampling(_NumFrames, total=False):
+    """How many frames of a clip a model looks at, and which."""
+
+    train: str
+    test: str
+
+
+class TrainedOn(TypedDict, total=False):
+    """What a model was trained on."""
+
+    dataset: str
+    fold: int
+    official_split: bool
+    frame_source: str
+    num_train: int
+    num_held_out: int
+    num_subjects: int
+    selection: str
+    seed: int
+
+
+class _Temperature(TypedDict):
+    temperature: Annotated[float, Range(1e-6, 1e6)]
+
+
+class Calibration(_Temperature, total=False):
+    """What logits are divided by, and below what a prediction is uncertain."""
+
+    min_confidence: Annotated[float, Range(0, 1)]
+
+
+class FittedCalibration(_Temperature):
+    """A calibration that was fitted, with what it was fitted on."""
+
+    fitted_on: str
+    num_clips: int
+    ece_before: float
+    ece_after: float
+    min_confidence: Annotated[float, Range(0, 1)]
+    min_confidence_rule: str
+
+
+class CardResults(TypedDict):
+    """What a model is worth."""
+
+    measured_on: str
+    num_clips: int
+    war: float
+    war_interval: tuple[float, float]
+    uar: float
+    uar_interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -34,7 +162,7 @@ class ModelCard:
     class_texts: tuple[str, ...]
     model: dict[str, Any]
     backbone: dict[str, Any]
-    image_size: int
+    image_size: Pixels
     sampling: dict[str, Any]
     crop: dict[str, Any] | None = None
     trained_on: dict[str, Any] = field(default_factory=dict)
@@ -58,28 +186,31 @@ class ModelCard:
         return asdict(self)
 
 
-def card_from_json(content: dict[str, Any], where: str) -> ModelCard:
+def card_from_json(content: Any, where: str) -> ModelCard:
     """Check the content of model.json and return it typed.
 
     Raises:
         ArtifactError: an entry is missing or of the wrong kind.
     """
-    optional = {"crop", "trained_on", "selected_on", "calibration", "results", "negative_texts"}
-    names = {entry.name for entry in fields(ModelCard)}
-    missing = sorted(names - optional - set(content))
-    if missing:
-        raise ArtifactError(f"{where}: missing {', '.join(missing)}")
-    values = {name: content[name] for name in names if name in content}
-    values.setdefault("negative_texts", [])
-    for name in ("label_set", "class_texts", "negative_texts"):
-        if not isinstance(values[name], list):
-            raise ArtifactError(f"{where}: {name} is not a list")
-        values[name] = tuple(str(text) for text in values[name])
-    if len(values["label_set"]) != len(values["class_texts"]):
-        raise ArtifactError(f"{where}: as many class_texts as labels expected")
-    if values["negative_texts"] and len(values["negative_texts"]) != len(values["label_set"]):
-        raise ArtifactError(f"{where}: as many negative_texts as labels expected")
-    return ModelCard(**values)
+    card: ModelCard = typed(ModelCard, content, where)
+    for name in ("class_texts", "negative_texts"):
+        texts = getattr(card, name)
+        if len(texts) != len(card.label_set) and (texts or name == "class_texts"):
+            raise ArtifactError(f"{where}: as many {name} as labels expected")
+    if len(set(card.label_set)) != len(card.label_set) or not card.label_set:
+        raise ArtifactError(f"{where}: label_set: expected different labels, at least one")
+    tables: dict[str, Any] = {
+        "model": ModelTable,
+        "backbone": Backbone,
+        "sampling": Sampling,
+        "trained_on": TrainedOn,
+        "calibration": FittedCalibration if "ece_before" in card.calibration else Calibration,
+    }
+    if card.results:
+        tables["results"] = CardResults
+    for name, table in tables.items():
+        typed(table, getattr(card, name), f"{where}: {name}")
+    return card
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -93,8 +224,15 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: missing, not JSON, or of another schema.
     """
-    card = read_json(folder / CARD_NAME)
-    if not isinstance(card, dict) or card.get("schema") != MODEL_SCHEMA:
-        got = card.get("schema") if isinstance(card, dict) else type(card).__name__
-        raise ArtifactError(f"{folder / CARD_NAME}: expected schema {MODEL_SCHEMA}, got {got!r}")
+    path = folder / CARD_NAME
+    card: dict[str, Any] = typed(dict, read_json(path), str(path), schema=MODEL_SCHEMA)
     return card
+
+
+def read_model_card(folder: Path) -> ModelCard:
+    """Read model.json of a checkpoint folder, typed.
+
+    Raises:
+        ArtifactError: missing, not JSON, of another schema, or an entry of the wrong kind.
+    """
+    return card_from_json(read_card(folder), str(folder / CARD_NAME))

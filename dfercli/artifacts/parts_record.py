@@ -6,10 +6,12 @@ It lies in a face store, or in the folder of the parts of a benchmark's copy.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfercli.artifacts.atomic import is_temporary, read_json, write_json
-from dfercli.errors import ConfigError, DataError
+from dfercli.errors import ConfigError
+from dfercli.typed import typed
 
 PARTS_SCHEMA = "dfer.face_parts/1"
 PARTS_FILE = "parts.json"
@@ -17,21 +19,24 @@ PART_FOLDERS = ("landmarks", "parsing")
 NOT_RECORDED = "not recorded"
 
 
+@dataclass(frozen=True)
+class PartsRecord:
+    """What `parts.json` says: how the parts were made, by folder."""
+
+    made: dict[str, str] = field(default_factory=dict)
+
+
 def parts_made(store: Path) -> dict[str, str]:
     """How the parts that are there were made, by folder; `NOT_RECORDED` where nobody said.
 
     Raises:
         ArtifactError: `parts.json` is broken.
-        DataError: it has another schema.
     """
     path = store / PARTS_FILE
-    row = read_json(path) if path.is_file() else {"schema": PARTS_SCHEMA}
-    made = row.get("made", {}) if isinstance(row, dict) else None
-    if not isinstance(made, dict) or row.get("schema") != PARTS_SCHEMA:
-        raise DataError(f"{path} is not a {PARTS_SCHEMA} file")
-    return {
-        name: str(made.get(name, NOT_RECORDED)) for name in PART_FOLDERS if _holds(store / name)
-    }
+    made: dict[str, str] = {}
+    if path.is_file():
+        made = typed(PartsRecord, read_json(path), str(path), schema=PARTS_SCHEMA).made
+    return {name: made.get(name, NOT_RECORDED) for name in PART_FOLDERS if _holds(store / name)}
 
 
 def record_parts(store: Path, made: Mapping[str, str], dataset: str | None = None) -> None:

@@ -10,13 +10,14 @@ result.json          written last: the run is finished
 """
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from dfercli.artifacts.atomic import is_temporary, replace_link
 from dfercli.artifacts.model_card import is_checkpoint
+from dfercli.artifacts.removing import remove_own, require_no_links
 from dfercli.errors import ArtifactError
+from dfercli.names import inside
 
 RESULT_NAME = "result.json"
 
@@ -74,15 +75,16 @@ class FoldFolder:
 
     def evaluation(self, dataset: str) -> Path:
         """Folder of the results on a data set."""
-        return self.path / "evaluation" / dataset
+        return inside(self.path, "evaluation", dataset)
 
     def point(self, link: Path, checkpoint: Path) -> None:
         """Move a link to a checkpoint that is whole, then drop those that no link points to."""
+        require_no_links(self.path, self.checkpoints)
         replace_link(link, checkpoint.name)
         kept = {os.readlink(path) for path in (self.last, self.best) if path.is_symlink()}
         for folder in self.checkpoints.iterdir():
             if folder.is_dir() and not folder.is_symlink() and folder.name not in kept:
-                shutil.rmtree(folder)
+                remove_own(folder)
 
 
 def fold_folders(run: Path) -> list[FoldFolder]:

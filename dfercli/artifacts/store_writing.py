@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -32,14 +32,18 @@ from dfercli.artifacts.face_store import (
     ClipRow,
     FailureRow,
     TrackData,
-    clip_row_from,
+    crops_folder,
     read_dataset,
+    track_path,
 )
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.parts_record import PARTS_FILE
-from dfercli.errors import ArtifactError, ConfigError, DataError
+from dfercli.artifacts.removing import remove_inside, remove_temporary, require_no_links
+from dfercli.errors import ArtifactError, ConfigError
 from dfercli.labels import ELEVEN, SEVEN, label_set_for
+from dfercli.names import SourcePath, inside, is_plain
+from dfercli.typed import Range, typed
 
 SOURCE_SCHEMA = "dfer.source/1"
 CLIP_FOLDERS = ("frames", "parsing")  # a folder for each clip
@@ -63,10 +67,10 @@ class SourceRecord:
         warnings: What went wrong on the way, one line each.
     """
 
-    source: str
+    source: Annotated[str, SourcePath()]
     size_bytes: int
     modified_ns: int
-    num_frames: int
+    num_frames: Annotated[int, Range(0)]
     clips: tuple[ClipRow, ...]
     failure: FailureRow | None
     warnings: tuple[str, ...]
@@ -87,35 +91,20 @@ def write_record(store: Path, key: str, record: SourceRecord) -> None:
     row = {**asdict(record), "schema": SOURCE_SCHEMA}
     row["clips"] = [clip.to_row() for clip in record.clips]
     row["failure"] = record.failure and record.failure.to_row()
-    write_json(store / "sources" / f"{key}.json", row)
+    write_json(inside(store, "sources", f"{key}.json"), row)
 
 
 def read_record(store: Path, key: str) -> SourceRecord | None:
     """Read `sources/<key>.json`; None where it is missing.
 
     Raises:
-        DataError: it is broken.
+        ArtifactError: it is broken.
     """
-    path = store / "sources" / f"{key}.json"
+    path = inside(store, "sources", f"{key}.json")
     if not path.exists():
         return None
-    row = read_json(path)
-    if not isinstance(row, dict) or row.get("schema") != SOURCE_SCHEMA:
-        raise DataError(f"{path} is not a {SOURCE_SCHEMA} file")
-    try:
-        failure = row["failure"]
-        return SourceRecord(
-            source=str(row["source"]),
-            size_bytes=int(row["size_bytes"]),
-            modified_ns=int(row["modified_ns"]),
-            num_frames=int(row["num_frames"]),
-            clips=tuple(clip_row_from(clip, str(path)) for clip in row["clips"]),
-            failure=failure
-            and FailureRow(str(failure["source"]), str(failure["stage"]), str(failure["reason"])),
-            warnings=tuple(str(line) for line in row["warnings"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: {error!r}") from error
+    record: SourceRecord = typed(SourceRecord, read_json(path), str(path), schema=SOURCE_SCHEMA)
+    return record
 
 
 def read_records(store: Path) -> Iterator[tuple[str, SourceRecord]]:
@@ -123,7 +112,7 @@ def read_records(store: Path) -> Iterator[tuple[str, SourceRecord]]:
     folder = store / "sources"
     paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
     for path in paths:
-        record = None if is_temporary(path) else read_record(store, path.stem)
+        record = read_record(store, path.stem) if is_plain(path.stem) else None
         if record is not None:
             yield path.stem, record
 
@@ -147,10 +136,8 @@ class CropSink:
     def keep(self, track: int, clip_id: str, data: TrackData) -> None:
         """Make a track the clip `clip_id`, in place of what was there."""
         write_track(self._store, clip_id, data)
-        folder = self._store / "frames" / clip_id
-        if folder.exists():
-            shutil.rmtree(folder)
-        (self._folder / str(track)).rename(folder)
+        remove_inside(self._store, "frames", clip_id)
+        (self._folder / str(track)).rename(crops_folder(self._store, clip_id))
 
 
 @contextmanager
@@ -185,19 +172,18 @@ def write_track(store: Path, clip_id: str, data: TrackData) -> None:
                 name = zipfile.ZipInfo(f"{field.name}.npy", ZIP_EPOCH)
                 name.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(name, array.getvalue())
-    write_bytes(store / "tracks" / f"{clip_id}.npz", buffer.getvalue())
+    write_bytes(track_path(store, clip_id), buffer.getvalue())
 
 
 def preview_paths(store: Path, key: str) -> tuple[Path, Path]:
     """Where the contact sheet and the annotated video of a source lie."""
-    return store / "preview" / f"{key}.jpg", store / "preview" / f"{key}.mp4"
+    return inside(store, "preview", f"{key}.jpg"), inside(store, "preview", f"{key}.mp4")
 
 
 def has_crops(store: Path, record: SourceRecord) -> bool:
     """Tell whether the crops and the track of each clip of a source are there, unopened."""
     return all(
-        (store / "frames" / clip.clip_id).is_dir()
-        and (store / "tracks" / f"{clip.clip_id}.npz").is_file()
+        crops_folder(store, clip.clip_id).is_dir() and track_path(store, clip.clip_id).is_file()
         for clip in record.clips
     )
 
@@ -210,13 +196,13 @@ def remove_sources(store: Path, records: Mapping[str, SourceRecord]) -> None:
     remove_captions(store, {clip.clip_id for r in records.values() for clip in r.clips})
     for key, record in records.items():
         for path in preview_paths(store, key):
-            path.unlink(missing_ok=True)
+            remove_inside(store, "preview", path.name)
         for clip in record.clips:
             for folder in CLIP_FOLDERS:
-                shutil.rmtree(store / folder / clip.clip_id, ignore_errors=True)
+                remove_inside(store, folder, clip.clip_id)
             for folder in CLIP_FILES:
-                (store / folder / f"{clip.clip_id}.npz").unlink(missing_ok=True)
-        (store / "sources" / f"{key}.json").unlink(missing_ok=True)
+                remove_inside(store, folder, f"{clip.clip_id}.npz")
+        remove_inside(store, "sources", f"{key}.json")
 
 
 @contextmanager
@@ -229,13 +215,16 @@ def writing_to(store: Path, *, busy: str) -> Iterator[None]:
 
     Raises:
         ConfigError: `store` exists and is no store.
-        ArtifactError: the lock cannot be made, or another holds it.
+        ArtifactError: the lock cannot be made, another holds it, or a folder in the store is a link
+            to one that may lie elsewhere.
     """
     if store.exists() and not store.is_dir():
         raise ConfigError(f"{store} is a file, expected a folder", hint="choose another --out")
     hidden_only = not store.is_dir() or all(path.name.startswith(".") for path in store.iterdir())
     if not hidden_only and not (store / "dataset.json").is_file():
         raise ConfigError(f"{store} is not empty and no face store", hint="choose another --out")
+    for name in CONTENT_FOLDERS:
+        require_no_links(store, store / name)
     with exclusive(store / ".lock", busy=busy):
         yield
 
@@ -261,16 +250,14 @@ def prepare_store(
             _refuse_other_settings(store, settings)
             remove_leftovers(store)
             return
-        for name in CONTENT_FOLDERS:
-            shutil.rmtree(store / name, ignore_errors=True)
-        for name in CONTENT_FILES:
-            (store / name).unlink(missing_ok=True)
+        for name in (*CONTENT_FOLDERS, *CONTENT_FILES):
+            remove_inside(store, name)
     dataset = {"schema": STORE_SCHEMA, "settings": settings, "versions": versions, "label_set": []}
     write_json(store / "dataset.json", dataset)
 
 
 def _refuse_other_settings(store: Path, settings: dict[str, Any]) -> None:
-    differences = setting_differences(read_dataset(store).get("settings", {}), settings)
+    differences = setting_differences(read_dataset(store)["settings"], settings)
     if differences:
         raise ConfigError(
             f"{store} was made with other settings: {differences}",
@@ -292,10 +279,7 @@ def remove_leftovers(store: Path) -> None:
     for folder in (store, *(store / name for name in CONTENT_FOLDERS)):
         for entry in folder.iterdir() if folder.is_dir() else ():
             if is_temporary(entry):
-                if entry.is_dir():
-                    shutil.rmtree(entry, ignore_errors=True)
-                else:
-                    entry.unlink(missing_ok=True)
+                remove_temporary(store, entry)
 
 
 def assemble_store(store: Path, classes: tuple[str, ...]) -> None:
@@ -314,7 +298,7 @@ def assemble_store(store: Path, classes: tuple[str, ...]) -> None:
     _refuse_double_ids(store, clips)
     dataset = read_dataset(store)
     names = {clip.label for clip in clips if clip.label is not None}
-    dataset["label_set"] = list(classes or _label_set(names, tuple(dataset.get("label_set", ()))))
+    dataset["label_set"] = list(classes or _label_set(names, tuple(dataset["label_set"])))
     write_rows(store / "failures.jsonl", (failure.to_row() for failure in failures))
     write_json(store / "dataset.json", dataset)
     write_rows(store / "clips.jsonl", (clip.to_row() for clip in clips))

@@ -236,8 +236,8 @@ def _config(
         elif hasattr(TrainConfig, option):
             typed[option] = value
     file_settings = read_toml(config_file).get("train", {}) if config_file else {}
-    method = typed.get("model", {}).get("method") or file_settings.get("model", {}).get("method")
-    own_recipe = method or ModelConfig.method
+    in_file = override(TrainConfig(), file_settings, where=str(config_file))
+    own_recipe = typed.get("model", {}).get("method") or in_file.model.method
     config = TrainConfig()
     if recipe is not None or own_recipe in recipe_names():
         for settings in read_recipe(recipe or own_recipe, dataset):

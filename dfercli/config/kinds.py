@@ -6,6 +6,9 @@ from dfercli.typed import Range
 
 Count = Annotated[int, Range(1)]
 CountOrNone = Annotated[int, Range(0)]
+Frames = Annotated[int, Range(1, 1024)]
+Tokens = Annotated[int, Range(0, 75)]  # CLIP's text of 77, less its first and last
+Layers = Annotated[int, Range(0, 128)]
 Positive = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]

@@ -4,7 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dfercli.config.kinds import Count, CountOrNone, Positive, Precision, Seed, Share, Stream
+from dfercli.config.kinds import (
+    Count,
+    CountOrNone,
+    Frames,
+    Layers,
+    Positive,
+    Precision,
+    Seed,
+    Share,
+    Stream,
+    Tokens,
+)
 
 
 @dataclass(frozen=True)
@@ -71,14 +82,14 @@ class ModelConfig:
     method: Literal["dfer-clip", "finecliper", "mean-pooling"] = "dfer-clip"
     clip: str = "ViT-B-32-quickgelu/openai"
     clip_weights: Path | None = None
-    num_frames: Count = 16
+    num_frames: Frames = 16
     normalization: Literal["none", "clip"] = "none"
     text_type: Literal["description", "name", "context", "pn"] = "description"
     descriptions: Path | None = None
-    context_tokens: CountOrNone = 8
+    context_tokens: Tokens = 8
     class_specific: bool = True
     class_position: Literal["end", "middle", "front"] = "end"
-    temporal_layers: CountOrNone = 1
+    temporal_layers: Layers = 1
     freeze_image: bool = False
     finecliper: FineCliperConfig = FineCliperConfig()
 

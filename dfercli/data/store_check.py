@@ -8,11 +8,11 @@ from pathlib import Path
 
 from dfercli.artifacts.captions import read_captions
 from dfercli.artifacts.face_parts import landmarks_path, parsing_folder, read_landmarks
-from dfercli.artifacts.face_store import ClipRow, read_track
+from dfercli.artifacts.face_store import ClipRow, crops_folder, read_track
 from dfercli.artifacts.store_writing import CLIP_FILES, CLIP_FOLDERS, read_record
 from dfercli.data.check import Finding, named_finding
 from dfercli.data.frames import is_frame_name
-from dfercli.errors import ArtifactError, DataError
+from dfercli.errors import ArtifactError
 
 AGAIN = "`dfer preprocess` with their sources makes them anew, once {} deleted"
 # What is found, by kind: one line of text, and what helps.
@@ -62,7 +62,7 @@ def check_store(
         advance: Called after each clip.
 
     Raises:
-        DataError: `captions.jsonl` is broken.
+        ArtifactError: `captions.jsonl` is broken.
     """
     names: dict[str, list[str]] = defaultdict(list)
     for kind, name in (*_of_records(store, rows), *_orphans(store, rows)):
@@ -83,7 +83,7 @@ def _of_records(store: Path, rows: Sequence[ClipRow]) -> Iterator[tuple[str, str
     for name in _entries(store / "sources", ".json"):
         try:
             record = read_record(store, name)
-        except (ArtifactError, DataError):
+        except ArtifactError:
             yield "broken-record", f"{name}.json"
         else:
             recorded.update(clip.clip_id for clip in (record.clips if record else ()))
@@ -95,10 +95,10 @@ def _of_records(store: Path, rows: Sequence[ClipRow]) -> Iterator[tuple[str, str
 
 
 def _of_clip(store: Path, row: ClipRow) -> Iterator[tuple[str, str]]:
-    crops = _frame_numbers(store / "frames" / row.clip_id)
+    crops = _frame_numbers(crops_folder(store, row.clip_id))
     try:
         track = read_track(store, row.clip_id)
-    except DataError:
+    except ArtifactError:
         yield "track", f"{row.clip_id} (missing or broken)"
     else:
         arrays = [getattr(track, field.name) for field in fields(track)]
@@ -111,7 +111,7 @@ def _of_clip(store: Path, row: ClipRow) -> Iterator[tuple[str, str]]:
     if landmarks_path(store, row.clip_id).exists():
         try:
             found = len(read_landmarks(store, row.clip_id))
-        except DataError:
+        except ArtifactError:
             yield "landmarks", f"{row.clip_id} (broken)"
         else:
             if found != row.num_frames:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfercli.artifacts.face_store import read_clips, read_dataset
+from dfercli.artifacts.face_store import crops_folder, read_clips, read_dataset
 from dfercli.data.clips import Clip, Fold
 from dfercli.errors import DataError
 from dfercli.labels import label_set_for
@@ -55,7 +55,7 @@ def read_store_clips(store: Path) -> tuple[tuple[str, ...], list[Clip]]:
     clips = [
         Clip(
             clip_id=row.clip_id,
-            location=store / "frames" / row.clip_id,
+            location=crops_folder(store, row.clip_id),
             label=row.label,
             subject=row.subject,
             listed_frames=row.num_frames,
@@ -67,7 +67,7 @@ def read_store_clips(store: Path) -> tuple[tuple[str, ...], list[Clip]]:
     if not clips:
         raise DataError(f"the face store {store} holds no clips")
     names = {clip.label for clip in clips if clip.label is not None}
-    declared = read_dataset(store).get("label_set")
+    declared = read_dataset(store)["label_set"]
     label_set = tuple(declared) if declared else label_set_for(names) or tuple(sorted(names))
     for clip in clips:
         if clip.label is not None and clip.label not in label_set:

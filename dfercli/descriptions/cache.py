@@ -17,6 +17,7 @@ from typing import Any
 from dfercli.artifacts.atomic import is_temporary, read_json, write_json
 from dfercli.artifacts.locks import exclusive
 from dfercli.errors import ArtifactError
+from dfercli.typed import typed
 
 ANSWER_SCHEMA = "dfer.llm_answer/1"
 
@@ -77,19 +78,11 @@ class AnswerCache:
     def get(self, key: str) -> Answer | None:
         """The answer to a request; None where there is none, or its file is not usable."""
         try:
-            content = read_json(self._path(key))
-            if content["schema"] != ANSWER_SCHEMA or content["key"] != key:
-                return None
-            return Answer(
-                key=key,
-                request=content["request"],
-                parsed=content["parsed"],
-                raw=tuple(content["raw"]),
-                usage=content["usage"],
-                created=content["created"],
-            )
-        except (ArtifactError, KeyError, TypeError):
+            path = self._path(key)
+            answer: Answer = typed(Answer, read_json(path), str(path), schema=ANSWER_SCHEMA)
+        except ArtifactError:
             return None
+        return answer if answer.key == key else None
 
     def put(self, answer: Answer) -> None:
         """Keep an answer, whole or not at all."""

@@ -1,12 +1,13 @@
 """Which classes to describe: 7, 11, or a user's file."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dfercli.documents import parse_json, read_document
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN
+from dfercli.typed import shown
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ def read_label_list(classes: str) -> LabelList:
         return LabelList(ELEVEN, name="11")
     path = Path(classes)
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = read_document(path, may_be_pipe=True).decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"--classes takes 7, 11 or a file, got {classes!r}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"cannot read the list of classes {path}: {error}") from error
     if content.lstrip().startswith(("[", "{")):
         entries = _entries_from_json(path, content)
@@ -71,7 +72,7 @@ def read_label_list(classes: str) -> LabelList:
 
 def _entries_from_json(path: Path, content: str) -> list[tuple[str, str]]:
     try:
-        value = json.loads(content)
+        value = parse_json(content)
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON: {error}") from error
     items: list[Any] = list(value.items()) if isinstance(value, dict) else value
@@ -84,5 +85,7 @@ def _entry(path: Path, item: Any) -> tuple[str, str]:
     elif isinstance(item, dict):
         item = (item.get("name"), item.get("definition", ""))
     if not (isinstance(item, tuple) and all(isinstance(part, str) for part in item)):
-        raise DataError(f"{path}: expected a class name or a name with a definition, got {item!r}")
+        raise DataError(
+            f"{path}: expected a class name or a name with a definition, got {shown(item)}"
+        )
     return item

@@ -4,11 +4,12 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from dfercli.artifacts.atomic import read_json, write_json
 from dfercli.descriptions.prompt_files import read_prompt_file
 from dfercli.errors import ArtifactError, ConfigError
+from dfercli.typed import typed
 
 DESCRIPTIONS_SCHEMA = "dfer.descriptions/1"
 
@@ -48,6 +49,37 @@ class ClassTexts:
             ],
             "provenance": self.provenance,
         }
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Marks a text that is not empty."""
+
+    def accepts(self, value: str) -> bool:
+        """Tell whether there is something to read."""
+        return bool(value.strip())
+
+    def __str__(self) -> str:
+        return "that is not empty"
+
+
+FilledText = Annotated[str, Filled()]
+
+
+@dataclass(frozen=True)
+class _ClassEntry:
+    name: FilledText
+    positive: tuple[FilledText, ...]
+    negative: tuple[FilledText, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Descriptions:
+    """The content of a descriptions file."""
+
+    classes: tuple[_ClassEntry, ...]
+    style: str = "description"
+    provenance: dict[str, Any] | None = None
 
 
 def shipped_texts(label_set: tuple[str, ...], style: Style = "description") -> ClassTexts:
@@ -108,30 +140,23 @@ def read_texts(path: Path) -> ClassTexts:
             f"{path} is not a descriptions file (no schema {DESCRIPTIONS_SCHEMA})",
             hint="write one with: dfer describe --classes 7",
         )
-    try:
-        classes = [
-            (str(entry["name"]), _texts(entry["positive"]), _texts(entry.get("negative", [])))
-            for entry in content["classes"]
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path}: broken list of classes: {error}") from error
-    names = tuple(name for name, _, _ in classes)
+    texts: _Descriptions = typed(_Descriptions, content, str(path))
+    names = tuple(entry.name for entry in texts.classes)
     if len(set(names)) != len(names):
         raise ArtifactError(f"{path}: a class is listed twice")
-    for position, kind in ((1, "positive"), (2, "negative")):
-        counts = {len(entry[position]) for entry in classes}
-        if len(counts) > 1 or (position == 1 and counts <= {0}):
+    for kind in ("positive", "negative"):
+        counts = {len(getattr(entry, kind)) for entry in texts.classes}
+        if len(counts) > 1 or (kind == "positive" and counts <= {0}):
             raise ArtifactError(
                 f"{path}: expected the same number of {kind} texts for every class, "
                 f"got {sorted(counts)}"
             )
-    provenance = content.get("provenance")
     return ClassTexts(
         label_set=names,
-        positive=tuple(positive for _, positive, _ in classes),
-        negative=tuple(negative for _, _, negative in classes if negative),
-        style=str(content.get("style", "description")),
-        provenance=provenance if isinstance(provenance, dict) else {},
+        positive=tuple(entry.positive for entry in texts.classes),
+        negative=tuple(entry.negative for entry in texts.classes if entry.negative),
+        style=texts.style,
+        provenance=texts.provenance or {},
     )
 
 
@@ -175,9 +200,3 @@ def zero_shot_templates(name: str) -> tuple[str, ...]:
             f"unknown set of zero-shot templates: {name!r} (known: {', '.join(sets)})"
         )
     return tuple(sets[name])
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
-        raise ValueError(f"expected a list of texts, got {value!r}")
-    return tuple(value)

@@ -6,6 +6,7 @@ from typing import Any
 
 from dfercli.errors import ConfigError
 from dfercli.overrides import read_toml
+from dfercli.typed import shown
 
 
 def recipe_names() -> list[str]:
@@ -35,4 +36,6 @@ def read_recipe(recipe: str, dataset: str) -> list[dict[str, Any]]:
         )
     settings = read_toml(path)
     per_dataset = settings.pop("for", {})
+    if not isinstance(per_dataset, dict):
+        raise ConfigError(f"{path}: for is a table of data sets, got {shown(per_dataset)}")
     return [settings, per_dataset.get(dataset.lower(), {})]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dfercli.artifacts.model_card import CARD_NAME, ModelCard, card_from_json, read_card
+from dfercli.artifacts.model_card import ModelCard, read_model_card
 from dfercli.artifacts.run_folder import find_checkpoint, newest_finished_fold
 from dfercli.config import ModelConfig, PredictConfig
 from dfercli.descriptions.texts import read_texts, zero_shot_templates
@@ -81,8 +81,8 @@ def other_streams(card: ModelCard) -> list[str]:
     """The views beside the frames that a model was trained on (FineCLIPER)."""
     if card.model.get("method") != "finecliper":
         return []
-    streams = card.model.get("finecliper", {}).get("streams", ())
-    return [name for name in streams if name != "frames"]
+    own = card.model.get("finecliper", {})
+    return [name for name in own.get("streams", []) if name != "frames"]
 
 
 def _trained(path: Path, config: PredictConfig) -> ChosenModel:
@@ -100,7 +100,7 @@ def _trained(path: Path, config: PredictConfig) -> ChosenModel:
     if path.is_file():  # says what it is only when it is read
         return ready_choice(load())
     checkpoint = find_checkpoint(path)
-    card = card_from_json(read_card(checkpoint), str(checkpoint / CARD_NAME))
+    card = read_model_card(checkpoint)
     return ChosenModel(str(checkpoint), card, load)
 
 

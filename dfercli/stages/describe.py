@@ -162,8 +162,7 @@ def plan_captions(store: Path, config: DescribeConfig, progress: Progress) -> Es
 
 
 def _caption_plan(store: Path, config: DescribeConfig) -> CaptionPlan:
-    named = read_dataset(store).get("label_set") if (store / "dataset.json").is_file() else None
-    labels = [str(label) for label in named] if isinstance(named, list) else []
+    labels = read_dataset(store)["label_set"] if (store / "dataset.json").is_file() else []
     labels += [row.label for row in read_clips(store) if row.label is not None]
     model = config.model or config.default_model
     return CaptionPlan(

@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from dfercli.artifacts.atomic import read_json, write_json
+from dfercli.artifacts.clip_predictions import CLIP_PREDICTION_SCHEMA
 from dfercli.artifacts.evaluation import Evaluation
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.artifacts.model_card import is_checkpoint
@@ -20,6 +21,7 @@ from dfercli.data.folds import read_fold, split_warning
 from dfercli.data.loading import ClipDataset
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.metrics import evaluate
+from dfercli.names import plain_name
 from dfercli.overrides import override
 from dfercli.progress import Progress
 from dfercli.report.evaluation_page import BENCHMARKS, write_evaluation_page
@@ -32,9 +34,9 @@ from dfercli.stages.fold_data import read_fold_clips
 from dfercli.stages.inference import make_fabric, predict_logits
 from dfercli.stages.loaded_model import softmax
 from dfercli.stages.models_on_disk import RestoredModel, restore_model
+from dfercli.typed import typed
 
 CONFIG_SCHEMA = "dfer.train_config/1"
-PREDICTION_SCHEMA = "dfer.clip_prediction/1"
 
 
 @dataclass(frozen=True)
@@ -314,7 +316,7 @@ def write_evaluation(
     folder, evaluation = measured.folder, measured.evaluation
     rows = [
         {
-            "schema": PREDICTION_SCHEMA,
+            "schema": CLIP_PREDICTION_SCHEMA,
             "clip_id": clip.clip_id,
             "label": clip.label,
             "probabilities": dict(zip(evaluation.label_set, map(float, row), strict=True)),
@@ -334,19 +336,19 @@ def read_train_config(folder: FoldFolder) -> TrainConfig:
     Raises:
         ArtifactError: the file is missing or of another schema.
     """
-    saved = read_json(folder.config)
-    if not isinstance(saved, dict) or saved.pop("schema", None) != CONFIG_SCHEMA:
-        raise ArtifactError(f"{folder.config} is not a {CONFIG_SCHEMA} file")
+    where = str(folder.config)
+    saved: dict[str, Any] = typed(dict, read_json(folder.config), where, schema=CONFIG_SCHEMA)
+    saved.pop("schema")
     try:
-        return override(TrainConfig(), saved, where=str(folder.config))
+        return override(TrainConfig(), saved, where=where)
     except ConfigError as error:
         raise ArtifactError(error.message) from error
 
 
 def dataset_name(dataset: str) -> str:
     """A data set's name as part of a folder name."""
-    name = Path(dataset).name or Path(dataset).resolve().name
-    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+    name = Path(dataset).name.strip(".") or Path(dataset).resolve().name
+    return plain_name(name, otherwise="data")
 
 
 def _warn_if_trained_on(model: RestoredModel, measured_on: str, progress: Progress) -> None:

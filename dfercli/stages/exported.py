@@ -1,6 +1,5 @@
 """Exported models: one file with the visual path, the text features and the model card inside."""
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dfercli.artifacts.model_card import ModelCard, card_from_json
+from dfercli.documents import parse_json
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.stages.devices import find_device
 
@@ -103,7 +103,7 @@ def _card(content: str | None, path: Path) -> ModelCard:
     if not content:
         raise ArtifactError(f"{path} was not written by `dfer export`: it holds no model card")
     try:
-        return card_from_json(json.loads(content), str(path))
+        return card_from_json(parse_json(content), str(path))
     except ValueError as error:
         raise ArtifactError(f"{path}: its model card is broken: {error}") from error
 

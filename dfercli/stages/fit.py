@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 
 from dfercli.artifacts.checkpoint import save_checkpoint
-from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
+from dfercli.artifacts.jsonl import append_row, read_typed_rows, write_rows
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.config import OptimConfig, Precision, TrainConfig
@@ -36,6 +36,13 @@ from dfercli.stages.models_on_disk import checkpoint_weights
 from dfercli.stages.whole_state import whole_state
 
 EPOCH_SCHEMA = "dfer.epoch/1"
+
+
+class EpochRow(TypedDict):
+    """What is asked of a row of `metrics.jsonl`; the rest is kept as it is."""
+
+    schema: str
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -347,5 +354,7 @@ def _save(training: Training, position: Position, *, is_best: bool = False) -> N
 def _forget_rows_after(folder: FoldFolder, epoch: int) -> None:
     """Drop the rows of epochs that will be run again."""
     if folder.metrics.is_file():
-        rows = list(read_rows(folder.metrics, allow_torn_end=True))
-        write_rows(folder.metrics, [row for row in rows if row["epoch"] <= epoch])
+        rows = list(
+            read_typed_rows(folder.metrics, EpochRow, schema=EPOCH_SCHEMA, allow_torn_end=True)
+        )
+        write_rows(folder.metrics, [dict(row) for row in rows if row["epoch"] <= epoch])

@@ -2,21 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lightning_fabric import Fabric
 
-from dfercli.artifacts.atomic import read_json, write_json
-from dfercli.artifacts.evaluation import Evaluation, evaluation_from_json
+from dfercli.artifacts.evaluation import Evaluation, read_metrics
 from dfercli.artifacts.run_folder import FoldFolder
+from dfercli.artifacts.run_result import RunResult, read_run_result, write_run_result
 from dfercli.config import EvalConfig, TrainConfig
 from dfercli.progress import Progress
 from dfercli.stages.calibrate import record_results
 from dfercli.stages.evaluate import dataset_name, evaluate_checkpoint
 from dfercli.stages.fold_data import FoldClips
 from dfercli.stages.run_records import SELECTION_RULES
-
-RESULT_SCHEMA = "dfer.result/1"
 
 
 @dataclass(frozen=True)
@@ -60,43 +57,45 @@ def finish_fold(
             progress=progress,
         ).evaluation
         record_results(checkpoint, evaluation, clips.test_name, fabric)
-    result = {
-        "schema": RESULT_SCHEMA,
-        "dataset": config.dataset,
-        "method": config.model.method,
-        "fold": clips.fold.fold,
-        "official_split": clips.fold.official,
-        "seed": config.seed,
-        "checkpoint": checkpoint.name,
-        "selected_on": SELECTION_RULES[config.select],
-        "measured_on": clips.test_name if clips.test else "nothing: no clips to measure on",
-        "evaluation": name,
-        "war": evaluation.war if evaluation else None,
-        "uar": evaluation.uar if evaluation else None,
-    }
+    result = RunResult(
+        dataset=config.dataset,
+        method=config.model.method,
+        fold=clips.fold.fold,
+        official_split=clips.fold.official,
+        seed=config.seed,
+        checkpoint=checkpoint.name,
+        selected_on=SELECTION_RULES[config.select],
+        measured_on=clips.test_name if clips.test else "nothing: no clips to measure on",
+        evaluation=name,
+        war=evaluation.war if evaluation else None,
+        uar=evaluation.uar if evaluation else None,
+    )
     if fabric.is_global_zero:
-        write_json(folder.result, result)
+        write_run_result(folder.result, result)
     fabric.barrier()
     return _fold_result(folder, clips.fold.fold, result, evaluation)
 
 
 def read_result(folder: FoldFolder, number: int) -> FoldResult:
-    """Read how a finished fold ended."""
-    result = read_json(folder.result)
+    """Read how a finished fold ended.
+
+    Raises:
+        ArtifactError: its result or its metrics are missing or broken.
+    """
+    result = read_run_result(folder.result)
     evaluation = None
-    if result["evaluation"] is not None:
-        metrics = folder.evaluation(result["evaluation"]) / "metrics.json"
-        evaluation = evaluation_from_json(read_json(metrics))
+    if result.evaluation is not None:
+        evaluation = read_metrics(folder.evaluation(result.evaluation) / "metrics.json")
     return _fold_result(folder, number, result, evaluation)
 
 
 def _fold_result(
-    folder: FoldFolder, number: int, result: dict[str, Any], evaluation: Evaluation | None
+    folder: FoldFolder, number: int, result: RunResult, evaluation: Evaluation | None
 ) -> FoldResult:
     return FoldResult(
         fold=number,
-        checkpoint=folder.checkpoints / result["checkpoint"],
-        selected_on=result["selected_on"],
-        measured_on=result["measured_on"],
+        checkpoint=folder.checkpoints / result.checkpoint,
+        selected_on=result.selected_on,
+        measured_on=result.measured_on,
         evaluation=evaluation,
     )

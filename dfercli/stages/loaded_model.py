@@ -55,7 +55,7 @@ class LoadedModel:
     @property
     def num_frames(self) -> int:
         """T, frames per clip."""
-        return int(self.card.sampling["num_frames"])
+        return self.card.sampling["num_frames"]
 
     @property
     def image_size(self) -> int:

@@ -32,6 +32,7 @@ from dfercli.artifacts.store_writing import (
 from dfercli.data.store_check import check_store
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN
+from dfercli.names import inside
 from dfercli.progress import Progress
 
 
@@ -104,10 +105,10 @@ def run(shards: tuple[Path, ...], out: Path, progress: Progress) -> MergeResult:
 
 
 def _refuse_other_settings(shards: Sequence[Path], out: Path) -> None:
-    settings = read_dataset(shards[0]).get("settings", {})
+    settings = read_dataset(shards[0])["settings"]
     existing = [out] if (out / "dataset.json").is_file() else []
     for other in (*shards[1:], *existing):
-        differences = setting_differences(settings, read_dataset(other).get("settings", {}))
+        differences = setting_differences(settings, read_dataset(other)["settings"])
         if differences:
             raise ConfigError(
                 f"{shards[0]} and {other} were made with different settings: {differences}",
@@ -181,27 +182,38 @@ def _what(record: SourceRecord) -> tuple[int, tuple[ClipRow, ...]]:
 def _copy(copy: _Copy, out: Path) -> None:
     for before, after in zip(copy.before.clips, copy.after.clips, strict=True):
         for name in CLIP_FOLDERS:
-            if (copy.shard / name / before.clip_id).is_dir():
-                _copy_folder(copy.shard / name / before.clip_id, out / name / after.clip_id)
+            folder = inside(copy.shard, name, before.clip_id)
+            if folder.is_dir():
+                _copy_folder(folder, inside(out, name, after.clip_id), copy.shard)
         for name in CLIP_FILES:
             _copy_file(
-                copy.shard / name / f"{before.clip_id}.npz", out / name / f"{after.clip_id}.npz"
+                inside(copy.shard, name, f"{before.clip_id}.npz"),
+                inside(out, name, f"{after.clip_id}.npz"),
+                copy.shard,
             )
     previews = preview_paths(copy.shard, copy.key_before)
     for preview, target in zip(previews, preview_paths(out, copy.key), strict=True):
-        _copy_file(preview, target)
+        _copy_file(preview, target, copy.shard)
     write_record(out, copy.key, copy.after)
 
 
-def _copy_file(source: Path, target: Path) -> None:
+def _copy_file(source: Path, target: Path, shard: Path) -> None:
     if source.is_file():
+        _refuse_outside(source, shard)
         write_bytes(target, source.read_bytes())
 
 
-def _copy_folder(source: Path, target: Path) -> None:
+def _copy_folder(source: Path, target: Path, shard: Path) -> None:
     with atomic_folder(target) as temporary:
         for entry in sorted(source.iterdir()):
+            _refuse_outside(entry, shard)
             shutil.copyfile(entry, temporary / entry.name)
+
+
+def _refuse_outside(path: Path, shard: Path) -> None:
+    """Refuse a link out of a shard: what it leads to would go into a store that is passed on."""
+    if not path.resolve().is_relative_to(shard.resolve()):
+        raise DataError(f"{path} is a link out of {shard}", hint="put the file itself there")
 
 
 def _merge_captions(shards: Sequence[Path], out: Path, known: dict[str, SourceRecord]) -> None:
@@ -222,7 +234,7 @@ def _merge_captions(shards: Sequence[Path], out: Path, known: dict[str, SourceRe
 def _own_classes(shards: tuple[Path, ...]) -> tuple[str, ...]:
     """The label set of the shards where it is not one of the canonical ones."""
     for shard in shards:
-        label_set = tuple(read_dataset(shard).get("label_set", ()))
+        label_set = tuple(read_dataset(shard)["label_set"])
         if label_set and label_set not in (SEVEN, ELEVEN):
             return label_set
     return ()

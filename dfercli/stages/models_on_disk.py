@@ -9,7 +9,7 @@ from open_clip import CLIP
 from torch import Tensor
 
 from dfercli.artifacts.checkpoint import read_weights
-from dfercli.artifacts.model_card import ModelCard, card_from_json, read_card
+from dfercli.artifacts.model_card import ModelCard, read_model_card
 from dfercli.config import ModelConfig
 from dfercli.descriptions.texts import ClassTexts, load_texts, shipped_texts
 from dfercli.errors import ArtifactError, ConfigError
@@ -24,7 +24,13 @@ from dfercli.models.method import Method
 from dfercli.models.published_checkpoint import build_published, read_published
 from dfercli.models.zero_shot import ZeroShotClip
 from dfercli.overrides import override, to_plain
+from dfercli.typed import typed
 
+# What CLIP's constructors raise at sizes that do not go together.
+BUILD_FAULTS = (
+    *(ConfigError, KeyError, TypeError, ValueError, RuntimeError, AssertionError),
+    *(AttributeError, ZeroDivisionError, IndexError),
+)
 SAMPLING_RULES = {
     "train": "a random frame of each of T equal segments",
     "test": "the middle frame of each of T equal segments; short clips repeat their last frame",
@@ -159,18 +165,25 @@ def restore_model(
             raise ConfigError(f"{path} is a published checkpoint: it knows its own classes only")
         return _restore_published(path, class_position)
     where = str(path / "model.json")
-    card = card_from_json(read_card(path), where)
+    card = read_model_card(path)
     try:
         config = override(ModelConfig(), card.model, where=where)
     except ConfigError as error:
-        raise ArtifactError(f"{where} cannot be used: {error}") from error
+        raise ArtifactError(error.message) from error
     if label_set is not None:
         card = _card_for(card, replace(config, descriptions=descriptions), label_set)
     try:
         clip = _backbone_for(card, config, clip_weights)
         module = build_model(clip, card.texts, config)
-    except (ConfigError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{where} cannot be used: {error}") from error
+    except BUILD_FAULTS as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise ArtifactError(f"{where} cannot be used: {reason}") from error
+    for name, said, built in (
+        ("sampling.num_frames", card.sampling["num_frames"], config.num_frames),
+        ("image_size", card.image_size, module.image_size),
+    ):
+        if said != built:
+            raise ArtifactError(f"{where}: {name}: expected {built}, as the model has, got {said}")
     try:
         faults = module.load_state_dict(read_weights(path), strict=False)
     except RuntimeError as error:
@@ -188,7 +201,7 @@ def restore_model(
 
 def _backbone_for(card: ModelCard, config: ModelConfig, weights: Path | None) -> CLIP:
     """CLIP, with its weights where the checkpoint does not hold them."""
-    identity = BackboneIdentity(**card.backbone)
+    identity: BackboneIdentity = typed(BackboneIdentity, card.backbone, "backbone")
     if not METHODS[config.method].backbone_is_frozen or identity.sha256 is None:
         return build_clip(identity.architecture, draw=False)
     return load_same_backbone(identity, weights)

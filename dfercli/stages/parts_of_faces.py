@@ -1,7 +1,6 @@
 """Landmarks and parsing maps of face crops that exist, for a face store or a benchmark's copy."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,17 +16,18 @@ from dfercli.artifacts.face_parts import (
     write_landmarks,
     write_parsing,
 )
-from dfercli.artifacts.face_store import ClipRow, FailureRow
+from dfercli.artifacts.face_store import ClipRow, FailureRow, crops_folder
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.parts_record import PART_FOLDERS, PARTS_FILE, PARTS_SCHEMA, record_parts
+from dfercli.artifacts.removing import remove_inside, require_no_links
 from dfercli.artifacts.weight_files import fetch, weight_file
 from dfercli.config import PreprocessConfig
 from dfercli.data.clips import Clip
 from dfercli.data.folds import read_fold
 from dfercli.data.frames import list_frames
 from dfercli.data.layout import dataset_root
-from dfercli.errors import ConfigError, DataError
+from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.faces.parsing_model import fetch_parsing_model
 from dfercli.progress import Progress
 from dfercli.stages.engines import do_jobs
@@ -108,7 +108,7 @@ def add_parts_to_store(
     clips: Sequence[ClipRow], config: PreprocessConfig, device: str, progress: Progress
 ) -> list[FailureRow]:
     """Find what is missing of the landmarks and parsing maps of a face store's clips."""
-    jobs = [_job(clip.clip_id, config.out / "frames" / clip.clip_id, config) for clip in clips]
+    jobs = [_job(clip.clip_id, crops_folder(config.out, clip.clip_id), config) for clip in clips]
     return _do(jobs, (config, config.margin, device), progress)
 
 
@@ -138,6 +138,8 @@ def run_on_benchmark(config: PreprocessConfig, device: str, progress: Progress) 
     require_networks(config)
     config = replace(config, out=store)
     with exclusive(store / ".lock", busy=f"another dfer preprocess is writing to {store}"):
+        for name in PART_FOLDERS:
+            require_no_links(store, store / name)
         if config.overwrite:
             _remove_parts(store)
         record_parts(store, how_made(config), dataset)
@@ -181,10 +183,8 @@ def _remove_parts(store: Path) -> None:
     """Take what an earlier run made out of a folder; what else lies there stays."""
     if not (store / PARTS_FILE).is_file():
         return
-    for name in PART_FOLDERS:
-        shutil.rmtree(store / name, ignore_errors=True)
-    for name in ("parts.jsonl", "failures.jsonl", PARTS_FILE):
-        (store / name).unlink(missing_ok=True)
+    for name in (*PART_FOLDERS, "parts.jsonl", "failures.jsonl", PARTS_FILE):
+        remove_inside(store, name)
 
 
 def _job(clip_id: str, folder: Path, config: PreprocessConfig) -> PartsJob:
@@ -239,7 +239,7 @@ def set_up_parts(setting: PartsSetting) -> Callable[[PartsJob, Report], str | No
                     else _parsed(paths, parser.parse, report)
                 )
                 write_parsing(config.out, job.clip_id, [path.stem for path in paths], maps)
-        except DataError as error:
+        except (ArtifactError, DataError) as error:
             return error.message
         return None
 

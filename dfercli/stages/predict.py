@@ -2,7 +2,6 @@
 
 import os
 import queue
-import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dfercli.artifacts.face_store import FailureRow
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.artifacts.predictions import WindowPrediction, write_predictions
+from dfercli.artifacts.removing import remove_inside
 from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.config import PredictConfig, PreprocessConfig
 from dfercli.errors import DataError
@@ -258,7 +258,7 @@ def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
             plan.journal.add(video)
         if is_ours and plan.config.faces_out is None:
             for clip in done.source.clips:
-                shutil.rmtree(plan.store / "frames" / clip.clip_id, ignore_errors=True)
+                remove_inside(plan.store, "frames", clip.clip_id)
     return videos
 
 

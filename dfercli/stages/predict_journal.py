@@ -5,22 +5,24 @@ with which model and settings it was made; each other row is one source. It is r
 table is written.
 """
 
-import base64
 import hashlib
 import json
 import os
-import shutil
 import threading
-from dataclasses import asdict
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dfercli.artifacts.face_store import FailureRow
 from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
 from dfercli.artifacts.predictions import WindowPrediction
-from dfercli.errors import DataError
+from dfercli.artifacts.removing import remove_own
+from dfercli.errors import ArtifactError
 from dfercli.report.video_prediction import Moment, VideoPrediction
 from dfercli.stages.one_source import source_signature
+from dfercli.typed import typed
 
 JOURNAL_SCHEMA = "dfer.predict_journal/2"
 
@@ -61,9 +63,9 @@ class Journal:
         try:
             rows = list(read_rows(path, allow_torn_end=True)) if path.is_file() else []
             if rows and rows[0] == _header(digest):
-                self.done = dict(_videos(rows[1:]))
+                self.done = dict(_videos(path, rows[1:]))
                 return
-        except (DataError, KeyError, TypeError, ValueError):
+        except (ArtifactError, ValueError):
             self.done = {}
         self.remove()
         write_rows(path, [_header(digest)])
@@ -75,7 +77,7 @@ class Journal:
 
     def remove(self) -> None:
         """Remove the work folder: the table is written, or other work begins."""
-        shutil.rmtree(self._work, ignore_errors=True)
+        remove_own(self._work)
 
 
 def _header(digest: str) -> dict[str, Any]:
@@ -98,36 +100,53 @@ def _to_row(video: VideoPrediction) -> dict[str, Any]:
         "annotated": video.annotated,
         "detector": video.detector,
         "moments": [
-            {**asdict(moment), "jpeg": base64.b64encode(moment.jpeg).decode()}
-            for moment in video.moments
+            {**asdict(moment), "jpeg": b64encode(moment.jpeg).decode()} for moment in video.moments
         ],
     }
 
 
-def _videos(rows: list[dict[str, Any]]) -> list[tuple[str, VideoPrediction]]:
+@dataclass(frozen=True)
+class _MomentRow:
+    track: int
+    seconds: float
+    label: str
+    confidence: float
+    jpeg: str
+
+
+@dataclass(frozen=True)
+class _VideoRow:
+    """A row of the journal: a source that is done."""
+
+    signature: list[int]
+    source: str
+    label_set: tuple[str, ...]
+    predictions: tuple[WindowPrediction, ...]
+    gaps: tuple[tuple[float, float], ...]
+    failure: FailureRow | None
+    annotated: str | None
+    detector: str | None
+    moments: tuple[_MomentRow, ...]
+
+
+def _videos(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[str, VideoPrediction]]:
     """The sources of a journal that have not changed since."""
-    videos = []
-    for row in rows:
-        if row["signature"] != _signature(row["source"]):
-            continue
-        predictions = (
-            {
-                **values,
-                "probabilities": tuple(values["probabilities"]),
-                "mean_box_xyxy_px": tuple(values["mean_box_xyxy_px"]),
-            }
-            for values in row["predictions"]
-        )
-        moments = ({**m, "jpeg": base64.b64decode(m["jpeg"])} for m in row["moments"])
-        video = VideoPrediction(
-            source=row["source"],
-            label_set=tuple(row["label_set"]),
-            predictions=tuple(WindowPrediction(**values) for values in predictions),
-            gaps=tuple((start, end) for start, end in row["gaps"]),
-            failure=None if row["failure"] is None else FailureRow(**row["failure"]),
-            annotated=row["annotated"],
-            detector=row["detector"],
-            moments=tuple(Moment(**moment) for moment in moments),
-        )
-        videos.append((video.source, video))
-    return videos
+    for number, content in enumerate(rows, start=2):
+        row: _VideoRow = typed(_VideoRow, content, f"{path}, row {number}", schema=JOURNAL_SCHEMA)
+        if row.signature == _signature(row.source):
+            yield (
+                row.source,
+                VideoPrediction(
+                    source=row.source,
+                    label_set=row.label_set,
+                    predictions=row.predictions,
+                    gaps=row.gaps,
+                    failure=row.failure,
+                    annotated=row.annotated,
+                    detector=row.detector,
+                    moments=tuple(
+                        Moment(m.track, m.seconds, m.label, m.confidence, b64decode(m.jpeg))
+                        for m in row.moments
+                    ),
+                ),
+            )

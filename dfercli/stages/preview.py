@@ -13,7 +13,7 @@ from dfercli.artifacts.atomic import write_bytes
 from dfercli.artifacts.face_store import ClipRow, TrackData, frame_paths, read_track
 from dfercli.artifacts.store_writing import preview_paths
 from dfercli.config import PreprocessConfig
-from dfercli.errors import DataError
+from dfercli.errors import ArtifactError, DataError
 from dfercli.stages.one_source import Report, SourceJob, open_source
 from dfercli.video.annotated import write_annotated
 from dfercli.video.decode import silence_decoders
@@ -52,7 +52,7 @@ def set_up_previews(config: PreprocessConfig) -> Callable[[Any, Report], Any]:
     def do(item: PreviewJob, report: Report) -> str | None:
         try:
             write_preview(item, config, report)
-        except DataError as error:
+        except (ArtifactError, DataError) as error:
             return error.message
         return None
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from dfercli.artifacts.model_card import CARD_NAME, ModelCard, card_from_json, read_card
+from dfercli.artifacts import model_card
+from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.stages.exported import is_exported, load_exported
 from dfercli.stages.models_on_disk import restore_model
@@ -25,4 +26,4 @@ def read_model_card(path: Path) -> tuple[Path, ModelCard]:
     if path.is_file():
         return path, restore_model(path).card
     checkpoint = find_checkpoint(path)
-    return checkpoint, card_from_json(read_card(checkpoint), str(checkpoint / CARD_NAME))
+    return checkpoint, model_card.read_model_card(checkpoint)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from dfercli.artifacts.atomic import read_json
 from dfercli.artifacts.clip_predictions import ClipPredictions, read_clip_predictions
-from dfercli.artifacts.evaluation import PairedTest
+from dfercli.artifacts.evaluation import PairedTest, read_metrics
 from dfercli.artifacts.run_folder import FoldFolder, fold_folders
+from dfercli.artifacts.run_result import RunResult, read_run_result
 from dfercli.data.published import TOTALS
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.metrics import compare, summarise_folds
@@ -18,7 +18,6 @@ from dfercli.progress import Progress
 from dfercli.report.published import published_for
 from dfercli.report.results import RunSummary
 
-RESULT_SCHEMA = "dfer.result/1"
 RESULTS_SCHEMA = "dfer.results/1"
 
 
@@ -34,7 +33,7 @@ class FoldPredictions:
     """
 
     number: int
-    result: dict[str, Any]
+    result: RunResult
     label_set: tuple[str, ...]
     predictions: ClipPredictions
 
@@ -133,11 +132,9 @@ def read_run(folder: Path) -> list[FoldPredictions]:
     for fold in fold_folders(folder):
         if not fold.is_finished:
             continue
-        result = read_json(fold.result)
-        if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
-            raise ArtifactError(f"{fold.result} is not a {RESULT_SCHEMA} file")
-        if result.get("evaluation") is not None:
-            found.append(_read_fold(fold, result))
+        result = read_run_result(fold.result)
+        if result.evaluation is not None:
+            found.append(_read_fold(fold, result, result.evaluation))
     return found
 
 
@@ -153,12 +150,12 @@ def summarise_run(name: str, folds: Sequence[FoldPredictions]) -> RunSummary:
     predictions = [(fold.predictions.probabilities, fold.predictions.targets) for fold in folds]
     return RunSummary(
         name=name,
-        dataset=_dataset_name(str(folds[0].result["dataset"])),
+        dataset=_dataset_name(folds[0].result.dataset),
         folds=tuple(fold.number for fold in folds),
         summary=summarise_folds(predictions, folds[0].label_set),
-        selected_on=" / ".join(dict.fromkeys(str(fold.result["selected_on"]) for fold in folds)),
-        measured_on=tuple(str(fold.result["measured_on"]) for fold in folds),
-        official_split=all(fold.result.get("official_split") is True for fold in folds),
+        selected_on=" / ".join(dict.fromkeys(fold.result.selected_on for fold in folds)),
+        measured_on=tuple(fold.result.measured_on for fold in folds),
+        official_split=all(fold.result.official_split for fold in folds),
     )
 
 
@@ -182,19 +179,11 @@ def _runs_in(path: Path) -> list[Path]:
     return sorted(folder for folder in path.iterdir() if folder.is_dir() and fold_folders(folder))
 
 
-def _read_fold(fold: FoldFolder, result: dict[str, Any]) -> FoldPredictions:
-    folder = fold.evaluation(str(result["evaluation"]))
-    metrics = read_json(folder / "metrics.json")
-    try:
-        number = int(result["fold"])
-        label_set = tuple(str(name) for name in metrics["label_set"])
-        missing = [key for key in ("dataset", "selected_on", "measured_on") if key not in result]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{fold.path}: broken result: {error!r}") from error
-    if missing:
-        raise ArtifactError(f"{fold.result} lacks {', '.join(missing)}")
+def _read_fold(fold: FoldFolder, result: RunResult, evaluation: str) -> FoldPredictions:
+    folder = fold.evaluation(evaluation)
+    label_set = read_metrics(folder / "metrics.json").label_set
     predictions = read_clip_predictions(folder / "predictions.jsonl", label_set)
-    return FoldPredictions(number, result, label_set, predictions)
+    return FoldPredictions(result.fold, result, label_set, predictions)
 
 
 def _by_clip(folds: Sequence[FoldPredictions]) -> dict[tuple[int, str], tuple[str, str]]:

@@ -15,6 +15,7 @@ A sweep is a TOML file:
 """
 
 import itertools
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -32,8 +33,10 @@ from dfercli.recipes import read_recipe, recipe_names
 from dfercli.report.tables import TextTable, percent, to_csv
 from dfercli.stages import train
 from dfercli.stages.evaluate import read_train_config
+from dfercli.typed import shown
 
 SEED = "seed"
+MAX_RUNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,13 @@ def plan(file: Path) -> list[SweepRun]:
     grid, recipe = content.pop("grid", None), content.pop("recipe", None)
     if not isinstance(grid, dict) or not grid:
         raise ConfigError(f"{file} has no grid", hint="add for example: [grid] seed = [1, 2, 3]")
+    if recipe is not None and not isinstance(recipe, str):
+        raise ConfigError(f"{file}: recipe: expected text, got {shown(recipe)}")
     choices = {name: _texts(values, f"{file}: grid.{name}") for name, values in grid.items()}
+    if (size := math.prod(map(len, choices.values()))) > MAX_RUNS:
+        raise ConfigError(
+            f"{file}: the grid has {size} combinations, at most {MAX_RUNS} are trained"
+        )
     runs = []
     for combination in itertools.product(*choices.values()):
         values = dict(zip(choices, combination, strict=True))
@@ -167,7 +176,7 @@ def _config(
 
 def _texts(values: Any, where: str) -> list[str]:
     if not isinstance(values, list) or not values:
-        raise ConfigError(f"{where}: expected a list of values, got {values!r}")
+        raise ConfigError(f"{where}: expected a list of values, got {shown(values)}")
     texts = [
         ",".join(map(str, value)) if isinstance(value, list) else str(value) for value in values
     ]

@@ -14,7 +14,7 @@ from dfercli.artifacts.face_store import ClipRow, frame_paths, read_track
 from dfercli.artifacts.predictions import Box, WindowPrediction
 from dfercli.data.augmentation import resize
 from dfercli.data.loading import read_frames
-from dfercli.errors import DataError
+from dfercli.errors import ArtifactError, DataError
 from dfercli.stages.loaded_model import LoadedModel
 from dfercli.stages.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.stages.windows import Window, windows_of
@@ -141,7 +141,7 @@ def _read_windows(
                 paths_of[clip.clip_id] = frame_paths(source.store, clip)
                 if len(track.frame_index) != clip.num_frames:
                     raise DataError(f"clip {clip.clip_id}: its track has another number of frames")
-            except DataError as error:
+            except (ArtifactError, DataError) as error:
                 opened.failure = error.message
                 continue
             found = windows_of(

@@ -21,6 +21,7 @@ from dfercli.models.batch_norm import synchronise_batch_norm
 from dfercli.models.clip_backbone import split_clip_name
 from dfercli.models.cost import cost_of
 from dfercli.models.method import Method
+from dfercli.names import is_plain
 from dfercli.overrides import to_plain
 from dfercli.progress import Progress, SilentProgress
 from dfercli.stages.cached_features import cached_datasets, require_frozen
@@ -56,7 +57,7 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
         ArtifactError: weights that are missing, or a folder that cannot be written.
     """
     folds = wanted_folds(config)
-    if config.name is not None and Path(config.name).name != config.name:
+    if config.name is not None and not is_plain(config.name):
         raise ConfigError(f"--name is one folder in {config.out}, got {config.name!r}")
     require_logger(config.logger)
     require_frozen(config)

@@ -1,12 +1,12 @@
 """Find sources: videos, folders of numbered frames and single images, from what a user typed."""
 
 import glob
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dfercli.documents import parse_json, read_document
 from dfercli.errors import DataError
 from dfercli.video.images import are_numbered_frames, is_image, natural_key
 
@@ -113,7 +113,7 @@ def _in_folder(root: Path) -> list[Source]:
 def _is_store(folder: Path) -> bool:
     """Tell whether a folder is a face store: its crops are no sources."""
     try:
-        dataset = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        dataset = parse_json(read_document(folder / "dataset.json"))
     except (OSError, ValueError):
         return False
     return isinstance(dataset, dict) and str(dataset.get("schema")).startswith("dfer.face_store/")

@@ -1,0 +1,93 @@
+"""Arrays of `.npz` files, whose kind and size are looked at before there is memory for them."""
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from dfercli.errors import ArtifactError
+
+MAX_ARRAY_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """What an array must be.
+
+    Attributes:
+        dtype: What it is returned as; the file may hold it in another width.
+        shape: Sizes behind the first axis.
+        optional: Whether the file may lack it.
+    """
+
+    dtype: type[np.generic]
+    shape: tuple[int, ...] = ()
+    optional: bool = False
+
+    def __str__(self) -> str:
+        return f"({', '.join(['n', *map(str, self.shape)])}) {np.dtype(self.dtype).name}"
+
+
+def read_arrays(
+    path: Path, specs: Mapping[str, ArraySpec], *, same_length: bool = True
+) -> dict[str, NDArray[np.generic]]:
+    """Read arrays of one file; others in it are passed over. Nothing in it is run.
+
+    Args:
+        path: The file.
+        specs: What is wanted, by name.
+        same_length: Whether all must have the same number of rows.
+
+    Raises:
+        ArtifactError: the file is missing or damaged, or lacks an array or holds another kind.
+    """
+    found: dict[str, NDArray[np.generic]] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            for name, spec in specs.items():
+                if f"{name}.npy" in names:
+                    found[name] = _read(archive, name, spec)
+                elif not spec.optional:
+                    raise ValueError(f"{name}: missing, expected {spec}")
+    except FileNotFoundError:
+        raise ArtifactError(f"no such file: {path}") from None
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    except (
+        *(ValueError, EOFError, NotImplementedError, RuntimeError, SyntaxError, TypeError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        raise ArtifactError(f"cannot read {path}: {error}") from error
+    lengths = {name: len(array) for name, array in found.items()}
+    if same_length and len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ArtifactError(f"{path}: expected as many rows in each array, got {listed}")
+    return found
+
+
+def _read(archive: zipfile.ZipFile, name: str, spec: ArraySpec) -> NDArray[np.generic]:
+    member = archive.getinfo(f"{name}.npy")
+    if member.file_size > MAX_ARRAY_BYTES:
+        raise ValueError(f"{name}: larger than {MAX_ARRAY_BYTES >> 20} MiB")
+    with archive.open(member) as file:
+        version = npy.read_magic(file)
+        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+        if version not in read_header:
+            raise ValueError(f"{name}: not an array of a known version")
+        shape, fortran, dtype = read_header[version](file)
+        wanted = np.dtype(spec.dtype)
+        fits = dtype.kind == wanted.kind or (wanted.kind == "f" and dtype.kind in "iu")
+        if not fits or dtype.kind not in "biuf" or shape[1:] != spec.shape or len(shape) == 0:
+            raise ValueError(f"{name}: expected {spec}, got {shape} {dtype}")
+        num_bytes = dtype.itemsize * int(np.prod([int(size) for size in shape], dtype=object))
+        content = file.read(MAX_ARRAY_BYTES + 1)
+    if len(content) != num_bytes:
+        raise ValueError(f"{name}: {len(content)} bytes, expected {num_bytes}")
+    array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    return array.astype(spec.dtype)
