@@ -43,7 +43,7 @@ from dfercli.artifacts.removing import remove_inside, remove_temporary, require_
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.labels import ELEVEN, SEVEN, label_set_for
 from dfercli.names import SourcePath, inside, is_plain
-from dfercli.typed import Range, typed
+from dfercli.typed import Range, shown, typed
 
 SOURCE_SCHEMA = "dfer.source/1"
 CLIP_FOLDERS = ("frames", "parsing")  # a folder for each clip
@@ -215,16 +215,13 @@ def writing_to(store: Path, *, busy: str) -> Iterator[None]:
 
     Raises:
         ConfigError: `store` exists and is no store.
-        ArtifactError: the lock cannot be made, another holds it, or a folder in the store is a link
-            to one that may lie elsewhere.
+        ArtifactError: the lock cannot be made, or another holds it.
     """
     if store.exists() and not store.is_dir():
         raise ConfigError(f"{store} is a file, expected a folder", hint="choose another --out")
     hidden_only = not store.is_dir() or all(path.name.startswith(".") for path in store.iterdir())
     if not hidden_only and not (store / "dataset.json").is_file():
         raise ConfigError(f"{store} is not empty and no face store", hint="choose another --out")
-    for name in CONTENT_FOLDERS:
-        require_no_links(store, store / name)
     with exclusive(store / ".lock", busy=busy):
         yield
 
@@ -244,10 +241,13 @@ def prepare_store(
 
     Raises:
         ConfigError: `store` was made with other settings (listed).
+        ArtifactError: a folder in it is a link, so that what is written may land elsewhere.
     """
     if (store / "dataset.json").is_file():
         if not overwrite:
             _refuse_other_settings(store, settings)
+            for name in CONTENT_FOLDERS:
+                require_no_links(store, store / name)
             remove_leftovers(store)
             return
         for name in (*CONTENT_FOLDERS, *CONTENT_FILES):
@@ -268,7 +268,7 @@ def _refuse_other_settings(store: Path, settings: dict[str, Any]) -> None:
 def setting_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """The settings in which two stores differ, as `name before -> after; …`."""
     return "; ".join(
-        f"{name} {before.get(name)!r} -> {after.get(name)!r}"
+        f"{name} {shown(before.get(name))} -> {shown(after.get(name))}"
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     )
