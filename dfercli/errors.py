@@ -37,6 +37,10 @@ class DataError(DferError):
     exit_code = 3
 
 
+class TooLargeError(DataError):
+    """A picture or video with more pixels than `--max-pixels` allows."""
+
+
 class ArtifactError(DferError):
     """An artefact or weights that are missing, corrupt, incompatible or not writable."""
 

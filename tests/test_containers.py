@@ -8,6 +8,7 @@ import pytest
 from drawn_videos import moving_bar
 
 import dfercli
+from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.errors import DataError
 from dfercli.video.annotated import write_annotated
 from dfercli.video.containers import av_errors, is_own_output, open_container
@@ -59,10 +60,10 @@ def test_a_title_in_any_encoding_is_no_obstacle(tmp_path, suffix, encoding):
     facts = probe_video(path)
     assert facts is not None
     assert facts.seconds == pytest.approx(8, abs=0.2)
-    find_landing(path, 0, 7.0, lambda: None)
+    find_landing(path, 0, 7.0, lambda: None, MAX_PIXELS)
     assert not is_own_output(path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dfercli.video.decode._open_decord", lambda path: None)
+        patch.setattr("dfercli.video.decode.open_decord", lambda path: None)
         frames = list(VideoReader(path))
     out = tmp_path / "annotated.mp4"
     assert write_annotated(out, iter(frames), sound_of=path) == 80

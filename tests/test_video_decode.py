@@ -47,7 +47,7 @@ def remuxed(video, target):
 
 @pytest.fixture
 def without_decord(monkeypatch):
-    monkeypatch.setattr(decode, "_open_decord", lambda path: None)
+    monkeypatch.setattr(decode, "open_decord", lambda path: None)
 
 
 def test_frames_have_indices_times_and_pictures(video):

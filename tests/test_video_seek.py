@@ -4,6 +4,7 @@ import av
 import pytest
 from drawn_videos import moving_bar
 
+from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.video import decode, seek
 from dfercli.video.decode import VideoReader
 from dfercli.video.frames import Selection
@@ -22,7 +23,7 @@ def video(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def short_files_count(monkeypatch):
-    monkeypatch.setattr(decode, "_open_decord", lambda path: None)
+    monkeypatch.setattr(decode, "open_decord", lambda path: None)
     monkeypatch.setattr(seek, "WORTH_SECONDS", 0.5)
 
 
@@ -99,7 +100,7 @@ def test_packets_that_promise_other_frames_are_not_trusted(video, monkeypatch):
         return (f for n, f in enumerate(real(container, stream, landing)) if n % 2 == 0)
 
     monkeypatch.setattr(seek, "decode_from", every_second)
-    assert seek.find_landing(video, 0, 1.5, lambda: None) is None
+    assert seek.find_landing(video, 0, 1.5, lambda: None, MAX_PIXELS) is None
 
 
 def test_a_matroska_file_that_begins_late_is_not_cut_short(video, tmp_path):

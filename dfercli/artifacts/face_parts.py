@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dfercli.artifacts.arrays import ArraySpec, read_arrays
 from dfercli.artifacts.atomic import atomic_folder, atomic_path
+from dfercli.artifacts.pictures import decode_picture
 from dfercli.errors import ArtifactError, DataError
 from dfercli.names import inside
 
@@ -65,10 +66,10 @@ def read_parsing(path: Path) -> NDArray[np.uint8]:
         DataError: missing, not a picture of one channel, or a value that is no region.
     """
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read parsing map {path}: {error.strerror or error}") from error
-    regions = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if len(content) else None
+    regions = decode_picture(content, path, cv2.IMREAD_UNCHANGED)
     if regions is None or regions.ndim != 2 or regions.dtype != np.uint8:
         raise DataError(f"not a parsing map of one 8-bit channel: {path}")
     if regions.max(initial=0) >= len(REGIONS):

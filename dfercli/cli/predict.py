@@ -123,6 +123,9 @@ def predict(
     ] = None,
     start: Annotated[float, typer.Option(help="Begin at this second.")] = PredictConfig.start,
     end: Annotated[float | None, typer.Option(help="Stop at this second.")] = PredictConfig.end,
+    max_pixels: Annotated[
+        int, typer.Option(help="Refuse sources whose frames have more pixels. By default 8K.")
+    ] = PredictConfig.max_pixels,
     workers: Annotated[
         int | None, typer.Option(help="Processes that find faces. By default one per core.")
     ] = PredictConfig.workers,

@@ -147,6 +147,9 @@ def preprocess(
     time_limit: Annotated[
         float, typer.Option(help="Give a source up after so many seconds without a new frame.")
     ] = PreprocessConfig.time_limit,
+    max_pixels: Annotated[
+        int, typer.Option(help="Refuse sources whose frames have more pixels. By default 8K.")
+    ] = PreprocessConfig.max_pixels,
     overwrite: Annotated[
         bool,
         typer.Option(

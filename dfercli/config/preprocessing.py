@@ -8,6 +8,7 @@ from dfercli.config.kinds import Count, CountOrNone, Positive
 from dfercli.typed import Range
 
 USUAL_MIN_SECONDS = 0.5
+MAX_PIXELS = 7680 * 4320  # 8K
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class PreprocessConfig:
         parsing_model: SegFormer on the hub, or its folder.
         root: Folder of a benchmark's copy, where the source is `dfew`, `ferv39k` or `mafw`.
         preview: Draw a contact sheet and an annotated video of each source.
+        max_pixels: Sources whose frames have more pixels are refused before they are decoded.
         time_limit: Seconds without a new frame after which a source is given up.
         overwrite: Empty an existing store first.
     """
@@ -85,5 +87,6 @@ class PreprocessConfig:
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     workers: CountOrNone | None = None
+    max_pixels: Count = MAX_PIXELS
     time_limit: float = 120.0
     overwrite: bool = False

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from dfercli.config.kinds import Count, CountOrNone, Positive, Precision, Share, Stream
+from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.config.training import ModelConfig
 
 
@@ -119,6 +120,7 @@ class PredictConfig:
         region: Look for faces in x,y,width,height (pixels) only.
         start: Begin at this second.
         end: Stop at this second.
+        max_pixels: Sources whose frames have more pixels are refused before they are decoded.
         workers: Processes that find faces; None for one per core, 0 to work in this process.
     """
 
@@ -150,6 +152,7 @@ class PredictConfig:
     region: tuple[CountOrNone, ...] = ()
     start: Positive = 0.0
     end: Positive | None = None
+    max_pixels: Count = MAX_PIXELS
     workers: CountOrNone | None = None
 
 

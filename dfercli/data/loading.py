@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dfercli.artifacts.pictures import decode_picture
 from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import AugmentDraw, augment, draw_augmentation, resize
 from dfercli.data.batches import Batch, Item, collate
@@ -42,9 +43,7 @@ def read_frame(path: Path) -> np.ndarray:
     # OpenCV fills the lost part of a JPEG that was cut short with grey and says nothing.
     if content.startswith(JPEG_START) and JPEG_END not in content[-64:]:
         raise DataError(f"frame is cut short: {path}")
-    image = None
-    if content:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    image = decode_picture(content, path, cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise DataError(f"frame is not a readable picture: {path}")
     return image

@@ -258,11 +258,13 @@ def _read_frame(path: Path) -> NDArray[np.uint8]:
     """A frame as (FRAME_PX, FRAME_PX, 3) BGR."""
     import cv2
 
+    from dfercli.artifacts.pictures import decode_picture
+
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    image = decode_picture(content, path)
     if image is None:
         raise DataError(f"not a JPEG image: {path}")
     return np.asarray(cv2.resize(image, (FRAME_PX, FRAME_PX), interpolation=cv2.INTER_AREA))

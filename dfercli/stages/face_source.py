@@ -55,6 +55,7 @@ def preprocess_config(config: PredictConfig, card: ModelCard, store: Path) -> Pr
         region=config.region,
         start=config.start,
         end=config.end,
+        max_pixels=config.max_pixels,
         workers=config.workers,
     )
 

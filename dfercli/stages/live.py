@@ -70,7 +70,7 @@ def run(
     shows = config.show if config.show is not None else bool(os.environ.get("DISPLAY"))
     if config.out is not None:
         config.out.unlink(missing_ok=True)
-    with Camera(str(config.camera)) as camera, ExitStack() as stack:
+    with Camera(str(config.camera), config.max_pixels) as camera, ExitStack() as stack:
         window = stack.enter_context(Window(TITLE)) if shows else None
         follower = FaceFollower[Frame](build_detector(choice), follow_settings(crop, camera.fps))
         frames = ((frame, False) for frame in _until(camera, config.end))

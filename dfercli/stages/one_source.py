@@ -15,7 +15,7 @@ from dfercli.artifacts.face_store import ClipRow, FailureRow, TrackData
 from dfercli.artifacts.store_writing import CropSink, SourceRecord, crop_sink, write_record
 from dfercli.config import PreprocessConfig
 from dfercli.config.preprocessing import USUAL_MIN_SECONDS
-from dfercli.errors import DataError
+from dfercli.errors import DataError, TooLargeError
 from dfercli.faces.build import DetectorChoice, build_detector
 from dfercli.faces.crop import points_transform, square_transform, warp
 from dfercli.faces.detect import Detector
@@ -95,7 +95,8 @@ def process_source(
     except DataError as error:
         reason = error.message.removeprefix(f"{job.source.path}: ")
         reason = reason.replace(f"{job.source.path}{os.sep}", "")
-        record = record_of(job, failure=FailureRow(job.name_in_store, "decode", reason))
+        stage = "size" if isinstance(error, TooLargeError) else "decode"
+        record = record_of(job, failure=FailureRow(job.name_in_store, stage, reason))
     write_record(config.out, job.key, record)
     return record
 
@@ -248,8 +249,8 @@ def open_source(
     """
     selection = Selection(config.every, config.fps, config.start, config.end, between_seconds)
     if source.kind == "video":
-        return VideoReader(source.path, selection, alive)
-    return ImageReader(source.path, config.folder_fps, selection)
+        return VideoReader(source.path, selection, alive, config.max_pixels)
+    return ImageReader(source.path, config.folder_fps, selection, config.max_pixels)
 
 
 def follow_settings(config: PreprocessConfig, fps: float) -> FollowSettings:

@@ -45,7 +45,7 @@ from dfercli.video.sources import Source, find_sources
 
 # Settings that do not change what is in the store for a source.
 NOT_CONTENT = (
-    *("sources", "out", "labels", "classes", "workers", "time_limit", "overwrite"),
+    *("sources", "out", "labels", "classes", "workers", "time_limit", "overwrite", "max_pixels"),
     *("landmarks", "parsing", "parsing_model"),  # recorded in parts.json
     *("root", "preview"),  # added to clips afterwards
     *("engine", "ray_address"),
@@ -212,7 +212,7 @@ def _done_before(jobs: list[SourceJob], config: PreprocessConfig) -> dict[str, S
         if record is None:
             continue
         unchanged = (record.size_bytes, record.modified_ns) == source_signature(job.source.path)
-        lost = record.failure is not None and record.failure.stage == "worker"
+        lost = record.failure is not None and record.failure.stage in ("worker", "size")
         if lost or not unchanged or not has_crops(config.out, record):
             stale[job.key] = record
             continue

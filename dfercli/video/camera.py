@@ -3,11 +3,14 @@
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 
 import cv2
 import numpy as np
 
+from dfercli.artifacts.pictures import check_size
+from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.errors import DataError
 from dfercli.video.frames import Frame
 
@@ -20,15 +23,16 @@ class Camera:
 
     Args:
         name: Number of a camera, or the address of a stream or file.
+        max_pixels: The largest picture that is taken.
 
     Attributes:
         fps: What it says its rate is.
 
     Raises:
-        DataError: it cannot be opened.
+        DataError: it cannot be opened, or its pictures are too large.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, max_pixels: int = MAX_PIXELS) -> None:
         self._name = name
         self._is_live = name.isdecimal()
         # What OpenCV would say on stderr is in our own message.
@@ -38,6 +42,11 @@ class Camera:
         cv2.utils.logging.setLogLevel(level)
         if not self._capture.isOpened():
             raise DataError(f"cannot open camera {name}", hint="--camera 0 is the first one")
+        width, height = (
+            int(self._capture.get(which))
+            for which in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
+        check_size(Path(name), width, height, max_pixels)
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or UNKNOWN_FPS
         self._newest: tuple[float, np.ndarray] | None = None
         self._arrived = threading.Condition()

@@ -7,34 +7,69 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
 from av.container import InputContainer, OutputContainer
+from av.video.stream import VideoStream
 
+from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.errors import DataError
 
 MARK_FIELD = "comment"
 MARK = "dfer:annotated"
+LARGEST_OPTION = 2**31 - 1
 
 
-def open_container(path: Path, *, looks_at_pictures: bool = True) -> InputContainer:
+def open_container(
+    path: Path, *, max_pixels: int = MAX_PIXELS, looks_at_pictures: bool = True
+) -> InputContainer:
     """Open a video file for reading; the container is a context manager that closes it.
 
     Titles and the like may be in any encoding: what is no UTF-8 in them is left out.
 
     Args:
         path: The file.
+        max_pixels: Pictures that are clearly larger are not decoded to learn more of them.
         looks_at_pictures: Whether FFmpeg decodes the first ones to learn more of them, which
             takes most of the time; without, nothing can be decoded.
 
     Raises:
         DataError: not a readable video; with the reason.
     """
-    options = {} if looks_at_pictures else {"skip_frame": "all"}
+    options = _bounded(max_pixels) if looks_at_pictures else {"skip_frame": "all"}
     with av_errors(path):
         # An absolute path is never taken for the name of a protocol, such as `concat:`.
         return av.open(os.path.abspath(path), metadata_errors="ignore", options=options)
+
+
+def video_stream(
+    container: InputContainer, path: Path, number: int, max_pixels: int = MAX_PIXELS
+) -> VideoStream:
+    """One of the video streams of an open container, ready to be decoded frame by frame.
+
+    Args:
+        container: From `open_container`.
+        path: Its file, for the message.
+        number: Of the stream among the video streams.
+        max_pixels: A frame that is clearly larger, whatever the file said, is not decoded.
+
+    Raises:
+        DataError: FFmpeg has no decoder for it.
+    """
+    stream = container.streams.video[number]
+    context: Any = stream.codec_context  # None where there is no decoder
+    if context is None:
+        raise DataError(f"{path}: no decoder for its kind of video")
+    context.options = _bounded(max_pixels)
+    context.thread_type = "NONE"  # with threads, errors get lost and closing may hang
+    return stream
+
+
+def _bounded(max_pixels: int) -> dict[str, str]:
+    """Decoders' options that refuse larger frames; they count whole blocks, beyond the edges."""
+    return {"max_pixels": str(min(max_pixels * 3 // 2, LARGEST_OPTION))}
 
 
 @contextmanager

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import av
 import av.error
-import cv2  # noqa: F401 - before decord, whose zlib would else take the place of OpenCV's (PNG)
-import decord
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.artifacts.pictures import check_size
+from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.errors import DataError
-from dfercli.video.containers import av_errors, av_reason, open_container
+from dfercli.video.containers import av_errors, av_reason, open_container, video_stream
+from dfercli.video.decord_file import DecordError, DecordFile, open_decord, silence_decord
 from dfercli.video.frames import ALL_FRAMES, Clock, Frame, Picker, Selection
+from dfercli.video.reorder import pictures_with_times
 from dfercli.video.seek import decode_from, find_landing
 
 PLAUSIBLE_FPS = 480.0  # Matroska may claim its time base, such as 24000, as the rate
@@ -28,12 +30,13 @@ DECORD_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", MATROSKA)
 # On a busy machine decord decodes ahead without bound, so it
 # gets only files that would fit into memory as a whole.
 DECORD_BYTES = 256 * 1024**2
+DECORD_PIXELS = 1920 * 1200  # larger frames add up in its threads
 SHORT_OF_LENGTH = 0.9  # of the length that the file claims: less is worth a warning
 
 
 def silence_decoders() -> None:
     """Keep FFmpeg's own messages off stderr, for the whole process (PyAV is silent by itself)."""
-    decord.logging.set_level(decord.logging.QUIET)
+    silence_decord()
 
 
 class VideoReader:
@@ -44,6 +47,7 @@ class VideoReader:
         selection: Which frames.
         alive: Called for every frame that PyAV decodes, wanted or not: a sign of life while
             nothing is wanted for long.
+        max_pixels: Frames may have so many; what the file says is looked at before decoding.
 
     Attributes:
         path: The file.
@@ -51,6 +55,7 @@ class VideoReader:
         warnings: What went wrong while reading, one line each.
 
     Raises:
+        TooLargeError: at construction, a file whose frames are larger.
         DataError: at construction, a file that is no readable video, with the reason; while
             iterating, one of which not a single frame can be decoded.
     """
@@ -60,14 +65,16 @@ class VideoReader:
         path: Path,
         selection: Selection = ALL_FRAMES,
         alive: Callable[[], None] | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.path = path
+        self._max_pixels = max_pixels
         self._alive = alive or (lambda: None)
         self.warnings: list[str] = []
         self._selection = selection
-        self._claims = _probe(path)
+        self._claims = _probe(path, max_pixels)
         self.fps = self._claims.fps
-        self._decord = _open_decord(path) if self._claims.suit_decord else None
+        self._decord = open_decord(path) if self._claims.suit_decord else None
         self._taken = 0  # presented frames that decord has passed
         self._end_seconds = 0.0
 
@@ -78,16 +85,13 @@ class VideoReader:
             return
         try:
             yield from self._iterate_decord(self._decord)
-        except decord.DECORDError:  # PyAV goes on from there, up to the damage itself
+        except DecordError:  # PyAV goes on from there, up to the damage itself
             yield from self._iterate_av(skip=self._taken)
         self._decord = None
 
-    def _iterate_decord(self, reader: decord.VideoReader) -> Iterator[Frame]:
+    def _iterate_decord(self, reader: DecordFile) -> Iterator[Frame]:
         picker, clock = Picker(self._selection, self.fps), Clock(self.fps)
-        pts_seconds = reader.get_frame_timestamp(range(len(reader)))[:, 0]
-        # Frames before time 0 are listed but, as an edit list asks, not handed out.
-        if pts_seconds[-1] >= 0:
-            pts_seconds = pts_seconds[pts_seconds >= 0]
+        pts_seconds = reader.pts_seconds
         self.fps = _rate(pts_seconds) or self.fps
         skipped = 0
         for index, seconds in enumerate(pts_seconds.tolist()):
@@ -98,15 +102,12 @@ class VideoReader:
                 skipped += 1
                 continue
             if skipped:
-                reader.skip_frames(skipped)
+                reader.skip(skipped)
                 skipped = 0
-            try:
-                image = reader.next().asnumpy()
-            except StopIteration:
+            image = reader.next()
+            if image is None:
                 self.warnings.append(f"ends after frame {index - 1}, before its claimed end")
                 return
-            if image.shape[2] != 3:  # decord misreads frames narrower than 32 pixels
-                raise decord.DECORDError(f"got {image.shape}")
             self._taken = index + 1
             yield Frame(index, clock.next(seconds), image, wanted)
         else:
@@ -117,22 +118,28 @@ class VideoReader:
         fps = self._claims.fps
         picker, clock = Picker(self._selection, fps), Clock(fps)
         landing = find_landing(
-            self.path, self._claims.stream, self._selection.start_seconds, self._alive
+            self.path,
+            self._claims.stream,
+            self._selection.start_seconds,
+            self._alive,
+            self._max_pixels,
         )
         index = -1 if landing is None else landing.index - 1
         pts_seconds = [] if landing is None else [landing.first_seconds]
         try:
-            with open_container(self.path) as container:
-                stream = container.streams.video[self._claims.stream]
-                stream.thread_type = "NONE"  # with threads, errors get lost and closing may hang
+            with open_container(self.path, max_pixels=self._max_pixels) as container:
+                stream = video_stream(container, self.path, self._claims.stream, self._max_pixels)
                 origin = float((stream.start_time or 0) * (stream.time_base or 0))
                 decoded = container.decode(stream)
                 if landing is not None:
                     decoded = decode_from(container, stream, landing)
-                for frame in decoded:
+                has_b_frames = bool(stream.codec_context.has_b_frames)
+                for frame, time in pictures_with_times(
+                    decoded, container.format.name, has_b_frames
+                ):
                     index += 1
                     self._alive()
-                    seconds = clock.next(None if frame.time is None else frame.time - origin)
+                    seconds = clock.next(None if time is None else time - origin)
                     pts_seconds = [*pts_seconds[:1], seconds]
                     if picker.past_end(seconds):
                         break
@@ -178,14 +185,20 @@ class _Claims:
     @property
     def suit_decord(self) -> bool:
         """Whether decord reads such a file right and cannot run far ahead in it."""
-        num_bytes = self.seconds * (self.fps or PLAUSIBLE_FPS) * self.width * self.height * 3
-        return self.container in DECORD_CONTAINERS and 0 < num_bytes <= DECORD_BYTES
+        pixels = self.width * self.height
+        num_bytes = self.seconds * (self.fps or PLAUSIBLE_FPS) * pixels * 3
+        return (
+            self.container in DECORD_CONTAINERS
+            and pixels <= DECORD_PIXELS
+            and 0 < num_bytes <= DECORD_BYTES
+        )
 
 
-def _probe(path: Path) -> _Claims:
+def _probe(path: Path, max_pixels: int) -> _Claims:
     """Read what the file says about itself.
 
     Raises:
+        TooLargeError: its frames are larger.
         DataError: not a video; with the reason.
     """
     try:
@@ -193,28 +206,30 @@ def _probe(path: Path) -> _Claims:
             raise DataError(f"{path}: not a regular file")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: empty file (0 bytes)")
-        with av_errors(path), open_container(path) as container:
+        with av_errors(path), open_container(path, max_pixels=max_pixels) as container:
             stream = container.streams.best("video")
             if stream is None:
                 raise DataError(f"{path}: no video stream")
             number = next(i for i, one in enumerate(container.streams.video) if one is stream)
-            video = container.streams.video[number]
+            video = video_stream(container, path, number, max_pixels)
+            width, height = video.width, video.height
+            if not width * height:  # formats whose size shows in the pictures alone, such as GIF
+                width, height = _size_without_decoding(path, number)
+            check_size(path, width, height, max_pixels)
             rates = [float(rate) for rate in (video.average_rate, video.guessed_rate) if rate]
             fps = next((round(rate, 3) for rate in rates if rate <= PLAUSIBLE_FPS), 0.0)
             seconds = (container.duration or 0) / av.time_base
             if container.format.name == MATROSKA:  # counts from time 0, wherever it begins
                 seconds = max(0.0, seconds - max(0, container.start_time or 0) / av.time_base)
-            return _Claims(container.format.name, number, fps, seconds, video.width, video.height)
+            return _Claims(container.format.name, number, fps, seconds, width, height)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
 
-def _open_decord(path: Path) -> decord.VideoReader | None:
-    """Open with decord; None where it refuses (AV1, GIF, damage in the index)."""
-    try:
-        return decord.VideoReader(str(path))
-    except (decord.DECORDError, RuntimeError, AssertionError):
-        return None
+def _size_without_decoding(path: Path, number: int) -> tuple[int, int]:
+    with open_container(path, looks_at_pictures=False) as container:
+        stream = video_stream(container, path, number)
+        return stream.width, stream.height
 
 
 def _rate(pts_seconds: NDArray[np.float64]) -> float:

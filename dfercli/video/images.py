@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.artifacts.pictures import decode_picture
 from dfercli.errors import DataError
 from dfercli.video.frames import ALL_FRAMES, Frame, Picker, Selection
 
+MOST_WARNINGS = 20
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
@@ -20,10 +22,11 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, max_pixels: int | None = None) -> NDArray[np.uint8]:
     """Read an image as (H, W, 3) uint8 RGB, upright as its EXIF says, without its alpha.
 
     Raises:
+        TooLargeError: it has more pixels than `max_pixels`, None for 8K.
         DataError: missing, empty, or no image.
     """
     try:
@@ -32,17 +35,20 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path}: {error.strerror or error}") from error
     if not content:
         raise DataError(f"{path}: empty file (0 bytes)")
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise DataError(f"{path}: not a readable image ({error.err})") from error
+    image = decode_picture(content, path, cv2.IMREAD_COLOR_RGB, max_pixels)
     if image is None:
         raise DataError(f"{path}: not a readable image")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return image
 
 
 class ImageReader:
     """The selected frames of a folder of numbered images, or one image; iterate once.
+
+    Args:
+        path: The folder or the image.
+        fps: Frames per second of a folder.
+        selection: Which images.
+        max_pixels: Larger images are not decoded.
 
     Attributes:
         path: The folder or the image.
@@ -53,8 +59,15 @@ class ImageReader:
         DataError: while iterating, where no image can be read.
     """
 
-    def __init__(self, path: Path, fps: float, selection: Selection = ALL_FRAMES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fps: float,
+        selection: Selection = ALL_FRAMES,
+        max_pixels: int | None = None,
+    ) -> None:
         self.path = path
+        self._max_pixels = max_pixels
         self.warnings: list[str] = []
         self._selection = selection
         if path.is_dir():
@@ -68,21 +81,25 @@ class ImageReader:
     def __iter__(self) -> Iterator[Frame]:
         """Read image by image."""
         picker = Picker(self._selection, self.fps)
-        faults: list[str] = []
+        faults: list[DataError] = []
         for index, path in enumerate(self._images):
             seconds = index / self.fps if self.fps > 0 else 0.0
             wanted = picker.pick(seconds)
             if wanted is None:
                 continue
             try:
-                image = read_image(path)
+                image = read_image(path, self._max_pixels)
             except DataError as error:
-                faults.append(error.message)
+                faults.append(error)
                 continue
             yield Frame(index, seconds, image, wanted)
         if len(faults) == len(self._images):
-            raise DataError(faults[0] if faults else f"{self.path}: nothing to read in the folder")
-        self.warnings.extend(faults)
+            raise (
+                faults[0] if faults else DataError(f"{self.path}: nothing to read in the folder")
+            )
+        self.warnings.extend(fault.message for fault in faults[:MOST_WARNINGS])
+        if len(faults) > MOST_WARNINGS:
+            self.warnings.append(f"{len(faults) - MOST_WARNINGS} more images could not be read")
 
 
 def is_image(path: Path) -> bool:

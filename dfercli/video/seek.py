@@ -14,7 +14,7 @@ from typing import Any
 import av
 
 from dfercli.errors import DataError
-from dfercli.video.containers import av_errors, open_container
+from dfercli.video.containers import av_errors, open_container, video_stream
 
 CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # with an index
 CODECS = ("h264", "hevc", "av1", "vp9")  # one shown picture in each packet
@@ -39,27 +39,27 @@ class Landing:
 
 
 def find_landing(
-    path: Path, video_stream: int, start_seconds: float, alive: Callable[[], None]
+    path: Path, number: int, start_seconds: float, alive: Callable[[], None], max_pixels: int
 ) -> Landing | None:
     """The last key frame clearly before a moment; None where decoding has to begin at the start.
 
     Args:
         path: The video.
-        video_stream: A number among its video streams.
+        number: Of the stream among its video streams.
         start_seconds: The moment, from the time that the stream says it begins.
         alive: Called for each packet read.
+        max_pixels: Larger frames are not decoded.
     """
     if start_seconds < WORTH_SECONDS:
         return None
     try:
-        with av_errors(path), open_container(path) as container:
-            stream = container.streams.video[video_stream]
+        with av_errors(path), open_container(path, max_pixels=max_pixels) as container:
+            stream = video_stream(container, path, number, max_pixels)
             codec = stream.codec_context.codec.canonical_name
             if container.format.name not in CONTAINERS or codec not in CODECS:
                 return None
             if stream.time_base is None:
                 return None
-            stream.thread_type = "NONE"
             origin, time_base = stream.start_time or 0, float(stream.time_base)
             begin = origin + (start_seconds - MARGIN_SECONDS) / time_base
             times, key = _times_and_key(container, stream, begin, alive)

@@ -1,0 +1,91 @@
+"""Decode pictures of any origin: how large one will be is read from its header first."""
+
+import io
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from dfercli.config.preprocessing import MAX_PIXELS
+from dfercli.errors import TooLargeError
+
+# What a file of each kind begins with. OpenCV would take more kinds, whatever the file's name.
+HEADERS: dict[bytes, type[ImageFile.ImageFile]] = {
+    b"\xff\xd8\xff": JpegImageFile,
+    b"\x89PNG": PngImageFile,
+    b"BM": BmpImageFile,
+    b"RIFF": WebPImageFile,
+    b"II*\0": TiffImageFile,
+    b"MM\0*": TiffImageFile,
+}
+# What Pillow raises on damage in a header.
+DAMAGE = (SyntaxError, ValueError, OSError, KeyError, TypeError, OverflowError, struct.error)
+
+
+def decode_picture(
+    content: bytes, path: Path, flags: int = cv2.IMREAD_COLOR, max_pixels: int | None = None
+) -> NDArray[np.uint8] | None:
+    """Decode a JPEG, PNG, BMP, WebP or TIFF picture.
+
+    Args:
+        content: The file's bytes.
+        path: The file, for the message.
+        flags: OpenCV's, which say what it becomes.
+        max_pixels: The largest picture that is decoded, as the user set it; None for 8K.
+
+    Returns:
+        What `cv2.imdecode` gives; None where that is no picture.
+
+    Raises:
+        TooLargeError: it has more pixels; nothing of it was decoded.
+    """
+    size = _size_in_header(content)
+    if size is None:
+        return None
+    check_size(path, *size, max_pixels)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        return None
+    return None if image is None else np.asarray(image)
+
+
+def check_size(path: Path, width: int, height: int, max_pixels: int | None = None) -> None:
+    """Refuse a picture, or a video of pictures, that is larger than the bound.
+
+    Args:
+        path: The file, for the message.
+        width: Of a picture.
+        height: Of a picture.
+        max_pixels: The bound that the user set; None for 8K.
+
+    Raises:
+        TooLargeError: it is.
+    """
+    bound = MAX_PIXELS if max_pixels is None else max_pixels
+    if width * height > bound:
+        option = "" if max_pixels is None else " (--max-pixels)"
+        raise TooLargeError(
+            f"{path}: {width} x {height} are {width * height:,} pixels, expected at most "
+            f"{bound:,}{option}"
+        )
+
+
+def _size_in_header(content: bytes) -> tuple[int, int] | None:
+    """Width and height; None where it is no picture of a kind that is read."""
+    for start, kind in HEADERS.items():
+        if content.startswith(start):
+            try:
+                with kind(io.BytesIO(content)) as picture:
+                    return picture.size
+            except DAMAGE:
+                return None
+    return None

@@ -1,0 +1,85 @@
+"""A video file in decord: the one place that calls it, and knows what it throws at damage."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2  # noqa: F401 - before decord, whose zlib would else take the place of OpenCV's (PNG)
+import decord
+import numpy as np
+from numpy.typing import NDArray
+
+# Its own errors; a file that it cannot open; no frame counted; an index shorter than the count.
+DAMAGE = (decord.DECORDError, RuntimeError, AssertionError, IndexError, ValueError)
+
+
+class DecordError(Exception):
+    """Decord cannot go on with a file; PyAV may."""
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    try:
+        yield
+    except DAMAGE as error:
+        raise DecordError(str(error)) from error
+
+
+class DecordFile:
+    """The frames of a file, in order.
+
+    Attributes:
+        pts_seconds: (n,) float64, the presentation time of each frame, n > 0.
+
+    Raises:
+        DecordError: at construction, a file that decord refuses (AV1, GIF, damage in the index).
+    """
+
+    def __init__(self, path: Path) -> None:
+        with _faults():
+            self._reader = decord.VideoReader(str(path))
+            times = self._reader.get_frame_timestamp(range(len(self._reader)))
+            pts_seconds = np.asarray(times, np.float64)[:, 0]
+        if len(pts_seconds) == 0 or not np.isfinite(pts_seconds).all():
+            raise DecordError("no times of frames")
+        # Frames before time 0 are listed but, as an edit list asks, not handed out.
+        if pts_seconds[-1] >= 0:
+            pts_seconds = pts_seconds[pts_seconds >= 0]
+        self.pts_seconds: NDArray[np.float64] = pts_seconds
+
+    def skip(self, count: int) -> None:
+        """Pass over the next frames.
+
+        Raises:
+            DecordError: it cannot.
+        """
+        with _faults():
+            self._reader.skip_frames(count)
+
+    def next(self) -> NDArray[np.uint8] | None:
+        """The next frame, (H, W, 3) uint8 RGB; None at the end.
+
+        Raises:
+            DecordError: it cannot be decoded.
+        """
+        try:
+            with _faults():
+                image = self._reader.next().asnumpy()
+        except StopIteration:
+            return None
+        if image.ndim != 3 or image.shape[2] != 3:  # frames narrower than 32 pixels are misread
+            raise DecordError(f"got {image.shape}")
+        return np.asarray(image, np.uint8)
+
+
+def open_decord(path: Path) -> DecordFile | None:
+    """Open with decord; None where it refuses."""
+    try:
+        return DecordFile(path)
+    except DecordError:
+        return None
+
+
+def silence_decord() -> None:
+    """Keep the messages of its FFmpeg off stderr, for the whole process."""
+    decord.logging.set_level(decord.logging.QUIET)
