@@ -1,26 +1,173 @@
-"""Processes that leave Ctrl-C to whoever started them."""
+"""Signals: what ends a command, what lets a training save first, and which processes hear them.
 
+A stop is asked for by Ctrl-C (SIGINT), by a cluster or an operator (SIGTERM) and by a terminal that
+goes away (SIGHUP). It becomes `Stopped` in the main thread, so that all that is open is closed on
+the way out. A training holds the first one back until its work is saved. SIGUSR1 asks to save and
+to go on; commands that save as they work have nothing to do for it.
+"""
+
+import _thread
 import contextlib
+import errno
+import os
 import signal
 import sys
-from collections.abc import Iterator
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
+from types import FrameType
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SAVING = signal.SIGUSR1
+ONE_REQUEST_SECONDS = 0.5
+"""`timeout` and some schedulers send a signal to a process and to its group: twice, at once."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked this process to end.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What signals have asked for.
+
+    Attributes:
+        stop: The number of the signal that asked to end; 0 where none did.
+        save: Whether to save and go on.
+    """
+
+    stop: int = 0
+    save: bool = False
+
+
+class StopSignals:
+    """What signals have asked of this process; made by `stop_signals`.
+
+    Attributes:
+        asked: So far, of this process.
+        agreed: What all processes of a training have agreed to do now; see `read_together`.
+    """
+
+    def __init__(self) -> None:
+        self.asked = Asked()
+        self.agreed = Asked()
+        self._on_first: Callable[[int], None] | None = None
+        self._heard_at = 0.0
+
+    def take_save(self) -> Asked:
+        """What was asked; a save counts as taken in hand."""
+        asked = self.asked
+        if asked.save:
+            self.asked = replace(self.asked, save=False)
+        return asked
+
+    @contextlib.contextmanager
+    def held_back(self, on_first: Callable[[int], None]) -> Iterator[None]:
+        """The first stop is only noted in `asked`, for whoever looks there; a second one stops.
+
+        Args:
+            on_first: Told the first signal, in a thread of its own.
+
+        Raises:
+            Stopped: at the end, where a stop was asked for and nobody looked.
+        """
+        self._on_first = on_first
+        try:
+            yield
+        finally:
+            self._on_first = None
+        if self.asked.stop:
+            raise Stopped(self.asked.stop)
+
+    def hear(self, number: int, _frame: FrameType | None) -> None:
+        """Take a signal; Python calls this in the main thread."""
+        if number == SAVING:
+            self.asked = replace(self.asked, save=True)
+            return
+        if number == signal.SIGHUP:
+            _leave_a_terminal_that_is_gone()
+        before = self.asked.stop
+        if before and time.monotonic() - self._heard_at < ONE_REQUEST_SECONDS:
+            return
+        self._heard_at = time.monotonic()
+        self.asked = replace(self.asked, stop=number)
+        if before or self._on_first is None:
+            raise Stopped(number)
+        # Not by `threading`, whose locks the main thread may hold just now.
+        _thread.start_new_thread(self._on_first, (number,))
 
 
 @contextlib.contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach; whoever starts them hears it and stops them.
+def stop_signals() -> Iterator[StopSignals]:
+    """Turn signals into `Stopped` while the context is open; within another, that one is used.
 
-    A terminal sends Ctrl-C to every process. What a process starts inherits the signals that it
-    holds back, so that none of them is open to one even while it begins. Windows has no such
-    signals; there every process answers Ctrl-C by itself.
+    Signals that are ignored (`nohup`), or that a program around this one handles itself, are left
+    alone; so are all in other threads than the main one, where Python has no signals.
+    """
+    around = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(around, StopSignals):
+        yield around
+        return
+    signals = StopSignals()
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (*STOPPING, SAVING):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                before[number] = signal.signal(number, signals.hear)
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def keeping_sigterm() -> Iterator[None]:
+    """Start a library that takes SIGTERM for itself (Ray), and take it back."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _leave_a_terminal_that_is_gone() -> None:
+    """Write to nowhere from now on where stdout or stderr was that terminal, instead of failing."""
+    for file in (1, 2):
+        try:
+            termios.tcgetattr(file)
+        except termios.error as error:
+            if error.args[0] == errno.EIO:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), file)
+
+
+@contextlib.contextmanager
+def deaf_to_signals() -> Iterator[None]:
+    """Start processes that these signals do not reach; whoever starts them hears and stops them.
+
+    A terminal sends Ctrl-C to every process, and a cluster its signals to every process of a job.
+    What a process starts inherits the signals that it holds back, so that none of them is open to
+    one even while it begins. Windows has no such signals; there every process answers Ctrl-C by
+    itself.
     """
     if sys.platform == "win32":
         yield
         return
     # The first process started by `spawn` starts a tracker with it, which would let Ctrl-C in.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*STOPPING, SAVING})
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dfercli.data.loading import one_thread, silent_without_reader, start_reading
-from dfercli.processes import deaf_to_ctrl_c
+from dfercli.processes import deaf_to_signals
 from dfercli.stages.worker_pool import Finished, WorkerPool
 
 
@@ -27,7 +27,7 @@ def test_a_process_holds_ctrl_c_back_from_its_first_moment_and_its_parent_does_n
 ) -> None:
     context = multiprocessing.get_context(method)
     ours, theirs = context.Pipe()
-    with deaf_to_ctrl_c():
+    with deaf_to_signals():
         process = context.Process(target=tell, args=(theirs,))  # type: ignore[attr-defined]
         process.start()
     assert not holds_back_ctrl_c()

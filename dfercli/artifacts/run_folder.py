@@ -54,6 +54,11 @@ class FoldFolder:
         return self.checkpoints / "last"
 
     @property
+    def last_name(self) -> str | None:
+        """The name of the newest whole checkpoint, or None."""
+        return os.readlink(self.last) if self.last.is_symlink() else None
+
+    @property
     def best(self) -> Path:
         """The best checkpoint so far."""
         return self.checkpoints / "best"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -36,8 +37,10 @@ from dfercli.cli.train import train
 from dfercli.cli.weights import EPILOG as WEIGHTS_EPILOG
 from dfercli.cli.weights import weights
 from dfercli.errors import DferError
+from dfercli.processes import stop_signals
 
-INTERRUPTED = 130
+BY_SIGNAL = 128  # and its number: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP
+INTERRUPTED = BY_SIGNAL + signal.SIGINT
 
 app = typer.Typer(
     name="dfer",
@@ -83,12 +86,23 @@ app.command("weights", epilog=WEIGHTS_EPILOG)(weights)
 
 
 def main() -> None:
-    """Run the command line and exit with the code of DESIGN: 0, 1, 2, 3, 4, 5 or 130."""
+    """Run the command line and exit with the code of DESIGN: 0 to 5, or 128 + a signal."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; a bug keeps its traceback."""
+    with stop_signals() as signals:
+        code = _run(arguments)
+    if code != INTERRUPTED:
+        return code
+    number = signals.asked.stop or signals.agreed.stop or signal.SIGINT
+    by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+    print_error(f"interrupted{by}")
+    return BY_SIGNAL + number
+
+
+def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="dfer", standalone_mode=False)
     except DferError as error:
@@ -100,7 +114,6 @@ def run(arguments: list[str]) -> int:
             print_error(_usage_message(error))
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        print_error("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our stdout went away, as `dfer … | head` does.
@@ -112,8 +125,7 @@ def run(arguments: list[str]) -> int:
         where = f": {error.filename}" if error.filename else ""
         print_error(f"{error.strerror}{where}")
         return 4
-    if code == INTERRUPTED:  # typer makes this code of a KeyboardInterrupt
-        print_error("interrupted")
+    # Typer makes INTERRUPTED of a KeyboardInterrupt.
     return code if isinstance(code, int) else 0
 
 

@@ -204,6 +204,10 @@ def train(
         if is_main_process():
             raise
         raise typer.Exit(error.exit_code) from error  # the main process has it, too, and tells
+    except KeyboardInterrupt:
+        if is_main_process():
+            raise
+        return  # where a process that it started fails, Fabric kills the main one
     if not is_main_process():
         return
     if json:

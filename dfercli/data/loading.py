@@ -1,5 +1,6 @@
 """From clips on disk to batches of frames."""
 
+import multiprocessing
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from dfercli.artifacts.pictures import decode_picture
 from dfercli.config import AugmentConfig
@@ -22,7 +24,7 @@ from dfercli.data.frames import list_frames
 from dfercli.data.sampling import clip_rng, epoch_order, sample_test, sample_train
 from dfercli.data.streams import StreamReader
 from dfercli.errors import DataError, DferError
-from dfercli.processes import deaf_to_ctrl_c
+from dfercli.processes import deaf_to_signals
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
@@ -271,10 +273,19 @@ def one_thread(_worker: int) -> None:
 
 
 def start_reading(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Start the processes of a loader, and yield what they read."""
-    with deaf_to_ctrl_c():
+    """Start the processes of a loader, and yield what they read; none is left behind."""
+    before = set(multiprocessing.active_children())
+    with deaf_to_signals():
         items = iter(loader)
-    yield from items
+    readers = set(multiprocessing.active_children()) - before
+    try:
+        yield from items
+    finally:
+        if isinstance(items, _MultiProcessingDataLoaderIter):
+            items._shutdown_workers()  # what it does when it is forgotten, which may be too late
+        for reader in readers:
+            reader.kill()  # they do not hear the SIGTERM by which torch would end them
+            reader.join()
 
 
 def batch_loader(

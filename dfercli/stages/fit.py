@@ -1,9 +1,10 @@
 """The training loop of one fold: resumable at any step, the same in any number of processes."""
 
 import math
+import signal
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypedDict, cast
 
 import numpy as np
@@ -29,6 +30,7 @@ from dfercli.models.optimizer import (
     lr_factor,
     set_learning_rates,
 )
+from dfercli.processes import SAVING, Stopped, StopSignals
 from dfercli.progress import Progress, Task
 from dfercli.stages.epoch_logger import log_epoch
 from dfercli.stages.inference import all_reduce, num_readers, predict_logits, read_together
@@ -97,6 +99,7 @@ class Training:
         card: What goes into model.json, but for the selection.
         progress: Where to report.
         logger: Where epochs are logged to besides metrics.jsonl.
+        signals: A stop that these hold back ends the loop once its work is saved.
     """
 
     fabric: Fabric
@@ -109,6 +112,7 @@ class Training:
     card: ModelCard
     progress: Progress
     logger: Logger | None = None
+    signals: StopSignals = field(default_factory=StopSignals)
 
 
 def set_up_training(
@@ -144,8 +148,11 @@ def fit(training: Training, start: Position) -> Position:
 
     Returns:
         The position at the end.
+
+    Raises:
+        Stopped: a signal asked for it; what was done is saved.
     """
-    config, fabric = training.config, training.fabric
+    config, fabric, signals = training.config, training.fabric, training.signals
     batches = TrainingBatches(
         len(training.data.train),
         config.optim.batch_size,
@@ -163,16 +170,24 @@ def fit(training: Training, start: Position) -> Position:
         workers=num_readers(config.data.workers, fabric),
         pin_memory=fabric.device.type == "cuda",
     )
-    stream = moved_ahead(read_together(fabric, loaded), fabric.device)
+    stream = moved_ahead(read_together(fabric, loaded, signals), fabric.device)
     position = start
     total = config.optim.epochs * batches.steps_per_epoch
     done = start.epoch * batches.steps_per_epoch + start.step
-    with training.progress.task("training", total=total) as task:
+    with (
+        training.progress.task("training", total=total) as task,
+        signals.held_back(lambda number: training.progress.note(_will_stop(number))),
+    ):
         task.advance(done)
         for _ in range(start.epoch, config.optim.epochs):
             position = _run_epoch(training, stream, position, batches.steps_per_epoch, task)
             position = _end_epoch(training, position)
     return position
+
+
+def _will_stop(number: int) -> str:
+    name = signal.Signals(number).name
+    return f"{name}: training stops after this step and saves; once more stops it at once"
 
 
 def _run_epoch(
@@ -182,13 +197,21 @@ def _run_epoch(
     steps_per_epoch: int,
     task: Task,
 ) -> Position:
-    config, fabric = training.config, training.fabric
+    config, fabric, signals = training.config, training.fabric, training.signals
     training.model.train()
     began, clips_seen = time.monotonic(), 0
     look_every = steps_to_a_look(fabric.device)
     unread: list[Tensor] = []  # what steps came to, on the device
     while position.step < steps_per_epoch:
-        batch = next(stream)
+        try:
+            batch = next(stream)
+        except Stopped:
+            if signals.agreed.stop:
+                _save_as_asked(training, _with_counts(fabric, position, unread))
+            raise
+        if signals.agreed.save:
+            position = _with_counts(fabric, position, unread)
+            _save_as_asked(training, position)
         global_step = position.epoch * steps_per_epoch + position.step
         set_learning_rates(
             training.optimizer, lr_factor(global_step, steps_per_epoch, config.optim)
@@ -212,18 +235,7 @@ def _run_epoch(
         saves = bool(every) and position.step % every == 0 and position.step < steps_per_epoch
         if not (saves or position.step == steps_per_epoch or len(unread) == look_every):
             continue
-        for loss_sum, num_right in all_reduce(fabric, torch.stack(unread), "sum").tolist():
-            if not math.isfinite(loss_sum):
-                raise ConfigError(
-                    f"the loss is {loss_sum} in epoch {position.epoch + 1}: training diverged",
-                    hint="use a lower learning rate or --precision 32",
-                )
-            position = replace(
-                position,
-                loss_sum=position.loss_sum + loss_sum,
-                num_right=position.num_right + round(num_right),
-            )
-        unread.clear()
+        position = _with_counts(fabric, position, unread)
         seen_in_epoch = position.step * config.optim.batch_size
         task.status(
             epoch=f"{position.epoch + 1}/{config.optim.epochs}",
@@ -233,6 +245,29 @@ def _run_epoch(
         )
         if saves:
             _save(training, position)
+    return position
+
+
+def _with_counts(fabric: Fabric, position: Position, unread: list[Tensor]) -> Position:
+    """The position with what the last steps came to, read from the device; empties `unread`.
+
+    Raises:
+        ConfigError: a loss that is no number.
+    """
+    if not unread:
+        return position
+    for loss_sum, num_right in all_reduce(fabric, torch.stack(unread), "sum").tolist():
+        if not math.isfinite(loss_sum):
+            raise ConfigError(
+                f"the loss is {loss_sum} in epoch {position.epoch + 1}: training diverged",
+                hint="use a lower learning rate or --precision 32",
+            )
+        position = replace(
+            position,
+            loss_sum=position.loss_sum + loss_sum,
+            num_right=position.num_right + round(num_right),
+        )
+    unread.clear()
     return position
 
 
@@ -301,15 +336,21 @@ def _end_epoch(training: Training, position: Position) -> Position:
     }
     best_value, best_epoch = position.best_value, position.best_epoch
     if data.held_out is not None:
-        logits = predict_logits(
-            training.fabric,
-            training.model,
-            data.held_out,
-            training.progress,
-            batch_size=config.optim.batch_size,
-            workers=config.data.workers,
-            description=data.held_out_name,
-        )
+        try:
+            logits = predict_logits(
+                training.fabric,
+                training.model,
+                data.held_out,
+                training.progress,
+                batch_size=config.optim.batch_size,
+                workers=config.data.workers,
+                description=data.held_out_name,
+                signals=training.signals,
+            )
+        except Stopped:
+            if training.signals.agreed.stop:  # all steps are done, but for what they came to
+                _save_as_asked(training, position)
+            raise
         war, uar = war_and_uar(logits, np.array(data.held_out.labels))
         row[f"{data.held_out_name}_war"] = war
         row[f"{data.held_out_name}_uar"] = uar
@@ -330,11 +371,21 @@ def _epoch_line(row: dict[str, Any], epochs: int) -> str:
     return f"epoch {row['epoch']}/{epochs}  " + "  ".join(shown)
 
 
+def _save_as_asked(training: Training, position: Position) -> None:
+    """Save where all processes agreed to, unless nothing is done yet; and say so."""
+    if position == Position():
+        return
+    _save(training, position)
+    name = signal.Signals(training.signals.agreed.stop or SAVING).name
+    step = f", step {position.step} of the next" if position.step else ""
+    training.progress.note(f"{name}: saved after epoch {position.epoch}{step}")
+
+
 def _save(training: Training, position: Position, *, is_best: bool = False) -> None:
-    """Write a checkpoint, then move `last` (and `best`) to it."""
+    """Write a checkpoint, then move `last` (and `best`) to it; one that is there stays."""
     weights, optimizer = whole_state(training.model, training.module, training.optimizer)
-    if training.fabric.is_global_zero:
-        name = f"epoch-{position.epoch:04d}-step-{position.step:06d}"
+    name = f"epoch-{position.epoch:04d}-step-{position.step:06d}"
+    if training.fabric.is_global_zero and training.folder.last_name != name:
         checkpoint = training.folder.checkpoints / name
         selected = f"{training.data.held_out_name} WAR" if is_best else "last epoch"
         card = replace(training.card, selected_on=f"{selected} (epoch {position.epoch})")

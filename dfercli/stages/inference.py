@@ -16,6 +16,7 @@ from dfercli.config import Precision
 from dfercli.data.batches import Batch, moved_ahead
 from dfercli.data.loading import ClipDataset, batch_loader, evaluation_batches
 from dfercli.errors import ConfigError, DferError
+from dfercli.processes import Asked, Stopped, StopSignals
 from dfercli.progress import Progress
 from dfercli.stages.devices import resolve_precision, set_float32
 from dfercli.stages.engines import num_cores
@@ -89,6 +90,7 @@ def predict_logits(
     batch_size: int,
     workers: int | None,
     description: str = "evaluating",
+    signals: StopSignals | None = None,
 ) -> NDArray[np.float32]:
     """Compute logits of all clips, each exactly once over all processes.
 
@@ -100,9 +102,13 @@ def predict_logits(
         batch_size: Clips per forward pass in each process.
         workers: Processes that read frames; see `num_readers`.
         description: What to call the work.
+        signals: A stop that these hold ends the work in all processes before the same batch.
 
     Returns:
         (N, K) float32, in the order of the clips.
+
+    Raises:
+        Stopped: before a batch, where `signals` hold a stop.
     """
     batches = evaluation_batches(
         len(dataset), batch_size, rank=fabric.global_rank, world_size=fabric.world_size
@@ -118,7 +124,7 @@ def predict_logits(
     model.eval()
     # Not inference_mode, in which FSDP cannot bring its weights together.
     with torch.no_grad(), progress.task(description, total=len(dataset)) as task:
-        for batch in moved_ahead(read_together(fabric, loaded), fabric.device):
+        for batch in moved_ahead(read_together(fabric, loaded, signals), fabric.device):
             logits = model(**batch.inputs(fabric.device)).float()
             rows.update(zip(batch.clips.tolist(), logits, strict=True))
             task.advance(len(batch.clips) * fabric.world_size)
@@ -135,10 +141,17 @@ def _gather(fabric: Fabric, rows: dict[int, torch.Tensor], num_clips: int) -> ND
     return all_reduce(fabric, logits, "max").cpu().numpy()
 
 
-def read_together(fabric: Fabric, batches: Iterator[Batch]) -> Iterator[Batch]:
+def read_together(
+    fabric: Fabric, batches: Iterator[Batch], signals: StopSignals | None = None
+) -> Iterator[Batch]:
     """Pass batches on; where one process cannot read its own, all of them raise its error.
 
-    Otherwise the others would wait for it for ever.
+    Otherwise the others would wait for it for ever. What a signal asks of one process, all do
+    before the same batch: end, or save (`signals.agreed`).
+
+    Raises:
+        Stopped: before a batch, where `signals` hold a stop.
+        DferError: of a process that cannot read.
     """
     while True:
         batch, error = None, None
@@ -146,8 +159,14 @@ def read_together(fabric: Fabric, batches: Iterator[Batch]) -> Iterator[Batch]:
             batch = next(batches, None)
         except DferError as caught:
             error = caught
-        if failure := first_failure(fabric, error):
+        asked = signals.take_save() if signals is not None else Asked()
+        failure, agreed = _agree(fabric, error, asked)
+        if failure is not None:
             raise failure
+        if signals is not None:
+            signals.agreed = agreed
+        if agreed.stop:
+            raise Stopped(agreed.stop)
         if batch is None:
             return
         yield batch
@@ -155,16 +174,23 @@ def read_together(fabric: Fabric, batches: Iterator[Batch]) -> Iterator[Batch]:
 
 def first_failure(fabric: Fabric, error: DferError | None) -> DferError | None:
     """The error of this process, or else of the first that has one; all must call this."""
+    failure, _ = _agree(fabric, error, Asked())
+    return failure
+
+
+def _agree(fabric: Fabric, error: DferError | None, asked: Asked) -> tuple[DferError | None, Asked]:
+    """What the first process has that failed, and what was asked of any; all must call this."""
     if fabric.world_size == 1:
-        return error
-    failed = torch.tensor(float(error is not None), device=fabric.device)
+        return error, asked
+    told = torch.tensor([error is not None, asked.stop, asked.save], device=fabric.device)
     # Fabric's own would first wait at a barrier, in each step.
-    torch.distributed.all_reduce(failed, torch.distributed.ReduceOp.MAX)
+    torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
+    failed, stop, save = told.tolist()
     if not failed:
-        return None
+        return None, Asked(stop, bool(save))
     errors: list[DferError | None] = [None] * fabric.world_size
     torch.distributed.all_gather_object(errors, error)
-    return next(found for found in errors if found is not None)
+    return next(found for found in errors if found is not None), Asked()
 
 
 def all_reduce(fabric: Fabric, values: torch.Tensor, operation: str) -> torch.Tensor:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from dfercli.artifacts.network import connect
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ArtifactError, ConfigError, DferError, ServiceError
+from dfercli.processes import keeping_sigterm
 from dfercli.stages.worker_pool import (
     START_SECONDS,
     Advanced,
@@ -48,13 +49,14 @@ def do_jobs_on_ray(
     try:
         if started_here:
             _require_listener(ray, config.ray_address or os.environ.get("RAY_ADDRESS"))
-            ray.init(
-                address=config.ray_address,
-                num_cpus=None if config.ray_address else config.workers,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            with keeping_sigterm():
+                ray.init(
+                    address=config.ray_address,
+                    num_cpus=None if config.ray_address else config.workers,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
         count = config.workers or int(ray.cluster_resources().get("CPU", 1))
         yield from _Cluster(ray, setup, argument, config.time_limit).run(jobs, count)
     except ConnectionError as error:

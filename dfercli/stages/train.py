@@ -1,6 +1,9 @@
 """`dfer train`: train a method on a data set, fold by fold."""
 
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from dfercli.models.cost import cost_of
 from dfercli.models.method import Method
 from dfercli.names import is_plain
 from dfercli.overrides import to_plain
+from dfercli.processes import StopSignals, stop_signals
 from dfercli.progress import Progress, SilentProgress
 from dfercli.stages.cached_features import cached_datasets, require_frozen
 from dfercli.stages.calibrate import calibrate
@@ -38,6 +42,8 @@ from dfercli.stages.model_info import cost_lines
 from dfercli.stages.models_on_disk import RestoredModel, new_model, restore_model
 from dfercli.stages.run_records import crop_settings, environment, trained_on
 from dfercli.stages.whole_state import load_optimizer_state
+
+END_SECONDS = 10.0  # for the other processes of a training to end by themselves
 
 
 @dataclass(frozen=True)
@@ -123,24 +129,43 @@ def _train_folds(
 ) -> TrainResult:
     progress = progress if fabric.is_global_zero else SilentProgress()
     results = []
+    with stop_signals() as signals, _other_processes(fabric, signals):
+        try:
+            for number in folds:
+                folder = FoldFolder(run_folder / f"fold-{number}")
+                if folder.is_finished:
+                    results.append(read_result(folder, number))
+                else:
+                    results.append(_train_fold(config, folder, number, fabric, progress, signals))
+        except KeyboardInterrupt:
+            progress.note(f"stopped; continue with: dfer train --resume {run_folder}")
+            raise
+    return TrainResult(run_folder, tuple(results))
+
+
+@contextmanager
+def _other_processes(fabric: Fabric, signals: StopSignals) -> Iterator[None]:
+    """Part from the other processes of a training; those that were started here end with it."""
     try:
-        for number in folds:
-            folder = FoldFolder(run_folder / f"fold-{number}")
-            if folder.is_finished:
-                results.append(read_result(folder, number))
-            else:
-                results.append(_train_fold(config, folder, number, fabric, progress))
+        yield
     except KeyboardInterrupt:
-        progress.note(f"stopped; continue with: dfer train --resume {run_folder}")
+        for process in getattr(fabric.strategy.launcher, "procs", ()):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(END_SECONDS if signals.agreed.stop else 0)
+            process.kill()
         raise
     finally:
         if dist.is_initialized():  # left to the interpreter's end, gloo's threads may abort it
             dist.destroy_process_group()
-    return TrainResult(run_folder, tuple(results))
 
 
 def _train_fold(
-    config: TrainConfig, folder: FoldFolder, number: int, fabric: Fabric, progress: Progress
+    config: TrainConfig,
+    folder: FoldFolder,
+    number: int,
+    fabric: Fabric,
+    progress: Progress,
+    signals: StopSignals,
 ) -> FoldResult:
     clips = read_fold_clips(config, number)
     config = _with_streams(config, clips, progress)
@@ -189,6 +214,7 @@ def _train_fold(
         ),
         progress=progress,
         logger=logger,
+        signals=signals,
     )
     fit(training, start)
     if logger is not None:
