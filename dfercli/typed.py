@@ -210,8 +210,9 @@ def _union(hint: Any) -> Read:
                 return option(value)
             except _MisfitError as error:
                 faults.append(error)
-        deepest = max(faults, key=lambda fault: len(fault.path))
-        raise deepest if deepest.path else _MisfitError(hint, value)
+        # The type that the value is nearest to says best what is wrong with it.
+        nearest = max(faults, key=lambda fault: (len(fault.path), fault.reason is not None))
+        raise nearest if nearest.path or nearest.reason else _MisfitError(hint, value)
 
     return read
 

@@ -1,5 +1,7 @@
 """Arrays of `.npz` files, whose kind and size are looked at before there is memory for them."""
 
+import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -13,6 +15,13 @@ from numpy.typing import NDArray
 from dfercli.errors import ArtifactError
 
 MAX_ARRAY_BYTES = 256 << 20
+# What zipfile raises at damage, at methods it does not know, and at encrypted files.
+ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+# A header is a Python literal, which numpy reads without running it.
+HEADER_FAULTS = (
+    *(ValueError, SyntaxError, TypeError, KeyError, tokenize.TokenError),
+    *(RecursionError, MemoryError),
+)
 
 
 @dataclass(frozen=True)
@@ -59,10 +68,7 @@ def read_arrays(
         raise ArtifactError(f"no such file: {path}") from None
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
-    except (
-        *(ValueError, EOFError, NotImplementedError, RuntimeError, SyntaxError, TypeError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
+    except (*ZIP_FAULTS, ValueError) as error:
         raise ArtifactError(f"cannot read {path}: {error}") from error
     lengths = {name: len(array) for name, array in found.items()}
     if same_length and len(set(lengths.values())) > 1:
@@ -80,7 +86,10 @@ def _read(archive: zipfile.ZipFile, name: str, spec: ArraySpec) -> NDArray[np.ge
         read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
         if version not in read_header:
             raise ValueError(f"{name}: not an array of a known version")
-        shape, fortran, dtype = read_header[version](file)
+        try:
+            shape, fortran, dtype = read_header[version](file)
+        except HEADER_FAULTS as error:
+            raise ValueError(f"{name}: its header cannot be read") from error
         wanted = np.dtype(spec.dtype)
         fits = dtype.kind == wanted.kind or (wanted.kind == "f" and dtype.kind in "iu")
         if not fits or dtype.kind not in "biuf" or shape[1:] != spec.shape or len(shape) == 0:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dfercli.artifacts.atomic import read_json
 from dfercli.errors import ArtifactError
-from dfercli.typed import Range, typed
+from dfercli.typed import Range, shown, typed
 
 EVALUATION_SCHEMA = "dfer.evaluation/1"
 INTERVAL_PERCENT = 95
@@ -118,8 +118,9 @@ def evaluation_from_json(values: Any, where: str = "metrics") -> Evaluation:
     size = len(found["label_set"])
     if [len(row) for row in found["confusion"]] != [size] * size:
         raise ArtifactError(f"{where}: confusion: expected {size} rows of {size}")
-    if set(found["recalls"]) != set(found["label_set"]):
-        raise ArtifactError(f"{where}: recalls: expected one for each class of label_set")
+    if different := set(found["recalls"]) ^ set(found["label_set"]):
+        names = shown(sorted(different))
+        raise ArtifactError(f"{where}: recalls and label_set: expected equal classes, not {names}")
     return Evaluation(
         label_set=found["label_set"],
         num_clips=found["num_clips"],

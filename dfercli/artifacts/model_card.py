@@ -3,7 +3,7 @@
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from dfercli.artifacts.atomic import read_json
 from dfercli.errors import ArtifactError
@@ -36,7 +36,7 @@ class Tower(TypedDict, total=False):
     """Sizes of one of CLIP's towers, as open_clip calls them."""
 
     image_size: Pixels | tuple[Pixels, Pixels]
-    patch_size: Pixels
+    patch_size: Pixels | None
     width: Size
     head_width: Size
     heads: Size
@@ -44,6 +44,10 @@ class Tower(TypedDict, total=False):
     context_length: Annotated[int, Range(1, 4096)]
     vocab_size: Annotated[int, Range(1, 1 << 20)]
     timm_model_name: Annotated[str, ModelName()]
+    timm_model_pretrained: Literal[False]  # it would be downloaded
+    timm_pool: str
+    timm_proj: str | None
+    hf_model_name: None  # as above
 
 
 class Architecture(TypedDict, total=False):

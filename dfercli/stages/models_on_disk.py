@@ -173,7 +173,7 @@ def restore_model(
     if label_set is not None:
         card = _card_for(card, replace(config, descriptions=descriptions), label_set)
     try:
-        clip = _backbone_for(card, config, clip_weights)
+        clip = _backbone_for(card, config, clip_weights, where)
         module = build_model(clip, card.texts, config)
     except BUILD_FAULTS as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
@@ -199,11 +199,14 @@ def restore_model(
     return RestoredModel(module, card, config)
 
 
-def _backbone_for(card: ModelCard, config: ModelConfig, weights: Path | None) -> CLIP:
+def _backbone_for(card: ModelCard, config: ModelConfig, weights: Path | None, where: str) -> CLIP:
     """CLIP, with its weights where the checkpoint does not hold them."""
-    identity: BackboneIdentity = typed(BackboneIdentity, card.backbone, "backbone")
+    identity: BackboneIdentity = typed(BackboneIdentity, card.backbone, f"{where}: backbone")
     if not METHODS[config.method].backbone_is_frozen or identity.sha256 is None:
-        return build_clip(identity.architecture, draw=False)
+        try:
+            return build_clip(identity.architecture, draw=False)
+        except ArtifactError as error:
+            raise ArtifactError(f"{where}: backbone.architecture: {error.message}") from error
     return load_same_backbone(identity, weights)
 
 
