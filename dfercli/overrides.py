@@ -28,7 +28,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"not valid TOML: {path}: {error}") from error
 
 
-def override(config: ConfigT, values: Mapping[str, Any], *, where: str) -> ConfigT:
+def override(
+    config: ConfigT, values: Mapping[str, Any], *, where: str, literal: bool = False
+) -> ConfigT:
     """Return `config` with `values` in place of its own; nested tables reach nested dataclasses.
 
     Values may be TOML values or strings, which are read as the type of their field. Every unknown
@@ -38,12 +40,16 @@ def override(config: ConfigT, values: Mapping[str, Any], *, where: str) -> Confi
         config: A frozen dataclass; its fields may be dataclasses.
         values: Name -> value; the value of a dataclass field is a mapping.
         where: What the values come from, for the message.
+        literal: A name is a name: the word `none` is no None and an empty text is refused, as
+            for options of the command line, where None is an option left out, and for settings
+            in JSON, which has `null`. TOML has no such value: there, and after `--set`, `none`
+            and an empty text stand for it.
 
     Raises:
         ConfigError: naming all that is wrong.
     """
     faults: list[str] = []
-    result = _override(config, values, "", faults)
+    result = _override(config, values, "", faults, literal)
     if faults:
         raise ConfigError(f"{where}: " + "; ".join(faults))
     return result
@@ -55,7 +61,7 @@ def check(config: Any, *, where: str) -> None:
     Raises:
         ConfigError: naming all that is wrong.
     """
-    override(config, to_plain(config), where=where)
+    override(config, to_plain(config), where=where, literal=True)
 
 
 def set_by_path(assignments: list[str]) -> dict[str, Any]:
@@ -94,7 +100,7 @@ def to_plain(config: Any) -> Any:
     return config
 
 
-def _override(config: Any, values: Any, prefix: str, faults: list[str]) -> Any:
+def _override(config: Any, values: Any, prefix: str, faults: list[str], literal: bool) -> Any:
     if not isinstance(values, Mapping):
         faults.append(f"{prefix.rstrip('.') or 'it'} is a table of settings, got {shown(values)}")
         return config
@@ -106,28 +112,32 @@ def _override(config: Any, values: Any, prefix: str, faults: list[str]) -> Any:
         if name not in known:
             faults.append(f"unknown setting {path[:80]} (known: {', '.join(known)})")
         elif dataclasses.is_dataclass(hints[name]):
-            changes[name] = _override(getattr(config, name), value, f"{path}.", faults)
+            nested = getattr(config, name)
+            changes[name] = _override(nested, value, f"{path}.", faults, literal)
         else:
             try:
-                changes[name] = _read_as(hints[name], value)
+                changes[name] = _read_as(hints[name], value, literal)
             except (TypeError, ValueError, OverflowError):
                 faults.append(f"{path}: expected {describe(hints[name])}, got {shown(value)}")
     return dataclasses.replace(config, **changes)
 
 
-def _read_as(hint: Any, value: Any) -> Any:
+def _read_as(hint: Any, value: Any, literal: bool) -> Any:
     """Read `value` as the type `hint`; raise TypeError or ValueError where it does not fit."""
     origin = get_origin(hint)
     if origin is Annotated:
         base, allowed = get_args(hint)
-        number = _read_as(base, value)
+        number = _read_as(base, value, literal)
         return number if allowed.accepts(number) else _refuse()
     if origin in (Union, types.UnionType):
-        if type(None) in get_args(hint) and (value is None or value in ("none", "")):
-            return None
+        if type(None) in get_args(hint):
+            if value is None or (value in ("none", "") and not literal):
+                return None
+            if value == "":
+                _refuse()
         for option in get_args(hint):
             if option is not type(None):
-                return _read_as(option, value)
+                return _read_as(option, value, literal)
     if origin is Literal:
         for choice in get_args(hint):
             if str(choice) == str(value):
@@ -137,7 +147,7 @@ def _read_as(hint: Any, value: Any) -> Any:
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, (list, tuple)):
             raise TypeError
-        return tuple(_read_as(get_args(hint)[0], item) for item in items if item != "")
+        return tuple(_read_as(get_args(hint)[0], item, literal) for item in items if item != "")
     if hint is bool:
         words = {"true": True, "1": True, "false": False, "0": False}
         return words[str(value).lower()] if str(value).lower() in words else _refuse()

@@ -1,6 +1,8 @@
 """`dfer eval`: metrics of a run or a checkpoint, the same every time."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from dfercli.cli.app import run as dfer
 from dfercli.config import DataConfig, EvalConfig
 from dfercli.data.loading import ClipDataset
 from dfercli.data.store_folds import read_store_fold
+from dfercli.errors import ArtifactError
 from dfercli.progress import LogProgress
 from dfercli.stages import evaluate, train
 from dfercli.stages.inference import make_fabric, predict_logits
@@ -51,6 +54,25 @@ def test_evaluating_a_run_again_gives_what_training_wrote(run: Path) -> None:
         (measured,) = evaluate.run(config, LogProgress())
         assert measured.folder == folder
         assert content(folder) == written
+
+
+def test_a_fold_is_measured_alike_under_any_name(run: Path, tmp_path: Path) -> None:
+    config = EvalConfig(checkpoint=run, workers=0, device="cpu", batch_size=4)
+    (expected,) = evaluate.run(config, LogProgress())
+    for name in ("mymodel", "fold-seven", "fold-9", "fold-\u00b2"):
+        shutil.copytree(run / "fold-1", tmp_path / name, symlinks=True)
+        for asked in (tmp_path / name, tmp_path / name / "checkpoints" / "best"):
+            (measured,) = evaluate.run(replace(config, checkpoint=asked), LogProgress())
+            assert measured.measured_on == expected.measured_on
+            assert measured.evaluation.to_json() == expected.evaluation.to_json()
+    card = tmp_path / "mymodel" / "checkpoints" / "last" / "model.json"
+    content = json.loads(card.read_text())
+    for fold in ("x", None, 0, True):
+        content["trained_on"]["fold"] = fold
+        card.write_text(json.dumps(content))
+        asked = tmp_path / "mymodel" / "checkpoints" / "last"
+        with pytest.raises(ArtifactError, match=r"trained_on\.fold: expected a number"):
+            evaluate.run(replace(config, checkpoint=asked), LogProgress())
 
 
 def test_every_clip_is_in_the_predictions_once(run: Path, stores: tuple[Path, Path]) -> None:

@@ -1,14 +1,25 @@
 """Settings from files, recipes and --set over the defaults."""
 
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
+from stores import bright_and_dark_store
 
+from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.cli.app import run as dfer
-from dfercli.config import TrainConfig
+from dfercli.config import (
+    DescribeConfig,
+    EvalConfig,
+    ExportConfig,
+    PredictConfig,
+    PreprocessConfig,
+    TrainConfig,
+)
 from dfercli.errors import ConfigError
 from dfercli.overrides import override, read_toml, set_by_path, to_plain
+from dfercli.stages.evaluate import read_train_config
 
 
 def settle(*assignments: str) -> TrainConfig:
@@ -95,3 +106,51 @@ def test_faults_of_a_recipe_name_the_recipe(
     error = capsys.readouterr().err
     assert "mine.toml: unknown setting seeds" in error
     assert "optim.epochs: expected a whole number of at least 1, got 0" in error
+
+
+def optional_settings(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Every setting that takes a text or a path or None, by its path, with its config."""
+    found: list[tuple[str, Any]] = []
+    for name, hint in get_type_hints(type(config)).items():
+        if is_dataclass(hint):
+            found += optional_settings(getattr(config, name), f"{prefix}{name}.")
+        elif type(None) in get_args(hint) and {str, Path} & set(get_args(hint)):
+            found.append((f"{prefix}{name}", config))
+    return found
+
+
+CONFIGS = (TrainConfig, EvalConfig, PredictConfig, PreprocessConfig, DescribeConfig, ExportConfig)
+OPTIONAL = [(kind, name) for kind in CONFIGS for name, _ in optional_settings(kind())]
+
+
+@pytest.mark.parametrize(("kind", "setting"), OPTIONAL)
+def test_a_typed_name_is_a_name_and_a_file_may_say_none(kind: type, setting: str) -> None:
+    def read(value: str | None, *, literal: bool) -> Any:
+        given = set_by_path([f"{setting}=x"])
+        table = given
+        *sections, name = setting.split(".")
+        for section in sections:
+            table = table[section]
+        table[name] = value
+        config = override(kind(), given, where="here", literal=literal)
+        for part in setting.split("."):
+            config = getattr(config, part)
+        return config
+
+    assert str(read("none", literal=True)) == "none"
+    assert read(None, literal=True) is None
+    with pytest.raises(ConfigError, match="got ''"):
+        read("", literal=True)
+    assert read("none", literal=False) is None
+    assert read("", literal=False) is None
+
+
+def test_a_run_named_none_is_named_so(tmp_path: Path) -> None:
+    store = bright_and_dark_store(tmp_path / "faces", frames=4)
+    options = ("--clip", "tiny/random", "--accelerator", "cpu", "--workers", "0", "--epochs", "1")
+    settings = ("--set", "model.num_frames=3", "--set", "model.context_tokens=2")
+    where = ("--name", "none", "--out", str(tmp_path / "runs"), "--batch-size", "8")
+    assert dfer(["train", str(store), *options, *settings, *where]) == 0
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["none"]
+    assert read_train_config(FoldFolder(tmp_path / "runs" / "none" / "fold-1")).name == "none"
+    assert dfer(["train", str(store), *options, *settings, "--name", ""]) == 2

@@ -169,6 +169,24 @@ def test_a_camera_gives_rows_as_they_come(drawn, checkpoint, tmp_path, capsys):
     assert not any(1.3 < row["end_seconds"] < 1.9 for row in rows)  # nobody is there
 
 
+def test_a_table_is_replaced_by_a_camera_only_when_it_may_be_and_has_rows(
+    drawn, checkpoint, tmp_path, capsys
+):
+    out = tmp_path / "important.jsonl"
+    out.write_text("kept\n")
+    live = ("--headless", "--checkpoint", checkpoint, "--window", 0.8, "--stride", 0.4)
+    predict("--camera", drawn, *live, "--out", out, code=2)
+    assert "--overwrite" in capsys.readouterr().err
+    predict("--camera", 91, *live, "--out", out, "--overwrite", code=3)
+    predict("--camera", tmp_path / "none.mp4", *live, "--out", out, "--overwrite", code=3)
+    assert out.read_text() == "kept\n"
+    capsys.readouterr()
+    predict("--camera", drawn, *live, "--out", out, "--overwrite")
+    assert out.read_text() == capsys.readouterr().out != ""
+    predict("--camera", drawn, *live, "--end", 0.1, "--out", out, "--overwrite")
+    assert out.read_text() == ""  # it ended well and saw nothing
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

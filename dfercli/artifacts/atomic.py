@@ -91,7 +91,7 @@ def read_json(path: Path) -> Any:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling folder; rename it to `path` on success, else remove it.
 
-    An existing folder at `path` is replaced.
+    An existing folder at `path` is replaced: moved aside, and removed once the new one is there.
 
     Raises:
         ArtifactError: the system refused the write.
@@ -104,14 +104,27 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield temporary
         if path.is_symlink():
             path.unlink()  # the link goes, not what it points to
-        elif path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        if path.is_dir():
+            _replace_folder(path, temporary)
+        else:
+            temporary.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(path: Path, new: Path) -> None:
+    """Put `new` in the place of the folder `path`, which comes back where that fails."""
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{TEMPORARY_MARK}"))
+    path.replace(aside)  # on Linux an empty folder may be replaced
+    try:
+        new.replace(path)
+    except OSError:
+        aside.replace(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def replace_link(link: Path, target_name: str) -> None:

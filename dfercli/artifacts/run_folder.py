@@ -97,7 +97,7 @@ def fold_folders(run: Path) -> list[FoldFolder]:
     found = []
     for path in run.glob("fold-*"):
         number = path.name.removeprefix("fold-")
-        if path.is_dir() and number.isdigit():
+        if path.is_dir() and number.isascii() and number.isdigit():
             found.append((int(number), FoldFolder(path)))
     return [fold for _, fold in sorted(found, key=lambda item: item[0])]
 

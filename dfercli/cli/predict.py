@@ -85,6 +85,9 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="Write all windows to a .jsonl, .csv or .parquet file.")
     ] = PredictConfig.out,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --camera: replace --out where it exists.")
+    ] = PredictConfig.overwrite,
     faces_out: Annotated[
         Path | None, typer.Option(help="Keep the face store here, for another run.")
     ] = PredictConfig.faces_out,

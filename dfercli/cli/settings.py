@@ -41,4 +41,4 @@ def settle(
     if config_file is not None:
         table = read_toml(config_file).get(command, {})
         default = override(default, table, where=str(config_file))
-    return override(default, typed, where=f"dfer {command}")
+    return override(default, typed, where=f"dfer {command}", literal=True)

@@ -248,7 +248,7 @@ def _config(
             config = override(config, settings, where=f"recipe {recipe or own_recipe}")
     if config_file:
         config = override(config, file_settings, where=str(config_file))
-    config = override(config, {**typed, "dataset": dataset}, where="dfer train")
+    config = override(config, {**typed, "dataset": dataset}, where="dfer train", literal=True)
     return override(config, set_by_path(assignments), where="--set")
 
 

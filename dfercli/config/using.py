@@ -106,6 +106,8 @@ class PredictConfig:
         min_confidence: Below it a prediction is `uncertain`; None for the checkpoint's own.
         top: Classes shown per span in the table.
         out: Table to write: .jsonl, .csv or .parquet.
+        overwrite: With a camera, replace `out` where it exists; without one it is always replaced,
+            by a table that is whole.
         faces_out: Keep the face store here; None for a temporary one.
         video: Annotated video to write: a file for one source, else a folder.
         html: Report to write: a file.
@@ -138,6 +140,7 @@ class PredictConfig:
     min_confidence: Share | None = None
     top: Count = 2
     out: Path | None = None
+    overwrite: bool = False
     faces_out: Path | None = None
     video: Path | None = None
     html: Path | None = None

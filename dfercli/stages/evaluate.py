@@ -13,7 +13,7 @@ from dfercli.artifacts.atomic import read_json, write_json
 from dfercli.artifacts.clip_predictions import CLIP_PREDICTION_SCHEMA
 from dfercli.artifacts.evaluation import Evaluation
 from dfercli.artifacts.jsonl import write_rows
-from dfercli.artifacts.model_card import is_checkpoint
+from dfercli.artifacts.model_card import CARD_NAME, card_from_json, is_checkpoint, read_card
 from dfercli.artifacts.run_folder import FoldFolder, find_checkpoint, fold_folders
 from dfercli.config import EvalConfig, TrainConfig
 from dfercli.data.clips import Clip
@@ -115,14 +115,14 @@ def _evaluate_fold(
     trained = read_train_config(folder)
     if config.root is not None:
         trained = replace(trained, data=replace(trained.data, root=config.root))
-    clips = read_fold_clips(trained, int(folder.path.name.removeprefix("fold-")))
+    given = is_checkpoint(config.checkpoint)
+    checkpoint = config.checkpoint if given else find_checkpoint(folder.path)
+    clips = read_fold_clips(trained, _fold_number(checkpoint))
     if not clips.test:
         raise ConfigError(
             f"{folder.path} was trained on all clips of {trained.dataset}: name a data set",
             hint=f"dfer eval {config.checkpoint} faces-test/",
         )
-    given = is_checkpoint(config.checkpoint)
-    checkpoint = config.checkpoint if given else find_checkpoint(folder.path)
     if config.streams_from is None and trained.data.test is None:
         config = replace(config, streams_from=trained.data.streams_from)
     return evaluate_checkpoint(
@@ -135,6 +135,18 @@ def _evaluate_fold(
         config=config,
         progress=progress,
     )
+
+
+def _fold_number(checkpoint: Path) -> int:
+    """The fold that a checkpoint was trained on; its folder may have any name by now."""
+    where = checkpoint / CARD_NAME
+    number = card_from_json(read_card(checkpoint), str(where)).trained_on.get("fold")
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ArtifactError(
+            f"{where}: trained_on.fold: expected a number from 1, got {number!r}",
+            hint="name a data set to measure on",
+        )
+    return number
 
 
 def _evaluate_on(config: EvalConfig, dataset: str, fabric: Fabric, progress: Progress) -> Measured:
@@ -340,7 +352,7 @@ def read_train_config(folder: FoldFolder) -> TrainConfig:
     saved: dict[str, Any] = typed(dict, read_json(folder.config), where, schema=CONFIG_SCHEMA)
     saved.pop("schema")
     try:
-        return override(TrainConfig(), saved, where=where)
+        return override(TrainConfig(), saved, where=where, literal=True)
     except ConfigError as error:
         raise ArtifactError(error.message) from error
 

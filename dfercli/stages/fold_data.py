@@ -39,7 +39,7 @@ def wanted_folds(config: TrainConfig) -> list[int]:
     available = num_folds(config.dataset, config.data.folds)
     if config.fold == "all":
         return list(range(1, available + 1))
-    if not config.fold.isdigit() or not 1 <= int(config.fold) <= available:
+    if not config.fold.isdecimal() or not 1 <= int(config.fold) <= available:
         raise ConfigError(
             f"--fold takes 1 to {available} or all for {config.dataset}, got {config.fold!r}"
         )

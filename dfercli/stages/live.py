@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dfercli.artifacts.jsonl import append_row
+from dfercli.artifacts.jsonl import append_row, write_rows
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.config import PredictConfig, PreprocessConfig
 from dfercli.data.augmentation import resize
@@ -53,6 +53,9 @@ def run(
     Every `stride` seconds each face that is seen gets a prediction for the last `window` seconds.
     Frames that come while the model works are left out.
 
+    A table that is there already is replaced with `overwrite` alone, and only once the camera
+    has shown something: by the first row, or by a table without rows when it ends.
+
     Args:
         config: Settings; `camera` names the camera, `out` a .jsonl that is written row by row.
         progress: Where to report.
@@ -68,8 +71,7 @@ def run(
     crop = replace(preprocess_config(config, model.card, Path()), overwrite=True)
     choice = find_detector(crop, progress)
     shows = config.show if config.show is not None else bool(os.environ.get("DISPLAY"))
-    if config.out is not None:
-        config.out.unlink(missing_ok=True)
+    table = None if config.out is None else _LiveTable(config.out)
     with Camera(str(config.camera), config.max_pixels) as camera, ExitStack() as stack:
         window = stack.enter_context(Window(TITLE)) if shows else None
         follower = FaceFollower[Frame](build_detector(choice), follow_settings(crop, camera.fps))
@@ -79,14 +81,35 @@ def run(
             for prediction in predictions:
                 last_seen[prediction.track] = prediction
                 row = prediction.to_row(model.label_set)
-                if config.out is not None:
-                    append_row(config.out, row)
+                if table is not None:
+                    table.add(row)
                 on_row(row)
             if window is not None and not window.show(
                 _drawn(frame, faces, last_seen, model, config)
             ):
                 break
+    if table is not None:
+        table.close()
     return model
+
+
+class _LiveTable:
+    """A table that grows row by row; it takes the place of an older one with its first row."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._begun = False
+
+    def add(self, row: dict[str, Any]) -> None:
+        if self._begun:
+            append_row(self._path, row)
+        else:
+            write_rows(self._path, [row])
+        self._begun = True
+
+    def close(self) -> None:
+        if not self._begun:
+            write_rows(self._path, [])
 
 
 def _check(config: PredictConfig) -> None:
@@ -99,6 +122,10 @@ def _check(config: PredictConfig) -> None:
     if config.out is not None and config.out.suffix.lower() != ".jsonl":
         raise ConfigError(
             f"--camera writes rows as they come: --out takes .jsonl, got {config.out}"
+        )
+    if config.out is not None and os.path.lexists(config.out) and not config.overwrite:
+        raise ConfigError(
+            f"{config.out} exists", hint="choose another --out, or replace it with --overwrite"
         )
 
 

@@ -167,7 +167,7 @@ def restore_model(
     where = str(path / "model.json")
     card = read_model_card(path)
     try:
-        config = override(ModelConfig(), card.model, where=where)
+        config = override(ModelConfig(), card.model, where=where, literal=True)
     except ConfigError as error:
         raise ArtifactError(error.message) from error
     if label_set is not None:
