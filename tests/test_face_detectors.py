@@ -22,7 +22,13 @@ from dfercli.faces import landmark_points
 from dfercli.faces.build import DetectorChoice, build_detector, choose_detector
 from dfercli.faces.crop import FIVE_POINTS, points_transform, square_transform, warp
 from dfercli.faces.detect import Faces, no_faces
-from dfercli.faces.follow import FaceFollower, FollowSettings
+from dfercli.faces.follow import (
+    FaceFollower,
+    FollowSettings,
+    Step,
+    _fill_first_sightings,
+    _Sighting,
+)
 from dfercli.faces.track import FaceTracker
 from dfercli.video.frames import Frame
 
@@ -278,6 +284,25 @@ def test_a_moving_face_is_one_track_with_interpolated_boxes():
         assert face.smooth_box_xyxy_px == pytest.approx(wanted, abs=1e-4)
         assert face.detected == (index % 3 == 0 or index == 19)
     assert detector.calls == 8
+
+
+def test_a_tracks_first_sighting_is_a_face_that_it_overlaps():
+    def step(boxes, named):
+        sightings = [_Sighting(np.float32(box).reshape(2, 2), 0.9, True) for box in boxes]
+        seen, unnamed = (dict(enumerate(sightings)), []) if named else ({}, sightings)
+        return Step(None, begins_scene=False, detect=True, seen=seen, unnamed=unnamed)
+
+    elsewhere, touching, near = [60, 0, 90, 50], [45, 0, 95, 50], [10, 0, 60, 50]
+    now = step([[0, 0, 50, 50]], named=True)
+    before = step([elsewhere], named=False)
+    _fill_first_sightings(before, now)
+    assert before.seen == {}
+    before = step([elsewhere, touching], named=False)
+    _fill_first_sightings(before, now)
+    assert before.seen[0].geometry.ravel().tolist() == touching
+    before = step([elsewhere, touching, near], named=False)
+    _fill_first_sightings(before, now)
+    assert before.seen[0].geometry.ravel().tolist() == near
 
 
 def test_smoothing_takes_the_shake_out_and_keeps_the_raw_boxes():

@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from stores import bright_and_dark_store, write_store
 from trainings import OPTIONS, Interrupting, small_config
 
@@ -18,10 +20,12 @@ from dfercli.artifacts.face_store import read_clips
 from dfercli.artifacts.jsonl import read_rows, write_rows
 from dfercli.artifacts.run_folder import FoldFolder, newest_finished_fold
 from dfercli.cli.app import run as dfer
-from dfercli.config import DataConfig
+from dfercli.config import DataConfig, OptimConfig
+from dfercli.data.batches import Batch
 from dfercli.models import clip_backbone
 from dfercli.progress import LogProgress
-from dfercli.stages import train
+from dfercli.stages import fit, train
+from dfercli.stages.fit import update_weights
 from dfercli.stages.fold_data import read_fold_clips
 from dfercli.stages.models_on_disk import restore_model
 
@@ -163,6 +167,62 @@ def test_accumulated_pieces_train_as_the_whole_batch_does(
         run = train.run(config, LogProgress()).run
         losses.append(next(read_rows(run / "fold-1" / "metrics.jsonl"))["train_loss"])
     assert losses[1:] == pytest.approx(losses[:1] * 2, abs=1e-4)
+
+
+def test_accumulated_pieces_update_the_weights_as_the_whole_batch_does() -> None:
+    """With plain SGD, which follows the size of a gradient; AdamW would hide a wrong one."""
+
+    def weights_after(accumulate: int) -> torch.Tensor:
+        fabric = Fabric(accelerator="cpu", devices=1)
+        torch.manual_seed(0)
+        module = _Linear()
+        model, optimizer = fabric.setup(module, torch.optim.SGD(module.parameters(), lr=0.1))
+        frames, labels = torch.rand(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+        batch = Batch(frames, labels, torch.arange(6))
+        optim = OptimConfig(accumulate=accumulate)
+        update_weights(fabric, model, module, optimizer, optim, batch)
+        return module.layer.weight.detach().clone()
+
+    whole = weights_after(1)
+    for accumulate in (2, 3):
+        torch.testing.assert_close(weights_after(accumulate), whole)
+
+
+class _Linear(torch.nn.Module):
+    """The least that `update_weights` needs of a method."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 3)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.layer(frames)
+
+    def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(outputs, labels)
+
+    def logits(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs
+
+
+@pytest.mark.parametrize(
+    ("wars", "best"), [((0.5, 0.5, 0.5), 1), ((0.2, 0.5, 0.5), 2), ((0.2, 0.5, 0.6), 3)]
+)
+def test_the_first_of_the_best_epochs_is_selected(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wars: Any, best: int
+) -> None:
+    measured = iter(wars)
+    monkeypatch.setattr(fit, "war_and_uar", lambda *_: (next(measured), 0.0))
+    train.run(small_config(store, tmp_path, name="run", select="val"), LogProgress())
+    card = read_json(tmp_path / "run" / "fold-1" / "checkpoints" / "best" / "model.json")
+    assert card["selected_on"] == f"validation WAR (epoch {best})"
+
+
+def test_each_step_and_process_draws_its_own_numbers_on_every_machine() -> None:
+    seeds = [fit.step_seed(1, step, rank) for step in range(3) for rank in range(2)]
+    assert len(set(seeds)) == 6
+    assert fit.step_seed(1, 0, 0) == seeds[0] != fit.step_seed(2, 0, 0)
+    assert fit.step_seed(1, 2, 3) == 3822189696
 
 
 def test_a_batch_larger_than_the_data_is_made_smaller_with_a_note(

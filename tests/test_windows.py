@@ -54,6 +54,16 @@ def test_no_window_spans_a_gap():
     assert found[1].frames.min() >= len(before) > found[0].frames.max()
 
 
+@pytest.mark.parametrize(
+    ("interval", "gap", "windows_seen"),
+    [(0.04, 0.24, 1), (0.04, 0.26, 2), (0.2, 0.49, 1), (0.2, 0.51, 2)],
+)
+def test_a_gap_is_a_quarter_of_a_second_or_two_and_a_half_frames(interval, gap, windows_seen):
+    before = np.arange(10) * interval
+    after = before[-1] + gap + np.arange(10) * interval
+    assert len(windows(track_at(*before, *after), window=10.0)) == windows_seen
+
+
 def test_frames_of_a_window_are_the_published_test_sampling():
     (found,) = windows(track_at(*np.arange(0, 0.8, 0.1)))
     assert found.frames.tolist() == [1, 3, 5, 7]

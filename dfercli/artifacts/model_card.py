@@ -185,6 +185,10 @@ class ModelCard:
         """Below it a prediction is uncertain, as chosen after training; 0 where nothing was."""
         return float(self.calibration.get("min_confidence", 0.0))
 
+    def threshold(self, asked: float | None) -> float:
+        """The confidence below which a prediction is uncertain: what was asked, else its own."""
+        return self.min_confidence if asked is None else asked
+
     def to_json(self) -> dict[str, Any]:
         """The content of model.json, without its schema."""
         return asdict(self)

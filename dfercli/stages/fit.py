@@ -217,7 +217,7 @@ def _run_epoch(
             training.optimizer, lr_factor(global_step, steps_per_epoch, config.optim)
         )
         # Layers that draw (drop path) see the same numbers after a resume.
-        torch.manual_seed(hash((config.seed, global_step, fabric.global_rank)))
+        torch.manual_seed(step_seed(config.seed, global_step, fabric.global_rank))
         unread.append(
             update_weights(
                 fabric,
@@ -269,6 +269,11 @@ def _with_counts(fabric: Fabric, position: Position, unread: list[Tensor]) -> Po
         )
     unread.clear()
     return position
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """The seed of what layers draw in a step: another for each step and process of a run."""
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1)[0])
 
 
 def steps_to_a_look(device: torch.device) -> int:

@@ -177,9 +177,7 @@ def _predict(
         crops = np.stack([sights[index].crop for index in chosen])  # (T, H, W, 3)
         clips.append(resize(torch.from_numpy(crops).permute(0, 3, 1, 2), model.image_size))
     rows = model.probabilities(torch.stack(clips)).tolist()
-    threshold = (
-        model.card.min_confidence if config.min_confidence is None else config.min_confidence
-    )
+    threshold = model.card.threshold(config.min_confidence)
     predictions = []
     for (track, sights), row in zip(seen.items(), rows, strict=True):
         best = int(np.argmax(row))
@@ -214,7 +212,7 @@ def _drawn(
         (),
         (width, height),
         length_seconds=1.0,
-        min_confidence=config.min_confidence or model.card.min_confidence,
+        min_confidence=model.card.threshold(config.min_confidence),
     )
     shown = [
         ShownFace(face.track, face.box_xyxy_px, np.array(last_seen[face.track].probabilities))

@@ -189,9 +189,7 @@ def _divide(
 
 
 def _window_settings(config: PredictConfig, model: ChosenModel) -> WindowSettings:
-    threshold = (
-        model.card.min_confidence if config.min_confidence is None else config.min_confidence
-    )
+    threshold = model.card.threshold(config.min_confidence)
     return WindowSettings(config.window, config.stride, config.batch_size, threshold)
 
 

@@ -1,0 +1,35 @@
+"""The confidence below which a prediction is uncertain is the same rule on files and live."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dfercli.artifacts.model_card import ModelCard
+from dfercli.config import PredictConfig
+from dfercli.stages import live
+from dfercli.stages.predict import _window_settings
+
+CARD = ModelCard(
+    ("a", "b"), ("a", "b"), {}, {}, 32, {}, calibration={"temperature": 1.0, "min_confidence": 0.4}
+)
+
+
+@pytest.mark.parametrize(("asked", "threshold"), [(None, 0.4), (0.0, 0.0), (0.7, 0.7)])
+def test_what_was_asked_wins_and_zero_is_asked(monkeypatch, asked, threshold):
+    config = PredictConfig(min_confidence=asked)
+    model = SimpleNamespace(card=CARD, label_set=CARD.label_set)
+    assert _window_settings(config, model).min_confidence == threshold
+    drawn_with = []
+
+    class Recorder:
+        def __init__(self, *_, min_confidence, **__):
+            drawn_with.append(min_confidence)
+
+        def draw(self, image, *_):
+            return image
+
+    monkeypatch.setattr(live, "Overlay", Recorder)
+    frame = SimpleNamespace(image=np.zeros((4, 4, 3), np.uint8), pts_seconds=0.0)
+    live._drawn(frame, [], {}, model, config)
+    assert drawn_with == [threshold]
