@@ -421,6 +421,6 @@ def test_two_runs_do_not_write_to_one_store(videos, tmp_path):
 
     with (
         exclusive(tmp_path / "faces" / ".lock"),
-        pytest.raises(ArtifactError, match="another dfer preprocess"),
+        pytest.raises(ArtifactError, match="faces is being written by another process"),
     ):
         preprocess(videos, out=tmp_path / "faces")

@@ -1,35 +1,145 @@
-"""Locks between processes and threads, released by the system when their holder dies."""
+"""Locks between processes and threads, released by the system when their holder dies.
 
-import fcntl
+The system's locks (flock, by the filelock library) know no names, so that who holds one is written
+beside it. A file system without such locks gets a lock that is a file; filelock takes that over
+from a dead process of the same machine, and no other.
+"""
+
+import os
+import shlex
+import socket
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dfercli.artifacts.atomic import unwritable
+from filelock import FileLock, Timeout
+
+from dfercli.artifacts.atomic import read_json, unwritable, write_json
 from dfercli.errors import ArtifactError
+
+POLL_SECONDS = 0.01
+ENDING_SECONDS = 0.5  # for a process that was killed just now to be gone
+GONE_SECONDS = 10.0  # for the system to free what a dead process held
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock.
+
+    Attributes:
+        process: Its number.
+        host: The machine it is of.
+        since: Local time, ISO 8601.
+        command: How it was started.
+    """
+
+    process: int
+    host: str
+    since: str
+    command: str
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is known that there is no such process any more."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # another user's
+            return False
+        return False
 
 
 @contextmanager
-def exclusive(path: Path, *, busy: str | None = None) -> Iterator[None]:
+def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Iterator[None]:
     """Hold the lock that the file `path` stands for.
 
-    The file is made where it is missing, and stays.
-
     Args:
-        path: The file that stands for the lock.
-        busy: What to say where another holds it; None waits as long as that lasts.
+        path: The file that stands for the lock; it is made where it is missing.
+        busy: What happens to what is locked, as `runs/x is being trained`: said, with who does it,
+            where another holds the lock. None waits as long as that lasts.
+        stays: Whether the file stays afterwards.
 
     Raises:
         ArtifactError: the file cannot be made, or another holds the lock and `busy` is given.
     """
+    beside = path.with_name(f"{path.name}.holder")
+    lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
+        if busy is None:
+            lock.acquire(poll_interval=POLL_SECONDS)
+        else:
+            _acquire_or_refuse(lock, beside, busy)
     except OSError as error:
         raise unwritable(path, error) from error
-    with file:  # closing gives the lock back
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if busy is None else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise ArtifactError(busy or str(path)) from None
+    try:
+        if busy is not None:
+            write_json(beside, asdict(_this_process()))
         yield
+    finally:
+        beside.unlink(missing_ok=True)
+        if not stays:
+            path.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
+def writing_file(path: Path) -> Iterator[None]:
+    """Hold the lock of a file that is being made, so that no other process makes it, too.
+
+    Raises:
+        ArtifactError: another does; it is named.
+    """
+    with exclusive(
+        path.with_name(f".{path.name}.lock"), busy=f"{path} is being written", stays=False
+    ):
+        yield
+
+
+def _acquire_or_refuse(lock: FileLock, beside: Path, busy: str) -> None:
+    deadline = time.monotonic() + GONE_SECONDS
+    while True:
+        try:
+            lock.acquire(timeout=ENDING_SECONDS, poll_interval=POLL_SECONDS)
+            return
+        except Timeout:
+            holder = _read_holder(beside)
+        if holder is None or not holder.is_gone or time.monotonic() > deadline:
+            raise _refusal(lock, holder, busy) from None
+
+
+def _refusal(lock: FileLock, holder: Holder | None, busy: str) -> ArtifactError:
+    if holder is None:
+        return ArtifactError(f"{busy} by another process")
+    hint = f"wait for it, or end it: kill {holder.process}"
+    if holder.host != socket.gethostname():
+        hint = (
+            f"it is of another machine; if it is known to be dead there, remove {lock.lock_file} "
+            "and run this again"
+        )
+    return ArtifactError(
+        f"{busy} by process {holder.process} on {holder.host} since {holder.since} "
+        f"({holder.command})",
+        hint=hint,
+    )
+
+
+def _this_process() -> Holder:
+    name, *arguments = sys.argv
+    command = shlex.join([Path(name).name, *arguments])
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    return Holder(os.getpid(), socket.gethostname(), since, command[:200])
+
+
+def _read_holder(beside: Path) -> Holder | None:
+    """Who wrote that it holds the lock; None while that is not written, or cannot be read."""
+    with suppress(ArtifactError, ValueError, TypeError, KeyError):
+        row = read_json(beside)
+        return Holder(int(row["process"]), str(row["host"]), str(row["since"]), str(row["command"]))
+    return None

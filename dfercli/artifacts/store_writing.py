@@ -211,7 +211,7 @@ def writing_to(store: Path, *, busy: str) -> Iterator[None]:
 
     Args:
         store: The folder.
-        busy: What to say where another holds the lock.
+        busy: What to say where another holds the lock; see `exclusive`.
 
     Raises:
         ConfigError: `store` exists and is no store.

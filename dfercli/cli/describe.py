@@ -166,6 +166,7 @@ def _describe_classes(
     show: bool,
     json: bool,
 ) -> None:
+    from dfercli.artifacts.locks import writing_file
     from dfercli.descriptions.label_lists import read_label_list
     from dfercli.descriptions.tables import text_lines, text_table
     from dfercli.stages.describe import (
@@ -179,7 +180,13 @@ def _describe_classes(
     if dry_run:
         _print_estimate(plan_classes(label_list, config), json=json)
         return
-    texts, tally = describe_classes(label_list, config, progress)
+    if show:
+        texts, tally = describe_classes(label_list, config, progress)
+    else:
+        path = out or default_path(label_list, config.style)
+        with writing_file(path):
+            texts, tally = describe_classes(label_list, config, progress)
+            save_texts(path, texts, overwrite=config.overwrite)
     if tally.sent or tally.from_cache:
         progress.note(_spent(tally))
     if json:
@@ -190,8 +197,6 @@ def _describe_classes(
         for line in text_lines(texts):
             print_line(line)
     if not show:
-        path = out or default_path(label_list, config.style)
-        save_texts(path, texts, overwrite=config.overwrite)
         progress.note(f"written: {path}")
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EPILOG = (
     "Examples: dfer train faces/ --test faces-test/ · dfer train dfew --root DFEW --fold all · "
     "dfer train faces/ --set optim.batch_size=8 --set optim.epochs=20 · "
-    "dfer train --resume runs/faces-dfer-clip-…"
+    "dfer train --resume runs/faces-dfer-clip-… · dfer train faces/ --resume auto"
 )
 
 # Options that stand for a field of a table within TrainConfig.
@@ -177,7 +177,12 @@ def train(
         typer.Option("--set", metavar="NAME=VALUE", help="Any setting; see config.json of a run."),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Continue this run; all else is its own.")
+        str | None,
+        typer.Option(
+            metavar="RUN|auto",
+            help="Continue this run; all else is its own. auto, beside DATASET: continue the run "
+            "--name (by default DATASET-METHOD), or start it where there is none.",
+        ),
     ] = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", help="TOML file of settings, in its table `train`.")
@@ -191,13 +196,14 @@ def train(
 
     progress = ConsoleProgress(quiet=quiet)
     try:
-        if resume is not None:
+        if resume is not None and resume != "auto":
             if dataset is not None:
                 raise ConfigError("--resume takes the data set from the run: leave DATASET out")
-            result = stage.resume(resume, progress)
+            result = stage.resume(Path(resume), progress)
         elif dataset is not None:
             config = _config(context, dataset, recipe, config_file, assignments or [])
-            result = stage.run(config, progress)
+            train_it = stage.run_or_resume if resume == "auto" else stage.run
+            result = train_it(config, progress)
         else:
             raise ConfigError("missing argument DATASET", hint="for example: dfer train faces/")
     except DferError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from dfercli.artifacts.atomic import read_json
 from dfercli.artifacts.captions import CaptionRow, append_caption, read_captions
 from dfercli.artifacts.face_store import ClipRow, read_clips, read_dataset
+from dfercli.artifacts.locks import exclusive
 from dfercli.config import DescribeConfig
 from dfercli.descriptions.cache import AnswerCache, CacheInfo, cache_folder
 from dfercli.descriptions.captions import CaptionPlan, caption_clip
@@ -104,10 +105,11 @@ def caption_store(store: Path, config: DescribeConfig, progress: Progress) -> Ca
     plan.prompt(config.frames)  # a faulty template is said before anything is sent
     llm = open_llm(config, os.environ, progress.note)
     result.tally = llm.tally
-    try:
-        _caption_all(store, todo, plan, llm, result, progress)
-    except ServiceUnusableError as error:
-        result.stopped = error
+    with exclusive(store / ".describe.lock", busy=f"captions of {store} are being written"):
+        try:
+            _caption_all(store, todo, plan, llm, result, progress)
+        except ServiceUnusableError as error:
+            result.stopped = error
     return result
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dfercli.artifacts.atomic import atomic_path
+from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.config import ExportConfig
 from dfercli.errors import ArtifactError, ConfigError
@@ -90,6 +91,7 @@ def run(config: ExportConfig, progress: Progress) -> ExportResult:
     example = _noise(TRACED_CLIPS, shape)
     card = json.dumps(model.card.to_json(), ensure_ascii=False)
     with (
+        writing_file(out),
         atomic_path(out) as temporary,
         torch.no_grad(),
         progress.task("exporting", total=2) as task,

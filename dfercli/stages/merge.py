@@ -90,7 +90,7 @@ def run(shards: tuple[Path, ...], out: Path, progress: Progress) -> MergeResult:
     existing = read_records(out) if (out / "dataset.json").is_file() else ()
     known = {record.source: record for _, record in existing}
     copies = _plan(shards, out, known)
-    with writing_to(out, busy=f"another dfer is writing to {out}"):
+    with writing_to(out, busy=f"{out} is being written"):
         first = read_dataset(shards[0])
         prepare_store(out, first["settings"], first["versions"], overwrite=False)
         if made:

@@ -137,7 +137,7 @@ def run_on_benchmark(config: PreprocessConfig, device: str, progress: Progress) 
     _require_frames(dataset, [clip for _, clip in clips])
     require_networks(config)
     config = replace(config, out=store)
-    with exclusive(store / ".lock", busy=f"another dfer preprocess is writing to {store}"):
+    with exclusive(store / ".lock", busy=f"{store} is being written"):
         for name in PART_FOLDERS:
             require_no_links(store, store / name)
         if config.overwrite:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfercli.artifacts.face_store import FailureRow
 from dfercli.artifacts.jsonl import write_rows
+from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.predictions import WindowPrediction, write_predictions
 from dfercli.artifacts.removing import remove_inside
 from dfercli.artifacts.store_writing import SourceRecord
@@ -145,6 +146,9 @@ def run(
     for store in stores:
         compare_crops(store, chosen.card, progress)
     with ExitStack() as stack:
+        for path in (config.out, config.html, config.video):
+            if path is not None:
+                stack.enter_context(writing_file(path))
         store = _store_for(config, stack)
         crop = preprocess_config(config, chosen.card, store)
         journal = _open_journal(config, chosen, crop)
@@ -167,7 +171,7 @@ def run(
             faceless = _find_faces(plan, again, set(done), work, recognising, progress)
         work.sources.put(None)
         videos = [*kept, *faceless, *_wait(recognising, work, progress)]
-    return _finish(plan, videos, progress)
+        return _finish(plan, videos, progress)
 
 
 def _store_for(config: PredictConfig, stack: ExitStack) -> Path:

@@ -115,7 +115,7 @@ def run(
         # A file that is no detector must not cost an existing store, or be recorded in a new one.
         build_detector(replace(choice, device="cpu"))
     parts_of_faces.require_networks(config)
-    with writing_to(config.out, busy=f"another dfer preprocess is writing to {config.out}"):
+    with writing_to(config.out, busy=f"{config.out} is being written"):
         settings = {
             "detector": choice.name,
             "detector_sha256": choice.sha256,

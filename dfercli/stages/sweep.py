@@ -24,18 +24,19 @@ from pathlib import Path
 from typing import Any
 
 from dfercli.artifacts.atomic import write_text
-from dfercli.artifacts.run_folder import fold_folders
+from dfercli.artifacts.locks import exclusive
 from dfercli.config import SweepConfig, TrainConfig
 from dfercli.errors import ConfigError
-from dfercli.overrides import override, read_toml, set_by_path, to_plain
+from dfercli.overrides import override, read_toml, set_by_path
 from dfercli.progress import Progress
 from dfercli.recipes import read_recipe, recipe_names
 from dfercli.report.tables import TextTable, percent, to_csv
 from dfercli.stages import train
-from dfercli.stages.evaluate import read_train_config
+from dfercli.stages.continuing import refuse_other_settings
 from dfercli.typed import shown
 
 SEED = "seed"
+REMEDY = "choose another `out`, or remove the run"
 MAX_RUNS = 10_000
 
 
@@ -84,14 +85,23 @@ def run(config: SweepConfig, progress: Progress) -> tuple[SweepRow, ...]:
     """
     runs = plan(config.file)
     for planned in runs:
-        _refuse_other_settings(planned)
+        refuse_other_settings(planned.folder, planned.config, hint=REMEDY)
+    out = runs[0].config.out
+    with exclusive(out / ".sweep.lock", busy=f"a sweep of {out} is under way"):
+        try:
+            rows = _train_all(runs, progress)
+        except KeyboardInterrupt:
+            progress.note(f"the same sweep goes on where it stopped: dfer sweep {config.file}")
+            raise
+        write_text(out / "sweep.csv", to_csv(sweep_table(rows)))
+    return rows
+
+
+def _train_all(runs: list[SweepRun], progress: Progress) -> tuple[SweepRow, ...]:
     measured = []
     for number, planned in enumerate(runs, start=1):
         progress.info(f"run {number} of {len(runs)}: {planned.folder.name}")
-        begun = bool(fold_folders(planned.folder))
-        result = (
-            train.resume(planned.folder, progress) if begun else train.run(planned.config, progress)
-        )
+        result = train.run_or_resume(planned.config, progress)
         found = [fold.evaluation for fold in result.folds if fold.evaluation is not None]
         if not found:
             raise ConfigError(
@@ -105,9 +115,7 @@ def run(config: SweepConfig, progress: Progress) -> tuple[SweepRow, ...]:
                 statistics.mean(evaluation.uar for evaluation in found),
             )
         )
-    rows = _rows(measured)
-    write_text(runs[0].config.out / "sweep.csv", to_csv(sweep_table(rows)))
-    return rows
+    return _rows(measured)
 
 
 def plan(file: Path) -> list[SweepRun]:
@@ -197,23 +205,6 @@ def _short(names: list[str]) -> dict[str, str]:
     last = {name: name.rpartition(".")[2] for name in names}
     counts = Counter(last.values())
     return {name: own if counts[own] == 1 else name for name, own in last.items()}
-
-
-def _refuse_other_settings(planned: SweepRun) -> None:
-    """Refuse to take a run for this combination that was trained with other settings."""
-    folders = fold_folders(planned.folder)
-    if not folders:
-        return
-    saved, wanted = read_train_config(folders[0]), planned.config
-    own = wanted.model.finecliper
-    if not own.streams:  # the run says which there were
-        own = replace(own, streams=saved.model.finecliper.streams)
-        wanted = replace(wanted, model=replace(wanted.model, finecliper=own))
-    if to_plain(saved) != to_plain(wanted):
-        raise ConfigError(
-            f"{planned.folder} was trained with other settings than the sweep now has",
-            hint="choose another `out`, or remove the run",
-        )
 
 
 def _rows(measured: Sequence[tuple[SweepRun, float, float]]) -> tuple[SweepRow, ...]:

@@ -3,7 +3,7 @@
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ from typing import Any
 import torch.distributed as dist
 from lightning_fabric import Fabric
 
-from dfercli.artifacts.atomic import is_temporary, write_json
+from dfercli.artifacts.atomic import write_json
 from dfercli.artifacts.checkpoint import read_training_state
+from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.run_folder import FoldFolder, fold_folders
 from dfercli.config import TrainConfig
 from dfercli.data.clips import Clip, Fold
 from dfercli.data.folds import split_warning
 from dfercli.data.loading import ClipDataset
 from dfercli.data.streams import StreamReader
-from dfercli.errors import ArtifactError, ConfigError, DataError
+from dfercli.errors import ArtifactError, ConfigError, DataError, DferError
 from dfercli.models.batch_norm import synchronise_batch_norm
 from dfercli.models.clip_backbone import split_clip_name
 from dfercli.models.cost import cost_of
@@ -31,13 +32,14 @@ from dfercli.progress import Progress, SilentProgress
 from dfercli.stages.cached_features import cached_datasets, require_frozen
 from dfercli.stages.calibrate import calibrate
 from dfercli.stages.clip_streams import available_streams, stream_reader
+from dfercli.stages.continuing import is_begun, is_stillborn, refuse_other_settings
 from dfercli.stages.devices import precision_for_training
 from dfercli.stages.epoch_logger import open_logger, require_logger
 from dfercli.stages.evaluate import CONFIG_SCHEMA, dataset_name, read_train_config
 from dfercli.stages.fit import FoldData, Position, Training, fit, set_up_training
 from dfercli.stages.fold_data import FoldClips, read_fold_clips, wanted_folds
 from dfercli.stages.fold_result import FoldResult, finish_fold, read_result
-from dfercli.stages.inference import make_fabric
+from dfercli.stages.inference import first_failure, make_fabric
 from dfercli.stages.model_info import cost_lines
 from dfercli.stages.models_on_disk import RestoredModel, new_model, restore_model
 from dfercli.stages.run_records import crop_settings, environment, trained_on
@@ -73,31 +75,71 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     name = config.name or f"{dataset_name(config.dataset)}-{config.model.method}-{stamp}"
     run_folder = config.out / fabric.broadcast(name)
-    if fabric.broadcast(run_folder.exists() and not _is_stillborn(run_folder)):
-        raise ConfigError(
-            f"run folder exists: {run_folder}",
-            hint=f"continue it with --resume {run_folder}, or choose another --name",
-        )
-    return _train_folds(config, run_folder, folds, fabric, progress)
+    _refuse_existing(run_folder, fabric)
+    with _locked(run_folder, fabric):
+        _refuse_existing(run_folder, fabric)  # another may have been quicker
+        return _train_folds(config, run_folder, folds, fabric, progress)
+
+
+def run_or_resume(config: TrainConfig, progress: Progress) -> TrainResult:
+    """Train in the run folder that `config` names, or continue what was begun there.
+
+    Without a name it is `<dataset>-<method>`, with no time, so that the same settings always mean
+    the same folder. A run that is finished is told again.
+
+    Raises:
+        ConfigError: settings that cannot be used, or that are not those of the run.
+        DataError: clips that cannot be used.
+        ArtifactError: a run that cannot be read, or that another process trains.
+    """
+    name = config.name or f"{dataset_name(config.dataset)}-{config.model.method}"
+    config = replace(config, name=name)
+    run_folder = config.out / name
+    refuse_other_settings(run_folder, config, hint="choose another --name")
+    if not is_begun(run_folder):
+        return run(config, progress)
+    if all(FoldFolder(run_folder / f"fold-{n}").is_finished for n in wanted_folds(config)):
+        progress.note(f"{run_folder} is finished")
+    return resume(run_folder, progress)
 
 
 def resume(run_folder: Path, progress: Progress) -> TrainResult:
     """Continue a run where it stopped; finished folds are kept as they are.
 
     Raises:
-        ArtifactError: no such run, or one that cannot be read.
+        ArtifactError: no such run, one that cannot be read, or that another process trains.
     """
     folders = fold_folders(run_folder)
     if not folders:
         raise ArtifactError(f"no run to resume: {run_folder} has no fold-1/")
     config = read_train_config(folders[0])
-    return _train_folds(config, run_folder, wanted_folds(config), _launch(config), progress)
+    fabric = _launch(config)
+    with _locked(run_folder, fabric):
+        return _train_folds(config, run_folder, wanted_folds(config), fabric, progress)
 
 
-def _is_stillborn(run_folder: Path) -> bool:
-    """Whether a run was killed before it had written so much as its settings."""
-    files = [path for path in run_folder.rglob("*") if path.is_file() and not is_temporary(path)]
-    return bool(fold_folders(run_folder)) and not files
+def _refuse_existing(run_folder: Path, fabric: Fabric) -> None:
+    if fabric.broadcast(run_folder.exists() and not is_stillborn(run_folder)):
+        raise ConfigError(
+            f"run folder exists: {run_folder}",
+            hint=f"continue it with --resume {run_folder}, or choose another --name",
+        )
+
+
+@contextmanager
+def _locked(run_folder: Path, fabric: Fabric) -> Iterator[None]:
+    """Hold the lock of a run for all processes of this training."""
+    with ExitStack() as stack:
+        error = None
+        if fabric.is_global_zero:
+            busy = f"{run_folder} is being trained"
+            try:
+                stack.enter_context(exclusive(run_folder / ".lock", busy=busy))
+            except DferError as caught:
+                error = caught
+        if failure := first_failure(fabric, error):
+            raise failure
+        yield
 
 
 def _launch(config: TrainConfig) -> Fabric:
