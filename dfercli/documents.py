@@ -70,7 +70,7 @@ def parse_json(content: bytes | str) -> Any:
     """
     text = _decode(content)
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        value = DECODER.decode(text)
     except RecursionError:
         raise _too_deep() from None
     if text.count("{") + text.count("[") > MAX_DEPTH:
@@ -124,6 +124,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
 
 
 def _refuse_depth(value: Any) -> None:

@@ -62,7 +62,7 @@ def is_plain(name: str) -> bool:
         name != ""
         and not name.startswith(".")
         and SEPARATORS.isdisjoint(name)
-        and CONTROLS.isdisjoint(map(category, name))
+        and (name.isprintable() or CONTROLS.isdisjoint(map(category, name)))
         and len(name.encode("utf-8", "replace")) <= MAX_NAME_BYTES
     )
 

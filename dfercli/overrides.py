@@ -4,6 +4,7 @@ import dataclasses
 import math
 import types
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -104,7 +105,8 @@ def _override(config: Any, values: Any, prefix: str, faults: list[str], literal:
     if not isinstance(values, Mapping):
         faults.append(f"{prefix.rstrip('.') or 'it'} is a table of settings, got {shown(values)}")
         return config
-    hints = get_type_hints(type(config), include_extras=True)
+    kind: Any = type(config)
+    hints = _hints(kind)
     known = [field.name for field in dataclasses.fields(config)]
     changes: dict[str, Any] = {}
     for name, value in values.items():
@@ -120,6 +122,11 @@ def _override(config: Any, values: Any, prefix: str, faults: list[str], literal:
             except (TypeError, ValueError, OverflowError):
                 faults.append(f"{path}: expected {describe(hints[name])}, got {shown(value)}")
     return dataclasses.replace(config, **changes)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 def _read_as(hint: Any, value: Any, literal: bool) -> Any:

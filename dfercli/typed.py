@@ -193,8 +193,9 @@ def _bounded(hint: Any) -> Read:
 
     def read(value: Any) -> Any:
         found = read_base(value)
-        if not all(bound.accepts(found) for bound in bounds):
-            raise _MisfitError(hint, value)
+        for bound in bounds:
+            if not bound.accepts(found):
+                raise _MisfitError(hint, value)
         return found
 
     return read

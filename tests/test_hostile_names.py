@@ -75,7 +75,7 @@ def only(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("clip_id", [*HOSTILE, "absolute"])
+@pytest.mark.parametrize("clip_id", ["", "..", "../../../precious", "absolute"])
 def test_a_record_that_names_another_folder_is_refused(
     clip_id: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_link_in_place_of_crops_goes_and_not_what_it_leads_to(place: Path) -> 
     assert not crops.is_symlink()
 
 
-@pytest.mark.parametrize("name", ["frames", "tracks", "sources", "parsing", "preview"])
+@pytest.mark.parametrize("name", ["frames", "sources", "parsing"])
 def test_a_folder_of_a_store_that_is_a_link_is_refused(
     name: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

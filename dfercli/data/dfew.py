@@ -93,7 +93,10 @@ def _list_path(root: Path, part: str, fold: int) -> Path:
 
 def _read_numbers(path: Path) -> list[tuple[int, int]]:
     """(clip number, label as written) of each row."""
-    rows = list(csv.reader(read_list_text(path).splitlines()))
+    try:
+        rows = list(csv.reader(read_list_text(path).splitlines()))
+    except csv.Error as error:
+        raise DataError(f"cannot read the list {path}: {error}") from error
     if not rows or [cell.strip() for cell in rows[0]] != HEADER:
         got = ",".join(rows[0]) if rows else "nothing"
         raise DataError(f"{path}: expected the header video_name,label, got {got[:60]!r}")

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 
 from dfercli.artifacts.atomic import write_json
-from dfercli.artifacts.checkpoint import read_training_state
+from dfercli.artifacts.checkpoint import TRAINING_STATE_NAME, read_training_state
 from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.run_folder import FoldFolder, fold_folders
 from dfercli.config import TrainConfig
@@ -44,6 +44,7 @@ from dfercli.stages.model_info import cost_lines
 from dfercli.stages.models_on_disk import RestoredModel, new_model, restore_model
 from dfercli.stages.run_records import crop_settings, environment, trained_on
 from dfercli.stages.whole_state import load_optimizer_state
+from dfercli.typed import typed
 
 END_SECONDS = 10.0  # for the other processes of a training to end by themselves
 
@@ -238,8 +239,13 @@ def _train_fold(
         compile=config.compile,
     )
     if state is not None:
-        load_optimizer_state(module, optimizer, state["optimizer"])
-        fabric.strategy.precision.load_state_dict(state["precision"])
+        try:
+            load_optimizer_state(module, optimizer, state["optimizer"])
+            fabric.strategy.precision.load_state_dict(state["precision"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ArtifactError(
+                f"{folder.last}: its training state does not fit the model: {error!r}"
+            ) from error
     logger = open_logger(config, folder) if fabric.is_global_zero else None
     training = Training(
         fabric=fabric,
@@ -308,7 +314,9 @@ def _begin(
         return new_model(config.model, fold.label_set, config.seed), Position(), None
     state = read_training_state(folder.last)
     model = restore_model(folder.last, clip_weights=config.model.clip_weights)
-    return model, Position(**state["position"]), state
+    where = f"{folder.last / TRAINING_STATE_NAME}: position"
+    position: Position = typed(Position, state.get("position"), where)
+    return model, position, state
 
 
 def _datasets(
