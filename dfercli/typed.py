@@ -70,7 +70,7 @@ class _MisfitError(Exception):
         return self
 
 
-def typed(kind: Any, value: Any, where: str, *, schema: str | None = None) -> Any:
+def typed(kind: Any, value: Any, where: str, *, field: str = "", schema: str | None = None) -> Any:
     """Return `value`, as JSON or TOML gave it, as a `kind`.
 
     Entries that a dataclass or a TypedDict does not have are passed over: a later version may
@@ -80,6 +80,7 @@ def typed(kind: Any, value: Any, where: str, *, schema: str | None = None) -> An
         kind: A dataclass, or any other type of the annotations that our dataclasses have.
         value: The value.
         where: The file, and the row in it, for the message.
+        field: The field that the value is of, where it is not the whole file or row.
         schema: What the entry `schema` must say.
 
     Raises:
@@ -91,7 +92,8 @@ def typed(kind: Any, value: Any, where: str, *, schema: str | None = None) -> An
             _require_schema(value, schema)
         return _reader(kind)(value)
     except _MisfitError as error:
-        place = f"{where}: {error.path}" if error.path else where
+        path = error.below(field).path if field else error.path
+        place = f"{where}: {path}" if path else where
         raise ArtifactError(f"{place}: {error}") from None
 
 

@@ -390,7 +390,7 @@ def _use_card(checkpoint: Path) -> None:
     ("place", "value", "said"),
     [
         (("model", "num_frames"), 100_000_000, "model.json: num_frames: expected a whole number"),
-        (("sampling", "num_frames"), 100_000_000, "sampling: num_frames: expected"),
+        (("sampling", "num_frames"), 100_000_000, "sampling.num_frames: expected"),
         (("sampling", "num_frames"), 5, "sampling.num_frames: expected 4, as the model has, got 5"),
         (("image_size",), 10**6, "image_size: expected"),
         (("image_size",), 64, "image_size: expected 48"),
@@ -440,7 +440,7 @@ def test_a_model_is_not_built_by_a_card_that_cannot_be(
     ("change", "said"),
     [
         ({"position": None}, "position: expected a table, got None"),
-        ({"position": {"epoch": "one"}}, "position: epoch: expected a whole number, got 'one'"),
+        ({"position": {"epoch": "one"}}, "position.epoch: expected a whole number, got 'one'"),
         ({"optimizer": {}}, "does not fit the model"),
         ({"optimizer": [1]}, "does not fit the model"),
     ],

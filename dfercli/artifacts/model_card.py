@@ -101,7 +101,7 @@ class TrainedOn(TypedDict, total=False):
     """What a model was trained on."""
 
     dataset: str
-    fold: int
+    fold: Annotated[int, Range(1)]
     official_split: bool
     frame_source: str
     num_train: int
@@ -217,7 +217,7 @@ def card_from_json(content: Any, where: str) -> ModelCard:
     if card.results:
         tables["results"] = CardResults
     for name, table in tables.items():
-        typed(table, getattr(card, name), f"{where}: {name}")
+        typed(table, getattr(card, name), where, field=name)
     return card
 
 

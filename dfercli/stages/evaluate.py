@@ -13,7 +13,7 @@ from dfercli.artifacts.atomic import read_json, write_json
 from dfercli.artifacts.clip_predictions import CLIP_PREDICTION_SCHEMA
 from dfercli.artifacts.evaluation import Evaluation
 from dfercli.artifacts.jsonl import write_rows
-from dfercli.artifacts.model_card import CARD_NAME, card_from_json, is_checkpoint, read_card
+from dfercli.artifacts.model_card import CARD_NAME, is_checkpoint, read_model_card
 from dfercli.artifacts.run_folder import FoldFolder, find_checkpoint, fold_folders
 from dfercli.config import EvalConfig, TrainConfig
 from dfercli.data.clips import Clip
@@ -139,14 +139,13 @@ def _evaluate_fold(
 
 def _fold_number(checkpoint: Path) -> int:
     """The fold that a checkpoint was trained on; its folder may have any name by now."""
-    where = checkpoint / CARD_NAME
-    number = card_from_json(read_card(checkpoint), str(where)).trained_on.get("fold")
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+    trained_on = read_model_card(checkpoint).trained_on
+    if "fold" not in trained_on:
         raise ArtifactError(
-            f"{where}: trained_on.fold: expected a number from 1, got {number!r}",
+            f"{checkpoint / CARD_NAME}: trained_on: missing fold",
             hint="name a data set to measure on",
         )
-    return number
+    return int(trained_on["fold"])
 
 
 def _evaluate_on(config: EvalConfig, dataset: str, fabric: Fabric, progress: Progress) -> Measured:

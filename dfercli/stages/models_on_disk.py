@@ -201,7 +201,7 @@ def restore_model(
 
 def _backbone_for(card: ModelCard, config: ModelConfig, weights: Path | None, where: str) -> CLIP:
     """CLIP, with its weights where the checkpoint does not hold them."""
-    identity: BackboneIdentity = typed(BackboneIdentity, card.backbone, f"{where}: backbone")
+    identity: BackboneIdentity = typed(BackboneIdentity, card.backbone, where, field="backbone")
     if not METHODS[config.method].backbone_is_frozen or identity.sha256 is None:
         try:
             return build_clip(identity.architecture, draw=False)

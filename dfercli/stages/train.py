@@ -314,8 +314,8 @@ def _begin(
         return new_model(config.model, fold.label_set, config.seed), Position(), None
     state = read_training_state(folder.last)
     model = restore_model(folder.last, clip_weights=config.model.clip_weights)
-    where = f"{folder.last / TRAINING_STATE_NAME}: position"
-    position: Position = typed(Position, state.get("position"), where)
+    where = str(folder.last / TRAINING_STATE_NAME)
+    position: Position = typed(Position, state.get("position"), where, field="position")
     return model, position, state
 
 
