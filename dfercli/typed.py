@@ -194,7 +194,10 @@ def _bounded(hint: Any) -> Read:
     read_base = _reader(base)
 
     def read(value: Any) -> Any:
-        found = read_base(value)
+        try:
+            found = read_base(value)
+        except _MisfitError as error:
+            raise error if error.path else _MisfitError(hint, value) from None
         for bound in bounds:
             if not bound.accepts(found):
                 raise _MisfitError(hint, value)

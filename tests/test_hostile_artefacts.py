@@ -23,6 +23,7 @@ from toy_model import LABELS, write_toy_checkpoint
 from trainings import Interrupting, small_config
 
 from dfercli.artifacts import arrays
+from dfercli.artifacts.atomic import read_json
 from dfercli.artifacts.captions import CaptionRow, read_captions
 from dfercli.artifacts.clip_predictions import read_clip_predictions
 from dfercli.artifacts.evaluation import read_metrics
@@ -36,6 +37,7 @@ from dfercli.artifacts.face_store import (
     read_track,
 )
 from dfercli.artifacts.jsonl import read_typed_rows
+from dfercli.artifacts.locks import Holder
 from dfercli.artifacts.model_card import Architecture, read_model_card
 from dfercli.artifacts.parts_record import parts_made
 from dfercli.artifacts.predictions import WindowPrediction
@@ -119,6 +121,11 @@ READERS = (
         lambda path: read_record(path.parents[1], "a"),
         free=r"\.schema",
         optional=r"\.schema",
+    ),
+    Reader(
+        ".lock.holder",
+        {"process": 12, "host": "here", "since": "today", "command": "dfer"},
+        lambda path: typed(Holder, read_json(path), str(path)),
     ),
     Reader(
         "parts.json",

@@ -226,6 +226,14 @@ def test_rows_are_not_appended_through_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_text() == "a line without an end"
 
 
+def test_no_lock_is_taken_through_a_link(place: Path) -> None:
+    lock = place / "faces" / ".lock"
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(place.parent / "precious" / "thesis.tex")
+    assert preprocess_again(place) == 4
+    assert is_untouched(place)
+
+
 def test_a_link_out_of_a_shard_is_not_merged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

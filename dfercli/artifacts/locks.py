@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 from filelock import FileLock, Timeout
 
 from dfercli.artifacts.atomic import read_json, unwritable, write_json
 from dfercli.errors import ArtifactError
+from dfercli.typed import Range, typed
 
 POLL_SECONDS = 0.01
 ENDING_SECONDS = 0.5  # for a process that was killed just now to be gone
@@ -36,7 +38,7 @@ class Holder:
         command: How it was started.
     """
 
-    process: int
+    process: Annotated[int, Range(1, 2**31 - 1)]
     host: str
     since: str
     command: str
@@ -139,7 +141,7 @@ def _this_process() -> Holder:
 
 def _read_holder(beside: Path) -> Holder | None:
     """Who wrote that it holds the lock; None while that is not written, or cannot be read."""
-    with suppress(ArtifactError, ValueError, TypeError, KeyError):
-        row = read_json(beside)
-        return Holder(int(row["process"]), str(row["host"]), str(row["since"]), str(row["command"]))
+    with suppress(ArtifactError):
+        holder: Holder = typed(Holder, read_json(beside), str(beside))
+        return holder
     return None
