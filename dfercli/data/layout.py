@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dfercli.data.frames import is_video_file
+from dfercli.documents import read_document
 from dfercli.errors import DataError
 
 ROOT_VARIABLE = "DFER_DATA"
@@ -106,9 +107,11 @@ def read_list_text(path: Path) -> str:
         DataError: it cannot be read, or is neither.
     """
     try:
-        content = path.read_bytes()
+        content = read_document(path)
     except OSError as error:
         raise DataError(f"cannot read the list {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"cannot read the list {path}: {error}") from error
     for encoding in ("utf-8-sig", "gb18030"):
         try:
             return content.decode(encoding)
