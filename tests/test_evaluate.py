@@ -71,9 +71,7 @@ def test_a_fold_is_measured_alike_under_any_name(run: Path, tmp_path: Path) -> N
         content["trained_on"]["fold"] = fold
         card.write_text(json.dumps(content))
         asked = tmp_path / "mymodel" / "checkpoints" / "last"
-        with pytest.raises(
-            ArtifactError, match=r"trained_on\.fold: expected a whole number of at least 1"
-        ):
+        with pytest.raises(ArtifactError, match=r"trained_on\W+fold: expected"):
             evaluate.run(replace(config, checkpoint=asked), LogProgress())
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dfercli.artifacts.atomic import atomic_folder
 from dfercli.artifacts.model_card import CARD_NAME, MODEL_SCHEMA
+from dfercli.artifacts.torch_files import load_torch
 from dfercli.errors import ArtifactError
 
 WEIGHTS_NAME = "model.safetensors"
@@ -71,15 +72,12 @@ def read_training_state(folder: Path) -> dict[str, Any]:
     """Read the training state beside a checkpoint, without executing anything in it.
 
     Raises:
-        ArtifactError: missing, cut short or corrupt.
+        ArtifactError: missing, cut short, corrupt, or built to run code.
     """
     path = folder / TRAINING_STATE_NAME
     if not path.is_file():
         raise ArtifactError(f"no training state to resume from: {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many unrelated kinds on a damaged file
-        raise ArtifactError(f"training state is cut short or corrupt: {path}") from error
+    state = load_torch(path)
     if not isinstance(state, dict):
         raise ArtifactError(f"training state is not a table: {path}")
     return state

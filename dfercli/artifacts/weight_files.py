@@ -178,6 +178,11 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_known(path: Path) -> bool:
+    """Tell whether a file is one of ours, by the check sum that its owners published."""
+    return file_sha256(path) in {file.sha256 for file in WEIGHT_FILES if len(file.sha256) == 64}
+
+
 def is_whole(file: WeightFile) -> bool:
     """Tell whether the file lies in the cache and has the right check sum, where one is known."""
     return file.path.is_file() and file_sha256(file.path).startswith(file.sha256)

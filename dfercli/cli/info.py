@@ -82,12 +82,12 @@ def _config_of(typed: dict[str, Any], assignments: list[str]) -> TrainConfig:
     from dfercli.overrides import override, set_by_path
     from dfercli.recipes import read_recipe, recipe_names
 
-    config = override(TrainConfig(), typed, where="dfer info")
+    config = override(TrainConfig(), typed, where="dfer info", literal=True)
     method = config.model.method
     if method in recipe_names():
         for table in read_recipe(method, ""):
             config = override(config, table, where=f"recipe {method}")
-    config = override(config, typed, where="dfer info")
+    config = override(config, typed, where="dfer info", literal=True)
     return override(config, set_by_path(assignments), where="--set")
 
 

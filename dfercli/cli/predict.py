@@ -51,6 +51,13 @@ def predict(
             "the newest finished run, else zero-shot CLIP."
         ),
     ] = PredictConfig.checkpoint,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Run the code in a .torchscript file: it can do whatever you may do.",
+        ),
+    ] = PredictConfig.trust_code,
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = PredictConfig.runs,
     clip: Annotated[
         str | None, typer.Option(metavar="MODEL/TAG", help="Zero-shot with this CLIP.")

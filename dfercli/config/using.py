@@ -95,6 +95,7 @@ class PredictConfig:
         show: Show what the camera sees in a window; None does where there is a display.
         checkpoint: A run, a fold, a checkpoint, a published .pth or an exported .onnx; None takes
             the newest finished run under `runs`, else zero-shot CLIP.
+        trust_code: Load a .torchscript file, which is code and can do whatever its user may do.
         runs: Folder of runs.
         clip: Zero-shot with this CLIP, MODEL/TAG; None where a checkpoint is meant.
         clip_weights: Local file with the weights of `clip`.
@@ -130,6 +131,7 @@ class PredictConfig:
     camera: str | None = None
     show: bool | None = None
     checkpoint: Path | None = None
+    trust_code: bool = False
     runs: Path = Path("runs")
     clip: str | None = None
     clip_weights: Path | None = None

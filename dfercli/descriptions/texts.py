@@ -185,6 +185,11 @@ def load_texts(path: Path, label_set: tuple[str, ...]) -> ClassTexts:
     )
 
 
+def fill(template: str, name: str) -> str:
+    """Put a class name into a zero-shot template; unlike `str.format`, it does nothing else."""
+    return template.replace("{name}", name)
+
+
 def zero_shot_templates(name: str) -> tuple[str, ...]:
     """Return the templates of a set; `{name}` in each stands for the class name.
 

@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dfercli.artifacts.onnx_files import read_onnx
+from dfercli.artifacts.torch_files import check_torch_file
+from dfercli.artifacts.weight_files import is_known
 from dfercli.errors import ArtifactError
 from dfercli.faces.detect import Faces, no_faces
 
@@ -34,6 +37,7 @@ class NetworkDetector:
     def __init__(self, name: str, weights: Path, device: str) -> None:
         self.name = name
         self.batch_size = GPU_BATCH if device.startswith("cuda") else 1
+        _check_weights(name, weights)
         try:
             self._network = _build(name, weights, device)
         except ImportError as error:
@@ -77,6 +81,16 @@ class NetworkDetector:
             for faces, left, top in zip(self._detect_batch(squares), lefts, tops, strict=True)
         ]
         return _without_doubles(found)
+
+
+def _check_weights(name: str, weights: Path) -> None:
+    """Refuse a file that could do more than hold weights, before face-alignment reads it."""
+    if is_known(weights):
+        return
+    if name == "scrfd":
+        read_onnx(weights)
+    else:
+        check_torch_file(weights)
 
 
 def _build(name: str, weights: Path, device: str) -> Any:

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from dfercli.artifacts.face_parts import REGIONS
+from dfercli.artifacts.torch_files import check_torch_file
 from dfercli.errors import ArtifactError
-from dfercli.faces.parsing_model import fetch_parsing_model
+from dfercli.faces.parsing_model import PICKLED_WEIGHTS, fetch_parsing_model
 
 BATCH = 8
 # The classes of CelebAMask-HQ, as its models call them, and the region that each is here.
@@ -102,15 +102,23 @@ class SegformerParser:
 
     def __init__(self, model: str, device: str) -> None:
         folder = fetch_parsing_model(model)
+        if (folder / PICKLED_WEIGHTS).is_file():
+            check_torch_file(folder / PICKLED_WEIGHTS)
         try:
             with _silent_transformers():
                 from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
 
-                self._network: Any = SegformerForSemanticSegmentation.from_pretrained(folder)
-                self._processor: Any = SegformerImageProcessor.from_pretrained(folder)
-        except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
+                # Weights alone, from this folder: no code that a model brings along.
+                self._network: Any = SegformerForSemanticSegmentation.from_pretrained(
+                    folder, local_files_only=True, weights_only=True
+                )
+                self._processor: Any = SegformerImageProcessor.from_pretrained(
+                    folder, local_files_only=True
+                )
+        except Exception as error:  # transformers raises anything on a folder that is no model
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ArtifactError(
-                f"cannot load {model} for --parsing segformer: {str(error).splitlines()[0]}",
+                f"cannot load {model} for --parsing segformer: {reason}",
                 hint="give a folder with --parsing-model, or use --parsing polygons",
             ) from error
         self._device = device

@@ -7,7 +7,8 @@ from dfercli.artifacts.network import require_server
 from dfercli.errors import ArtifactError
 
 DESCRIPTIONS = ("config.json", "preprocessor_config.json")
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first of these that there is
+PICKLED_WEIGHTS = "pytorch_model.bin"
+WEIGHTS = ("model.safetensors", PICKLED_WEIGHTS)  # the first of these that there is
 
 
 def fetch_parsing_model(model: str) -> Path:

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.artifacts.onnx_files import read_onnx
+from dfercli.artifacts.weight_files import is_known
 from dfercli.errors import ArtifactError
 from dfercli.faces.detect import Faces, no_faces
 
@@ -22,7 +24,7 @@ class YuNetDetector:
         weights: The ONNX file.
 
     Raises:
-        ArtifactError: the file cannot be read, or is no YuNet.
+        ArtifactError: the file cannot be read, is no YuNet, or more than a computation.
     """
 
     name = "yunet"
@@ -33,7 +35,8 @@ class YuNetDetector:
     def __init__(self, weights: Path) -> None:
         try:
             # As bytes: OpenCV cannot open every path that Python can.
-            content = np.frombuffer(weights.read_bytes(), np.uint8)
+            model = weights.read_bytes() if is_known(weights) else read_onnx(weights)
+            content = np.frombuffer(model, np.uint8)
             self._network = cv2.FaceDetectorYN.create(
                 "onnx", content, np.empty(0, np.uint8), (320, 320), SCORE, OVERLAP, CANDIDATES
             )

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.overrides import TorchFunctionMode
 
+from dfercli.artifacts.torch_files import check_torch_file
 from dfercli.artifacts.weight_files import file_sha256
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.models.clip_weights import fetch_weights
@@ -248,8 +249,12 @@ def load_same_backbone(identity: BackboneIdentity, weights: Path | None) -> open
 
 
 def _load_weights(model: open_clip.CLIP, path: Path, clip: str) -> None:
+    if path.suffix in (".npz", ".npy"):
+        raise ArtifactError(f"{path}: expected weights in a file of PyTorch or safetensors")
+    if path.suffix != ".safetensors":
+        check_torch_file(path)
     try:
-        open_clip.load_checkpoint(model, str(path))
+        open_clip.load_checkpoint(model, str(path), weights_only=True)
     except Exception as error:  # torch, safetensors and open_clip each raise their own kinds
         reason = str(error).strip().splitlines()
         raise ArtifactError(

@@ -15,6 +15,7 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
+from dfercli.artifacts.torch_files import check_torch_file, load_torch
 from dfercli.config import ModelConfig
 from dfercli.errors import ArtifactError
 from dfercli.labels import ELEVEN, SEVEN
@@ -32,18 +33,15 @@ def read_published(path: Path) -> dict[str, Tensor]:
     Raises:
         ArtifactError: missing, damaged, not such a checkpoint, or built to run code on load.
     """
-    if not path.is_file():
-        raise ArtifactError(f"no such checkpoint file: {path}")
+    check_torch_file(path)
     try:
         wanted = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        with torch.serialization.safe_globals(_harmless_globals(path, wanted)):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except ArtifactError:
-        raise
-    except Exception as error:  # torch.load raises many unrelated kinds on a damaged file
+    except Exception as error:  # it raises many unrelated kinds on a damaged file
         raise ArtifactError(
             f"not a readable PyTorch checkpoint: {path} ({type(error).__name__})"
         ) from error
+    with torch.serialization.safe_globals(_harmless_globals(path, wanted)):
+        content = load_torch(path)
     weights = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
         raise ArtifactError(f"{path} holds no state_dict of tensors")

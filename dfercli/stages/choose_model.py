@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dfercli.artifacts.exported_files import is_torchscript
 from dfercli.artifacts.model_card import ModelCard, read_model_card
 from dfercli.artifacts.run_folder import find_checkpoint, newest_finished_fold
 from dfercli.config import ModelConfig, PredictConfig
-from dfercli.descriptions.texts import read_texts, zero_shot_templates
+from dfercli.descriptions.texts import fill, read_texts, zero_shot_templates
 from dfercli.errors import ConfigError
 from dfercli.labels import SEVEN
 from dfercli.progress import Progress
@@ -63,6 +64,8 @@ def choose_model(config: PredictConfig, progress: Progress) -> ChosenModel:
         if fold is not None:
             checkpoint, why = fold.path, f"newest finished run in {config.runs}"
     if checkpoint is not None:
+        if is_torchscript(checkpoint) and config.trust_code:
+            progress.note(f"running the code in {checkpoint}, as --trust-code allows")
         model = _trained(checkpoint, config)
         progress.note(f"model: {model.name} ({why})")
         if streams := other_streams(model.card):
@@ -95,6 +98,7 @@ def _trained(path: Path, config: PredictConfig) -> ChosenModel:
             device=config.device,
             precision=config.precision,
             clip_weights=config.clip_weights,
+            trust_code=config.trust_code,
         )
 
     if path.is_file():  # says what it is only when it is read
@@ -141,7 +145,7 @@ def class_texts(labels: tuple[str, ...], templates: str) -> dict[str, list[str]]
             raise ConfigError(f"--labels takes NAME or NAME=TEXT, got {label!r}")
         if name in texts:
             raise ConfigError(f"--labels names {name!r} twice")
-        texts[name] = [text] if text else [form.format(name=name) for form in forms]
+        texts[name] = [text] if text else [fill(form, name) for form in forms]
     if len(texts) < 2:
         raise ConfigError(f"--labels needs at least two classes, got {', '.join(texts) or 'none'}")
     return texts

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dfercli.artifacts.arrays import ArraySpec, read_arrays
 from dfercli.artifacts.atomic import atomic_path
 from dfercli.artifacts.checkpoint import save_checkpoint
 from dfercli.artifacts.model_card import ModelCard
@@ -107,8 +108,9 @@ def _compare(config: ConvertConfig, model: RestoredModel) -> list[Comparison]:
     variant = f"{model.config.class_position}-{kind}"
     beside = sorted(config.source.parent.glob("*-values.npz"))
     for path in beside if config.source.stem.endswith(variant) else ():
-        with np.load(path, allow_pickle=False) as values:
-            golden = values.get(f"{variant}/logits")
+        name = f"{variant}/logits"
+        spec = ArraySpec(np.float32, tuple(logits.shape[1:]), optional=True)
+        golden = read_arrays(path, {name: spec}).get(name)
         if golden is not None and golden.shape == logits.shape:
             reference = f"golden values {path.name}, {variant}"
             found.append(Comparison(reference, _largest(logits - torch.from_numpy(golden))))

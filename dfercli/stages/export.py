@@ -11,21 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from dfercli.artifacts.atomic import atomic_path
+from dfercli.artifacts.exported_files import (
+    CARD_ENTRY,
+    ONNX_SUFFIX,
+    TORCHSCRIPT_SUFFIX,
+    is_exported,
+)
 from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.config import ExportConfig
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.models.method import FRAMES, Method
 from dfercli.progress import Progress
-from dfercli.stages.exported import (
-    CARD_ENTRY,
-    INSTALL_HINT,
-    ONNX_SUFFIX,
-    TORCHSCRIPT_SUFFIX,
-    import_runtime,
-    is_exported,
-    load_exported,
-)
+from dfercli.stages.exported import INSTALL_HINT, import_runtime, load_exported
 from dfercli.stages.models_on_disk import restore_model
 
 SUFFIXES = {"onnx": ONNX_SUFFIX, "torchscript": TORCHSCRIPT_SUFFIX}
@@ -194,5 +192,5 @@ def _write_torchscript(module: nn.Module, example: Tensor, path: Path, card: str
 
 
 def _difference(module: nn.Module, path: Path, frames: Tensor) -> float:
-    forward, _ = load_exported(path, "cpu")
+    forward, _ = load_exported(path, "cpu", trust_code=True)  # we have just written it
     return float((forward(frames) - module(frames)).abs().max())

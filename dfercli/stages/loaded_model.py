@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dfercli.artifacts.exported_files import is_exported
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.config import Precision
@@ -18,7 +19,7 @@ from dfercli.stages.devices import (
     keep_encoder_in_bfloat16,
     precision_for_answers,
 )
-from dfercli.stages.exported import is_exported, load_exported
+from dfercli.stages.exported import load_exported
 from dfercli.stages.models_on_disk import RestoredModel, restore_model
 
 Compute = Callable[[Tensor], Tensor]
@@ -168,6 +169,7 @@ def load_checkpoint(
     device: str = "auto",
     precision: Precision = "auto",
     clip_weights: Path | None = None,
+    trust_code: bool = False,
 ) -> ModelT:
     """Load a run, a fold, a checkpoint folder, a published .pth or an exported file.
 
@@ -178,13 +180,15 @@ def load_checkpoint(
         precision: Of an exported file always 32 bits.
         clip_weights: File of the CLIP that the model was trained on, where the checkpoint leaves
             it out.
+        trust_code: Load a .torchscript file, which is code and can do whatever you may do.
 
     Raises:
         ArtifactError: missing, cut short, corrupt or incompatible.
-        ConfigError: the device or the precision is not to be had.
+        ConfigError: TorchScript that is not trusted; or the device or the precision is not to be
+            had.
     """
     if is_exported(path):
-        forward, card = load_exported(path, device)
+        forward, card = load_exported(path, device, trust_code=trust_code)
         return kind(forward, card, str(path))
     checkpoint = path if path.is_file() else find_checkpoint(path)
     model = restore_model(checkpoint, clip_weights=clip_weights)

@@ -9,6 +9,7 @@ from open_clip import CLIP
 from torch import Tensor
 
 from dfercli.artifacts.checkpoint import read_weights
+from dfercli.artifacts.exported_files import is_exported
 from dfercli.artifacts.model_card import ModelCard, read_model_card
 from dfercli.config import ModelConfig
 from dfercli.descriptions.texts import ClassTexts, load_texts, shipped_texts
@@ -161,6 +162,11 @@ def restore_model(
         ConfigError: `label_set` for a model whose texts belong to its own classes alone.
     """
     if path.is_file():
+        if is_exported(path):
+            raise ConfigError(
+                f"{path} is an exported model, which predicts alone",
+                hint="give the run or checkpoint that it was exported from",
+            )
         if label_set is not None:
             raise ConfigError(f"{path} is a published checkpoint: it knows its own classes only")
         return _restore_published(path, class_position)

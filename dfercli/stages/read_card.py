@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from dfercli.artifacts import model_card
+from dfercli.artifacts.exported_files import is_exported, is_torchscript, torchscript_card
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import find_checkpoint
-from dfercli.stages.exported import is_exported, load_exported
+from dfercli.stages.exported import load_exported
 from dfercli.stages.models_on_disk import restore_model
 
 
@@ -22,7 +23,8 @@ def read_model_card(path: Path) -> tuple[Path, ModelCard]:
         ArtifactError: missing or broken.
     """
     if is_exported(path):
-        return path, load_exported(path, "cpu")[1]
+        is_code = is_torchscript(path)
+        return path, torchscript_card(path) if is_code else load_exported(path, "cpu")[1]
     if path.is_file():
         return path, restore_model(path).card
     checkpoint = find_checkpoint(path)

@@ -133,7 +133,11 @@ def _as_clips(frames: NDArray[np.uint8] | Tensor) -> Tensor:
 
 
 def load(
-    path: str | os.PathLike[str], device: str = "auto", precision: Precision = "auto"
+    path: str | os.PathLike[str],
+    device: str = "auto",
+    precision: Precision = "auto",
+    *,
+    trust_code: bool = False,
 ) -> Recognizer:
     """Load a trained model.
 
@@ -142,9 +146,18 @@ def load(
         device: `auto` (a GPU where there is one), `cpu`, `cuda` or `mps`.
         precision: `auto` (mixed on a GPU and on a CPU with matrix units for bfloat16, else 32
             bits), `32`, `bf16-mixed` or `16-mixed`.
+        trust_code: Load a .torchscript file. TorchScript is code that can read and change files:
+            only where you trust whoever made it. Nothing else that is loaded can run code.
 
     Raises:
         ArtifactError: missing, cut short, corrupt or incompatible.
-        ConfigError: the device or the precision is not to be had.
+        ConfigError: TorchScript that is not trusted; or the device or the precision is not to be
+            had.
     """
-    return load_checkpoint(Path(path).expanduser(), Recognizer, device=device, precision=precision)
+    return load_checkpoint(
+        Path(path).expanduser(),
+        Recognizer,
+        device=device,
+        precision=precision,
+        trust_code=trust_code,
+    )

@@ -1,9 +1,11 @@
 """Labels and subjects of sources: from a CSV, or from the name of the parent folder."""
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from dfercli.documents import read_document
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN, canonical_label
 from dfercli.video.sources import Source
@@ -109,20 +111,22 @@ def _ends(path: Path) -> set[str]:
 def _read_table(table: Path) -> dict[int, tuple[str, str, str]]:
     """Rows by their line number in the file: source, label, subject."""
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            if "source" not in columns or "label" not in columns:
-                raise DataError(
-                    f"{table}: expected the columns source,label[,subject], "
-                    f"got {','.join(columns) or 'nothing'}"
-                )
-            rows = {}
-            for row in reader:
-                if not row["source"] or not row["label"]:
-                    raise DataError(f"{table}, row {reader.line_num}: source or label is empty")
-                rows[reader.line_num] = (row["source"], row["label"], row.get("subject") or "")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = read_document(table, may_be_pipe=True).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        columns = reader.fieldnames or []
+        if "source" not in columns or "label" not in columns:
+            got = ",".join(columns)[:200]
+            raise DataError(
+                f"{table}: expected the columns source,label[,subject], got {got or 'nothing'}"
+            )
+        rows = {}
+        for row in reader:
+            if not row["source"] or not row["label"]:
+                raise DataError(f"{table}, row {reader.line_num}: source or label is empty")
+            rows[reader.line_num] = (row["source"], row["label"], row.get("subject") or "")
+    except OSError as error:
+        raise DataError(f"cannot read {table}: {error.strerror or error}") from error
+    except (ValueError, csv.Error) as error:
         raise DataError(f"cannot read {table}: {error}") from error
     if not rows:
         raise DataError(f"{table}: no rows")

@@ -7,7 +7,7 @@ import numpy as np
 from dfercli.config import EvalConfig, ModelConfig
 from dfercli.data.folds import read_fold, split_warning
 from dfercli.data.loading import ClipDataset
-from dfercli.descriptions.texts import zero_shot_templates
+from dfercli.descriptions.texts import fill, zero_shot_templates
 from dfercli.errors import ConfigError
 from dfercli.metrics import evaluate
 from dfercli.models.clip_backbone import load_backbone
@@ -37,9 +37,9 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
     if warning := split_warning(fold):
         progress.note(warning)
     labels, clips = fold.label_set, fold.test or fold.train
-    groups = {template: [[template.format(name=name)] for name in labels] for template in templates}
+    groups = {template: [[fill(template, name)] for name in labels] for template in templates}
     if len(templates) > 1:
-        together = [[template.format(name=name) for template in templates] for name in labels]
+        together = [[fill(template, name) for template in templates] for name in labels]
         groups[f"ensemble of {len(templates)}"] = together
     clip, _ = load_backbone(config.clip, config.clip_weights)
     texts = [text for group in groups.values() for text in group]

@@ -1,0 +1,120 @@
+"""ONNX files of strangers: looked at before any runtime sees them.
+
+A runtime opens files that a model names as outside data, and makes room for whatever sizes it
+claims. So a file is refused that holds more than operators of ONNX itself, in one graph, on its own
+data, with sizes that are within bounds.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dfercli.errors import ArtifactError
+
+MAX_BYTES = (1 << 31) - 1  # what protobuf, the format below, takes
+MAX_ELEMENTS = 1 << 31  # of one tensor while the model runs
+DOMAINS = ("", "ai.onnx")
+SMALL_BYTES = 1 << 10  # tensors that may be the shapes of others
+
+
+def read_onnx(path: Path) -> bytes:
+    """Read an ONNX file, and make sure that it is no more than a computation.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content, for a runtime: what was looked at is what is used.
+
+    Raises:
+        ArtifactError: missing, no ONNX model, or one with outside data, own operators, nested
+            graphs, or sizes out of bounds; or the package onnx is missing.
+    """
+    try:
+        import onnx  # a third of a second, for this one format
+    except ImportError as error:
+        raise ArtifactError(
+            f"looking into {path} needs the package onnx", hint='pip install "dfercli[export]"'
+        ) from error
+    content = _content(path)
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's kinds are its own, one for each of its engines
+        raise ArtifactError(f"not a readable ONNX model: {path}") from error
+    if not model.graph.node:
+        raise ArtifactError(f"not a readable ONNX model: {path}: it computes nothing")
+    if fault := _fault(model, len(content)):
+        raise ArtifactError(
+            f"refused: {path} {fault}",
+            hint="`dfer export` writes nothing of the kind: do not trust this file",
+        )
+    return content
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise ArtifactError(f"no such file: {path}")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    if len(content) > MAX_BYTES:
+        raise ArtifactError(f"refused: {path} is larger than {MAX_BYTES} bytes")
+    return content
+
+
+def _fault(model: Any, size: int) -> str | None:
+    """What makes a model more than a computation on its own data, in words."""
+    graph = model.graph
+    if model.functions or model.training_info:
+        return "holds functions of its own"
+    for node in graph.node:
+        if node.domain not in DOMAINS:
+            return f"holds the operator {node.op_type[:60]!r} of {node.domain[:60]!r}"
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            return f"holds a graph within the operator {node.op_type[:60]!r}"
+    for tensor in _tensors(graph):
+        if tensor.external_data or tensor.data_location == tensor.EXTERNAL:
+            return "keeps its data in other files"
+        if not 0 <= _elements(tensor.dims) <= 8 * size:  # the smallest have a bit each
+            return f"claims {list(tensor.dims)} elements, more than it holds"
+        if len(tensor.raw_data) > SMALL_BYTES:
+            tensor.ClearField("raw_data")  # sizes can be inferred without it, and much sooner
+    return _absurd_size(model)
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+
+
+def _absurd_size(model: Any) -> str | None:
+    """Whether a tensor gets too large while the model runs, as far as its sizes are written."""
+    import onnx
+
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        return f"has sizes that do not fit: {(str(error).splitlines() or [''])[0][:120]}"
+    graph = inferred.graph
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        if not value.type.HasField("tensor_type"):
+            return f"passes something other than tensors on: {value.name[:60]!r}"
+        shape = value.type.tensor_type.shape
+        known = [dim.dim_value for dim in shape.dim if dim.HasField("dim_value")]
+        if not 0 <= _elements(known) <= MAX_ELEMENTS:
+            return f"computes a tensor of {known}"
+    return None
+
+
+def _elements(dims: Sequence[int]) -> int:
+    """The product of sizes; -1 where one is negative."""
+    return -1 if any(size < 0 for size in dims) else math.prod(dims)

@@ -1,0 +1,86 @@
+"""Files of PyTorch, read as tensors and plain containers: nothing in them is run.
+
+torch's restricted reader refuses what a pickle may not name. Two things it leaves to its caller are
+refused here: packed archives, which may unpack to any size, and tensors that claim more elements
+than the file holds.
+"""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfercli.errors import ArtifactError
+
+TORCHSCRIPT_MEMBER = "constants.pkl"
+CONTAINERS = (dict, list, tuple, set)
+
+
+def load_torch(path: Path) -> Any:
+    """Read a file of `torch.save` on the CPU.
+
+    Raises:
+        ArtifactError: missing, damaged, TorchScript, or built to run code or to fill the memory.
+    """
+    check_torch_file(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many unrelated kinds on a damaged file
+        raise ArtifactError(
+            f"not a readable PyTorch file: {path} ({type(error).__name__})",
+            hint="it is damaged, or wants to run code when it is loaded: do not trust it",
+        ) from error
+    for tensor in _tensors(content):
+        if tensor.layout != torch.strided:
+            raise ArtifactError(f"{path}: expected plain tensors, got a {tensor.layout} one")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ArtifactError(
+                f"{path}: a tensor of shape {tuple(tensor.shape)} is larger than what the file "
+                "holds of it"
+            )
+    return content
+
+
+def check_torch_file(path: Path) -> None:
+    """Look at a file that a library is to read by `torch.load` with `weights_only`.
+
+    Raises:
+        ArtifactError: missing, a damaged archive, a packed one, or TorchScript.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"no such file: {path}")
+    if not zipfile.is_zipfile(path):
+        return  # the older format, or none: the reader tells
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"not a readable PyTorch file: {path}: {error}") from error
+    if any(Path(member.filename).name == TORCHSCRIPT_MEMBER for member in members):
+        raise ArtifactError(
+            f"{path} is TorchScript, which is code: expected weights alone",
+            hint="save its state_dict, as .pth or .safetensors",
+        )
+    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    size = sum(member.file_size for member in members)
+    if packed or size > path.stat().st_size:
+        raise ArtifactError(
+            f"{path} is a packed archive of {size} bytes: torch.save packs nothing",
+            hint="it may be built to fill the memory: do not trust it",
+        )
+
+
+def _tensors(content: Any) -> Iterator[Tensor]:
+    """All tensors in containers of any depth, each container once."""
+    seen: set[int] = set()
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, CONTAINERS) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += value.values() if isinstance(value, dict) else value
