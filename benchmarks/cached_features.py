@@ -29,11 +29,11 @@ from dfercli.artifacts.atomic import write_json
 from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, TrainConfig
+from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.optimizer import build_optimizer
-from dfercli.stages.models_on_disk import new_model
-from dfercli.stages.train import run
+from dfercli.training.run import run
 
 SIDE = 224
 

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dfercli.bench import run as bench
 from dfercli.config import BenchConfig, ModelConfig
+from dfercli.inference.loaded_model import LoadedModel, ready
+from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.progress import LogProgress
-from dfercli.stages import bench
-from dfercli.stages.loaded_model import LoadedModel, ready
-from dfercli.stages.models_on_disk import new_model
 
 BASELINE = Path(__file__).with_name("baseline.json")
 TOLERANCE = 0.8

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from dfercli.config import CheckConfig
+from dfercli.preprocessing import check_data
 from dfercli.progress import LogProgress
-from dfercli.stages import check_data
 
 SCENES = 22
 WORDS = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")

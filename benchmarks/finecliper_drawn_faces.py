@@ -37,6 +37,7 @@ from dfercli.drawn_faces.action_units import ACTION_UNITS
 from dfercli.drawn_faces.captions import describe_changes
 from dfercli.drawn_faces.clip import DrawnClip, render_clip
 from dfercli.drawn_faces.identity import random_identity
+from dfercli.evaluation import run as evaluate
 from dfercli.labels import SEVEN
 from dfercli.models.clip_backbone import (
     build_clip,
@@ -49,7 +50,7 @@ from dfercli.models.normalization import PixelNormalization
 from dfercli.overrides import override
 from dfercli.progress import LogProgress
 from dfercli.recipes import read_recipe
-from dfercli.stages import evaluate, train
+from dfercli.training import run as train
 
 SIZE = 48
 RENDERED = 128

@@ -25,18 +25,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dfercli.bench.machine import matrix_rate, wait_for
+from dfercli.bench.reference import PublishedDferClip
 from dfercli.config import AugmentConfig, ModelConfig, OptimConfig
 from dfercli.data.augmentation import draw_augmentation
 from dfercli.data.batches import Batch, moved_ahead
 from dfercli.data.device_augmentation import RawClips
+from dfercli.inference.devices import set_float32
+from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.models.cost import flop_counter
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.optimizer import build_optimizer
-from dfercli.stages.bench_machine import matrix_rate, wait_for
-from dfercli.stages.bench_reference import PublishedDferClip
-from dfercli.stages.devices import set_float32
-from dfercli.stages.models_on_disk import new_model
 
 CLIPS = ("ViT-B-32-quickgelu/random", "ViT-B-16-quickgelu/random")
 GOAL_RATIO, GOAL_SHARE = 6.0, 0.45

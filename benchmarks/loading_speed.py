@@ -30,13 +30,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dfercli.bench.reference import published_frames
 from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import augment, draw_augmentation
 from dfercli.data.batches import collate
 from dfercli.data.clips import Clip
 from dfercli.data.loading import ClipDataset, batch_loader, clip_frames, read_frames
 from dfercli.data.sampling import clip_rng, sample_train
-from dfercli.stages.bench_reference import published_frames
 
 SETTINGS = {
     "dfew": AugmentConfig(brightness=0.5),

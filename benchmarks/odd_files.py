@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from dfercli.config import PreprocessConfig
+from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
-from dfercli.stages.preprocess import run
 from dfercli.video.decode import VideoReader
 from dfercli.video.write import write_video
 

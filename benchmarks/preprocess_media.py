@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from dfercli.config import PreprocessConfig
+from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
-from dfercli.stages.preprocess import run
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ import numpy as np
 
 from dfercli.config import PreprocessConfig
 from dfercli.faces.yunet import YuNetDetector
+from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
-from dfercli.stages.preprocess import run
 from dfercli.video.images import read_image
 from dfercli.video.write import write_video
 

@@ -12,12 +12,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from dfercli.config import ModelConfig, OptimConfig
 from dfercli.data.batches import Batch
+from dfercli.inference.fabric import make_fabric
+from dfercli.inference.loaded_model import LoadedModel, ready
+from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.models.optimizer import build_optimizer
-from dfercli.stages.fit import update_weights
-from dfercli.stages.inference import make_fabric
-from dfercli.stages.loaded_model import LoadedModel, ready
-from dfercli.stages.models_on_disk import new_model
+from dfercli.training.fit import update_weights
 
 ROWS = 14
 

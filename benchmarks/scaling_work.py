@@ -29,14 +29,14 @@ from dfercli.data.folds import read_fold
 from dfercli.data.loading import ClipDataset, batch_loader, evaluation_batches
 from dfercli.drawn_faces.clip import render_clip
 from dfercli.drawn_faces.identity import random_identity
+from dfercli.evaluation.mistakes import worst_mistakes
+from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.metrics import evaluate
 from dfercli.models.clip_backbone import build_clip, clip_architecture
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.optimizer import build_optimizer
 from dfercli.report.plots import plot_confusion
-from dfercli.stages.evaluation_page import worst_mistakes
-from dfercli.stages.models_on_disk import new_model
 
 Work = Callable[[], object]
 Prepare = Callable[[int, Path], Work]

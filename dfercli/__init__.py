@@ -12,11 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dfercli.api import FramesPrediction, Recognizer, load
     from dfercli.artifacts.model_card import ModelCard
     from dfercli.artifacts.predictions import WindowPrediction
     from dfercli.config import PredictConfig
     from dfercli.report.video_prediction import VideoPrediction
-    from dfercli.stages.recognizer import FramesPrediction, Recognizer, load
 
     __version__: str
 
@@ -32,13 +32,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FramesPrediction": "dfercli.stages.recognizer",
+    "FramesPrediction": "dfercli.api",
     "ModelCard": "dfercli.artifacts.model_card",
     "PredictConfig": "dfercli.config",
-    "Recognizer": "dfercli.stages.recognizer",
+    "Recognizer": "dfercli.api",
     "VideoPrediction": "dfercli.report.video_prediction",
     "WindowPrediction": "dfercli.artifacts.predictions",
-    "load": "dfercli.stages.recognizer",
+    "load": "dfercli.api",
 }
 
 

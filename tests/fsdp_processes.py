@@ -10,10 +10,10 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from dfercli.config import ModelConfig, OptimConfig
+from dfercli.inference.fsdp import load_optimizer_state, scalars, whole_state
 from dfercli.models.clip_backbone import build_clip
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.optimizer import build_optimizer
-from dfercli.stages.whole_state import load_optimizer_state, scalars, whole_state
 
 OPTIM = OptimConfig(lr_temporal=1e-2, lr_image=1e-3, lr_context=1e-2)  # SGD with momentum
 CONFIG = ModelConfig(num_frames=2, context_tokens=2)

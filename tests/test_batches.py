@@ -12,7 +12,8 @@ from dfercli.data.augmentation import AugmentDraw
 from dfercli.data.batches import Batch, moved_ahead
 from dfercli.data.device_augmentation import RawClips
 from dfercli.progress import LogProgress
-from dfercli.stages import fit, train
+from dfercli.training import fit
+from dfercli.training import run as train
 
 
 def raw_batches(count: int) -> list[Batch]:

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
+from dfercli.bench import machine as bench_machine
 from dfercli.cli.app import run
-from dfercli.stages import bench_machine
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from miniature_datasets import (
 
 from dfercli.data.folds import num_folds, read_fold, split_warning
 from dfercli.data.frames import list_frames
-from dfercli.data.published import TOTALS, PublishedTotals
+from dfercli.data.published_sizes import TOTALS, PublishedTotals
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN
 

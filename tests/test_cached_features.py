@@ -21,14 +21,14 @@ from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.cli.app import run as dfer
 from dfercli.config import AugmentConfig, TrainConfig
 from dfercli.data.features import FeatureDataset
+from dfercli.data.fold_clips import read_fold_clips
 from dfercli.errors import ArtifactError
+from dfercli.inference.fabric import make_fabric
+from dfercli.inference.restore import new_model, restore_model
 from dfercli.models.dfer_clip import DferClip
 from dfercli.progress import LogProgress
-from dfercli.stages import train
-from dfercli.stages.cached_features import cached_datasets
-from dfercli.stages.fold_data import read_fold_clips
-from dfercli.stages.inference import make_fabric
-from dfercli.stages.models_on_disk import new_model, restore_model
+from dfercli.training import run as train
+from dfercli.training.cached_features import cached_datasets
 
 NO_AUGMENTATION = AugmentConfig(crop_scale=1, flip=0)
 CLIPS = 16

@@ -10,10 +10,10 @@ from trainings import small_config
 
 import dfercli
 from dfercli.cli.app import run
+from dfercli.inference.probabilities import softmax
 from dfercli.metrics import choose_threshold, evaluate, fit_temperature
 from dfercli.progress import LogProgress
-from dfercli.stages import train
-from dfercli.stages.loaded_model import softmax
+from dfercli.training import run as train
 
 
 def drawn_clips(temperature, count=4000):

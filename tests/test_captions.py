@@ -17,8 +17,8 @@ from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.cli.app import run
 from dfercli.config import DescribeConfig
+from dfercli.descriptions.run import caption_store
 from dfercli.errors import ArtifactError
-from dfercli.stages.describe import caption_store
 
 SEEN = "The brows rise slowly while the lips part, then the head leans to the left."
 SHORT = "The brows rise, the lips part, then the head leans left."

@@ -12,12 +12,12 @@ from miniature_datasets import FRAMES, make_dfew, make_ferv39k, make_mafw, make_
 from dfercli.artifacts.jsonl import read_rows, write_rows
 from dfercli.cli.app import run
 from dfercli.config import CheckConfig
-from dfercli.data import published
+from dfercli.data import published_sizes as published
 from dfercli.data.check import check_crops
-from dfercli.data.published import PublishedTotals
+from dfercli.data.published_sizes import PublishedTotals
 from dfercli.labels import SEVEN
+from dfercli.preprocessing import check_data
 from dfercli.progress import LogProgress
-from dfercli.stages import check_data
 
 CLIPS = "Clip/clip_224x224"
 

@@ -17,11 +17,11 @@ from torch import Tensor
 from dfercli.artifacts.checkpoint import save_checkpoint
 from dfercli.cli.app import run as dfer
 from dfercli.config import ModelConfig
+from dfercli.inference.restore import restore_model
 from dfercli.labels import ELEVEN, SEVEN
 from dfercli.models.clip_backbone import build_clip
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.published_checkpoint import build_published, published_weights, read_published
-from dfercli.stages.models_on_disk import restore_model
 
 ARCHITECTURE: dict[str, Any] = {
     "embed_dim": 32,

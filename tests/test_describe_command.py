@@ -92,6 +92,6 @@ def test_an_interrupted_run_says_so_and_exits_with_130(monkeypatch, capsys):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dfercli.stages.describe.describe_classes", interrupted)
+    monkeypatch.setattr("dfercli.descriptions.run.describe_classes", interrupted)
     assert run(["describe", "--classes", "7"]) == 130
     assert capsys.readouterr().err == "error: interrupted\n"

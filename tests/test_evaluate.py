@@ -18,11 +18,13 @@ from dfercli.config import DataConfig, EvalConfig
 from dfercli.data.loading import ClipDataset
 from dfercli.data.store_folds import read_store_fold
 from dfercli.errors import ArtifactError
+from dfercli.evaluation import run as evaluate
+from dfercli.inference.fabric import make_fabric
+from dfercli.inference.predict_logits import predict_logits
+from dfercli.inference.probabilities import softmax
+from dfercli.inference.restore import restore_model
 from dfercli.progress import LogProgress
-from dfercli.stages import evaluate, train
-from dfercli.stages.inference import make_fabric, predict_logits
-from dfercli.stages.loaded_model import softmax
-from dfercli.stages.models_on_disk import restore_model
+from dfercli.training import run as train
 
 
 @pytest.fixture(scope="module")

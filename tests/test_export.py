@@ -18,9 +18,9 @@ from dfercli.artifacts.checkpoint import save_checkpoint
 from dfercli.cli.app import run
 from dfercli.config import ExportConfig, ModelConfig
 from dfercli.errors import ArtifactError
+from dfercli.inference import export
+from dfercli.inference.restore import new_model
 from dfercli.progress import LogProgress
-from dfercli.stages import export
-from dfercli.stages.models_on_disk import new_model
 
 PROBABILITIES = [f"probability_{name}" for name in LABELS]
 

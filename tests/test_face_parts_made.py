@@ -10,18 +10,8 @@ from miniature_datasets import make_dfew, make_mafw, make_store
 
 from dfercli.artifacts import weight_files
 from dfercli.artifacts.atomic import read_json
-from dfercli.artifacts.face_parts import (
-    REGIONS,
-    read_landmarks,
-    read_parsing,
-    write_landmarks,
-)
-from dfercli.artifacts.face_store import (
-    frame_paths,
-    read_clips,
-    read_failures,
-    read_track,
-)
+from dfercli.artifacts.face_parts import REGIONS, read_landmarks, read_parsing, write_landmarks
+from dfercli.artifacts.face_store import frame_paths, read_clips, read_failures, read_track
 from dfercli.artifacts.jsonl import read_rows
 from dfercli.cli.app import run as dfer
 from dfercli.config import PreprocessConfig
@@ -31,10 +21,10 @@ from dfercli.errors import ArtifactError
 from dfercli.faces import parsing_model
 from dfercli.faces.landmarks import LandmarkFinder
 from dfercli.faces.parsing import SegformerParser, draw_regions
+from dfercli.preprocessing import face_parts as parts_of_faces
+from dfercli.preprocessing.face_parts import PartsJob, set_up_parts
+from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
-from dfercli.stages import parts_of_faces
-from dfercli.stages.parts_of_faces import PartsJob, set_up_parts
-from dfercli.stages.preprocess import run
 from dfercli.video.images import read_image
 from dfercli.video.write import write_video
 

@@ -11,23 +11,18 @@ from toy_model import write_toy_checkpoint
 
 from dfercli import load
 from dfercli.artifacts.face_store import TrackData
+from dfercli.bench.reference import PublishedDferClip
 from dfercli.config import ModelConfig, TrainConfig
 from dfercli.data.sampling import sample_test
 from dfercli.errors import ConfigError
+from dfercli.inference import devices
+from dfercli.inference.loaded_model import LoadedModel, ready
+from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.models import clip_backbone
-from dfercli.models.clip_backbone import (
-    QuickGelu,
-    build_clip,
-    clip_architecture,
-    encode_images,
-)
+from dfercli.models.clip_backbone import QuickGelu, build_clip, clip_architecture, encode_images
 from dfercli.models.method import cosines
-from dfercli.stages import devices
-from dfercli.stages.bench_reference import PublishedDferClip
-from dfercli.stages.loaded_model import LoadedModel, ready
-from dfercli.stages.models_on_disk import new_model
-from dfercli.stages.windows import windows_of
+from dfercli.prediction.windows import windows_of
 
 
 def track_of(pts_seconds):

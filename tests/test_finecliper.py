@@ -21,14 +21,15 @@ from dfercli.config import (
 )
 from dfercli.data.store_folds import read_store_fold
 from dfercli.errors import ArtifactError, ConfigError, DataError
+from dfercli.evaluation import run as evaluate
+from dfercli.evaluation.clip_streams import stream_reader
+from dfercli.inference.restore import checkpoint_weights, new_model, restore_model
 from dfercli.models.clip_backbone import build_clip, clip_architecture, decode_tokens
 from dfercli.models.finecliper import FineCliper
 from dfercli.models.fusion import StreamFusion
 from dfercli.models.optimizer import build_optimizer
 from dfercli.progress import SilentProgress
-from dfercli.stages import evaluate, train
-from dfercli.stages.clip_streams import stream_reader
-from dfercli.stages.models_on_disk import checkpoint_weights, new_model, restore_model
+from dfercli.training import run as train
 
 LABELS = ("happiness", "sadness")
 TEXTS = [f"A person with an expression of {label}" for label in LABELS]

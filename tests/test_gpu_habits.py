@@ -12,11 +12,14 @@ from trainings import small_config
 from dfercli.config import ModelConfig, OptimConfig
 from dfercli.data.batches import Batch
 from dfercli.errors import ConfigError
+from dfercli.inference import devices
+from dfercli.inference import fabric as inference
+from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.models.optimizer import build_optimizer
 from dfercli.progress import LogProgress
-from dfercli.stages import devices, fit, inference, train
-from dfercli.stages.models_on_disk import new_model
+from dfercli.training import fit
+from dfercli.training import run as train
 
 FRAMES = torch.randint(0, 256, (2, 2, 3, 48, 48), dtype=torch.uint8)
 LABELS = torch.tensor([0, 1])

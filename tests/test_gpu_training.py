@@ -15,7 +15,7 @@ def gpu_training(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import gpu_training
 
-    from dfercli.stages import bench_machine
+    from dfercli.bench import machine as bench_machine
 
     monkeypatch.setattr(bench_machine, "MATRIX_WINDOWS", 1)
     return gpu_training

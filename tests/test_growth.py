@@ -26,13 +26,13 @@ from dfercli.data.sampling import split_validation
 from dfercli.data.store_folds import read_store_clips, split_by_subject
 from dfercli.labels import SEVEN
 from dfercli.metrics import choose_threshold, evaluate
+from dfercli.prediction.annotate import _Track, _TracksInView
+from dfercli.prediction.run import _divide
+from dfercli.prediction.windows import windows_of
+from dfercli.preprocessing.source_labels import label_sources
 from dfercli.report.plots import plot_confusion
 from dfercli.report.timeline import build_timelines, gaps_of, spans_of
 from dfercli.report.video_prediction import VideoPrediction
-from dfercli.stages.annotate import _Track, _TracksInView
-from dfercli.stages.predict import _divide
-from dfercli.stages.source_labels import label_sources
-from dfercli.stages.windows import windows_of
 from dfercli.video.sources import Source
 
 LINEAR = 1.25  # quadratic work would be near 4

@@ -41,6 +41,7 @@ from dfercli.artifacts.locks import Holder
 from dfercli.artifacts.model_card import Architecture, read_model_card
 from dfercli.artifacts.parts_record import parts_made
 from dfercli.artifacts.predictions import WindowPrediction
+from dfercli.artifacts.run_config import read_train_config
 from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.artifacts.run_result import read_run_result
 from dfercli.artifacts.store_writing import read_record
@@ -50,19 +51,18 @@ from dfercli.descriptions.cache import Answer, AnswerCache
 from dfercli.descriptions.label_lists import read_label_list
 from dfercli.descriptions.texts import read_texts, shipped_texts
 from dfercli.errors import ArtifactError, ConfigError, DataError, DferError
+from dfercli.inference.choose_model import other_streams
+from dfercli.inference.restore import restore_model
 from dfercli.labels import SEVEN
 from dfercli.metrics import evaluate
 from dfercli.models.clip_backbone import TOYS, clip_architecture
 from dfercli.overrides import to_plain
+from dfercli.prediction.journal import Journal
 from dfercli.report.card import card_rows
 from dfercli.report.video_prediction import Moment, VideoPrediction
-from dfercli.stages import train
-from dfercli.stages.choose_model import other_streams
-from dfercli.stages.evaluate import read_train_config
-from dfercli.stages.fit import EPOCH_SCHEMA, EpochRow
-from dfercli.stages.models_on_disk import restore_model
-from dfercli.stages.predict_journal import Journal
-from dfercli.stages.sweep import plan
+from dfercli.training import run as train
+from dfercli.training.fit import EPOCH_SCHEMA, EpochRow
+from dfercli.training.sweep import plan
 from dfercli.typed import typed
 
 CLIP = ClipRow("a-0", "../a.mp4", 0, "joy", "anna", 3, 25.0, 0.0, 1.0, "haar").to_row()

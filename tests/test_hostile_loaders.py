@@ -42,8 +42,8 @@ from dfercli.faces.yunet import YuNetDetector
 from dfercli.models.clip_backbone import load_backbone
 from dfercli.models.published_checkpoint import read_published
 from dfercli.overrides import read_toml
+from dfercli.preprocessing.source_labels import label_sources
 from dfercli.report.pages import render as render_page
-from dfercli.stages.source_labels import label_sources
 from dfercli.video.sources import Source
 
 MEMORY_BYTES = 400 << 20  # that one hostile file may add to what the process held at most before

@@ -20,8 +20,8 @@ from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.data.loading import read_frame
 from dfercli.descriptions.captions import _read_frame as read_frame_for_captions
 from dfercli.errors import DataError, TooLargeError
+from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
-from dfercli.stages.preprocess import run
 from dfercli.video import decode, decord_file
 from dfercli.video.camera import Camera
 from dfercli.video.decode import VideoReader
@@ -128,7 +128,7 @@ def test_only_one_place_decodes_pictures():
         if any(word in path.read_text() for word in ("cv2.imdecode", "cv2.imread", "Image.open("))
     }
     # The benchmark times the published code's own way of reading, on files of its own.
-    assert places == {"artifacts/pictures.py", "stages/bench_reference.py"}
+    assert places == {"artifacts/pictures.py", "bench/reference.py"}
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"II*\0"])

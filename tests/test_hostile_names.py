@@ -15,12 +15,12 @@ from dfercli.artifacts.captions import CaptionRow, append_caption
 from dfercli.artifacts.face_parts import landmarks_path, parsing_folder, write_landmarks
 from dfercli.artifacts.face_store import read_clips, read_track
 from dfercli.artifacts.removing import remove_inside, remove_temporary
+from dfercli.artifacts.run_config import dataset_name
 from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.artifacts.store_writing import preview_paths, read_record
 from dfercli.cli.app import run as dfer
 from dfercli.errors import ArtifactError
 from dfercli.names import inside, is_plain, plain_name
-from dfercli.stages.evaluate import dataset_name
 
 HOSTILE = [
     "",

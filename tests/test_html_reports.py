@@ -98,7 +98,7 @@ def test_a_page_holds_the_moments_the_settings_the_card_and_the_limits(page):
 
 
 def test_names_of_files_and_classes_cannot_run_code(checkpoint, tmp_path):
-    from dfercli.stages.read_card import read_model_card
+    from dfercli.inference.info import read_model_card
 
     _, card = read_model_card(checkpoint)
     labels = (HOSTILE, "calm")
@@ -141,7 +141,7 @@ def test_the_video_is_embedded_up_to_a_size_and_linked_beyond(
 
 
 def test_the_page_of_an_evaluation_shows_mistakes_and_published_numbers(checkpoint, tmp_path):
-    from dfercli.stages.read_card import read_model_card
+    from dfercli.inference.info import read_model_card
 
     _, card = read_model_card(checkpoint)
     targets = np.arange(30) % 3

@@ -13,9 +13,9 @@ from trainings import last_weights, small_config
 from dfercli.artifacts.jsonl import read_rows
 from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.config import TrainConfig
+from dfercli.inference.restore import restore_model
 from dfercli.progress import LogProgress
-from dfercli.stages import train
-from dfercli.stages.models_on_disk import restore_model
+from dfercli.training import run as train
 
 KILLS = 10
 LONGEST_SECONDS = 1.2

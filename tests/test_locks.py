@@ -23,7 +23,7 @@ from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.cli.app import run as dfer
 from dfercli.errors import ArtifactError
 from dfercli.progress import LogProgress
-from dfercli.stages import train
+from dfercli.training import run as train
 
 HOLD = """
 import sys, time

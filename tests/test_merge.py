@@ -15,9 +15,9 @@ from dfercli.config import CheckConfig, PreprocessConfig
 from dfercli.drawn_faces.clip import render_clip
 from dfercli.drawn_faces.identity import random_identity
 from dfercli.errors import ConfigError, DataError
+from dfercli.preprocessing import check_data, merge
+from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
-from dfercli.stages import check_data, merge
-from dfercli.stages.preprocess import run
 from dfercli.video.write import write_video
 
 FAST = PreprocessConfig(detector="haar", min_face=80, workers=0)

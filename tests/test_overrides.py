@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from stores import bright_and_dark_store
 
+from dfercli.artifacts.run_config import read_train_config
 from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.cli.app import run as dfer
 from dfercli.config import (
@@ -19,7 +20,6 @@ from dfercli.config import (
 )
 from dfercli.errors import ConfigError
 from dfercli.overrides import override, read_toml, set_by_path, to_plain
-from dfercli.stages.evaluate import read_train_config
 
 
 def settle(*assignments: str) -> TrainConfig:

@@ -17,7 +17,7 @@ import dfercli
 from dfercli.cli.app import run
 from dfercli.data.loading import read_frame
 from dfercli.errors import ArtifactError, ConfigError, DataError
-from dfercli.stages.choose_model import class_texts
+from dfercli.inference.choose_model import class_texts
 
 PROBABILITIES = [f"probability_{name}" for name in LABELS]
 

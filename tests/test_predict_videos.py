@@ -16,8 +16,8 @@ from toy_model import LABELS, write_toy_checkpoint
 
 import dfercli
 from dfercli.cli.app import run
-from dfercli.stages import annotate as annotate_stage
-from dfercli.stages import predict as predict_stage
+from dfercli.prediction import annotate as annotate_stage
+from dfercli.prediction import run as predict_stage
 
 PROBABILITIES = [f"probability_{name}" for name in LABELS]
 IN_PROCESS = ("--workers", "0", "--detector", "haar", "--quiet")

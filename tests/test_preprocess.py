@@ -25,8 +25,8 @@ from dfercli.config import PreprocessConfig
 from dfercli.drawn_faces.clip import render_clip
 from dfercli.drawn_faces.identity import random_identity
 from dfercli.errors import ArtifactError, ConfigError, DataError
+from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
-from dfercli.stages.preprocess import run
 from dfercli.video.write import write_video
 
 FAST = PreprocessConfig(detector="haar", min_face=80, workers=0)

@@ -19,11 +19,11 @@ from dfercli.config import PreprocessConfig
 from dfercli.drawn_faces.clip import render_clip
 from dfercli.drawn_faces.identity import random_identity
 from dfercli.errors import ConfigError, DataError
+from dfercli.preprocessing import merge
+from dfercli.preprocessing.engines import do_jobs
+from dfercli.preprocessing.run import run
+from dfercli.preprocessing.worker_pool import Advanced, Finished, Lost, WorkerPool
 from dfercli.progress import LogProgress
-from dfercli.stages import merge
-from dfercli.stages.engines import do_jobs
-from dfercli.stages.preprocess import run
-from dfercli.stages.worker_pool import Advanced, Finished, Lost, WorkerPool
 from dfercli.video.write import write_video
 
 FAST = PreprocessConfig(detector="haar", min_face=80, workers=0)

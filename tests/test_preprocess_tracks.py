@@ -8,8 +8,8 @@ from drawn_videos import write_drawn_video
 
 from dfercli.artifacts.face_store import read_track
 from dfercli.config import PreprocessConfig
+from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
-from dfercli.stages.preprocess import run
 
 FAST = PreprocessConfig(detector="haar", min_face=80, workers=0)
 

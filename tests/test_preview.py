@@ -9,9 +9,9 @@ import pytest
 from drawn_videos import write_drawn_video
 
 from dfercli.config import PreprocessConfig
+from dfercli.preprocessing import preview
+from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
-from dfercli.stages import preview
-from dfercli.stages.preprocess import run
 from dfercli.video.annotated import write_annotated
 from dfercli.video.decode import VideoReader
 

@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dfercli.data.loading import one_thread, silent_without_reader, start_reading
+from dfercli.preprocessing.worker_pool import Finished, WorkerPool
 from dfercli.processes import deaf_to_signals
-from dfercli.stages.worker_pool import Finished, WorkerPool
 
 
 def holds_back_ctrl_c() -> bool:

@@ -8,8 +8,8 @@ import pytest
 
 from dfercli.cli.app import run
 from dfercli.config import DemoConfig
+from dfercli.demo import run as run_demo
 from dfercli.progress import LogProgress
-from dfercli.stages.demo import run as run_demo
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

@@ -25,7 +25,7 @@ def config_of(monkeypatch: pytest.MonkeyPatch) -> Settle:
             found.append(config)
             raise ConfigError("this is only a test")
 
-        monkeypatch.setattr("dfercli.stages.train.run", run)
+        monkeypatch.setattr("dfercli.training.run.run", run)
         assert dfer(["train", *arguments]) == 2
         return found[0]
 

@@ -8,7 +8,7 @@ from dfercli.artifacts.jsonl import write_rows
 from dfercli.cli.app import run
 from dfercli.labels import SEVEN
 from dfercli.metrics import evaluate
-from dfercli.report.published import PUBLISHED_RESULTS, published_for
+from dfercli.report.published_results import PUBLISHED_RESULTS, published_for
 
 
 def make_run(runs, name, *, skill, folds=(1, 2), dataset="dfew", clips=70, official=True):

@@ -15,9 +15,9 @@ from trainings import DFER, OPTIONS, Interrupting, last_weights, small_config
 from dfercli.artifacts.jsonl import read_rows
 from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.cli.app import run as dfer
+from dfercli.inference.restore import restore_model
 from dfercli.progress import LogProgress
-from dfercli.stages import train
-from dfercli.stages.models_on_disk import restore_model
+from dfercli.training import run as train
 
 STEPS_PER_EPOCH = 3
 

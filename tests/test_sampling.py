@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 
 from dfercli.data.loading import TrainingBatches, evaluation_batches
-from dfercli.data.sampling import (
-    clip_rng,
-    epoch_order,
-    sample_test,
-    sample_train,
-    split_validation,
-)
+from dfercli.data.sampling import clip_rng, epoch_order, sample_test, sample_train, split_validation
 
 
 def test_test_sampling_takes_the_middle_of_each_segment() -> None:

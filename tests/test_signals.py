@@ -19,7 +19,7 @@ from trainings import DFER, OPTIONS, small_config
 from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.processes import ONE_REQUEST_SECONDS, Stopped, stop_signals
 from dfercli.progress import LogProgress
-from dfercli.stages import train
+from dfercli.training import run as train
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from dfercli.artifacts.jsonl import read_rows, write_rows
 from dfercli.cli.app import run as dfer
 from dfercli.config import CheckConfig
 from dfercli.errors import ArtifactError
+from dfercli.preprocessing import check_data
 from dfercli.progress import LogProgress
-from dfercli.stages import check_data
 
 CLIP = "sadness-1"
 

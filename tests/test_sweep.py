@@ -7,7 +7,7 @@ from face_parts import store_with_parts
 
 from dfercli.cli.app import run as dfer
 from dfercli.errors import ConfigError
-from dfercli.stages.sweep import plan
+from dfercli.training.sweep import plan
 
 SWEEP = """
 dataset = "{store}"

@@ -12,7 +12,7 @@ from dfercli.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, 
 from dfercli.drawn_faces.clip import ORDER_LABELS, render_order_pair
 from dfercli.drawn_faces.identity import random_identity
 from dfercli.progress import LogProgress
-from dfercli.stages import train
+from dfercli.training import run as train
 
 NUM_FRAMES = 4  # all of a clip: both classes show the same frames
 SIDE = 96

@@ -7,8 +7,8 @@ import pytest
 
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.config import PredictConfig
-from dfercli.stages import live
-from dfercli.stages.predict import _window_settings
+from dfercli.prediction import live
+from dfercli.prediction.run import _window_settings
 
 CARD = ModelCard(
     ("a", "b"), ("a", "b"), {}, {}, 32, {}, calibration={"temperature": 1.0, "min_confidence": 0.4}

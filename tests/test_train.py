@@ -22,12 +22,13 @@ from dfercli.artifacts.run_folder import FoldFolder, newest_finished_fold
 from dfercli.cli.app import run as dfer
 from dfercli.config import DataConfig, OptimConfig
 from dfercli.data.batches import Batch
+from dfercli.data.fold_clips import read_fold_clips
+from dfercli.inference.restore import restore_model
 from dfercli.models import clip_backbone
 from dfercli.progress import LogProgress
-from dfercli.stages import fit, train
-from dfercli.stages.fit import update_weights
-from dfercli.stages.fold_data import read_fold_clips
-from dfercli.stages.models_on_disk import restore_model
+from dfercli.training import fit
+from dfercli.training import run as train
+from dfercli.training.fit import update_weights
 
 Read = Callable[[], str]
 

@@ -10,7 +10,7 @@ from trainings import OPTIONS, Interrupting, last_weights
 from dfercli.artifacts.run_folder import FoldFolder, fold_folders
 from dfercli.cli.app import run as dfer
 from dfercli.progress import LogProgress
-from dfercli.stages import train
+from dfercli.training import run as train
 
 STEPS_PER_FOLD = 4  # two epochs of two steps
 

@@ -12,7 +12,7 @@ from trainings import OPTIONS
 
 from dfercli.artifacts.jsonl import read_rows
 from dfercli.cli.app import run as dfer
-from dfercli.stages import epoch_logger
+from dfercli.training import epoch_logger
 
 
 @pytest.fixture(scope="module")

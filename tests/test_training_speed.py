@@ -10,11 +10,11 @@ from trainings import OPTIM, last_weights, small_config
 
 from dfercli.cli.app import run as dfer
 from dfercli.config import ModelConfig, OptimConfig
+from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.models.optimizer import build_optimizer, can_fuse
 from dfercli.progress import LogProgress
-from dfercli.stages import train
-from dfercli.stages.models_on_disk import new_model
+from dfercli.training import run as train
 
 
 def test_weights_are_updated_in_one_kernel_on_cuda_only():

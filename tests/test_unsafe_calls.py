@@ -22,16 +22,16 @@ FORBIDDEN_CALLS = frozenset(
 FORBIDDEN_METHODS = frozenset({"extractall", "extract", "unpack_archive", "from_string"})
 # Calls that belong to one place, by the file they stand in.
 ONE_PLACE = {
-    "torch.jit.load": {"stages/exported.py"},
+    "torch.jit.load": {"inference/exported.py"},
     "torch.load": {"artifacts/torch_files.py"},
     "open_clip.load_checkpoint": {"models/clip_backbone.py"},
-    "runtime.InferenceSession": {"stages/exported.py"},
+    "runtime.InferenceSession": {"inference/exported.py"},
     "onnx.load_model_from_string": {"artifacts/onnx_files.py"},
     "json.load": set(),
     "tomllib.loads": {"documents.py"},
     "tomllib.load": set(),
     "Environment": {"report/pages.py"},
-    "onnx.load": {"stages/export.py"},  # of files that it has just written
+    "onnx.load": {"inference/export.py"},  # of files that it has just written
 }
 # What a call must say.
 MUST_SAY = {

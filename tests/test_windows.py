@@ -6,8 +6,8 @@ import pytest
 from dfercli.artifacts.face_store import TrackData
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.errors import ConfigError
+from dfercli.prediction.windows import check_windows, windows_of
 from dfercli.report.timeline import build_timelines, gaps_of, spans_of
-from dfercli.stages.windows import check_windows, windows_of
 
 
 def track_at(*times):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dfercli.artifacts.checkpoint import save_checkpoint
 from dfercli.config import ModelConfig
-from dfercli.stages.models_on_disk import new_model
+from dfercli.inference.restore import new_model
 
 LABELS = ("happiness", "sadness", "neutral")
 

@@ -45,7 +45,7 @@ def bench(
 ) -> None:
     """Measure loading, recognising and training beside the published code's arithmetic."""
     config = settle(context, BenchConfig(), command="bench", config_file=config_file)
-    from dfercli.stages.bench import run
+    from dfercli.bench.run import run
 
     result = run(config, ConsoleProgress(quiet=quiet))
     if json:

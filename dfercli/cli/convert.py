@@ -48,7 +48,7 @@ def convert(
     A published file is read without executing anything that it holds.
     """
     config = settle(context, ConvertConfig(), command="convert", config_file=None)
-    from dfercli.stages.convert import Converted, run
+    from dfercli.inference.convert import Converted, run
 
     def as_json(found: Converted) -> dict[str, Any]:
         return {

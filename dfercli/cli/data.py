@@ -44,7 +44,7 @@ def check(
 ) -> None:
     """Say what is wrong with a copy of a data set. Exit code 0: nothing; 3: something."""
     from dfercli.overrides import override
-    from dfercli.stages.check_data import CheckReport, run
+    from dfercli.preprocessing.check_data import CheckReport, run
 
     values = {
         "dataset": dataset,
@@ -78,7 +78,7 @@ def merge(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Merge face stores that were made in parts into a new one."""
-    from dfercli.stages.merge import run
+    from dfercli.preprocessing.merge import run
 
     result = run(tuple(shards), out, ConsoleProgress(quiet=quiet))
     if json:

@@ -42,7 +42,7 @@ def demo(
     real faces.
     """
     config = settle(context, DemoConfig(), command="demo", config_file=config_file)
-    from dfercli.stages.demo import run
+    from dfercli.demo import run
 
     progress = ConsoleProgress(quiet=quiet)
     progress.info("the faces of this demo are drawn and its model is a toy")

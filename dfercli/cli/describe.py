@@ -5,12 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dfercli.cli.console import (
-    ConsoleProgress,
-    print_json,
-    print_line,
-    print_table,
-)
+from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
 from dfercli.cli.settings import settle
 from dfercli.config import DescribeConfig
 from dfercli.errors import ConfigError, DataError, ServiceError
@@ -19,7 +14,7 @@ if TYPE_CHECKING:
     from dfercli.descriptions.cache import CacheInfo
     from dfercli.descriptions.estimate import Estimate
     from dfercli.descriptions.llm import Tally
-    from dfercli.stages.describe import CaptionResult
+    from dfercli.descriptions.run import CaptionResult
 
 EPILOG = (
     "Examples: dfer describe --classes 7 · "
@@ -137,7 +132,7 @@ def describe(
         names={"sampling": "send_sampling", "timeout": "timeout_seconds"},
     )
     if cache_info or cache_clear:
-        from dfercli.stages.describe import answer_cache
+        from dfercli.descriptions.run import answer_cache
 
         _print_cache(answer_cache(config, clear=cache_clear), clear=cache_clear, json=json)
     elif diff is not None:
@@ -168,13 +163,8 @@ def _describe_classes(
 ) -> None:
     from dfercli.artifacts.locks import writing_file
     from dfercli.descriptions.label_lists import read_label_list
+    from dfercli.descriptions.run import default_path, describe_classes, plan_classes, save_texts
     from dfercli.descriptions.tables import text_lines, text_table
-    from dfercli.stages.describe import (
-        default_path,
-        describe_classes,
-        plan_classes,
-        save_texts,
-    )
 
     label_list = read_label_list(classes)
     if dry_run:
@@ -203,7 +193,7 @@ def _describe_classes(
 def _caption(
     store: Path, config: DescribeConfig, progress: ConsoleProgress, *, dry_run: bool, json: bool
 ) -> None:
-    from dfercli.stages.describe import caption_store, plan_captions
+    from dfercli.descriptions.run import caption_store, plan_captions
 
     if dry_run:
         _print_estimate(plan_captions(store, config, progress), json=json)

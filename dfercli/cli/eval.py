@@ -101,13 +101,13 @@ def evaluate(
     from dfercli.report.tables import per_class_table, percent, summary_table
 
     if zero_shot:
-        from dfercli.stages.zero_shot import run
+        from dfercli.evaluation.zero_shot import run
 
         if dataset is not None:
             raise ConfigError(f"--zero-shot has no checkpoint: name {dataset} alone")
         config = replace(config, dataset=str(checkpoint))
     else:
-        from dfercli.stages.evaluate import run
+        from dfercli.evaluation.run import run
 
     found = run(config, ConsoleProgress(quiet=quiet))
     if json:

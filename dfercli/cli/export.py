@@ -51,7 +51,7 @@ def export(
     only if its logits agree with PyTorch's to 0.0001 (with --int8 before that is done; then to 1).
     """
     config = settle(context, ExportConfig(), command="export", config_file=config_file)
-    from dfercli.stages.export import run
+    from dfercli.inference.export import run
 
     result = run(config, ConsoleProgress(quiet=quiet))
     if json:

@@ -62,8 +62,8 @@ def info(
 
 
 def _show_card(path: Path, json: bool) -> None:
+    from dfercli.inference.info import read_model_card
     from dfercli.report.card import card_rows, class_text_rows
-    from dfercli.stages.read_card import read_model_card
 
     checkpoint, card = read_model_card(path)
     if json:
@@ -92,7 +92,8 @@ def _config_of(typed: dict[str, Any], assignments: list[str]) -> TrainConfig:
 
 
 def _show_cost(config: TrainConfig, json: bool) -> None:
-    from dfercli.stages.model_info import cost_lines, run
+    from dfercli.inference.info import run
+    from dfercli.models.cost import cost_lines
 
     model, batch_size = config.model, config.optim.batch_size
     cost = run(model)

@@ -155,7 +155,7 @@ def predict(
     if config.camera is not None:
         _watch(config, quiet)
         return
-    from dfercli.stages.predict import run
+    from dfercli.prediction.run import run
 
     result = run(config, ConsoleProgress(quiet=quiet))
     if json:
@@ -177,7 +177,7 @@ def predict(
 
 def _watch(config: PredictConfig, quiet: bool) -> None:
     """Print a line of JSON for each prediction as it comes."""
-    from dfercli.stages.live import run
+    from dfercli.prediction.live import run
 
     def on_row(row: dict[str, Any]) -> None:
         print_line(dumps(row, sort_keys=True))

@@ -13,8 +13,8 @@ from dfercli.config import PreprocessConfig
 from dfercli.errors import DataError
 
 if TYPE_CHECKING:
-    from dfercli.stages.parts_of_faces import PartsResult
-    from dfercli.stages.preprocess import PreprocessResult
+    from dfercli.preprocessing.face_parts import PartsResult
+    from dfercli.preprocessing.run import PreprocessResult
 
 EPILOG = (
     "Examples: dfer preprocess videos/ --out faces/ · "
@@ -168,7 +168,7 @@ def preprocess(
     What was done before is passed over; a source that cannot be used is listed in failures.jsonl
     and the rest is kept.
     """
-    from dfercli.stages.preprocess import is_benchmark, run, run_on_benchmark
+    from dfercli.preprocessing.run import is_benchmark, run, run_on_benchmark
 
     config = settle(context, PreprocessConfig(), command="preprocess", config_file=config_file)
     progress = ConsoleProgress(quiet=quiet)

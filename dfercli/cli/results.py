@@ -25,9 +25,9 @@ def results(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare runs: each fold, mean with deviation, pooled clips, and how each was selected."""
+    from dfercli.evaluation import results as stage
     from dfercli.report.results import compact, paired_table, results_table, selection_notes
     from dfercli.report.tables import TextTable, to_csv, to_latex
-    from dfercli.stages import results as stage
 
     def show(table: TextTable) -> None:
         if style == "table":

@@ -21,7 +21,7 @@ def sweep(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Train every combination of a grid of settings; run it again to go on where it stopped."""
-    from dfercli.stages.sweep import run, sweep_table
+    from dfercli.training.sweep import run, sweep_table
 
     rows = run(SweepConfig(file), ConsoleProgress(quiet=quiet))
     if json:

@@ -10,7 +10,7 @@ from dfercli.config import DataConfig, ModelConfig, TrainConfig
 from dfercli.errors import ConfigError, DferError
 
 if TYPE_CHECKING:
-    from dfercli.stages.train import TrainResult
+    from dfercli.training.run import TrainResult
 
 EPILOG = (
     "Examples: dfer train faces/ --test faces-test/ · dfer train dfew --root DFEW --fold all · "
@@ -191,8 +191,8 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Train a method on a data set, fold by fold, and measure the selected checkpoint."""
-    from dfercli.stages import train as stage
-    from dfercli.stages.inference import is_main_process
+    from dfercli.inference.collectives import is_main_process
+    from dfercli.training import run as stage
 
     progress = ConsoleProgress(quiet=quiet)
     try:
@@ -275,9 +275,9 @@ def _as_json(result: "TrainResult") -> dict[str, Any]:
 
 
 def _print_result(result: "TrainResult") -> None:
+    from dfercli.evaluation.results import read_run, summarise_run
     from dfercli.report.results import compact, results_table, selection_notes
     from dfercli.report.tables import per_class_table
-    from dfercli.stages.results import read_run, summarise_run
 
     if measured := read_run(result.run):
         summary = summarise_run(result.run.name, measured)

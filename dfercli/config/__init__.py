@@ -4,16 +4,9 @@ The command line shows these defaults and passes what the user gave. Precedence:
 `--config` file, then environment (secrets and roots only), then the default here.
 """
 
-from dfercli.config.descriptions import (
-    DescribeConfig,
-)
-from dfercli.config.kinds import (
-    Precision,
-    Stream,
-)
-from dfercli.config.preprocessing import (
-    PreprocessConfig,
-)
+from dfercli.config.descriptions import DescribeConfig
+from dfercli.config.kinds import Precision, Stream
+from dfercli.config.preprocessing import PreprocessConfig
 from dfercli.config.training import (
     AugmentConfig,
     DataConfig,

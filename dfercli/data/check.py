@@ -18,7 +18,7 @@ from dfercli.data.clips import Clip, Fold
 from dfercli.data.frames import is_frame_name, list_frames
 from dfercli.data.guesses import FRAMES_PER_CLIP, guess_counts, guess_missing, guess_short
 from dfercli.data.loading import read_frame
-from dfercli.data.published import PublishedTotals
+from dfercli.data.published_sizes import PublishedTotals
 from dfercli.errors import DataError
 
 WHOLE_FRAME_SHARE = 0.35

@@ -26,13 +26,7 @@ from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import augment, draw_augmentation, resize
 from dfercli.data.batches import Item
 from dfercli.data.clips import Clip
-from dfercli.data.loading import (
-    ClipDataset,
-    clip_frames,
-    one_thread,
-    read_frames,
-    start_reading,
-)
+from dfercli.data.loading import ClipDataset, clip_frames, one_thread, read_frames, start_reading
 from dfercli.data.sampling import clip_rng, sample_test, sample_train
 from dfercli.errors import DataError, DferError
 

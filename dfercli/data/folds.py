@@ -11,7 +11,7 @@ from dfercli.data.ferv39k import read_ferv39k
 from dfercli.data.layout import dataset_root
 from dfercli.data.lists import read_list_fold
 from dfercli.data.mafw import Classes, read_mafw
-from dfercli.data.published import BENCHMARKS, TOTALS, PublishedTotals
+from dfercli.data.published_sizes import BENCHMARKS, TOTALS, PublishedTotals
 from dfercli.data.store_folds import read_store_fold
 from dfercli.errors import ConfigError, DataError
 

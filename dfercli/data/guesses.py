@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dfercli.data.clips import Clip
-from dfercli.data.published import PublishedTotals
+from dfercli.data.published_sizes import PublishedTotals
 
 FRAMES_PER_CLIP = 16
 MOST_NAMES = 5

@@ -20,7 +20,7 @@ from dfercli.data import dfew, ferv39k, mafw
 from dfercli.data.clips import Clip, Fold
 from dfercli.data.frames import is_video_file
 from dfercli.data.layout import dataset_root, numbered_lines
-from dfercli.data.published import BENCHMARKS
+from dfercli.data.published_sizes import BENCHMARKS
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN, canonical_label, label_set_for
 

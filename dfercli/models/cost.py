@@ -122,3 +122,14 @@ def _one_clip(module: Method) -> dict[str, Any]:
         if name != FRAMES
     }
     return {"frames": images, **further}
+
+
+def cost_lines(cost: ModelCost, batch_size: int) -> list[str]:
+    """The cost in words, a line each."""
+    share = cost.tunable_weights / cost.total_weights
+    return [
+        f"tunable weights {cost.tunable_weights:,} of {cost.total_weights:,} ({share:.1%})",
+        f"{cost.flops_per_clip / 1e9:,.1f} GFLOPs per clip and forward pass (class texts apart)",
+        f"about {cost.memory_bytes(batch_size) / 1e9:,.1f} GB to train {batch_size} clips at once "
+        f"in float32, of which each takes {cost.activation_bytes_per_clip / 1e9:,.2f} GB",
+    ]

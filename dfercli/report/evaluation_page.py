@@ -11,7 +11,7 @@ from dfercli.artifacts.evaluation import Evaluation
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.report.card import card_rows
 from dfercli.report.pages import render
-from dfercli.report.published import SELECTION, published_for
+from dfercli.report.published_results import SELECTION, published_for
 from dfercli.report.tables import NO_VALUE, per_class_table, percent, percent_interval
 
 BENCHMARKS = ("dfew", "ferv39k", "mafw")  # with published results to stand beside

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dfercli.artifacts.evaluation import Evaluation, FoldSummary, Interval, PairedTest
-from dfercli.report.published import SELECTION, published_for
+from dfercli.report.published_results import SELECTION, published_for
 from dfercli.report.tables import NO_VALUE, TextTable, percent, percent_interval
 
 COLUMNS = (

@@ -1,6 +1,7 @@
 """Find sources: videos, folders of numbered frames and single images, from what a user typed."""
 
 import glob
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,3 +118,25 @@ def _is_store(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(dataset, dict) and str(dataset.get("schema")).startswith("dfer.face_store/")
+
+
+def source_signature(path: Path) -> tuple[int, int]:
+    """Size and time of change, by which a changed source is noticed; (0, 0) where it is gone.
+
+    A folder of frames keeps its time where a frame is written over: instead of the time there is a
+    number that changes with the name, size and time of any frame.
+    """
+    try:
+        if not path.is_dir():
+            status = path.stat()
+            return status.st_size, status.st_mtime_ns
+        with os.scandir(path) as entries:
+            frames = sorted(
+                (os.fsencode(entry.name), entry.stat().st_size, entry.stat().st_mtime_ns)
+                for entry in entries
+                if is_image(Path(entry.name))
+            )
+    except OSError:
+        return 0, 0
+    digest = hashlib.sha256(repr(frames).encode()).digest()
+    return sum(size for _, size, _ in frames), int.from_bytes(digest[:7], "big")

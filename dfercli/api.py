@@ -1,0 +1,163 @@
+"""The Python API: load a model, ask it about videos, frames or batches of frames."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dfercli.config import Precision, PredictConfig
+from dfercli.data.augmentation import resize
+from dfercli.data.sampling import sample_test
+from dfercli.errors import DataError
+from dfercli.inference.loaded_model import LoadedModel, load_checkpoint
+from dfercli.prediction.run import run
+from dfercli.progress import LogProgress, Progress
+from dfercli.report.video_prediction import VideoPrediction
+
+
+@dataclass(frozen=True)
+class FramesPrediction:
+    """What B clips show that were given as frames.
+
+    Attributes:
+        label_set: The K class names.
+        probabilities: (B, K) float64, calibrated; rows sum to 1.
+    """
+
+    label_set: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+
+    @property
+    def labels(self) -> list[str]:
+        """The most probable class of each clip."""
+        return [self.label_set[index] for index in self.probabilities.argmax(axis=1)]
+
+    @property
+    def confidences(self) -> NDArray[np.float64]:
+        """(B,) the probability of that class."""
+        return self.probabilities.max(axis=1)
+
+
+class Recognizer(LoadedModel):
+    """A model of facial expressions, as `dfercli.load` returns it.
+
+    Example:
+        >>> from dfercli import load
+        >>> model = load("runs/faces-dfer-clip-20250101-120000")
+        >>> model.predict_video("clip.mp4").to_dataframe()
+    """
+
+    def predict_video(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        window: float = PredictConfig.window,
+        stride: float = PredictConfig.stride,
+        config: PredictConfig | None = None,
+        progress: Progress | None = None,
+    ) -> VideoPrediction:
+        """Find the faces of a video and recognise what they show, window by window.
+
+        Args:
+            path: A video, an image, or a folder of numbered images.
+            window: Seconds that a window lasts.
+            stride: Seconds from one window to the next.
+            config: All other settings of `dfer predict`. By default faces are found in this
+                process; `PredictConfig(workers=2)` starts two, for which a script needs the usual
+                `if __name__ == "__main__":`.
+            progress: Where to report; notes go to the logger `dfercli` by default.
+
+        Returns:
+            One prediction per face track and window; none where no face was found, with the
+            reason in `failure`.
+
+        Raises:
+            ConfigError: settings that make no sense.
+            DataError: no such file, or more than one source in a folder.
+        """
+        settings = replace(
+            config or PredictConfig(workers=0),
+            sources=(os.fspath(path),),
+            window=window,
+            stride=stride,
+        )
+        result = run(settings, progress or LogProgress(), self)
+        if len(result.videos) > 1:
+            names = ", ".join(video.source for video in result.videos[:3])
+            raise DataError(f"{path} holds more than one source: {names}", hint="name one of them")
+        return result.videos[0]
+
+    def predict_frames(self, frames: NDArray[np.uint8] | Tensor) -> FramesPrediction:
+        """Recognise face crops that are in memory: one clip or a batch of clips.
+
+        Any number of frames and any size will do: frames are chosen by the published test
+        sampling and resized to the model's size.
+
+        Args:
+            frames: An array (T, H, W, 3) or (B, T, H, W, 3) uint8 RGB; or a tensor
+                (T, 3, H, W) or (B, T, 3, H, W), uint8 or float in [0, 1].
+
+        Raises:
+            DataError: frames of another shape or kind.
+        """
+        clips = _as_clips(frames)
+        chosen = torch.from_numpy(sample_test(clips.shape[1], self.num_frames))
+        clips = clips[:, chosen.to(clips.device)]
+        if clips.shape[-2:] != (self.image_size, self.image_size):
+            if clips.dtype != torch.uint8:
+                clips = (clips * 255).round().clamp(0, 255).to(torch.uint8)
+            clips = torch.stack([resize(clip, self.image_size) for clip in clips])
+        return FramesPrediction(self.label_set, self.probabilities(clips))
+
+
+def _as_clips(frames: NDArray[np.uint8] | Tensor) -> Tensor:
+    """Frames as (B, T, 3, H, W), uint8 or float in [0, 1]."""
+    is_array = isinstance(frames, np.ndarray)
+    if is_array and frames.dtype != np.uint8:
+        raise DataError(f"frames: expected an array of uint8, got {frames.dtype}")
+    clips = torch.from_numpy(np.ascontiguousarray(frames)) if is_array else torch.as_tensor(frames)
+    if clips.ndim == 4:
+        clips = clips.unsqueeze(0)
+    if is_array and clips.ndim == 5:
+        clips = clips.movedim(-1, 2)
+    if clips.ndim != 5 or clips.shape[2] != 3 or 0 in clips.shape:
+        expected = (
+            "(T, H, W, 3) or (B, T, H, W, 3)" if is_array else "(T, 3, H, W) or (B, T, 3, H, W)"
+        )
+        raise DataError(f"frames: expected shape {expected}, got {tuple(frames.shape)}")
+    return clips
+
+
+def load(
+    path: str | os.PathLike[str],
+    device: str = "auto",
+    precision: Precision = "auto",
+    *,
+    trust_code: bool = False,
+) -> Recognizer:
+    """Load a trained model.
+
+    Args:
+        path: A run, a fold, a checkpoint folder, a published .pth or an exported .onnx file.
+        device: `auto` (a GPU where there is one), `cpu`, `cuda` or `mps`.
+        precision: `auto` (mixed on a GPU and on a CPU with matrix units for bfloat16, else 32
+            bits), `32`, `bf16-mixed` or `16-mixed`.
+        trust_code: Load a .torchscript file. TorchScript is code that can read and change files:
+            only where you trust whoever made it. Nothing else that is loaded can run code.
+
+    Raises:
+        ArtifactError: missing, cut short, corrupt or incompatible.
+        ConfigError: TorchScript that is not trusted; or the device or the precision is not to be
+            had.
+    """
+    return load_checkpoint(
+        Path(path).expanduser(),
+        Recognizer,
+        device=device,
+        precision=precision,
+        trust_code=trust_code,
+    )

@@ -1,0 +1,1 @@
+"""`dfer bench`: how fast this machine is, beside the published arithmetic."""

@@ -1,0 +1,82 @@
+"""What machine `dfer bench` runs on, and how much memory it has taken."""
+
+import contextlib
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dfercli.inference.devices import multiplies_bfloat16, set_float32
+from dfercli.processes import num_cores
+
+MB = 1024**2
+MATRIX_WINDOWS = 20
+CPU_FACTS = Path("/proc/cpuinfo")
+
+
+def describe_machine(place: torch.device) -> dict[str, Any]:
+    """Processor, cores, threads and versions."""
+    return {
+        "processor": _processor(place),
+        "cores": num_cores(),
+        "threads": torch.get_num_threads(),
+        "bfloat16_matrix_units": place.type == "cuda" or multiplies_bfloat16(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def peak_memory_mb(place: torch.device) -> float:
+    """The most memory that this process has held, on a GPU that of the device."""
+    if place.type == "cuda":
+        return torch.cuda.max_memory_allocated(place) / MB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (MB if sys.platform == "darwin" else 1024)  # macOS counts bytes
+
+
+def wait_for(place: torch.device) -> None:
+    """Wait until a device has done its work, so that the host's clock tells the truth."""
+    if place.type == "cuda":
+        torch.cuda.synchronize(place)
+
+
+def matrix_rate(place: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of large matrix products: the best of several windows."""
+    # One product must take far longer than to start it.
+    side, products = (8192, 20) if place.type == "cuda" else (2048, 1)
+    left, right = (torch.rand(side, side, device=place).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(MATRIX_WINDOWS):
+        wait_for(place)
+        begun = time.perf_counter()
+        for _ in range(products):
+            left @ right
+        wait_for(place)
+        seconds.append((time.perf_counter() - begun) / products)
+    return 2 * side**3 / min(seconds)
+
+
+@contextlib.contextmanager
+def whole_float32() -> Iterator[None]:
+    """Multiply float32 with all its bits, whatever mixed precision has set for what it leaves."""
+    products = torch.get_float32_matmul_precision()
+    convolutions = torch.backends.cudnn.allow_tf32
+    set_float32(exact=True)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def _processor(place: torch.device) -> str:
+    if place.type == "cuda":
+        return torch.cuda.get_device_name(place)
+    lines = CPU_FACTS.read_text().splitlines() if CPU_FACTS.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,242 @@
+"""`dfer demo`: draw labelled videos, then run all five stages on them as anybody would.
+
+The faces are drawn and the model is a toy; the code is the one that real videos go through.
+"""
+
+import csv
+import io
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from dfercli.artifacts.atomic import is_temporary, write_text
+from dfercli.artifacts.evaluation import Evaluation
+from dfercli.config import (
+    DemoConfig,
+    DescribeConfig,
+    EvalConfig,
+    PredictConfig,
+    PreprocessConfig,
+    TrainConfig,
+)
+from dfercli.descriptions import run as describe
+from dfercli.descriptions.label_lists import read_label_list
+from dfercli.drawn_faces.clip import render_clip
+from dfercli.drawn_faces.identity import random_identity
+from dfercli.errors import DataError
+from dfercli.evaluation import run as evaluate
+from dfercli.labels import SEVEN
+from dfercli.overrides import override
+from dfercli.prediction import run as predict
+from dfercli.preprocessing import run as preprocess
+from dfercli.preprocessing.worker_pool import Finished, Lost, WorkerPool
+from dfercli.progress import Progress
+from dfercli.recipes import read_recipe
+from dfercli.training import run as train
+from dfercli.video.write import write_video
+
+CRF = 28  # visible compression noise, as in videos from a phone
+NUM_FRAMES = 20
+FPS = 10.0
+FRAME_SIZE = 240
+PERSON_SECONDS = 300.0  # without a video, after which a process is given up
+
+CROP_SIZE = 64
+DETECT_EVERY = 4  # the Haar cascade is slow, and drawn heads move slowly
+CROP_MARGIN = 0.0  # brows to chin: the tiny model sees 48 pixels only
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made and measured.
+
+    Attributes:
+        out: The demo's folder.
+        run: The run folder.
+        evaluation: On identities never seen in training.
+        results: Folder of the evaluation.
+        predictions: The timeline of one held-out video.
+        seconds: Stage -> wall time.
+    """
+
+    out: Path
+    run: Path
+    evaluation: Evaluation
+    results: Path
+    predictions: Path
+    seconds: dict[str, float]
+
+
+def run(config: DemoConfig, progress: Progress) -> DemoResult:
+    """Render, preprocess, describe, train, evaluate and predict.
+
+    Videos and face crops that an earlier run made are used again.
+
+    Raises:
+        DataError: the detector did not find a drawn face.
+        ArtifactError: the folder cannot be written.
+    """
+    out = config.out
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(stage: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        seconds[stage] = time.monotonic() - began
+
+    total = config.train_identities + config.test_identities
+    people = {
+        "train": range(config.train_identities),
+        "test": range(config.train_identities, total),  # never seen in training
+    }
+    with timed("render"):
+        render_videos(config, people, progress)
+    with timed("preprocess"):
+        for part in people:
+            _preprocess(config, part, progress)
+    with timed("describe"):
+        texts, _ = describe.describe_classes(read_label_list("7"), DescribeConfig(), progress)
+        describe.save_texts(out / "descriptions.json", texts, overwrite=True)
+    with timed("train"), _one_thread():
+        trained = train.run(_train_config(config), progress)
+    with timed("eval"):
+        on_test = EvalConfig(checkpoint=trained.run, dataset=str(out / "faces-test"), workers=0)
+        (measured,) = evaluate.run(on_test, progress)
+    with timed("predict"):
+        video = video_path(out / "videos" / "test", people["test"][0], "happiness")
+        predict.run(
+            PredictConfig(
+                sources=(str(video),),
+                checkpoint=trained.run,
+                out=out / "predictions.csv",
+                detector="haar",
+            ),
+            progress,
+        )
+    return DemoResult(
+        out=out,
+        run=trained.run,
+        evaluation=measured.evaluation,
+        results=measured.folder,
+        predictions=out / "predictions.csv",
+        seconds=seconds,
+    )
+
+
+def _preprocess(config: DemoConfig, part: str, progress: Progress) -> None:
+    result = preprocess.run(
+        PreprocessConfig(
+            sources=(str(config.out / "videos" / part),),
+            out=config.out / f"faces-{part}",
+            labels=config.out / f"labels-{part}.csv",
+            detector="haar",  # the one that needs no download
+            size=CROP_SIZE,
+            margin=CROP_MARGIN,
+            faces="largest",
+            detect_every=DETECT_EVERY,
+            workers=config.workers,
+        ),
+        progress,
+    )
+    if result.failures:
+        progress.note(f"{len(result.failures)} of {result.num_sources} drawn videos gave no face")
+    if not result.clips:
+        raise DataError(f"no drawn face was found in {config.out / 'videos' / part}")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: on matrices this small, several wait for one another, not work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train_config(config: DemoConfig) -> TrainConfig:
+    store = config.out / "faces-train"
+    settings = TrainConfig(dataset=str(store), out=config.out / "runs", seed=config.seed)
+    for table in read_recipe("demo", str(store)):
+        settings = override(settings, table, where="recipe demo")
+    optim = settings.optim
+    if config.epochs is not None:
+        optim = replace(optim, epochs=config.epochs)
+    return replace(
+        settings,
+        optim=optim,
+        model=replace(settings.model, descriptions=config.out / "descriptions.json"),
+        data=replace(settings.data, workers=1),
+    )
+
+
+@dataclass(frozen=True)
+class _Person:
+    """One drawn person to render: all expressions, each as a video."""
+
+    folder: Path
+    number: int
+    seed: int
+
+
+def render_videos(config: DemoConfig, people: dict[str, range], progress: Progress) -> None:
+    """Render `videos/<part>/<label>/person-<number>.mp4` and `labels-<part>.csv` of each part."""
+    jobs = []
+    for part, numbers in people.items():
+        folder = config.out / "videos" / part
+        jobs += [_Person(folder, number, config.seed) for number in numbers]
+        _write_labels(config.out / f"labels-{part}.csv", folder, numbers)
+    workers = config.workers or os.cpu_count() or 1
+    pool = WorkerPool(_set_up, None, workers=workers, time_limit=PERSON_SECONDS)
+    try:
+        with progress.task("rendering drawn faces", total=len(jobs)) as task, pool:
+            for event in pool.run(jobs):
+                if isinstance(event, Lost):
+                    raise DataError(f"videos of a drawn person were not written: {event.reason}")
+                task.advance(isinstance(event, Finished))
+    finally:
+        for path in (config.out / "videos").rglob("*"):
+            if is_temporary(path):  # of a process that was ended
+                path.unlink()
+
+
+def _set_up(_: None) -> Callable[[_Person, Callable[[int, int], None]], None]:
+    cv2.setNumThreads(1)
+    return _render_person
+
+
+def _render_person(person: _Person, report: Callable[[int, int], None]) -> None:
+    rng = np.random.default_rng([person.seed, person.number])
+    identity = random_identity(rng)
+    for label in SEVEN:
+        path = video_path(person.folder, person.number, label)
+        clip = render_clip(identity, label, rng, num_frames=NUM_FRAMES, fps=FPS, size=FRAME_SIZE)
+        if not path.exists():
+            write_video(path, clip.frames, FPS, crf=CRF)
+        report(NUM_FRAMES, 0)
+
+
+def video_path(folder: Path, number: int, label: str) -> Path:
+    """Where the video of one person with one expression lies."""
+    return folder / label / f"person-{number:03d}.mp4"
+
+
+def _write_labels(path: Path, folder: Path, numbers: range) -> None:
+    """Write the CSV that `dfer preprocess --labels` reads: source, label, subject."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("source", "label", "subject"))
+    for number in numbers:
+        for label in SEVEN:
+            source = video_path(folder, number, label).relative_to(path.parent)
+            writer.writerow((source, label, f"person-{number:03d}"))
+    write_text(path, text.getvalue())

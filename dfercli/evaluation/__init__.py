@@ -1,0 +1,1 @@
+"""`dfer eval` and `dfer results`: what checkpoints are worth."""

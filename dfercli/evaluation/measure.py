@@ -1,0 +1,244 @@
+"""What a checkpoint says about a list of clips, and what that is worth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from dfercli.artifacts.atomic import write_json
+from dfercli.artifacts.clip_predictions import CLIP_PREDICTION_SCHEMA
+from dfercli.artifacts.evaluation import Evaluation
+from dfercli.artifacts.jsonl import write_rows
+from dfercli.config import EvalConfig
+from dfercli.data.clips import Clip
+from dfercli.data.loading import ClipDataset
+from dfercli.errors import DataError
+from dfercli.evaluation.clip_streams import look_at, stream_reader
+from dfercli.evaluation.mistakes import worst_mistakes
+from dfercli.inference.devices import keep_encoder_in_bfloat16
+from dfercli.inference.predict_logits import predict_logits
+from dfercli.inference.probabilities import softmax
+from dfercli.inference.restore import RestoredModel, restore_model
+from dfercli.metrics import evaluate
+from dfercli.progress import Progress
+from dfercli.report.evaluation_page import BENCHMARKS, write_evaluation_page
+from dfercli.report.plots import plot_confusion, plot_reliability
+from dfercli.report.tables import write_confusion_csv
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One checkpoint measured on one list of clips.
+
+    Attributes:
+        checkpoint: The checkpoint folder or file.
+        selected_on: How the checkpoint was chosen, in words.
+        measured_on: Which clips these were, in words.
+        folder: Where the results lie.
+        evaluation: The metrics.
+        class_texts: The texts that the classes were given by.
+        streams: The views of the clips that the model looked at.
+        missing: How many clips lack each further stream; they are judged by the others.
+        classes: Which classes these are, in words, where the model has others.
+    """
+
+    checkpoint: Path
+    selected_on: str
+    measured_on: str
+    folder: Path
+    evaluation: Evaluation
+    class_texts: tuple[str, ...]
+    streams: tuple[str, ...] = ("frames",)
+    missing: dict[str, int] = field(default_factory=dict)
+    classes: str = "the model's own"
+
+    def to_json(self) -> dict[str, Any]:
+        """What `dfer eval --json` prints."""
+        return {
+            "checkpoint": str(self.checkpoint),
+            "selected_on": self.selected_on,
+            "measured_on": self.measured_on,
+            "folder": str(self.folder),
+            "class_texts": list(self.class_texts),
+            "streams": list(self.streams),
+            "clips_without_stream": self.missing,
+            "classes": self.classes,
+            **self.evaluation.to_json(),
+        }
+
+
+def evaluate_checkpoint(
+    checkpoint: Path,
+    clips: Sequence[Clip],
+    *,
+    measured_on: str,
+    out: Path,
+    fabric: Fabric,
+    config: EvalConfig,
+    progress: Progress,
+    label_set: tuple[str, ...] | None = None,
+) -> Measured:
+    """Measure one checkpoint on one list of clips and write the results to `out`.
+
+    Args:
+        checkpoint: A checkpoint folder or a published file.
+        clips: The clips.
+        measured_on: Which clips these are, in words.
+        out: Folder of the results.
+        fabric: The engine.
+        config: The settings.
+        progress: Where to report.
+        label_set: Classes of the clips, where they may be others than the model's.
+    """
+    model = restore_model(checkpoint, clip_weights=config.clip_weights)
+    _warn_if_trained_on(model, measured_on, progress)
+    classes = choose_classes(model.card.label_set, label_set, config.classes)
+    if classes.encoded_anew:
+        model = restore_model(
+            checkpoint,
+            clip_weights=config.clip_weights,
+            label_set=classes.label_set,
+            descriptions=config.descriptions,
+        )
+    if classes.note:
+        progress.note(classes.note)
+        total = len(clips)
+        clips = [clip for clip in clips if clip.label in (None, *classes.label_set)]
+        if len(clips) < total:
+            progress.note(f"{total - len(clips)} of {total} clips are of other classes: left out")
+    look_at(model.module, config.streams)
+    streams = stream_reader(
+        model.module, clips, model.card.label_set, config.streams_from, progress
+    )
+    missing = streams.missing(clips)
+    if lacking := [f"{count} lack {name}" for name, count in missing.items() if count]:
+        progress.note(f"of {len(clips)} clips {', '.join(lacking)}: judged by the other streams")
+    dataset = ClipDataset(
+        clips,
+        model.card.label_set,
+        num_frames=model.config.num_frames,
+        image_size=model.card.image_size,
+        streams=streams,
+    )
+    unlabelled = [clip.clip_id for clip in clips if clip.label is None]
+    if unlabelled:
+        raise DataError(f"{len(unlabelled)} clips have no label, the first is {unlabelled[0]}")
+    if config.precision == "bf16-mixed" and fabric.device.type == "cpu":
+        keep_encoder_in_bfloat16(model.module.clip.visual)
+    logits = predict_logits(
+        fabric,
+        fabric.setup_module(model.module),
+        dataset,
+        progress,
+        batch_size=config.batch_size,
+        workers=config.workers,
+    )
+    columns = [model.card.label_set.index(name) for name in classes.label_set]
+    probabilities = softmax(logits[:, columns], model.card.calibration["temperature"])
+    evaluation = evaluate(
+        probabilities,
+        np.array([columns.index(label) for label in dataset.labels]),
+        classes.label_set,
+        bootstrap_samples=config.bootstrap_samples,
+    )
+    if evaluation.classes_without_clips:
+        absent = ", ".join(evaluation.classes_without_clips)
+        progress.note(f"no clips of {absent}: UAR is over the other classes")
+    measured = Measured(
+        checkpoint,
+        model.card.selected_on,
+        measured_on,
+        out,
+        evaluation,
+        tuple(model.card.class_texts[column] for column in columns),
+        streams=model.module.streams,
+        missing=missing,
+        classes=classes.note or Measured.classes,
+    )
+    if fabric.is_global_zero:
+        write_evaluation(measured, clips, probabilities)
+        write_evaluation_page(
+            out / "report.html",
+            evaluation,
+            benchmark=next((name for name in BENCHMARKS if f" {name} " in measured_on), None),
+            measured_on=measured_on,
+            checkpoint=str(checkpoint),
+            selected_on=measured.selected_on,
+            class_texts=measured.class_texts,
+            mistakes=worst_mistakes(
+                clips, probabilities, classes.label_set, num_frames=model.config.num_frames
+            ),
+            card=model.card,
+        )
+    fabric.barrier()
+    return measured
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of an evaluation: their names, whether by new texts, and what to say of it."""
+
+    label_set: tuple[str, ...]
+    encoded_anew: bool = False
+    note: str | None = None
+
+
+def choose_classes(
+    known: tuple[str, ...], asked: tuple[str, ...] | None, how: Literal["auto", "common", "open"]
+) -> Classes:
+    """Choose the classes to measure a model on.
+
+    Args:
+        known: The model's.
+        asked: The data set's; None where they are the model's.
+        how: See `EvalConfig.classes`.
+
+    Raises:
+        DataError: fewer than two classes are present in both.
+    """
+    if asked is None or set(asked) == set(known) or (how == "auto" and set(asked) < set(known)):
+        return Classes(known)
+    if how == "open":
+        return Classes(asked, True, f"classes of the data set, encoded anew: {', '.join(asked)}")
+    common = tuple(name for name in known if name in asked)
+    if len(common) < 2:
+        raise DataError(
+            f"the model knows {', '.join(known)}; the data set has {', '.join(asked)}: "
+            f"{len(common)} in both",
+            hint="encode the data set's class texts anew: --classes open",
+        )
+    return Classes(common, False, f"classes present in both: {', '.join(common)}")
+
+
+def write_evaluation(
+    measured: Measured, clips: Sequence[Clip], probabilities: NDArray[np.float64]
+) -> None:
+    """Write metrics, predictions, confusion matrix and plots of one evaluation."""
+    folder, evaluation = measured.folder, measured.evaluation
+    rows = [
+        {
+            "schema": CLIP_PREDICTION_SCHEMA,
+            "clip_id": clip.clip_id,
+            "label": clip.label,
+            "probabilities": dict(zip(evaluation.label_set, map(float, row), strict=True)),
+        }
+        for clip, row in zip(clips, probabilities, strict=True)
+    ]
+    write_rows(folder / "predictions.jsonl", rows)
+    write_confusion_csv(evaluation, folder / "confusion.csv")
+    plot_confusion(evaluation, folder / "confusion.png", measured.measured_on)
+    plot_reliability(evaluation, folder / "reliability.png", measured.measured_on)
+    write_json(folder / "metrics.json", measured.to_json())
+
+
+def _warn_if_trained_on(model: RestoredModel, measured_on: str, progress: Progress) -> None:
+    trained_on = model.card.trained_on.get("dataset")
+    if trained_on is not None and measured_on.startswith(f"all clips of {trained_on} "):
+        progress.note(
+            f"these clips hold the ones that the model was trained on ({trained_on}): "
+            "the result says nothing about new clips"
+        )

@@ -1,0 +1,114 @@
+"""`dfer eval`: measure a checkpoint, and write what was found."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from dfercli.artifacts.model_card import CARD_NAME, is_checkpoint, read_model_card
+from dfercli.artifacts.run_config import dataset_name, read_train_config
+from dfercli.artifacts.run_folder import FoldFolder, find_checkpoint, fold_folders
+from dfercli.config import EvalConfig
+from dfercli.data.fold_clips import read_fold_clips
+from dfercli.data.folds import read_fold, split_warning
+from dfercli.errors import ArtifactError, ConfigError
+from dfercli.evaluation.measure import Measured, evaluate_checkpoint
+from dfercli.inference.fabric import make_fabric
+from dfercli.progress import Progress
+
+
+def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
+    """Evaluate a checkpoint on a data set, or each fold of a run on its own test clips.
+
+    Raises:
+        ConfigError: no data set given and none known.
+        DataError: clips that cannot be read, or a label that the model does not know.
+        ArtifactError: a checkpoint that cannot be used.
+    """
+    fabric = make_fabric(config.device, 1, config.precision)
+    if config.dataset is not None:
+        return (_evaluate_on(config, config.dataset, fabric, progress),)
+    folders = [folder for folder in _folds_of(config.checkpoint) if folder.config.is_file()]
+    if not folders:
+        raise ConfigError(
+            f"{config.checkpoint} does not say what it was trained on: name a data set",
+            hint=f"dfer eval {config.checkpoint} faces/",
+        )
+    return tuple(_evaluate_fold(config, folder, fabric, progress) for folder in folders)
+
+
+def _folds_of(path: Path) -> list[FoldFolder]:
+    if not path.exists():
+        raise ArtifactError(f"no such checkpoint or run: {path}")
+    if is_checkpoint(path):  # it lies at <fold>/checkpoints/<name>
+        return [FoldFolder(path.absolute().parent.parent)]
+    return fold_folders(path) or [FoldFolder(path)]
+
+
+def _evaluate_fold(
+    config: EvalConfig, folder: FoldFolder, fabric: Fabric, progress: Progress
+) -> Measured:
+    """Measure a fold of a run on the clips it was to be tested on."""
+    trained = read_train_config(folder)
+    if config.root is not None:
+        trained = replace(trained, data=replace(trained.data, root=config.root))
+    given = is_checkpoint(config.checkpoint)
+    checkpoint = config.checkpoint if given else find_checkpoint(folder.path)
+    clips = read_fold_clips(trained, _fold_number(checkpoint))
+    if not clips.test:
+        raise ConfigError(
+            f"{folder.path} was trained on all clips of {trained.dataset}: name a data set",
+            hint=f"dfer eval {config.checkpoint} faces-test/",
+        )
+    if config.streams_from is None and trained.data.test is None:
+        config = replace(config, streams_from=trained.data.streams_from)
+    return evaluate_checkpoint(
+        checkpoint,
+        clips.test,
+        measured_on=clips.test_name,
+        out=config.out
+        or folder.evaluation(_folder_name(config, trained.data.test or trained.dataset)),
+        fabric=fabric,
+        config=config,
+        progress=progress,
+    )
+
+
+def _fold_number(checkpoint: Path) -> int:
+    """The fold that a checkpoint was trained on; its folder may have any name by now."""
+    trained_on = read_model_card(checkpoint).trained_on
+    if "fold" not in trained_on:
+        raise ArtifactError(
+            f"{checkpoint / CARD_NAME}: trained_on: missing fold",
+            hint="name a data set to measure on",
+        )
+    return int(trained_on["fold"])
+
+
+def _evaluate_on(config: EvalConfig, dataset: str, fabric: Fabric, progress: Progress) -> Measured:
+    """Measure a checkpoint on the test clips of a data set, or on all where it has no test list."""
+    fold = read_fold(dataset, root=config.root, fold=config.fold, label_order=config.label_order)
+    if warning := split_warning(fold):
+        progress.note(warning)
+    is_file = config.checkpoint.is_file()
+    checkpoint = config.checkpoint if is_file else find_checkpoint(config.checkpoint)
+    kind = "test clips" if fold.test else "all clips"
+    beside = checkpoint.parent if is_file else checkpoint.absolute().parent.parent
+    return evaluate_checkpoint(
+        checkpoint,
+        fold.test or fold.train,
+        measured_on=f"{kind} of {fold.dataset} fold {fold.fold}",
+        out=config.out or FoldFolder(beside).evaluation(_folder_name(config, dataset)),
+        fabric=fabric,
+        config=config,
+        progress=progress,
+        label_set=fold.label_set,
+    )
+
+
+def _folder_name(config: EvalConfig, dataset: str) -> str:
+    """The data set's name, and what else tells one evaluation on it from another."""
+    parts = [dataset_name(dataset)]
+    parts += [config.classes] if config.classes != "auto" else []
+    parts += ["+".join(config.streams)] if config.streams else []
+    return "-".join(parts)

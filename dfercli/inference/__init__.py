@@ -1,0 +1,1 @@
+"""Models brought to a device, run, exported and described."""

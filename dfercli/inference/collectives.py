@@ -1,0 +1,61 @@
+"""Work that several training processes do together."""
+
+from collections.abc import Iterator
+
+import torch.distributed
+from lightning_fabric import Fabric
+from lightning_fabric.utilities.rank_zero import rank_zero_only
+
+from dfercli.data.batches import Batch
+from dfercli.errors import DferError
+from dfercli.inference.fabric import _agree
+from dfercli.processes import Asked, Stopped, StopSignals
+
+
+def read_together(
+    fabric: Fabric, batches: Iterator[Batch], signals: StopSignals | None = None
+) -> Iterator[Batch]:
+    """Pass batches on; where one process cannot read its own, all of them raise its error.
+
+    Otherwise the others would wait for it for ever. What a signal asks of one process, all do
+    before the same batch: end, or save (`signals.agreed`).
+
+    Raises:
+        Stopped: before a batch, where `signals` hold a stop.
+        DferError: of a process that cannot read.
+    """
+    while True:
+        batch, error = None, None
+        try:
+            batch = next(batches, None)
+        except DferError as caught:
+            error = caught
+        asked = signals.take_save() if signals is not None else Asked()
+        failure, agreed = _agree(fabric, error, asked)
+        if failure is not None:
+            raise failure
+        if signals is not None:
+            signals.agreed = agreed
+        if agreed.stop:
+            raise Stopped(agreed.stop)
+        if batch is None:
+            return
+        yield batch
+
+
+def first_failure(fabric: Fabric, error: DferError | None) -> DferError | None:
+    """The error of this process, or else of the first that has one; all must call this."""
+    failure, _ = _agree(fabric, error, Asked())
+    return failure
+
+
+def all_reduce(fabric: Fabric, values: torch.Tensor, operation: str) -> torch.Tensor:
+    """`sum` or `max` of a tensor over all processes."""
+    reduced = fabric.all_reduce(values, reduce_op=operation)
+    assert isinstance(reduced, torch.Tensor)
+    return reduced
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks for all of them; known before they have found one another."""
+    return getattr(rank_zero_only, "rank", 0) == 0

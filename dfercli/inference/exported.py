@@ -1,0 +1,135 @@
+"""Exported models: one file with the visual path, the text features and the model card inside.
+
+An ONNX file is a computation, and is looked at before it is used. TorchScript is code that may
+read and write files: it is loaded only where the user says so.
+"""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfercli.artifacts.exported_files import CARD_ENTRY, card_of_entry, is_torchscript
+from dfercli.artifacts.model_card import ModelCard
+from dfercli.artifacts.onnx_files import read_onnx
+from dfercli.errors import ArtifactError, ConfigError
+from dfercli.inference.devices import find_device
+
+INSTALL_HINT = 'pip install "dfercli[export]"'
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def load_exported(
+    path: Path, device: str = "auto", *, trust_code: bool = False
+) -> tuple[Forward, ModelCard]:
+    """Load an exported model.
+
+    Args:
+        path: An .onnx or .torchscript file that `dfer export` wrote.
+        device: `auto` takes a GPU where there is one.
+        trust_code: Load TorchScript, which can do whatever the user of this process may do.
+
+    Returns:
+        The function from frames (B, T, 3, S, S), uint8 or float in [0, 1], to logits (B, K); and
+        the model card.
+
+    Raises:
+        ArtifactError: missing, corrupt, of another origin, more than a computation (see
+            `read_onnx`), or a package is missing.
+        ConfigError: TorchScript that is not trusted, or the device is not to be had.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"no such file: {path}")
+    if is_torchscript(path) and not trust_code:
+        raise ConfigError(
+            f"{path} is TorchScript, which is code: it can read and change your files",
+            hint="--trust-code (in Python trust_code=True) runs it where you trust whoever made "
+            "it; dfer export --format onnx writes a file that needs no trust",
+        )
+    where = find_device(device)
+    if not is_torchscript(path):
+        return _load_onnx(path, where, needs_it=device != "auto")
+    return _load_torchscript(path, where)
+
+
+def _load_onnx(path: Path, where: torch.device, *, needs_it: bool) -> tuple[Forward, ModelCard]:
+    runtime = import_runtime()
+    content = read_onnx(path)
+    available = runtime.get_available_providers()
+    wanted = "CUDAExecutionProvider"
+    if needs_it and (where.type == "mps" or (where.type == "cuda" and wanted not in available)):
+        raise ConfigError(
+            f"onnxruntime has no {where.type} here, only {', '.join(available)}",
+            hint="--device cpu",
+        )
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if where.type == "cuda" and wanted in available:
+        providers.insert(0, (wanted, {"device_id": where.index or 0}))
+    try:
+        session = runtime.InferenceSession(content, providers=providers)
+    except Exception as error:  # onnxruntime has a dozen unrelated kinds; all mean this
+        raise ArtifactError(f"not a readable ONNX model: {path}: {_reason(error)}") from error
+    entries = session.get_modelmeta().custom_metadata_map
+    card = card_of_entry(entries.get(CARD_ENTRY), path)
+    if len(session.get_inputs()) != 1:
+        raise ArtifactError(f"{path}: expected one input, got {len(session.get_inputs())}")
+    name = session.get_inputs()[0].name
+
+    def forward(frames: Tensor) -> Tensor:
+        values = _as_float(frames).cpu().numpy()
+        try:
+            logits = session.run(None, {name: values})[0]
+        except Exception as error:  # as above
+            raise ArtifactError(f"{path} cannot be run: {_reason(error)}") from error
+        expected = (len(values), len(card.label_set))
+        kind = logits.dtype.kind if isinstance(logits, np.ndarray) else type(logits).__name__
+        if kind != "f" or logits.shape != expected:
+            raise ArtifactError(
+                f"{path}: expected logits of shape {expected}, got {kind} {np.shape(logits)}"
+            )
+        return torch.from_numpy(logits)
+
+    return forward, card
+
+
+def _load_torchscript(path: Path, where: torch.device) -> tuple[Forward, ModelCard]:
+    entries: dict[str, Any] = {CARD_ENTRY: ""}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch recommends torch.export for new files
+            module = torch.jit.load(str(path), map_location=where, _extra_files=entries)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ArtifactError(f"not a readable TorchScript model: {path}: {reason}") from error
+    card = card_of_entry(entries[CARD_ENTRY], path)
+
+    def forward(frames: Tensor) -> Tensor:
+        return module(_as_float(frames.to(where)))
+
+    return forward, card
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+def _as_float(frames: Tensor) -> Tensor:
+    return frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
+
+
+def import_runtime() -> Any:
+    """The package onnxruntime.
+
+    Raises:
+        ArtifactError: it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ArtifactError("onnxruntime is not installed", hint=INSTALL_HINT) from error
+    return onnxruntime

@@ -1,0 +1,185 @@
+"""A model that is ready to answer: frames in, logits and calibrated probabilities out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dfercli.artifacts.exported_files import is_exported
+from dfercli.artifacts.model_card import ModelCard
+from dfercli.artifacts.run_folder import find_checkpoint
+from dfercli.config import Precision
+from dfercli.errors import DataError
+from dfercli.inference.devices import find_device, keep_encoder_in_bfloat16, precision_for_answers
+from dfercli.inference.exported import load_exported
+from dfercli.inference.probabilities import softmax
+from dfercli.inference.restore import RestoredModel, restore_model
+
+Compute = Callable[[Tensor], Tensor]
+
+
+class LoadedModel:
+    """A recogniser of expressions, on its device.
+
+    Args:
+        forward: Frames (B, T, 3, S, S), uint8 or float in [0, 1], to logits (B, K).
+        card: What the model says about itself.
+        name: Where it came from, in words.
+        encode: Where the model encodes each frame alone: frames (N, 3, S, S) to their features
+            (N, D), which `forward` takes as (B, T, D) in place of frames.
+
+    Attributes:
+        card: What the model says about itself.
+        name: Where it came from, in words.
+    """
+
+    def __init__(
+        self, forward: Compute, card: ModelCard, name: str, encode: Compute | None = None
+    ) -> None:
+        self._forward = forward
+        self._encode = encode
+        self.card = card
+        self.name = name
+
+    @property
+    def label_set(self) -> tuple[str, ...]:
+        """The K class names, in the order of the outputs."""
+        return self.card.label_set
+
+    @property
+    def num_frames(self) -> int:
+        """T, frames per clip."""
+        return self.card.sampling["num_frames"]
+
+    @property
+    def image_size(self) -> int:
+        """S, the side of a frame in pixels."""
+        return self.card.image_size
+
+    @property
+    def shares_frames(self) -> bool:
+        """Whether a frame that several clips hold is encoded once."""
+        return self._encode is not None
+
+    def logits(self, frames: Tensor) -> Tensor:
+        """Compare clips with classes.
+
+        Args:
+            frames: (B, T, 3, S, S), float in [0, 1] or uint8, RGB, on any device.
+
+        Returns:
+            (B, K) float32 on the CPU.
+
+        Raises:
+            DataError: frames of another shape or kind.
+        """
+        expected = (self.num_frames, 3, self.image_size, self.image_size)
+        if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
+            raise DataError(
+                f"frames: expected shape (B, {', '.join(map(str, expected))}), "
+                f"got {tuple(frames.shape)}"
+            )
+        if frames.dtype != torch.uint8 and not frames.is_floating_point():
+            raise DataError(f"frames: expected uint8 or float in [0, 1], got {frames.dtype}")
+        if frames.shape[0] == 0:
+            return torch.zeros(0, len(self.label_set))
+        with torch.inference_mode():
+            logits = self._forward(frames).float().cpu()
+        return logits.clone()  # an inference tensor could not be used in training outside
+
+    def probabilities(self, frames: Tensor) -> NDArray[np.float64]:
+        """Calibrated probabilities (B, K) of clips as `logits` takes them; rows sum to 1."""
+        return self._calibrated(self.logits(frames))
+
+    def probabilities_of_clips(
+        self, frames: Tensor, clips: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Calibrated probabilities of clips that share frames; rows sum to 1.
+
+        A model that encodes each frame alone encodes each one once.
+
+        Args:
+            frames: (N, 3, S, S), as the frames of `logits`.
+            clips: (B, T), the numbers of the frames of each clip.
+
+        Returns:
+            (B, K).
+        """
+        if self._encode is None:
+            return self.probabilities(frames[clips])
+        with torch.inference_mode():
+            features = self._encode(frames)  # (N, D)
+            return self._calibrated(self._forward(features[clips]).float().cpu())
+
+    def _calibrated(self, logits: Tensor) -> NDArray[np.float64]:
+        return softmax(logits.numpy(), self.card.calibration["temperature"])
+
+
+ModelT = TypeVar("ModelT", bound=LoadedModel)
+
+
+def ready(
+    model: RestoredModel,
+    name: str,
+    kind: type[ModelT],
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+) -> ModelT:
+    """Put a model on its device.
+
+    Raises:
+        ConfigError: the device or the precision is not to be had.
+    """
+    place = find_device(device)
+    module = model.module.to(place).eval()
+    resolved, mixed = precision_for_answers(precision, place, module)
+    if resolved == "bf16-mixed" and place.type == "cpu":
+        keep_encoder_in_bfloat16(module.clip.visual)
+
+    def on_device(compute: Compute) -> Compute:
+        def run(values: Tensor) -> Tensor:
+            with torch.autocast(place.type, mixed, enabled=resolved != "32"):
+                return compute(values.to(place, non_blocking=True))
+
+        return run
+
+    encode = on_device(module.frame_features) if module.encodes_frames_alone else None
+    return kind(on_device(module), model.card, name, encode)
+
+
+def load_checkpoint(
+    path: Path,
+    kind: type[ModelT],
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    clip_weights: Path | None = None,
+    trust_code: bool = False,
+) -> ModelT:
+    """Load a run, a fold, a checkpoint folder, a published .pth or an exported file.
+
+    Args:
+        path: Where it is.
+        kind: `LoadedModel`, or a class made of it.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+        precision: Of an exported file always 32 bits.
+        clip_weights: File of the CLIP that the model was trained on, where the checkpoint leaves
+            it out.
+        trust_code: Load a .torchscript file, which is code and can do whatever you may do.
+
+    Raises:
+        ArtifactError: missing, cut short, corrupt or incompatible.
+        ConfigError: TorchScript that is not trusted; or the device or the precision is not to be
+            had.
+    """
+    if is_exported(path):
+        forward, card = load_exported(path, device, trust_code=trust_code)
+        return kind(forward, card, str(path))
+    checkpoint = path if path.is_file() else find_checkpoint(path)
+    model = restore_model(checkpoint, clip_weights=clip_weights)
+    return ready(model, str(checkpoint), kind, device=device, precision=precision)

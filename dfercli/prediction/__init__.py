@@ -1,0 +1,1 @@
+"""`dfer predict`: who shows what, and when."""

@@ -1,0 +1,128 @@
+"""The annotated video of one source: its own frames, times and sound, with what was recognised."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfercli.artifacts.face_store import TrackData, read_track
+from dfercli.config import PreprocessConfig
+from dfercli.errors import ArtifactError
+from dfercli.prediction.tracked_source import TrackedSource
+from dfercli.preprocessing.sources import open_source
+from dfercli.report.overlay import Overlay, ShownFace
+from dfercli.report.timeline import Timeline
+from dfercli.report.video_prediction import VideoPrediction
+from dfercli.video.annotated import write_annotated
+from dfercli.video.frames import Frame
+from dfercli.video.prefetch import prefetched
+from dfercli.video.sources import find_sources
+
+DECODE_AHEAD = 4
+
+
+def annotate(
+    source: TrackedSource,
+    video: VideoPrediction,
+    out: Path,
+    *,
+    length_seconds: float,
+    min_confidence: float,
+    stop: threading.Event,
+    start: float = 0.0,
+    end: float | None = None,
+) -> None:
+    """Write the annotated video of a source, in its original size and with all of its frames.
+
+    Args:
+        source: Where its tracks are.
+        video: What was recognised.
+        out: The MP4 file.
+        length_seconds: Length of the source.
+        min_confidence: Below it an expression is shown with a question mark.
+        stop: Once set, the video is given up and not kept.
+        start: First second that was looked at.
+        end: Last second that was looked at.
+
+    Raises:
+        DataError: the source is gone or cannot be decoded any more.
+        ArtifactError: the video cannot be written, or was given up.
+    """
+    (place,) = find_sources((source.name,))
+    reader = open_source(place, replace(PreprocessConfig(), start=start, end=end))
+    timelines = {timeline.track: timeline for timeline in video.timelines()}
+    tracks = _TracksInView(
+        [_track(clip.track, read_track(source.store, clip.clip_id)) for clip in source.clips]
+    )
+
+    def drawn() -> Iterator[Frame]:
+        overlay: Overlay | None = None
+        for frame in prefetched(reader, DECODE_AHEAD):
+            if stop.is_set():
+                raise ArtifactError(f"{out} was given up")
+            if overlay is None:
+                height, width = frame.image.shape[:2]
+                overlay = Overlay(
+                    video.label_set,
+                    list(timelines.values()),
+                    (width, height),
+                    length_seconds=length_seconds,
+                    min_confidence=min_confidence,
+                )
+            faces = _faces_in(frame, tracks.at(frame.index), timelines)
+            yield replace(frame, image=overlay.draw(frame.image, frame.pts_seconds, faces))
+
+    sound_of = Path(os.path.abspath(source.name)) if place.kind == "video" else None
+    write_annotated(out, drawn(), sound_of=sound_of)
+
+
+@dataclass(frozen=True)
+class _Track:
+    """The boxes of one track; a face counts as seen for `step` frames after each."""
+
+    number: int
+    frame_index: NDArray[np.int64]
+    box_xyxy_px: NDArray[np.float32]
+    step: int
+
+
+def _track(number: int, data: TrackData) -> _Track:
+    steps = np.diff(data.frame_index)
+    step = int(np.median(steps)) if len(steps) else 1
+    return _Track(number, data.frame_index, data.box_xyxy_px, step)
+
+
+class _TracksInView:
+    """The tracks that a frame may show; a long video has many, most of them over or to come."""
+
+    def __init__(self, tracks: list[_Track]) -> None:
+        self._coming = deque(sorted(tracks, key=lambda track: int(track.frame_index[0])))
+        self._here: list[_Track] = []
+
+    def at(self, frame_index: int) -> list[_Track]:
+        """The tracks that have begun and are not over; frames must come in order."""
+        while self._coming and self._coming[0].frame_index[0] <= frame_index:
+            self._here.append(self._coming.popleft())
+        self._here = [
+            track for track in self._here if frame_index < track.frame_index[-1] + track.step
+        ]
+        return self._here
+
+
+def _faces_in(
+    frame: Frame, tracks: list[_Track], timelines: dict[int, Timeline]
+) -> list[ShownFace]:
+    """The faces of a frame; where frames were left out, those of the last frame looked at."""
+    faces = []
+    for track in tracks:
+        row = int(np.searchsorted(track.frame_index, frame.index, side="right")) - 1
+        if row >= 0 and frame.index - track.frame_index[row] < track.step:
+            timeline = timelines.get(track.number)
+            probabilities = None if timeline is None else timeline.at(frame.pts_seconds)
+            faces.append(ShownFace(track.number, track.box_xyxy_px[row], probabilities))
+    return faces

@@ -1,0 +1,103 @@
+"""Where the faces to predict on come from: face stores as they are, all else by preprocess."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dfercli.artifacts.face_store import ClipRow, is_face_store, read_clips, read_dataset
+from dfercli.artifacts.model_card import ModelCard
+from dfercli.config import PredictConfig, PreprocessConfig
+from dfercli.errors import ArtifactError, ConfigError
+from dfercli.overrides import override, to_plain
+from dfercli.prediction.tracked_source import TrackedSource
+from dfercli.progress import Progress
+
+# What decides how a face lies in its crop; a model should see crops like those it was trained on.
+CROP_SETTINGS = (
+    *("size", "align", "margin", "jpeg_quality", "smooth", "detect_every"),
+    *("fps", "every", "folder_fps"),
+)
+COMPARED = ("detector", "align", "margin", "fps", "every")
+
+
+def split_places(places: Iterable[str]) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+    """Divide what a user named into places of videos and face stores."""
+    videos, stores = [], []
+    for place in places:
+        path = Path(place).expanduser()
+        if is_face_store(path):
+            stores.append(path)
+        else:
+            videos.append(place)
+    return tuple(videos), tuple(stores)
+
+
+def preprocess_config(config: PredictConfig, card: ModelCard, store: Path) -> PreprocessConfig:
+    """Settings of `dfer preprocess` that give crops like those the model was trained on.
+
+    Raises:
+        ArtifactError: the model's crop settings cannot be read.
+    """
+    recorded = {name: value for name, value in (card.crop or {}).items() if name in CROP_SETTINGS}
+    try:
+        like_training = override(PreprocessConfig(), recorded, where="crop settings of the model")
+    except ConfigError as error:
+        raise ArtifactError(error.message) from error
+    return replace(
+        like_training,
+        out=store,
+        detector=config.detector,
+        detector_weights=config.detector_weights,
+        faces=config.faces,
+        min_face=config.min_face,
+        region=config.region,
+        start=config.start,
+        end=config.end,
+        max_pixels=config.max_pixels,
+        workers=config.workers,
+    )
+
+
+def compare_crops(store: Path, card: ModelCard, progress: Progress) -> None:
+    """Say where the crops of a store were made in another way than the model's."""
+    if card.crop is None:
+        if card.trained_on or card.model.get("method") != "zero-shot":
+            progress.note("the model does not say how its faces were cropped: using the defaults")
+        return
+    settings: dict[str, Any] = {**_defaults(), **read_dataset(store).get("settings", {})}
+    trained = {**_defaults(), **card.crop}
+    differences = [
+        f"{name} {trained[name]} -> {settings[name]}"
+        for name in COMPARED
+        if settings[name] != trained[name]
+    ]
+    if differences:
+        progress.note(f"faces are cropped otherwise than in training: {', '.join(differences)}")
+
+
+def _defaults() -> dict[str, Any]:
+    return to_plain(PreprocessConfig())
+
+
+def sources_of_store(store: Path) -> list[TrackedSource]:
+    """The sources of a face store, in the order of their first clip.
+
+    Raises:
+        DataError: no face store, or a broken row.
+    """
+    by_source: dict[str, list[ClipRow]] = {}
+    for row in read_clips(store):
+        by_source.setdefault(row.source, []).append(row)
+    return [
+        TrackedSource(shown_path(store, source), store, tuple(clips))
+        for source, clips in by_source.items()
+    ]
+
+
+def shown_path(store: Path, source: str) -> str:
+    """A source of a face store as users know it: relative to here where it lies below."""
+    path = os.path.normpath(os.path.join(os.path.abspath(store), source))
+    here = os.getcwd() + os.sep
+    return path.removeprefix(here)

@@ -1,0 +1,152 @@
+"""What a `dfer predict --out` that was stopped had done already, kept beside the table to be.
+
+The folder `.<table>.work` holds the faces found so far and `journal.jsonl`, whose first row says
+with which model and settings it was made; each other row is one source. It is removed once the
+table is written.
+"""
+
+import hashlib
+import json
+import os
+import threading
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dfercli.artifacts.face_store import FailureRow
+from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
+from dfercli.artifacts.predictions import WindowPrediction
+from dfercli.artifacts.removing import remove_own
+from dfercli.errors import ArtifactError
+from dfercli.report.video_prediction import Moment, VideoPrediction
+from dfercli.typed import typed
+from dfercli.video.sources import source_signature
+
+JOURNAL_SCHEMA = "dfer.predict_journal/2"
+
+
+def work_folder(out: Path) -> Path:
+    """Where the work for a table lies until it is written."""
+    return out.with_name(f".{out.name}.work")
+
+
+def faces_folder(work: Path) -> Path:
+    """The face store of a work folder."""
+    return work / "faces"
+
+
+def settings_digest(settings: Any) -> str:
+    """A check sum of all that decides what is predicted, given as JSON-ready values."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+class Journal:
+    """The sources that are done; safe with several threads.
+
+    Work that was done with other settings, or whose journal is broken, is begun anew.
+
+    Args:
+        work: The work folder.
+        digest: Of the settings.
+
+    Attributes:
+        done: What was found, by the source's name.
+    """
+
+    def __init__(self, work: Path, digest: str) -> None:
+        self._work = work
+        self._path = path = work / "journal.jsonl"
+        self._lock = threading.Lock()
+        self.done: dict[str, VideoPrediction] = {}
+        try:
+            rows = list(read_rows(path, allow_torn_end=True)) if path.is_file() else []
+            if rows and rows[0] == _header(digest):
+                self.done = dict(_videos(path, rows[1:]))
+                return
+        except (ArtifactError, ValueError):
+            self.done = {}
+        self.remove()
+        write_rows(path, [_header(digest)])
+
+    def add(self, video: VideoPrediction) -> None:
+        """Put down a source that is done."""
+        with self._lock:
+            append_row(self._path, _to_row(video))
+
+    def remove(self) -> None:
+        """Remove the work folder: the table is written, or other work begins."""
+        remove_own(self._work)
+
+
+def _header(digest: str) -> dict[str, Any]:
+    return {"schema": JOURNAL_SCHEMA, "digest": digest}
+
+
+def _signature(source: str) -> list[int]:
+    return list(source_signature(Path(os.path.abspath(source))))
+
+
+def _to_row(video: VideoPrediction) -> dict[str, Any]:
+    return {
+        "schema": JOURNAL_SCHEMA,
+        "signature": _signature(video.source),
+        "source": video.source,
+        "label_set": list(video.label_set),
+        "predictions": [asdict(prediction) for prediction in video.predictions],
+        "gaps": [list(gap) for gap in video.gaps],
+        "failure": video.failure and asdict(video.failure),
+        "annotated": video.annotated,
+        "detector": video.detector,
+        "moments": [
+            {**asdict(moment), "jpeg": b64encode(moment.jpeg).decode()} for moment in video.moments
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class _MomentRow:
+    track: int
+    seconds: float
+    label: str
+    confidence: float
+    jpeg: str
+
+
+@dataclass(frozen=True)
+class _VideoRow:
+    """A row of the journal: a source that is done."""
+
+    signature: list[int]
+    source: str
+    label_set: tuple[str, ...]
+    predictions: tuple[WindowPrediction, ...]
+    gaps: tuple[tuple[float, float], ...]
+    failure: FailureRow | None
+    annotated: str | None
+    detector: str | None
+    moments: tuple[_MomentRow, ...]
+
+
+def _videos(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[str, VideoPrediction]]:
+    """The sources of a journal that have not changed since."""
+    for number, content in enumerate(rows, start=2):
+        row: _VideoRow = typed(_VideoRow, content, f"{path}, row {number}", schema=JOURNAL_SCHEMA)
+        if row.signature == _signature(row.source):
+            yield (
+                row.source,
+                VideoPrediction(
+                    source=row.source,
+                    label_set=row.label_set,
+                    predictions=row.predictions,
+                    gaps=row.gaps,
+                    failure=row.failure,
+                    annotated=row.annotated,
+                    detector=row.detector,
+                    moments=tuple(
+                        Moment(m.track, m.seconds, m.label, m.confidence, b64decode(m.jpeg))
+                        for m in row.moments
+                    ),
+                ),
+            )

@@ -1,0 +1,60 @@
+"""Checks of what `dfer predict` is asked for, and where its files go."""
+
+import re
+from pathlib import Path
+
+from dfercli.artifacts.predictions import check_table_path
+from dfercli.config import PredictConfig
+from dfercli.errors import ConfigError
+from dfercli.overrides import check
+from dfercli.prediction.tracked_source import TrackedSource
+from dfercli.prediction.windows import check_windows
+
+VIDEO_SUFFIX = ".mp4"
+PAGE_SUFFIXES = (".html", ".htm")
+
+
+def check_config(config: PredictConfig) -> None:
+    """Refuse settings that make no sense, before any work.
+
+    Raises:
+        ConfigError: naming the option, what was given and what is expected.
+    """
+    if not config.sources:
+        raise ConfigError("no source given: name videos, folders, globs or a face store")
+    check(config, where="dfer predict")
+    check_windows(config.window, config.stride)
+    if config.out is not None:
+        check_table_path(config.out)
+    if config.html is not None and config.html.suffix.lower() not in PAGE_SUFFIXES:
+        raise ConfigError(f"--html takes a name in .html, got {config.html}")
+
+
+def check_outputs(config: PredictConfig, num_sources: int) -> None:
+    """Refuse one annotated video for many sources.
+
+    Raises:
+        ConfigError: `--video` names a file and there are several sources.
+    """
+    if config.video is not None and num_sources > 1 and _is_file_name(config.video):
+        raise ConfigError(
+            f"--video {config.video} is one file, there are {num_sources} sources",
+            hint="name a folder for the annotated videos",
+        )
+
+
+def annotated_path(video: Path, source: TrackedSource) -> Path:
+    """Where the annotated video of a source goes: the file asked for, or one in a folder."""
+    if _is_file_name(video):
+        return video
+    key = re.sub(r"-\d+$", "", source.clips[0].clip_id)  # unique in its store, as the source is
+    return video / f"{key}{VIDEO_SUFFIX}"
+
+
+def _is_file_name(path: Path) -> bool:
+    return path.suffix.lower() == VIDEO_SUFFIX
+
+
+def failures_path(out: Path) -> Path:
+    """Where the failures lie that belong to a table of predictions."""
+    return out.with_name(f"{out.stem}.failures.jsonl")

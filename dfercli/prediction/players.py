@@ -1,0 +1,91 @@
+"""Put together the page of `dfer predict --html`: which videos play in it, and from where."""
+
+import base64
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from dfercli.config import PredictConfig
+from dfercli.inference.choose_model import ChosenModel
+from dfercli.overrides import to_plain
+from dfercli.report.prediction_page import PageVideo, write_prediction_page
+from dfercli.report.video_prediction import VideoPrediction
+from dfercli.video.probe import VideoFacts, probe_video
+
+MIME_TYPES = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/mp4",
+    ".webm": "video/webm",
+}
+PLAYABLE_CODECS = ("h264", "vp8", "vp9", "libvpx-vp9", "av1", "libdav1d")
+SHOWN_SETTINGS = {
+    "window": "window, seconds",
+    "stride": "stride, seconds",
+    "faces": "faces kept",
+    "min_face": "smallest face, pixels",
+    "region": "region x, y, w, h, pixels",
+    "start": "begin at second",
+    "end": "stop at second",
+}
+BYTES_PER_MB = 1_000_000
+
+
+def write_page(
+    path: Path,
+    videos: tuple[VideoPrediction, ...],
+    config: PredictConfig,
+    model: ChosenModel,
+    min_confidence: float,
+) -> None:
+    """Write the page.
+
+    Args:
+        path: The HTML file.
+        videos: What was found; an annotated video is shown instead of its source.
+        config: The settings.
+        model: The model that was used.
+        min_confidence: Below it a span is marked as uncertain.
+    """
+    budget = config.embed_mb * BYTES_PER_MB
+    shown = []
+    for video in videos:
+        file = Path(os.path.abspath(video.annotated or video.source))
+        facts = probe_video(file)
+        player, note, size = _player(file, facts, path, budget)
+        budget -= size
+        length = facts.seconds if facts is not None and facts.seconds else 0.0
+        shown.append(PageVideo(video, length, player, note))
+    plain = to_plain(config)
+    settings = [(words, str(plain[name])) for name, words in SHOWN_SETTINGS.items() if plain[name]]
+    detectors = sorted({video.detector for video in videos if video.detector})
+    settings.append(("face detector", ", ".join(detectors) or config.detector))
+    settings.append(("uncertain below", f"{min_confidence:.0%}" if min_confidence else "nothing"))
+    write_prediction_page(
+        path,
+        shown,
+        label_set=model.label_set,
+        card=model.card,
+        model_name=model.name,
+        min_confidence=min_confidence,
+        settings=settings,
+    )
+
+
+def _player(
+    file: Path, facts: VideoFacts | None, page: Path, budget: float
+) -> tuple[str | None, str, int]:
+    """The address of a video for the page, what to say about it, and the bytes it takes."""
+    if facts is None:
+        return None, "This source has no video to play.", 0
+    mime = MIME_TYPES.get(file.suffix.lower())
+    is_playable = facts.codec in PLAYABLE_CODECS and facts.pixel_format in ("yuv420p", "yuvj420p")
+    if mime is None or not is_playable:
+        name = f"{facts.codec} in {file.suffix or 'this container'}"
+        return None, f"Browsers do not play {name}; --video makes a copy that they play.", 0
+    size = file.stat().st_size
+    if size <= budget:
+        content = base64.b64encode(file.read_bytes()).decode()
+        return f"data:{mime};base64,{content}", "The video is inside this file.", size
+    link = quote(os.path.relpath(file, page.absolute().parent))
+    return link, f"The video is not inside this file; it is looked for at {link}", 0

@@ -1,0 +1,190 @@
+"""Recognise the tracks of many sources: batches of windows across tracks and sources."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfercli.artifacts.face_store import ClipRow, frame_paths, read_track
+from dfercli.artifacts.predictions import Box, WindowPrediction
+from dfercli.data.augmentation import resize
+from dfercli.data.loading import read_frames
+from dfercli.errors import ArtifactError, DataError
+from dfercli.inference.loaded_model import LoadedModel
+from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
+from dfercli.prediction.windows import Window, windows_of
+from dfercli.video.prefetch import prefetched
+
+BATCHES_AHEAD = 2
+
+
+@dataclass
+class _Open:
+    """A source on its way: its windows in order, and what became of as many as are done."""
+
+    source: TrackedSource
+    windows: list[tuple[ClipRow, Window]] = field(default_factory=list)
+    done: list[WindowPrediction | None] = field(default_factory=list)
+    failure: str | None = None
+
+    def close(self) -> RecognisedSource:
+        predictions = tuple(prediction for prediction in self.done if prediction is not None)
+        return RecognisedSource(self.source, predictions, self.failure)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A window with its frames, resized, by their number in the track; None: not readable."""
+
+    opened: _Open
+    clip: ClipRow
+    window: Window
+    images: dict[int, Tensor] | None
+
+    def frames(self) -> Iterator[tuple[tuple[str, str, int], Tensor]]:
+        """The window's T frames, each by a name that is its own in all sources."""
+        if self.images is not None:
+            for number in self.window.frames.tolist():
+                yield (self.opened.source.name, self.clip.clip_id, number), self.images[number]
+
+
+def recognise(
+    model: LoadedModel,
+    sources: Iterable[TrackedSource],
+    settings: WindowSettings,
+    stop: threading.Event,
+    on_windows: Callable[[int], None],
+) -> Iterator[RecognisedSource]:
+    """Predict every window of every source, in the order of the sources.
+
+    Frames are read in a thread while the model works; as many windows are in memory as a few
+    batches hold. A window whose frames cannot be read is left out and makes its source a failure.
+
+    Args:
+        model: The model.
+        sources: May come while this works.
+        settings: How to cut windows.
+        stop: Once set, nothing more is done.
+        on_windows: Called with the number of windows done since the last call.
+    """
+    waiting: deque[_Open] = deque()
+    items = _read_windows(sources, waiting, model, settings)
+    room = settings.batch_size * model.num_frames
+    for batch in prefetched(_batches(items, room, model.shares_frames), BATCHES_AHEAD):
+        rows = iter(_probabilities(model, [item for item in batch if item.images is not None]))
+        for item in batch:
+            done = None if item.images is None else _prediction(item, next(rows), model, settings)
+            item.opened.done.append(done)
+        on_windows(len(batch))
+        if stop.is_set():
+            return
+        while waiting and len(waiting[0].done) == len(waiting[0].windows):
+            yield waiting.popleft().close()
+    while waiting:
+        yield waiting.popleft().close()
+
+
+def _batches(items: Iterator[_Item], room: int, shares_frames: bool) -> Iterator[list[_Item]]:
+    """Gather windows until the model would have more than `room` frames to encode."""
+    batch: list[_Item] = []
+    names: set[tuple[str, str, int]] = set()
+    taken = 0
+    for item in items:
+        own = [name for name, _ in item.frames()]
+        more = len(set(own) - names) if shares_frames else len(own)
+        if batch and taken + more > room:
+            yield batch
+            batch, names, taken = [], set(), 0
+            more = len(set(own)) if shares_frames else len(own)
+        batch.append(item)
+        names.update(own)
+        taken += more
+    if batch:
+        yield batch
+
+
+def _probabilities(model: LoadedModel, items: list[_Item]) -> list[list[float]]:
+    """What the model says to windows; a frame that several of them hold is given to it once."""
+    if not items:
+        return []
+    numbers: dict[tuple[str, str, int], int] = {}
+    images: list[Tensor] = []
+    clips = []
+    for item in items:
+        own = []
+        for name, image in item.frames():
+            if name not in numbers:
+                numbers[name] = len(images)
+                images.append(image)
+            own.append(numbers[name])
+        clips.append(own)
+    return model.probabilities_of_clips(torch.stack(images), np.array(clips)).tolist()
+
+
+def _read_windows(
+    sources: Iterable[TrackedSource],
+    waiting: deque[_Open],
+    model: LoadedModel,
+    settings: WindowSettings,
+) -> Iterator[_Item]:
+    for source in sources:
+        opened = _Open(source)
+        paths_of: dict[str, list[Path]] = {}
+        for clip in source.clips:
+            try:
+                track = read_track(source.store, clip.clip_id)
+                paths_of[clip.clip_id] = frame_paths(source.store, clip)
+                if len(track.frame_index) != clip.num_frames:
+                    raise DataError(f"clip {clip.clip_id}: its track has another number of frames")
+            except (ArtifactError, DataError) as error:
+                opened.failure = error.message
+                continue
+            found = windows_of(
+                track,
+                window=settings.window,
+                stride=settings.stride,
+                num_frames=model.num_frames,
+            )
+            opened.windows += [(clip, window) for window in found]
+        waiting.append(opened)
+        seen = ""
+        images: dict[int, Tensor] = {}  # of the window before, often shared with the next
+        for clip, window in opened.windows:
+            images = images if clip.clip_id == seen else {}
+            paths, numbers = paths_of[clip.clip_id], window.frames.tolist()
+            seen, new = clip.clip_id, sorted(set(numbers) - images.keys())
+            try:
+                if new:
+                    read = read_frames([paths[number] for number in new])
+                    images |= zip(new, resize(read, model.image_size), strict=True)
+            except DataError as error:
+                opened.failure = error.message
+                yield _Item(opened, clip, window, None)
+                continue
+            images = {number: images[number] for number in numbers}
+            yield _Item(opened, clip, window, images)
+
+
+def _prediction(
+    item: _Item, probabilities: list[float], model: LoadedModel, settings: WindowSettings
+) -> WindowPrediction:
+    window = item.window
+    best = max(range(len(probabilities)), key=probabilities.__getitem__)
+    left, top, right, bottom = (round(float(side), 2) for side in window.mean_box_xyxy_px)
+    box: Box = (left, top, right, bottom)
+    return WindowPrediction(
+        source=item.opened.source.name,
+        track=item.clip.track,
+        start_seconds=round(window.start_seconds, 6),
+        end_seconds=round(window.end_seconds, 6),
+        label=model.label_set[best],
+        confidence=probabilities[best],
+        uncertain=probabilities[best] < settings.min_confidence,
+        probabilities=tuple(probabilities),
+        mean_box_xyxy_px=box,
+    )

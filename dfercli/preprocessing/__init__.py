@@ -1,0 +1,1 @@
+"""`dfer preprocess` and `dfer data`: sources to face stores."""

@@ -1,0 +1,257 @@
+"""`dfer data check`: what is wrong with a copy of a data set, before a GPU hour is spent."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dfercli.artifacts.face_store import read_clips, read_failures
+from dfercli.config import CheckConfig
+from dfercli.data.check import (
+    ClipOnDisk,
+    FaceFinder,
+    Finding,
+    all_clips,
+    check_crops,
+    check_frame_counts,
+    check_lists,
+    check_presence,
+    check_totals,
+    look_at,
+    read_everything,
+    sample_clips,
+)
+from dfercli.data.clips import Clip, Fold
+from dfercli.data.folds import dataset_kind, num_folds, published_totals, read_fold
+from dfercli.data.frames import list_frames
+from dfercli.data.loading import read_frame
+from dfercli.data.published_sizes import PublishedTotals
+from dfercli.data.store_check import check_store
+from dfercli.data.store_folds import read_store_clips
+from dfercli.errors import DataError
+from dfercli.faces.haar import HaarDetector
+from dfercli.progress import Progress
+from dfercli.video.decode import VideoReader
+
+CHECK_SCHEMA = "dfer.data_check/1"
+LONGEST_SIDE_PX = 640
+MOST_NAMES = 7
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check saw and found.
+
+    Attributes:
+        dataset: The data set.
+        frame_source: The folder of its clips.
+        num_clips: Clips that the lists name.
+        label_counts: Clips of each class, in the order of the label set.
+        published_counts: The published number of each class, where there is one.
+        fold_sizes: (train, test) clips of each fold that was read.
+        frames_per_clip: Fewest, median and most frames; None where none could be counted.
+        pictures_with_face: In how many of `pictures_seen` the detector found a face.
+        pictures_seen: Pictures shown to the detector.
+        is_deep: Whether every frame was read.
+        findings: What was found.
+    """
+
+    dataset: str
+    frame_source: str
+    num_clips: int
+    label_counts: dict[str, int]
+    published_counts: dict[str, int] | None
+    fold_sizes: tuple[tuple[int, int], ...]
+    frames_per_clip: tuple[int, float, int] | None
+    pictures_with_face: int
+    pictures_seen: int
+    is_deep: bool
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not any(finding.is_fault for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `dfer data check --json` prints."""
+        return {"schema": CHECK_SCHEMA, "is_clean": self.is_clean, **asdict(self)}
+
+    def lines(self) -> list[str]:
+        """The report as lines of text, faults first."""
+        sizes = ", ".join(f"{train} + {test}" for train, test in self.fold_sizes)
+        lines = [
+            f"frames from: {self.frame_source}",
+            f"clips: {self.num_clips}; train + test by fold: {sizes}",
+        ]
+        if self.frames_per_clip is not None:
+            fewest, middle, most = self.frames_per_clip
+            lines.append(f"frames per clip: {fewest} / {middle:g} / {most} (min, median, max)")
+        lines.append(f"faces: found in {self.pictures_with_face} of {self.pictures_seen} pictures")
+        for finding in sorted(self.findings, key=lambda finding: not finding.is_fault):
+            lines.append(
+                f"{'FAULT' if finding.is_fault else 'note'} {finding.kind}: {finding.message}"
+            )
+            if finding.names:
+                more = ", …" if len(finding.names) > MOST_NAMES else ""
+                lines.append(f"    {', '.join(finding.names[:MOST_NAMES])}{more}")
+            if finding.guess:
+                lines.append(f"    perhaps: {finding.guess}")
+        unread = "" if self.is_deep else " (frames not read; --deep reads them)"
+        lines.append(f"{'clean' if self.is_clean else 'not clean'}{unread}")
+        return lines
+
+
+def run(config: CheckConfig, progress: Progress) -> CheckReport:
+    """Check a copy of a data set.
+
+    Raises:
+        ConfigError: options that do not fit the data set.
+        DataError: no such data set, or not one of its lists can be read.
+    """
+    folds, findings = _read_folds(config, progress)
+    totals = None
+    if not config.subset:
+        totals = published_totals(config.dataset, config.classes, config.captions)
+    if totals is not None:
+        findings += check_totals(folds, totals)
+    findings += check_lists(folds)
+    clips = all_clips(folds)
+    on_disk = _look_at_all(clips, progress)
+    findings += check_presence(clips, on_disk, folds[0].frame_source)
+    if config.deep:
+        with progress.task("Reading frames", total=len(clips)) as task:
+            unreadable, on_disk = read_everything(
+                clips, on_disk, _count_video_frames, lambda: task.advance()
+            )
+        findings += unreadable
+    findings += check_frame_counts(clips, on_disk, totals)
+    pictures = _pictures_of(sample_clips(clips, on_disk, config.pictures))
+    whole_frames, with_face = check_crops(pictures, _face_finder())
+    return _report(
+        config, folds, clips, on_disk, totals, [*findings, *whole_frames], with_face, len(pictures)
+    )
+
+
+def _read_folds(config: CheckConfig, progress: Progress) -> tuple[list[Fold], list[Finding]]:
+    """Every fold whose lists can be read, and a finding for each other one."""
+    if dataset_kind(config.dataset) == "store":
+        return _read_store(Path(config.dataset), progress)
+    folds: list[Fold] = []
+    findings: list[Finding] = []
+    for number in range(1, num_folds(config.dataset) + 1):
+        try:
+            fold = read_fold(
+                config.dataset,
+                root=config.root,
+                fold=number,
+                label_order=config.label_order,
+                frames=config.frames,
+                classes=config.classes,
+                captions=config.captions,
+                allow_missing=True,
+            )
+        except DataError as error:
+            findings.append(Finding("lists", error.message, 1))
+            if number == num_folds(config.dataset) and not folds:
+                raise
+        else:
+            folds.append(fold)
+    return folds, findings
+
+
+def _read_store(store: Path, progress: Progress) -> tuple[list[Fold], list[Finding]]:
+    label_set, clips = read_store_clips(store)
+    fold = Fold(str(store), 1, label_set, tuple(clips), (), False, str(store / "frames"))
+    findings = []
+    unlabelled = tuple(clip.clip_id for clip in clips if clip.label is None)
+    if unlabelled:
+        message = f"{len(unlabelled)} clips have no label: fine for prediction, not for training"
+        findings.append(Finding("unlabelled", message, len(unlabelled), unlabelled, is_fault=False))
+    failures = read_failures(store)
+    if failures:
+        names = tuple(f"{failure.source} ({failure.reason})" for failure in failures)
+        message = f"{len(failures)} sources gave no clip when the store was made"
+        findings.append(Finding("failures", message, len(failures), names, is_fault=False))
+    rows = read_clips(store)
+    with progress.task("Comparing tracks", total=len(rows)) as task:
+        findings += check_store(store, rows, lambda: task.advance())
+    return [fold], findings
+
+
+def _look_at_all(clips: Sequence[Clip], progress: Progress) -> dict[str, ClipOnDisk]:
+    on_disk = {}
+    with progress.task("Counting frames", total=len(clips)) as task:
+        for clip in clips:
+            on_disk[clip.clip_id] = look_at(clip.location)
+            task.advance()
+    return on_disk
+
+
+def _report(
+    config: CheckConfig,
+    folds: Sequence[Fold],
+    clips: Sequence[Clip],
+    on_disk: dict[str, ClipOnDisk],
+    totals: PublishedTotals | None,
+    findings: Sequence[Finding],
+    with_face: int,
+    num_pictures: int,
+) -> CheckReport:
+    counts = Counter(clip.label for clip in clips)
+    frames = [found.num_frames for found in on_disk.values() if found.num_frames]
+    return CheckReport(
+        dataset=config.dataset,
+        frame_source=folds[0].frame_source,
+        num_clips=len(clips),
+        label_counts={name: counts[name] for name in folds[0].label_set},
+        published_counts=None if totals is None else dict(totals.label_counts),
+        fold_sizes=tuple((len(fold.train), len(fold.test)) for fold in folds),
+        frames_per_clip=(min(frames), median(frames), max(frames)) if frames else None,
+        pictures_with_face=with_face,
+        pictures_seen=num_pictures,
+        is_deep=config.deep,
+        findings=tuple(findings),
+    )
+
+
+def _pictures_of(clips: Sequence[Clip]) -> list[NDArray[np.uint8]]:
+    """The middle frame of each folder of frames, the first one of each video; (H, W, 3) RGB."""
+    pictures = []
+    for clip in clips:
+        try:
+            if clip.location.is_dir():
+                paths = list_frames(clip.location)
+                pictures.append(read_frame(paths[len(paths) // 2]))
+            else:
+                first = next(iter(VideoReader(clip.location)), None)
+                pictures += [] if first is None else [first.image]
+        except DataError:
+            continue  # what cannot be read is found by --deep; here it only shows no face
+    return pictures
+
+
+def _count_video_frames(path: Path) -> int:
+    reader = VideoReader(path)
+    count = sum(1 for _ in reader)
+    if reader.warnings:
+        raise DataError(reader.warnings[0])
+    return count
+
+
+def _face_finder() -> FaceFinder:
+    """The Haar detector, which needs no download, on a small copy of the picture."""
+    detector = HaarDetector()
+
+    def find(picture: NDArray[np.uint8]) -> NDArray[np.floating]:
+        scale = min(1.0, LONGEST_SIDE_PX / max(picture.shape[:2]))
+        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return detector.detect([small.astype(np.uint8)])[0].box_xyxy_px / scale
+
+    return find

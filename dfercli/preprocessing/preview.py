@@ -1,0 +1,142 @@
+"""Pictures of what preprocess found: a contact sheet and an annotated video of each source."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dfercli.artifacts.atomic import write_bytes
+from dfercli.artifacts.face_store import ClipRow, TrackData, frame_paths, read_track
+from dfercli.artifacts.store_writing import preview_paths
+from dfercli.config import PreprocessConfig
+from dfercli.errors import ArtifactError, DataError
+from dfercli.preprocessing.face_clips import Report, SourceJob
+from dfercli.preprocessing.sources import open_source
+from dfercli.video.annotated import write_annotated
+from dfercli.video.decode import silence_decoders
+from dfercli.video.frames import Frame
+from dfercli.video.images import read_image
+
+CROPS_PER_ROW = 12
+CELL_PX = 112
+LABEL_PX = 22
+MOST_ROWS = 200  # of a contact sheet; a JPEG ends at 65,500 rows of pixels, patience sooner
+WIDEST_PX = 960  # of the annotated video
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+# One colour for each track in turn (RGB), told apart by most colour-blind readers, too.
+COLOURS = (
+    *((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167)),
+    *((86, 180, 233), (213, 94, 0), (240, 228, 66)),
+)
+
+
+@dataclass(frozen=True)
+class PreviewJob:
+    """One source to show, with its clips."""
+
+    job: SourceJob
+    clips: tuple[ClipRow, ...]
+
+
+def set_up_previews(config: PreprocessConfig) -> Callable[[Any, Report], Any]:
+    """Prepare a process for previews, and return the function that makes those of one source.
+
+    It returns why there are none, or None.
+    """
+    silence_decoders()
+    cv2.setNumThreads(1)
+
+    def do(item: PreviewJob, report: Report) -> str | None:
+        try:
+            write_preview(item, config, report)
+        except (ArtifactError, DataError) as error:
+            return error.message
+        return None
+
+    return do
+
+
+def write_preview(item: PreviewJob, config: PreprocessConfig, report: Report) -> None:
+    """Write `preview/<key>.jpg`, one row per track, and `preview/<key>.mp4`, with boxes.
+
+    Raises:
+        DataError: the source or a crop cannot be read any more.
+        ArtifactError: the store cannot be written.
+    """
+    store = config.out
+    sheet_path, video_path = preview_paths(store, item.job.key)
+    write_annotated(video_path, _annotated_frames(item, config, report), sound_of=None, crf=26)
+    rows = [_sheet_row(store, clip) for clip in item.clips[:MOST_ROWS]]
+    if len(item.clips) > MOST_ROWS:
+        rows.append(_line(f"and {len(item.clips) - MOST_ROWS} more tracks", LABEL_PX))
+    sheet = np.vstack(rows)
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    write_bytes(sheet_path, jpeg.tobytes())
+
+
+def _sheet_row(store: Path, clip: ClipRow) -> NDArray[np.uint8]:
+    paths = frame_paths(store, clip)
+    chosen = np.linspace(0, len(paths) - 1, min(CROPS_PER_ROW, len(paths))).round().astype(int)
+    text = (
+        f"track {clip.track}: {clip.start_seconds:.2f} to {clip.end_seconds:.2f} s, "
+        f"{clip.num_frames} frames{'' if clip.label is None else ', ' + clip.label}"
+    )
+    row = _line(text, LABEL_PX + CELL_PX)
+    for column, number in enumerate(chosen.tolist()):
+        crop = cv2.resize(read_image(paths[number]), (CELL_PX, CELL_PX))
+        row[LABEL_PX:, column * CELL_PX : (column + 1) * CELL_PX] = crop
+    return row
+
+
+def _line(text: str, height: int) -> NDArray[np.uint8]:
+    """A white strip of the sheet's width with a line of text at the top."""
+    strip = np.full((height, CROPS_PER_ROW * CELL_PX, 3), 255, np.uint8)
+    cv2.putText(strip, text, (4, LABEL_PX - 6), FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    return strip
+
+
+def _annotated_frames(
+    item: PreviewJob, config: PreprocessConfig, report: Report
+) -> Iterator[Frame]:
+    tracks = [(clip.track, read_track(config.out, clip.clip_id)) for clip in item.clips]
+    rows = [
+        dict(zip(data.frame_index.tolist(), range(len(data.score)), strict=True))
+        for _, data in tracks
+    ]
+    size: tuple[int, int] | None = None
+    for frame in open_source(item.job.source, config):
+        scale = min(1.0, WIDEST_PX / max(frame.image.shape[:2]))
+        image = cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        picture = np.asarray(image, np.uint8)
+        for (track, data), row_of in zip(tracks, rows, strict=True):
+            if frame.index in row_of:
+                _draw(picture, track, data, row_of[frame.index], scale)
+        report(1, 0)
+        size = size or (picture.shape[0], picture.shape[1])
+        yield replace(frame, image=_fitted(picture, size))
+
+
+def _fitted(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The picture, scaled and bordered to (height, width): a folder may hold several sizes."""
+    height, width = picture.shape[:2]
+    if (height, width) == size:
+        return picture
+    scale = min(size[0] / height, size[1] / width)
+    fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = np.zeros((*size, 3), np.uint8)
+    canvas[: fitted[1], : fitted[0]] = cv2.resize(picture, fitted, interpolation=cv2.INTER_AREA)
+    return canvas
+
+
+def _draw(picture: NDArray[np.uint8], track: int, data: TrackData, row: int, scale: float) -> None:
+    left, top, right, bottom = (data.box_xyxy_px[row] * scale).round().astype(int).tolist()
+    colour = COLOURS[track % len(COLOURS)]
+    cv2.rectangle(picture, (left, top), (right, bottom), colour, 2)
+    cv2.putText(picture, str(track), (left, max(12, top - 4)), FONT, 0.5, colour, 2, cv2.LINE_AA)
+    if data.points_px is not None:
+        for x, y in (data.points_px[row] * scale).round().astype(int).tolist():
+            cv2.circle(picture, (x, y), 1, colour, -1)

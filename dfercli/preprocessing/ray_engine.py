@@ -1,0 +1,199 @@
+"""Jobs on a Ray cluster (extra `dfercli[ray]`): the same function, the same results."""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from dfercli.artifacts.network import connect
+from dfercli.config import PreprocessConfig
+from dfercli.errors import ArtifactError, ConfigError, DferError, ServiceError
+from dfercli.preprocessing.worker_pool import (
+    START_SECONDS,
+    Advanced,
+    Finished,
+    JobT,
+    Lost,
+    Setup,
+    no_progress,
+)
+from dfercli.processes import keeping_sigterm
+
+POLL_SECONDS = 1.0
+NO_PLACE = ("auto", "local")  # addresses that Ray looks up itself
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def do_jobs_on_ray(
+    jobs: Sequence[JobT], setup: Setup, argument: Any, config: PreprocessConfig
+) -> Iterator[Advanced | Finished[JobT, Any] | Lost[JobT]]:
+    """Do all jobs on a cluster whose machines see the same files under the same paths.
+
+    `--workers` is the number of jobs at a time; by default one per CPU of the cluster.
+
+    Raises:
+        ArtifactError: Ray is not installed.
+        ConfigError: an address that is none.
+        ServiceError: there is no cluster at the address.
+        DferError: one that a job raised.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ArtifactError("--engine ray needs Ray", hint='pip install "dfercli[ray]"') from error
+    started_here = not ray.is_initialized()
+    try:
+        if started_here:
+            _require_listener(ray, config.ray_address or os.environ.get("RAY_ADDRESS"))
+            with keeping_sigterm():
+                ray.init(
+                    address=config.ray_address,
+                    num_cpus=None if config.ray_address else config.workers,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+        count = config.workers or int(ray.cluster_resources().get("CPU", 1))
+        yield from _Cluster(ray, setup, argument, config.time_limit).run(jobs, count)
+    except ConnectionError as error:
+        where = config.ray_address or "this machine"
+        raise ServiceError(f"no Ray cluster at {where}: {error}") from error
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _require_listener(ray: Any, address: str | None) -> None:
+    """Fail within seconds where nobody listens at an address, which Ray tries for many minutes.
+
+    Raises:
+        ConfigError: no address of the form `host:port` or `ray://host:port`.
+        ServiceError: nobody listens there.
+    """
+    if not address or address in NO_PLACE:
+        return
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:  # a port that is no number
+        host = port = None
+    if not host or port is None:
+        raise ConfigError(f"--ray-address takes HOST:PORT, ray://HOST:PORT or auto, got {address}")
+    # Ray takes a loopback address for that of the machine, on which alone a cluster may listen.
+    hosts = (host, ray.util.get_node_ip_address()) if host in LOOPBACK else (host,)
+    for name in hosts:
+        try:
+            connect(name, port)
+        except OSError as error:
+            reason = error.strerror or str(error)
+        else:
+            return
+    raise ServiceError(f"no Ray cluster at {address}: {reason}")
+
+
+class _Worker:
+    """Runs in a process of its own on some machine of the cluster, in two threads.
+
+    One thread does jobs, the other tells how far it is.
+    """
+
+    def __init__(self, setup: Setup, argument: Any) -> None:
+        self._do = setup(argument)
+        self._frames = self._faces = 0
+        self._heard_at = time.monotonic()
+
+    def work(self, job: Any) -> Any:
+        """Do one job: its result, or the error it raised."""
+        self._heard_at = time.monotonic()
+        try:
+            return self._do(job, self._report)
+        except DferError as error:
+            return error
+
+    def state(self) -> tuple[int, int, float]:
+        """Frames and face crops done since the last call, and seconds since the last of them."""
+        frames, faces = self._frames, self._faces
+        self._frames, self._faces = self._frames - frames, self._faces - faces
+        return frames, faces, time.monotonic() - self._heard_at
+
+    def _report(self, frames: int, faces: int) -> None:
+        self._frames += frames
+        self._faces += faces
+        self._heard_at = time.monotonic()
+
+
+@dataclass
+class _UnderWay:
+    """A job, the actor that does it, and when that was last known to get on."""
+
+    actor: Any
+    job: Any
+    question: Any  # the answer to come of the actor's `state`
+    heard_at: float
+
+
+class _Cluster:
+    """Actors that do jobs; one that dies or makes no progress costs its job and is replaced."""
+
+    def __init__(self, ray: Any, setup: Setup, argument: Any, time_limit: float) -> None:
+        self._ray = ray
+        self._actor = ray.remote(num_cpus=1, max_concurrency=2)(_Worker)
+        self._setup = setup
+        self._argument = argument
+        self._time_limit = time_limit
+
+    def run(
+        self, jobs: Sequence[JobT], count: int
+    ) -> Iterator[Advanced | Finished[JobT, Any] | Lost[JobT]]:
+        """Do all jobs, `count` at a time."""
+        waiting = deque(jobs)
+        idle = [self._new_actor() for _ in range(min(count, len(jobs)))]
+        under_way: dict[Any, _UnderWay] = {}
+        while waiting or under_way:
+            while waiting and idle:
+                actor, job = idle.pop(), waiting.popleft()
+                starting = time.monotonic() + START_SECONDS
+                answer = actor.work.remote(job)
+                under_way[answer] = _UnderWay(actor, job, actor.state.remote(), starting)
+            done, _ = self._ray.wait(list(under_way), timeout=POLL_SECONDS)
+            for reference in done:
+                own = under_way.pop(reference)
+                try:
+                    result = self._ray.get(reference)
+                    told = self._ray.get([own.question, own.actor.state.remote()])
+                except self._ray.exceptions.RayActorError as error:
+                    yield Lost(own.job, f"its worker process died: {str(error).splitlines()[0]}")
+                    idle.append(self._new_actor())
+                    continue
+                if isinstance(result, DferError):
+                    raise result
+                yield from (Advanced(frames, faces) for frames, faces, _ in told)
+                yield Finished(own.job, result)
+                idle.append(own.actor)
+            yield from self._news(under_way.values())
+            for reference, own in list(under_way.items()):
+                if time.monotonic() - own.heard_at > self._time_limit:
+                    del under_way[reference]
+                    self._ray.kill(own.actor)
+                    yield Lost(own.job, no_progress(self._time_limit))
+                    idle.append(self._new_actor())
+
+    def _news(self, under_way: Iterable[_UnderWay]) -> Iterator[Advanced]:
+        """Hear how far the jobs are; an actor that died says so with its job."""
+        for own in under_way:
+            if not self._ray.wait([own.question], timeout=0)[0]:
+                continue
+            try:
+                frames, faces, seconds = self._ray.get(own.question)
+            except self._ray.exceptions.RayActorError:
+                continue
+            yield Advanced(frames, faces)
+            own.heard_at = time.monotonic() - seconds
+            own.question = own.actor.state.remote()
+
+    def _new_actor(self) -> Any:
+        return self._actor.remote(self._setup, self._argument)

@@ -1,0 +1,300 @@
+"""Preprocess: from raw videos to a face store, one clip for each face."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from dfercli.artifacts.face_store import ClipRow, FailureRow
+from dfercli.artifacts.parts_record import record_parts
+from dfercli.artifacts.store_writing import (
+    SourceRecord,
+    assemble_store,
+    has_crops,
+    prepare_store,
+    preview_paths,
+    read_record,
+    remove_leftovers,
+    remove_sources,
+    source_key,
+    write_record,
+    writing_to,
+)
+from dfercli.config import PreprocessConfig
+from dfercli.data.published_sizes import BENCHMARKS
+from dfercli.errors import ConfigError
+from dfercli.faces.build import DetectorChoice, build_detector
+from dfercli.overrides import check, to_plain
+from dfercli.preprocessing import face_parts as parts_of_faces
+from dfercli.preprocessing.detectors import _torch_device, find_detector
+from dfercli.preprocessing.engines import do_jobs, num_workers
+from dfercli.preprocessing.face_clips import SourceJob, record_of, set_up_sources
+from dfercli.preprocessing.face_parts import PartsResult, add_parts_to_store, how_made, wants_parts
+from dfercli.preprocessing.preview import PreviewJob, set_up_previews
+from dfercli.preprocessing.source_labels import Labelling, label_sources, read_classes
+from dfercli.preprocessing.worker_pool import Advanced, Finished, Lost
+from dfercli.processes import num_cores
+from dfercli.progress import Progress
+from dfercli.video.sources import Source, find_sources, source_signature
+
+# Settings that do not change what is in the store for a source.
+NOT_CONTENT = (
+    *("sources", "out", "labels", "classes", "workers", "time_limit", "overwrite", "max_pixels"),
+    *("landmarks", "parsing", "parsing_model"),  # recorded in parts.json
+    *("root", "preview"),  # added to clips afterwards
+    *("engine", "ray_address"),
+    *("detector", "detector_weights", "device"),  # what was chosen is recorded instead
+)
+VERSIONED = ("dfercli", "opencv-python", "decord", "av", "trackers", "supervision")
+SLUG_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class PreprocessResult:
+    """What a run did.
+
+    Attributes:
+        store: The face store.
+        num_sources: Sources found.
+        num_skipped: Of these, done by an earlier run.
+        num_frames: Frames decoded for these sources, whenever that was.
+        clips: The clips of these sources.
+        failures: Why sources among these gave no clip.
+        warnings: `source: what went wrong` for sources that gave clips all the same.
+    """
+
+    store: Path
+    num_sources: int
+    num_skipped: int
+    num_frames: int
+    clips: tuple[ClipRow, ...]
+    failures: tuple[FailureRow, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def num_clips(self) -> int:
+        """Number of clips of the sources of this run."""
+        return len(self.clips)
+
+
+def run(
+    config: PreprocessConfig,
+    progress: Progress,
+    on_source: Callable[[SourceRecord], None] = lambda record: None,
+) -> PreprocessResult:
+    """Make a face store, or add to one; sources that are done already are passed over.
+
+    A source that cannot be used is a failure in the result and in `failures.jsonl`, never an
+    exception.
+
+    Args:
+        config: Settings.
+        progress: Where to report.
+        on_source: Called with the record of each source once its clips are in the store.
+
+    Raises:
+        ConfigError: settings that make no sense, or differ from those of an existing store.
+        DataError: no source at all, or a broken table of labels.
+        ArtifactError: the store cannot be written.
+    """
+    config = _checked(config)
+    classes = read_classes(config.classes) if config.classes else ()
+    sources = find_sources(config.sources)
+    labelling = label_sources(sources, config.labels, classes)
+    jobs = [_job(source, config.out, labelling[source.path]) for source in sources]
+    choice = find_detector(config, progress)
+    if config.detector_weights is not None:
+        # A file that is no detector must not cost an existing store, or be recorded in a new one.
+        build_detector(replace(choice, device="cpu"))
+    parts_of_faces.require_networks(config)
+    with writing_to(config.out, busy=f"{config.out} is being written"):
+        settings = {
+            "detector": choice.name,
+            "detector_sha256": choice.sha256,
+            **{name: to_plain(config)[name] for name in _content_settings()},
+        }
+        versions = {name: version(name) for name in VERSIONED}
+        prepare_store(config.out, settings, versions, overwrite=config.overwrite)
+        if wants_parts(config):
+            record_parts(config.out, how_made(config))
+        jobs = _with_known_keys(jobs, config.out)
+        done = _done_before(jobs, config)
+        for record in done.values():
+            on_source(record)
+        num_skipped = len(done)
+        try:
+            missing = [job for job in jobs if job.key not in done]
+            for key, record in _do_all(missing, config, choice, progress):
+                done[key] = record
+                on_source(record)
+        finally:
+            remove_leftovers(config.out)
+        result = _finish(config, classes, jobs, done, num_skipped)
+        if wants_parts(config):
+            lost = add_parts_to_store(result.clips, config, _torch_device(config), progress)
+            result = replace(result, failures=(*result.failures, *lost))
+        if config.preview:
+            _make_previews(jobs, done, config, progress)
+        return result
+
+
+def is_benchmark(config: PreprocessConfig) -> bool:
+    """Tell whether the source is a benchmark's copy, whose frames are face crops already."""
+    return len(config.sources) == 1 and config.sources[0].lower() in BENCHMARKS
+
+
+def run_on_benchmark(config: PreprocessConfig, progress: Progress) -> PartsResult:
+    """Add landmarks and parsing maps to a benchmark's copy; see `parts_of_faces`."""
+    config = _checked(config)
+    return parts_of_faces.run_on_benchmark(config, _torch_device(config), progress)
+
+
+def _checked(config: PreprocessConfig) -> PreprocessConfig:
+    if not config.sources:
+        raise ConfigError("no source given: name videos, images, folders or globs")
+    check(config, where="dfer preprocess")
+    if config.region and (len(config.region) != 4 or min(config.region[2:]) < 1):
+        raise ConfigError(f"--region takes x,y,width,height in pixels, got {config.region}")
+    is_number = config.faces.isascii() and config.faces.isdecimal() and int(config.faces) > 0
+    if config.faces not in ("all", "largest") and not is_number:
+        raise ConfigError(f"--faces takes all, largest or a number, got {config.faces!r}")
+    positive = {
+        "--fps": 1 if config.fps is None else config.fps,
+        "--folder-fps": config.folder_fps,
+        "--time-limit": config.time_limit,
+    }
+    for option, value in positive.items():
+        if value <= 0:
+            raise ConfigError(f"{option} must be positive, got {value}")
+    if config.end is not None and config.end <= config.start:
+        raise ConfigError(f"--end {config.end} is not after --start {config.start}")
+    return replace(config, out=Path(os.path.abspath(config.out)))
+
+
+def _job(source: Source, store: Path, labelling: Labelling) -> SourceJob:
+    path = os.path.relpath(source.path, store.resolve())
+    # What is no UTF-8 is written down escaped; such a source is refused when its turn comes.
+    name_in_store = path.encode("utf-8", "backslashreplace").decode()
+    slug = re.sub(r"[^A-Za-z0-9]+", "_", str(Path(source.name).with_suffix(""))).strip("_")
+    key = source_key(slug[-SLUG_LENGTH:] or "source", name_in_store)
+    return SourceJob(source, key, name_in_store, labelling.label, labelling.subject)
+
+
+def _with_known_keys(jobs: list[SourceJob], store: Path) -> list[SourceJob]:
+    """Give sources the keys they have in the store: slugs differ by how a source was named."""
+    keys = {path.stem for path in (store / "sources").glob("*.json")}
+    by_hash = {key.rpartition("-")[2]: key for key in keys}
+    found = []
+    for job in jobs:
+        key = by_hash.get(job.key.rpartition("-")[2])
+        if key is not None and job.key not in keys:
+            record = read_record(store, key)
+            if record is not None and record.source == job.name_in_store:
+                job = replace(job, key=key)
+        found.append(job)
+    return found
+
+
+def _done_before(jobs: list[SourceJob], config: PreprocessConfig) -> dict[str, SourceRecord]:
+    """The sources that need no work, with the labels of now; what is stale of others is removed."""
+    done: dict[str, SourceRecord] = {}
+    stale: dict[str, SourceRecord] = {}
+    for job in jobs:
+        record = read_record(config.out, job.key)
+        if record is None:
+            continue
+        unchanged = (record.size_bytes, record.modified_ns) == source_signature(job.source.path)
+        lost = record.failure is not None and record.failure.stage in ("worker", "size")
+        if lost or not unchanged or not has_crops(config.out, record):
+            stale[job.key] = record
+            continue
+        clips = tuple(replace(clip, label=job.label, subject=job.subject) for clip in record.clips)
+        if clips != record.clips:
+            record = replace(record, clips=clips)
+            write_record(config.out, job.key, record)
+        done[job.key] = record
+    remove_sources(config.out, stale)
+    return done
+
+
+def _content_settings() -> list[str]:
+    return [f.name for f in fields(PreprocessConfig) if f.name not in NOT_CONTENT]
+
+
+def _do_all(
+    jobs: list[SourceJob], config: PreprocessConfig, choice: DetectorChoice, progress: Progress
+) -> Iterator[tuple[str, SourceRecord]]:
+    """Do the jobs, here or in worker processes; yield each key with its record."""
+    frames = faces = failures = 0
+    began = time.monotonic()
+    with progress.task("Finding faces", total=len(jobs)) as task:
+        threads = max(1, num_cores() // max(1, num_workers(config, len(jobs))))
+        for event in do_jobs(jobs, set_up_sources, (config, choice, threads), config):
+            if isinstance(event, Advanced):
+                frames, faces = frames + event.frames, faces + event.faces
+            else:
+                record = _record(event, config)
+                failures += record.failure is not None
+                for warning in record.warnings:
+                    progress.note(f"{record.source}: {warning}")
+                task.advance()
+                yield event.job.key, record
+            rate = frames / max(time.monotonic() - began, 1e-3)
+            task.status(frames=frames, fps=round(rate), faces=faces, failures=failures)
+
+
+def _record(
+    event: Finished[SourceJob, SourceRecord] | Lost[SourceJob], config: PreprocessConfig
+) -> SourceRecord:
+    """The record of a source that is done, or whose process was lost."""
+    if isinstance(event, Finished):
+        return event.result
+    failure = FailureRow(event.job.name_in_store, "worker", event.reason)
+    record = record_of(event.job, failure=failure)
+    write_record(config.out, event.job.key, record)
+    return record
+
+
+def _make_previews(
+    jobs: list[SourceJob],
+    done: dict[str, SourceRecord],
+    config: PreprocessConfig,
+    progress: Progress,
+) -> None:
+    wanted = [
+        PreviewJob(job, done[job.key].clips)
+        for job in jobs
+        if done[job.key].clips
+        and not all(path.exists() for path in preview_paths(config.out, job.key))
+    ]
+    with progress.task("Drawing previews", total=len(wanted)) as task:
+        for event in do_jobs(wanted, set_up_previews, config, config):
+            if isinstance(event, Lost):
+                progress.note(f"no preview of {event.job.job.source.path}: {event.reason}")
+            elif isinstance(event, Finished) and event.result is not None:
+                progress.note(f"no preview of {event.job.job.source.path}: {event.result}")
+            if not isinstance(event, Advanced):
+                task.advance()
+
+
+def _finish(
+    config: PreprocessConfig,
+    classes: tuple[str, ...],
+    jobs: list[SourceJob],
+    done: dict[str, SourceRecord],
+    num_skipped: int,
+) -> PreprocessResult:
+    records = [done[job.key] for job in jobs]
+    assemble_store(config.out, classes)
+    return PreprocessResult(
+        store=config.out,
+        num_sources=len(jobs),
+        num_skipped=num_skipped,
+        num_frames=sum(record.num_frames for record in records),
+        clips=tuple(clip for record in records for clip in record.clips),
+        failures=tuple(record.failure for record in records if record.failure is not None),
+        warnings=tuple(f"{r.source}: {line}" for r in records for line in r.warnings),
+    )

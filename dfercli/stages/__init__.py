@@ -1,1 +1,0 @@
-"""The stages of the pipeline: `run(config, progress) -> result`, one file each."""

@@ -1,0 +1,1 @@
+"""`dfer train` and `dfer sweep`: settings and clips to a run."""

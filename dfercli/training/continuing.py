@@ -1,0 +1,57 @@
+"""What there is of a run already: nothing, a part, all of it, or one of other settings."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dfercli.artifacts.atomic import is_temporary
+from dfercli.artifacts.run_config import read_train_config
+from dfercli.artifacts.run_folder import fold_folders
+from dfercli.artifacts.store_writing import setting_differences
+from dfercli.config import TrainConfig
+from dfercli.errors import ConfigError
+from dfercli.overrides import to_plain
+
+
+def is_begun(run_folder: Path) -> bool:
+    """Whether a run has its settings written down, so that it can be continued."""
+    return any(folder.config.is_file() for folder in fold_folders(run_folder))
+
+
+def is_stillborn(run_folder: Path) -> bool:
+    """Whether a run was killed before it had written so much as its settings."""
+    files = [path for path in run_folder.rglob("*") if path.is_file() and not is_temporary(path)]
+    was_to_be = fold_folders(run_folder) or any(path.name == ".lock" for path in files)
+    return bool(was_to_be) and all(path.name.startswith(".lock") for path in files)
+
+
+def refuse_other_settings(run_folder: Path, wanted: TrainConfig, *, hint: str) -> None:
+    """Refuse to take a run for this training that was begun with other settings.
+
+    Where the run lies and how it is named is no setting.
+
+    Raises:
+        ConfigError: naming the settings that differ.
+    """
+    if not is_begun(run_folder):
+        return
+    saved = next(read_train_config(f) for f in fold_folders(run_folder) if f.config.is_file())
+    own = wanted.model.finecliper
+    if not own.streams:  # the run says which there were
+        own = replace(own, streams=saved.model.finecliper.streams)
+        wanted = replace(wanted, model=replace(wanted.model, finecliper=own))
+    saved = replace(saved, out=wanted.out, name=wanted.name)
+    before, after = dict(_flat(to_plain(saved))), dict(_flat(to_plain(wanted)))
+    if before != after:
+        differences = setting_differences(before, after)
+        raise ConfigError(f"{run_folder} was trained with other settings: {differences}", hint=hint)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each setting by its path, as `optim.epochs`."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

@@ -1,0 +1,64 @@
+"""What a run writes down about itself: where it ran, and what it was trained on."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from dfercli.artifacts.face_store import is_face_store, read_dataset
+from dfercli.config import TrainConfig
+from dfercli.data.clips import Clip
+from dfercli.data.fold_clips import FoldClips
+from dfercli.inference.devices import precision_for_training
+
+ENVIRONMENT_SCHEMA = "dfer.environment/1"
+SELECTION_RULES = {
+    "last": "last epoch, nothing selected",
+    "val": "best WAR on a held-out part of the training clips",
+    "best-on-test": "best-on-test: the epoch with the best WAR on the test clips themselves",
+}
+
+
+def trained_on(config: TrainConfig, clips: FoldClips) -> dict[str, Any]:
+    """The clips of a training, and the rule that selects its checkpoint."""
+
+    def subjects(part: tuple[Clip, ...]) -> int:
+        return len({clip.subject for clip in part if clip.subject is not None})
+
+    return {
+        "dataset": clips.fold.dataset,
+        "fold": clips.fold.fold,
+        "official_split": clips.fold.official,
+        "frame_source": clips.fold.frame_source,
+        "num_train": len(clips.train),
+        "num_held_out": len(clips.held_out),
+        "num_subjects": subjects(clips.train),
+        "selection": SELECTION_RULES[config.select],
+        "seed": config.seed,
+    }
+
+
+def crop_settings(dataset: str) -> dict[str, Any] | None:
+    """How a face store was made; None for frames that came ready made."""
+    store = Path(dataset)
+    return dict(read_dataset(store)["settings"]) if is_face_store(store) else None
+
+
+def environment(config: TrainConfig, fabric: Fabric) -> dict[str, Any]:
+    """Versions, device and processes."""
+    packages = ("dfercli", "torch", "torchvision", "open_clip_torch", "lightning-fabric", "numpy")
+    is_cuda = fabric.device.type == "cuda"
+    return {
+        "schema": ENVIRONMENT_SCHEMA,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "device": torch.cuda.get_device_name(fabric.device) if is_cuda else fabric.device.type,
+        "processes": fabric.world_size,
+        "precision": precision_for_training(config),
+        "versions": {package: version(package) for package in packages},
+    }

@@ -1,0 +1,229 @@
+"""`dfer sweep`: train a grid of settings, one run folder each, and put the results in a table.
+
+A sweep is a TOML file:
+
+    dataset = "faces/"                  # and any other setting of `dfer train`
+    out = "runs/streams"
+
+    [optim]
+    epochs = 10
+
+    [grid]                              # name = values; every combination is trained
+    "model.method" = ["finecliper"]
+    "model.finecliper.streams" = ["frames", "frames,landmarks"]
+    seed = [1, 2, 3]
+"""
+
+import itertools
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dfercli.artifacts.atomic import write_text
+from dfercli.artifacts.locks import exclusive
+from dfercli.config import SweepConfig, TrainConfig
+from dfercli.errors import ConfigError
+from dfercli.overrides import override, read_toml, set_by_path
+from dfercli.progress import Progress
+from dfercli.recipes import read_recipe, recipe_names
+from dfercli.report.tables import TextTable, percent, to_csv
+from dfercli.training import run as train
+from dfercli.training.continuing import refuse_other_settings
+from dfercli.typed import shown
+
+SEED = "seed"
+REMEDY = "choose another `out`, or remove the run"
+MAX_RUNS = 10_000
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One combination of the grid.
+
+    Attributes:
+        values: Setting -> value, as text.
+        config: All settings.
+    """
+
+    values: dict[str, str]
+    config: TrainConfig
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.config.out / str(self.config.name)
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """The runs that differ in their seed alone.
+
+    Attributes:
+        values: Setting -> value, without the seed.
+        war: WAR of each run, the mean over its folds.
+        uar: UAR of each run.
+        runs: Their folders.
+    """
+
+    values: dict[str, str]
+    war: tuple[float, ...]
+    uar: tuple[float, ...]
+    runs: tuple[Path, ...]
+
+
+def run(config: SweepConfig, progress: Progress) -> tuple[SweepRow, ...]:
+    """Train what is not trained yet, and summarise all. A run that was begun is continued.
+
+    Raises:
+        ConfigError: a file that is no sweep, or settings that are wrong; before any training.
+        DataError: clips that cannot be used.
+        ArtifactError: a run of an earlier sweep that cannot be read.
+    """
+    runs = plan(config.file)
+    for planned in runs:
+        refuse_other_settings(planned.folder, planned.config, hint=REMEDY)
+    out = runs[0].config.out
+    with exclusive(out / ".sweep.lock", busy=f"a sweep of {out} is under way"):
+        try:
+            rows = _train_all(runs, progress)
+        except KeyboardInterrupt:
+            progress.note(f"the same sweep goes on where it stopped: dfer sweep {config.file}")
+            raise
+        write_text(out / "sweep.csv", to_csv(sweep_table(rows)))
+    return rows
+
+
+def _train_all(runs: list[SweepRun], progress: Progress) -> tuple[SweepRow, ...]:
+    measured = []
+    for number, planned in enumerate(runs, start=1):
+        progress.info(f"run {number} of {len(runs)}: {planned.folder.name}")
+        result = train.run_or_resume(planned.config, progress)
+        found = [fold.evaluation for fold in result.folds if fold.evaluation is not None]
+        if not found:
+            raise ConfigError(
+                f"{planned.config.dataset} has no clips to measure on",
+                hint='give some: [data] test = "faces-test/"',
+            )
+        measured.append(
+            (
+                planned,
+                statistics.mean(evaluation.war for evaluation in found),
+                statistics.mean(evaluation.uar for evaluation in found),
+            )
+        )
+    return _rows(measured)
+
+
+def plan(file: Path) -> list[SweepRun]:
+    """Read a sweep: every combination of its grid, with all settings checked.
+
+    Raises:
+        ConfigError: not a sweep, or settings that are wrong (named with the combination).
+    """
+    content = read_toml(file)
+    grid, recipe = content.pop("grid", None), content.pop("recipe", None)
+    if not isinstance(grid, dict) or not grid:
+        raise ConfigError(f"{file} has no grid", hint="add for example: [grid] seed = [1, 2, 3]")
+    if recipe is not None and not isinstance(recipe, str):
+        raise ConfigError(f"{file}: recipe: expected text, got {shown(recipe)}")
+    choices = {name: _texts(values, f"{file}: grid.{name}") for name, values in grid.items()}
+    if (size := math.prod(map(len, choices.values()))) > MAX_RUNS:
+        raise ConfigError(
+            f"{file}: the grid has {size} combinations, at most {MAX_RUNS} are trained"
+        )
+    runs = []
+    for combination in itertools.product(*choices.values()):
+        values = dict(zip(choices, combination, strict=True))
+        config = _config(content, values, recipe, file)
+        runs.append(SweepRun(values, replace(config, name=_name(values))))
+    return runs
+
+
+def sweep_table(rows: Sequence[SweepRow]) -> TextTable:
+    """The rows as text: each setting, then UAR and WAR with their deviation over seeds."""
+    settings = list(rows[0].values)
+    return TextTable(
+        "Sweep",
+        (*map(_short(settings).__getitem__, settings), "seeds", "UAR %", "WAR %"),
+        tuple(
+            (
+                *row.values.values(),
+                str(len(row.war)),
+                _with_deviation(row.uar),
+                _with_deviation(row.war),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _config(
+    content: dict[str, Any], values: dict[str, str], recipe: str | None, file: Path
+) -> TrainConfig:
+    """Defaults, then the method's recipe or the one named, then the file, then the combination."""
+    where = f"{file}, {_name(values)}"
+    chosen = set_by_path([f"{name}={value}" for name, value in values.items()])
+    asked = override(override(TrainConfig(), content, where=str(file)), chosen, where=where)
+    if not asked.dataset:
+        raise ConfigError(f"{file} names no dataset")
+    if asked.devices > 1:
+        raise ConfigError(
+            f"{file}: a sweep trains in one process", hint="or start it with torchrun, devices = 1"
+        )
+    config, name = TrainConfig(), recipe or asked.model.method
+    if recipe is not None or name in recipe_names():
+        for table in read_recipe(name, asked.dataset):
+            config = override(config, table, where=f"recipe {name}")
+    config = override(config, content, where=str(file))
+    return override(config, chosen, where=where)
+
+
+def _texts(values: Any, where: str) -> list[str]:
+    if not isinstance(values, list) or not values:
+        raise ConfigError(f"{where}: expected a list of values, got {shown(values)}")
+    texts = [
+        ",".join(map(str, value)) if isinstance(value, list) else str(value) for value in values
+    ]
+    if len(set(texts)) < len(texts):
+        raise ConfigError(f"{where}: a value comes twice")
+    return texts
+
+
+def _name(values: dict[str, str]) -> str:
+    """The run folder of a combination."""
+    short = _short(list(values))
+    text = "_".join(f"{short[name]}-{value}" for name, value in values.items())
+    return "".join(letter if letter.isalnum() or letter in "-_.+" else "+" for letter in text)
+
+
+def _short(names: list[str]) -> dict[str, str]:
+    """Each setting's own name without its tables, where no other has the same."""
+    last = {name: name.rpartition(".")[2] for name in names}
+    counts = Counter(last.values())
+    return {name: own if counts[own] == 1 else name for name, own in last.items()}
+
+
+def _rows(measured: Sequence[tuple[SweepRun, float, float]]) -> tuple[SweepRow, ...]:
+    groups: dict[tuple[str, ...], list[tuple[SweepRun, float, float]]] = {}
+    for entry in measured:
+        values = tuple(value for name, value in entry[0].values.items() if name != SEED)
+        groups.setdefault(values, []).append(entry)
+    return tuple(
+        SweepRow(
+            values={name: v for name, v in group[0][0].values.items() if name != SEED},
+            war=tuple(entry[1] for entry in group),
+            uar=tuple(entry[2] for entry in group),
+            runs=tuple(entry[0].folder for entry in group),
+        )
+        for group in groups.values()
+    )
+
+
+def _with_deviation(rates: Sequence[float]) -> str:
+    if len(rates) == 1:
+        return percent(rates[0])
+    return f"{percent(statistics.mean(rates))} ± {percent(statistics.stdev(rates))}"
