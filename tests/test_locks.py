@@ -97,6 +97,8 @@ def test_the_lock_of_an_output_file_goes_with_the_work(tmp_path: Path) -> None:
         assert (tmp_path / ".a.csv.lock").exists()
         with pytest.raises(ArtifactError, match=r"a\.csv is being written by process"):
             writing_file(tmp_path / "a.csv").__enter__()
+    with writing_file(tmp_path / "made for it" / "a.csv"):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 

@@ -65,13 +65,15 @@ def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Ite
         path: The file that stands for the lock; it is made where it is missing.
         busy: What happens to what is locked, as `runs/x is being trained`: said, with who does it,
             where another holds the lock. None waits as long as that lasts.
-        stays: Whether the file stays afterwards.
+        stays: Whether the file stays afterwards; else its folder goes, too, where that was made
+            for it and is empty.
 
     Raises:
         ArtifactError: the file cannot be made, or another holds the lock and `busy` is given.
     """
     beside = path.with_name(f"{path.name}.holder")
     lock = FileLock(path)
+    is_new = not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if busy is None:
@@ -89,6 +91,9 @@ def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Ite
         if not stays:
             path.unlink(missing_ok=True)
         lock.release()
+        if is_new and not stays:
+            with suppress(OSError):  # it holds something
+                path.parent.rmdir()
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def _locked(run_folder: Path, fabric: Fabric) -> Iterator[None]:
         if fabric.is_global_zero:
             busy = f"{run_folder} is being trained"
             try:
-                stack.enter_context(exclusive(run_folder / ".lock", busy=busy))
+                stack.enter_context(exclusive(run_folder / ".lock", busy=busy, stays=False))
             except DferError as caught:
                 error = caught
         if failure := first_failure(fabric, error):
