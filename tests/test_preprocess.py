@@ -223,12 +223,12 @@ def test_weights_that_are_no_detector_cost_no_store(videos, tmp_path):
     store = tmp_path / "faces"
     junk = tmp_path / "junk.onnx"
     junk.write_bytes(b"no network" * 100)
-    with pytest.raises(ArtifactError, match="no YuNet model"):
+    with pytest.raises(ArtifactError, match="not a readable ONNX model"):
         preprocess(videos, out=store, detector="yunet", detector_weights=junk)
     assert not store.exists()
     preprocess(videos, out=store)
     before = contents(store)
-    with pytest.raises(ArtifactError, match="no YuNet model"):
+    with pytest.raises(ArtifactError, match="not a readable ONNX model"):
         preprocess(videos, out=store, detector="yunet", detector_weights=junk, overwrite=True)
     assert contents(store) == before
 
