@@ -1,0 +1,284 @@
+"""The hunt: mutated media, artefacts and servers' answers through dfer's commands, N by seed.
+
+    python benchmarks/fuzz.py --cases 300
+    python benchmarks/fuzz.py --cases 5000 --seed 7 --jobs 2
+    python benchmarks/fuzz.py --repeat artefacts:1:42
+
+Each case is one command line in a process of its own, forked from this one, with a limit of time
+and memory and a guard on the file system. A fault is a traceback, an exit code that is none of
+ours, more or less than one line of error, a hang, memory over the bound, a terminal escape in the
+output, a formula in a CSV, a script in a page, or anything outside of the case's folders touched.
+"""
+
+import argparse
+import gc
+import importlib
+import json
+import multiprocessing
+import os
+import pkgutil
+import random
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: a process with threads cannot be forked well
+
+from fuzzing import answers, media  # noqa: E402
+from fuzzing.artefacts import artefact_case, copy_seed, sound_case  # noqa: E402
+from fuzzing.mutations import VICTIM, change_bytes  # noqa: E402
+from fuzzing.running import Case, Running, Verdict  # noqa: E402
+from fuzzing.seeds import make_seeds  # noqa: E402
+
+import dfercli  # noqa: E402
+
+SHARED = HERE.parents[1] / "shared"
+GROUPS = ("media", "artefacts", "answers")
+TURN = ("artefacts", "media", "artefacts", "media", "artefacts", "answers")
+SECONDS = 30.0
+LIBRARIES = (
+    *("matplotlib.pyplot", "onnx", "onnxruntime", "onnxscript", "openai", "pandas"),
+    *("pyarrow.parquet", "supervision", "trackers", "torch", "cv2", "av"),
+)
+OPTIONAL = ("dfercli.stages.ray_engine",)
+POLL_SECONDS = 0.005
+
+
+def media_case(name: str, number: int, seeds: Path, folder: Path, *, quick: bool) -> Case:
+    """One mutated source through `dfer predict` or `dfer preprocess`."""
+    rng = random.Random(name)
+    kinds = (*media.KINDS, "shared") if SHARED.is_dir() and not quick else media.KINDS
+    kind = kinds[number % len(kinds)]
+    place = folder / "in"
+    if kind == "shared":
+        path, what = _shared(rng, place)
+    else:
+        path, what = media.mutate_media(rng, kind, seeds / "media", place)
+    source = place if rng.random() < 0.2 and kind != "folder" else path
+    workers = "1" if rng.random() < 0.01 and not quick else "0"
+    end = "0.4" if kind == "shared" else "2"
+    options = ["--detector", "haar", "--min-face", "40", "--end", end, "--workers", workers]
+    if rng.random() < 0.6:
+        arguments = ["predict", str(source), "--checkpoint", str(seeds / "checkpoint")]
+        arguments += [*options, "--device", "cpu", "--out", rng.choice(("x.csv", "x.jsonl"))]
+        arguments += rng.choice(([], ["--html", "x.html"], ["--video", "x.mp4"], ["--json"]))
+    else:
+        arguments = ["preprocess", str(source), "--out", "faces", *options]
+        arguments += rng.choice(([], [], ["--preview"], ["--fps", "5"], ["--json"]))
+    kept = (folder / "outside", seeds / "checkpoint")
+    return Case(name, f"media: {kind}", what, tuple(arguments), kept=kept)
+
+
+def _shared(rng: random.Random, place: Path) -> tuple[Path, str]:
+    """A real video or picture, with other bytes."""
+    files = sorted([*SHARED.glob("media/videos/*"), *SHARED.glob("media/images/*")])
+    file = rng.choice([path for path in files if path.stat().st_size < 3_000_000])
+    place.mkdir(parents=True)
+    content, done = change_bytes(rng, file.read_bytes())
+    (place / file.name).write_bytes(content)
+    return place / file.name, f"{file.name}: {done}"
+
+
+def answers_case(name: str, number: int, seeds: Path, folder: Path, *, quick: bool) -> Case:
+    """One `dfer describe` against a server that misbehaves."""
+    rng = random.Random(name)
+    kinds = answers.KINDS[:-2] if quick else answers.KINDS  # but those that take time
+    kind = kinds[number % len(kinds)]
+    captions = rng.random() < 0.5
+    good = answers.caption_answer() if captions else answers.classes_answer()
+    answer, what = answers.hostile_answer(rng, kind, good, folder / "outside")
+    options = ["--model", "m", "--timeout", "2", "--max-retries", "1", "--concurrency", "2"]
+    copy = folder / "in" / "faces"
+    if captions:
+        copy_seed(seeds / "faces", copy)
+        (copy / "captions.jsonl").unlink()
+        arguments = ["describe", str(copy), *options, "--max-requests", "4"]
+    else:
+        classes = str(seeds / "texts" / "classes.txt")
+        arguments = ["describe", "--classes", classes, *options, "--out", "t.json"]
+
+    def serve() -> dict[str, str]:
+        server = answers.serving(answer)
+        # Never left: it serves as long as the process of the case lives.
+        return {"OPENAI_BASE_URL": server.__enter__(), "OPENAI_API_KEY": "secret-of-the-user"}
+
+    of = "captions" if captions else "classes"
+    kept = (folder / "outside", seeds / "texts")
+    return Case(name, f"answers: {kind}", f"{of}: {what}", tuple(arguments), (copy,), kept, serve)
+
+
+MAKERS = {
+    "media": media_case,
+    "artefacts": artefact_case,
+    "answers": answers_case,
+    "sound": sound_case,
+}
+
+
+def names_of(seed: int, count: int, only: str | None, first: int = 0) -> Iterator[str]:
+    """The names of cases, `group:seed:number`; the number goes on within its group."""
+    numbers = dict.fromkeys(MAKERS, 0)
+    for turn in range(first + count):
+        group = only or TURN[turn % len(TURN)]
+        if turn >= first:
+            yield f"{group}:{seed}:{numbers[group]}"
+        numbers[group] += 1
+
+
+def make_case(name: str, seeds: Path, folder: Path, *, quick: bool) -> Case | None:
+    """Make a case by its name in a new folder, with something outside that must stay as it is."""
+    group, _, number = name.split(":")
+    victim = folder / "outside" / VICTIM
+    victim.mkdir(parents=True)
+    (victim / "file.txt").write_text("of the user\n")
+    # The same name nearer, so that each number of `..` finds something.
+    shutil.copytree(victim, folder / VICTIM)
+    case = MAKERS[group](name, int(number), seeds, folder, quick=quick)
+    if case is None:
+        return None
+    return replace(case, kept=(*case.kept, folder / VICTIM))
+
+
+def prepare(folder: Path, *, quick: bool) -> Path:
+    """Import all that commands import, so that forked processes have it, and make the seeds."""
+    for module in pkgutil.walk_packages(dfercli.__path__, "dfercli."):
+        if module.name not in OPTIONAL:
+            importlib.import_module(module.name)
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    torch, cv2 = sys.modules["torch"], sys.modules["cv2"]
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of TorchScript, once a case
+    seeds = folder / "seeds"
+    shutil.rmtree(seeds, ignore_errors=True)
+    # In a process of its own: torch's threads of training do not survive a fork.
+    process = multiprocessing.get_context("fork").Process(target=_make_seeds, args=(folder, quick))
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise SystemExit("the seeds could not be made")
+    gc.collect()
+    gc.freeze()  # else each forked process copies all of this one when it collects
+    return seeds
+
+
+def _make_seeds(folder: Path, quick: bool) -> None:
+    os.environ.update(DFER_CACHE=str(folder / "cache"), DFER_OFFLINE="1", HF_HUB_OFFLINE="1")
+    make_seeds(folder / "seeds", quick=quick)
+    weights = SHARED / "weights" / "yunet_n_640_640.onnx"
+    if weights.is_file():
+        shutil.copy(weights, folder / "seeds" / "detector.onnx")
+
+
+def judge(
+    names: Sequence[str], seeds: Path, folder: Path, *, jobs: int, seconds: float, quick: bool
+) -> Iterator[Verdict]:
+    """Run cases, several at a time, and yield their verdicts as they come."""
+    waiting = list(reversed(names))
+    running: list[Running] = []
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            name = waiting.pop()
+            place = folder / name.replace(":", "-")
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            case = make_case(name, seeds, place, quick=quick)
+            if case is not None:
+                running.append(Running(case, place, seconds))
+                running[-1].start()
+        for one in list(running):
+            verdict = one.poll()
+            if verdict is not None:
+                running.remove(one)
+                yield verdict
+                if not verdict.faults:
+                    shutil.rmtree(one.folder, ignore_errors=True)
+        time.sleep(POLL_SECONDS)
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """A Markdown table by kind: tried, refused, accepted, faults."""
+    lines = [
+        "| mutated | tried | refused in one line | accepted | faults | most memory | longest |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    kinds = sorted({verdict.case.kind for verdict in verdicts})
+    for kind in [*kinds, "all"]:
+        of = [v for v in verdicts if kind in (v.case.kind, "all")]
+        good = [v for v in of if not v.faults]
+        refused = sum(v.code != 0 for v in good)
+        numbers = (len(of), refused, len(good) - refused, len(of) - len(good))
+        memory, longest = max(v.grown_mb for v in of), max(v.seconds for v in of)
+        cells = " | ".join(map(str, numbers))
+        lines.append(f"| {kind} | {cells} | {memory:.0f} MB | {longest:.1f} s |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run cases; the exit code is 1 where one is a fault."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cases", type=int, default=300)
+    parser.add_argument("--first", type=int, default=0, help="leave so many out, for pieces")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=[*GROUPS, "sound"])
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of computing, for a case")
+    parser.add_argument("--quick", action="store_true", help="leave slow seeds and commands out")
+    parser.add_argument("--repeat", nargs="+", metavar="CASE", help="run these, and say all")
+    parser.add_argument("--keep", type=Path, help="folder for the seeds and faulty cases")
+    parser.add_argument("--json", type=Path, help="write all verdicts here, too")
+    arguments = parser.parse_args()
+    names = arguments.repeat or list(
+        names_of(arguments.seed, arguments.cases, arguments.only, arguments.first)
+    )
+    with tempfile.TemporaryDirectory(prefix="dfer-fuzz-") as temporary:
+        folder = arguments.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        begun = time.perf_counter()
+        seeds = prepare(folder, quick=arguments.quick)
+        print(f"seeds in {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+        verdicts = []
+        bounds = {name: getattr(arguments, name) for name in ("jobs", "seconds", "quick")}
+        for verdict in judge(names, seeds, folder / "cases", **bounds):
+            verdicts.append(verdict)
+            if verdict.faults or arguments.repeat:
+                _tell(verdict, whole=bool(arguments.repeat))
+        if arguments.json:
+            rows = [_as_row(verdict) for verdict in verdicts]
+            arguments.json.write_text(json.dumps(rows, indent=1))
+    print(table(verdicts))
+    computed = sum(verdict.cpu_seconds for verdict in verdicts)
+    print(f"{len(verdicts)} cases, {computed / len(verdicts):.2f} s of computing each")
+    return int(any(verdict.faults for verdict in verdicts))
+
+
+def _as_row(verdict: Verdict) -> dict[str, object]:
+    """A verdict as JSON."""
+    row = {name: getattr(verdict, name) for name in verdict.__dataclass_fields__}
+    case = row.pop("case")
+    return {"case": case.name, "kind": case.kind, "what": case.what, **row}
+
+
+def _tell(verdict: Verdict, *, whole: bool) -> None:
+    case = verdict.case
+    print(f"\n{case.name}  {case.kind}  {case.what!r}")
+    print(f"  dfer {' '.join(case.arguments)!r}")
+    for fault in verdict.faults:
+        print(f"  FAULT {fault!r}")
+    if whole:
+        print(f"  code {verdict.code}, {verdict.seconds:.1f} s, {verdict.grown_mb:.0f} MB")
+        print("  " + "\n  ".join(repr(line)[1:-1] for line in verdict.said.splitlines()))
+    else:
+        print(f"  again: python benchmarks/fuzz.py --repeat {case.name}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The hunt of `benchmarks/fuzz.py`: mutations are the same each time, and each fault is seen."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def test_mutations_are_the_same_each_time(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from fuzzing import mutations
+
+    rows = b'{"a": [1, {"b": "c"}], "d": null}\n' * 3
+    ways = {
+        mutations.change_json: b'{"a": [1, {"b": "c"}], "d": null}',
+        mutations.change_rows: rows,
+        mutations.change_toml: b"[a]\nb = 1\nc = [2]\n",
+        mutations.change_text: b"source,label\na.mp4,fear\n",
+    }
+    for change, content in ways.items():
+        made = [
+            [change(random.Random(f"{n}"), content, tmp_path) for n in range(200)] for _ in range(2)
+        ]
+        assert made[0] == made[1]
+        assert len({new for new, _ in made[0]}) > 50, change
+        assert sum(new == content for new, _ in made[0]) < 20, change
+
+
+# What a command may do wrong, by the fault that must be told. {outside} is where it may not go.
+WRONG = {
+    "exit code 1: ZeroDivisionError": "1 / 0",
+    "exit code 3 with 0 lines": "raise SystemExit(3)",
+    "exit code 3 with 2 lines": "end('error: a\\nerror: b')",
+    "a bug was told": "end('error: bug: KeyError')",
+    "terminal escape": "print('\\x1b[2J')",
+    "hang": "while True: pass",
+    "memory": "bytearray(1_400_000_000)",
+    "died of SIGSEGV": "os.kill(os.getpid(), 11)",
+    "outside its folder: open": "open('{outside}/new', 'w')",
+    "outside its folder: shutil.rmtree": "shutil.rmtree('{outside}', ignore_errors=True)",
+    "outside its folder: os.remove": "with suppress(OSError): os.unlink('{outside}/file')",
+    "outside its folder: os.rename": "os.rename('x', '{outside}/x')",
+    "outside its folder: os.mkdir": "os.mkdir('{outside}/x')",
+    "outside its folder: os.symlink": "os.symlink('x', '{outside}/x')",
+    "outside its folder: subprocess.Popen": "subprocess.run(['true'])",
+    "outside its folder: os.system": "os.system('true')",
+    "outside its folder: socket.connect": "socket.create_connection(('192.0.2.1', 9), timeout=1)",
+    "outside its folder: open '": "subprocess.run([sys.executable, '-c', CHILD])",
+    "gone or changed": "mmap.mmap(KEPT, 0)[:1] = b'x'",
+    "a formula in": "open('a.csv', 'w').write('a,=cmd()\\n')",
+    "a script in": "open('a.html', 'w').write('<script>fuzz(1)</script>')",
+}
+FINE = "print('fine'); open('a.csv', 'w').write('a,-1.5')"
+DRIVER = """
+import json, mmap, os, shutil, socket, subprocess, sys, time
+sys.path.insert(0, sys.argv[1])
+from contextlib import suppress
+from pathlib import Path
+from fuzzing import running
+import dfercli.cli.app as app
+
+def end(said):
+    print(said, file=sys.stderr)
+    raise SystemExit(3)
+
+def faults(folder, outside, wrong):
+    names = {"CHILD": f"open('{outside}/x', 'w')", "KEPT": os.open(outside / "file", os.O_RDWR)}
+    app.run = lambda arguments: exec(wrong, {**globals(), **names}) or 0
+    case = running.Case("n", "k", "w", (), kept=(outside,))
+    one = running.Running(case, folder, 2.0)
+    one.start()
+    while (verdict := one.poll()) is None:
+        time.sleep(0.01)
+    return verdict.faults
+
+rows = json.loads(sys.argv[2])
+print(json.dumps([faults(Path(folder), Path(outside), wrong) for folder, outside, wrong in rows]))
+"""
+
+
+def test_each_kind_of_fault_is_seen(tmp_path):
+    rows = []
+    for number, wrong in enumerate([*WRONG.values(), FINE]):
+        folder, outside = (tmp_path / f"{name}-{number}" for name in ("case", "outside"))
+        folder.mkdir()
+        outside.mkdir()
+        (outside / "file").write_text("of the user")
+        rows.append((str(folder), str(outside), wrong.replace("{outside}", str(outside))))
+    told = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(BENCHMARKS), json.dumps(rows)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *found, fine = json.loads(told.stdout)
+    for expected, faults in zip(WRONG, found, strict=True):
+        assert any(fault.startswith(expected) for fault in faults), (expected, faults)
+    assert fine == []
+    for _, outside, wrong in rows:
+        assert os.listdir(outside) == ["file"], wrong
+        if "KEPT" not in wrong:
+            assert (Path(outside) / "file").read_text() == "of the user"
