@@ -47,7 +47,7 @@ LIBRARIES = (
     *("matplotlib.pyplot", "onnx", "onnxruntime", "onnxscript", "openai", "pandas"),
     *("pyarrow.parquet", "supervision", "trackers", "torch", "cv2", "av"),
 )
-OPTIONAL = ("dfercli.stages.ray_engine",)
+OPTIONAL = ("dfercli.preprocessing.ray_engine",)
 POLL_SECONDS = 0.005
 
 

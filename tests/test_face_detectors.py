@@ -151,7 +151,12 @@ def test_points_from_landmarks_lie_in_the_picture_where_the_face_is(monkeypatch)
 
 def test_scrfd_without_its_package_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    (tmp_path / "scrfd.onnx").write_bytes(b"weights")
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"
+    ]
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "network", values[:1], values[1:])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "scrfd.onnx")
     with pytest.raises(ArtifactError, match="needs the package onnxruntime"):
         build_detector(DetectorChoice("scrfd", tmp_path / "scrfd.onnx", None, "cpu"))
 

@@ -149,6 +149,7 @@ def labels(path: Path, seeds: Path) -> list[tuple[str, ...]]:
 
 def benchmark(name: str) -> Commands:
     """Read the lists of a benchmark."""
+
     def commands(root: Path, seeds: Path) -> list[tuple[str, ...]]:
         return [("data", "check", name, "--root", str(root), "--subset")]
 

@@ -203,7 +203,7 @@ def journal_command(folder: Path) -> tuple[str, ...]:
 
 def _write_journal(folder: Path) -> None:
     """The work folder of a prediction that was stopped before its table was written."""
-    from dfercli.stages.predict_journal import Journal
+    from dfercli.prediction.journal import Journal
 
     (folder / "stopped").mkdir()
     remove = Journal.remove
