@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dfercli.artifacts.atomic import atomic_path, write_text
+from dfercli.artifacts.csv_cells import safe_cell
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.errors import ConfigError
 
@@ -103,7 +104,7 @@ def write_predictions(
         text = io.StringIO()
         writer = csv.DictWriter(text, columns(label_set), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: safe_cell(cell) for name, cell in row.items()} for row in rows)
         write_text(path, text.getvalue())
     else:
         _write_parquet(path, list(rows), label_set)

@@ -1,6 +1,7 @@
 """What every command prints with: results on stdout, everything else on stderr."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,22 +23,35 @@ from rich.table import Table
 
 from dfercli.progress import Task
 
+_NOT_PRINTED = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Text of anybody, safe for a terminal: what moves the cursor or turns text round is spelt out.
+
+    Control characters but line breaks and tabs, marks of direction, and halves of characters that
+    no encoding holds become escapes of JSON, which reads them back.
+    """
+    return _NOT_PRINTED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
 
 def print_error(message: str, hint: str | None = None) -> None:
     """Print `error: …` and, where there is one, `hint: …` on stderr, never parsed as markup."""
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.stderr.write(f"error: {' '.join(printable(message).split())}\n")
     if hint:
-        sys.stderr.write(f"hint: {hint}\n")
+        sys.stderr.write(f"hint: {printable(hint)}\n")
 
 
 def print_json(value: Any) -> None:
     """Print a result for machines on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(printable(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def print_line(text: str) -> None:
     """Print one line of a result on stdout."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text) + "\n")
 
 
 def print_table(
@@ -49,9 +63,9 @@ def print_table(
     """
     table = Table(highlight=False)
     for number, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if number < left else "right")
+        table.add_column(escape(printable(column)), justify="left" if number < left else "right")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(escape(printable(cell)) for cell in row))
     if title:
         print_line(title)  # a title of the table would be wrapped to its width
     width = None if sys.stdout.isatty() else 200
@@ -68,7 +82,7 @@ class _BarTask:
 
     def status(self, **values: float | int | str) -> None:
         shown = "  ".join(f"{name} {_short(value)}" for name, value in values.items())
-        self._bars.update(self._task_id, status=escape(shown))
+        self._bars.update(self._task_id, status=escape(printable(shown)))
 
 
 def _short(value: float | int | str) -> str:
@@ -98,11 +112,13 @@ class ConsoleProgress:
             disable=not self._bars_wanted,
         )
         with bars:
-            yield _BarTask(bars, bars.add_task(escape(description), total=total, status=""))
+            yield _BarTask(
+                bars, bars.add_task(escape(printable(description)), total=total, status="")
+            )
 
     def note(self, message: str) -> None:
         """Print one line on stderr."""
-        self._console.print(message, markup=False, soft_wrap=True)
+        self._console.print(printable(message), markup=False, soft_wrap=True)
 
     def info(self, message: str) -> None:
         """Print one line on stderr unless `--quiet`."""

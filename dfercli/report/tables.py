@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfercli.artifacts.atomic import write_text
+from dfercli.artifacts.csv_cells import safe_cell
 from dfercli.artifacts.evaluation import Evaluation, Interval
 
 NO_VALUE = "-"
@@ -71,8 +72,7 @@ def to_csv(table: TextTable) -> str:
     """The table as CSV with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.rows)
+    writer.writerows([safe_cell(cell) for cell in row] for row in (table.columns, *table.rows))
     return text.getvalue()
 
 
