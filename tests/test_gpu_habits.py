@@ -12,7 +12,7 @@ from trainings import small_config
 from dfercli.config import ModelConfig, OptimConfig
 from dfercli.data.batches import Batch
 from dfercli.errors import ConfigError
-from dfercli.inference import devices
+from dfercli.inference import devices, predict_logits
 from dfercli.inference import fabric as inference
 from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
@@ -109,13 +109,13 @@ def test_a_gpu_is_read_for_by_all_cores_and_a_cpu_by_two(monkeypatch):
     def engine(kind, processes=1):
         return SimpleNamespace(device=torch.device(kind), world_size=processes)
 
-    monkeypatch.setattr(inference, "num_cores", lambda: 24)
+    monkeypatch.setattr(predict_logits, "num_cores", lambda: 24)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert inference.num_readers(None, engine("cpu")) == 2
-    assert inference.num_readers(None, engine("cuda")) == 16
-    assert inference.num_readers(None, engine("cuda", 4)) == 6
-    assert inference.num_readers(None, engine("cuda", 8)) == 6  # on two machines
-    assert inference.num_readers(0, engine("cuda")) == 0
+    assert predict_logits.num_readers(None, engine("cpu")) == 2
+    assert predict_logits.num_readers(None, engine("cuda")) == 16
+    assert predict_logits.num_readers(None, engine("cuda", 4)) == 6
+    assert predict_logits.num_readers(None, engine("cuda", 8)) == 6  # on two machines
+    assert predict_logits.num_readers(0, engine("cuda")) == 0
 
 
 def test_a_training_that_diverges_ends_with_one_line(tmp_path, monkeypatch):
