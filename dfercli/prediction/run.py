@@ -134,7 +134,7 @@ def run(
     """
     check_config(config)
     places, stores = split_places(config.sources)
-    sources = find_sources(places) if places else []
+    sources = find_sources(places, progress.note) if places else []
     ready = [source for store in stores for source in sources_of_store(store)]
     check_outputs(config, len(sources) + len(ready))
     chosen = choose_model(config, progress) if model is None else ready_choice(model)

@@ -102,7 +102,7 @@ def run(
     """
     config = _checked(config)
     classes = read_classes(config.classes) if config.classes else ()
-    sources = find_sources(config.sources)
+    sources = find_sources(config.sources, progress.note)
     labelling = label_sources(sources, config.labels, classes)
     jobs = [_job(source, config.out, labelling[source.path]) for source in sources]
     choice = find_detector(config, progress)

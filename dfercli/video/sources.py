@@ -3,12 +3,14 @@
 import glob
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from dfercli.documents import parse_json, read_document
 from dfercli.errors import DataError
+from dfercli.video.containers import is_own_output
 from dfercli.video.images import are_numbered_frames, is_image, natural_key
 
 VIDEO_SUFFIXES = frozenset(
@@ -37,12 +39,19 @@ class Source:
     kind: Literal["video", "frames", "image"]
 
 
-def find_sources(places: tuple[str, ...]) -> list[Source]:
+def find_sources(
+    places: tuple[str, ...], note: Callable[[str], None] | None = None
+) -> list[Source]:
     """Find all sources in files, folders (recursively) and globs.
 
     Folders of face stores and hidden folders are passed over. A folder whose images are numbered
     is one source. So is, among others, a folder that holds nothing to read: who reads it says so,
-    and the others are done.
+    and the others are done. Annotated videos and previews that dfer wrote are left out, unless such
+    a file is all that there is.
+
+    Args:
+        places: As they were typed.
+        note: Called with a line that says how many files were left out.
 
     Returns:
         Each source once, sorted by path.
@@ -66,7 +75,27 @@ def find_sources(places: tuple[str, ...]) -> list[Source]:
     if not found:
         raise DataError(f"no video or image in {passed_over[0]}")
     found = {**empty, **found}
+    if len(found) > 1:
+        found = _without_own(found, note)
     return [found[path] for path in sorted(found)]
+
+
+def _without_own(
+    found: dict[Path, Source], note: Callable[[str], None] | None
+) -> dict[Path, Source]:
+    own = [path for path, source in found.items() if _is_own(source)]
+    if len(own) == len(found):
+        raise DataError(
+            f"all {len(own)} videos were written by dfer itself (annotated copies or previews)",
+            hint="name the videos that they were made from",
+        )
+    if own and note is not None:
+        note(f"left out {len(own)} of {len(found)} files: dfer wrote them, such as {own[0]}")
+    return {path: source for path, source in found.items() if path not in own}
+
+
+def _is_own(source: Source) -> bool:
+    return source.kind == "video" and source.path.is_file() and is_own_output(source.path)
 
 
 def _expand(place: str) -> list[Path]:
