@@ -18,7 +18,7 @@ from dfercli.artifacts.predictions import WindowPrediction, write_predictions
 from dfercli.artifacts.removing import remove_inside
 from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.config import PredictConfig, PreprocessConfig
-from dfercli.errors import DataError
+from dfercli.errors import ArtifactError, DataError
 from dfercli.inference.choose_model import ChosenModel, choose_model, ready_choice
 from dfercli.overrides import to_plain
 from dfercli.prediction.face_source import (
@@ -293,7 +293,9 @@ def _finish_source(plan: _Plan, done: RecognisedSource, stop: threading.Event) -
                 end=config.end,
             )
             video = replace(video, annotated=str(out))
-    except DataError as error:
+    except (DataError, ArtifactError) as error:
+        if stop.is_set():
+            raise  # given up, not failed
         video = replace(video, failure=FailureRow(source.name, "annotate", error.message))
     return video
 
