@@ -5,15 +5,18 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.audio.resampler import AudioResampler
 
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.errors import DataError
 from dfercli.report.colours import class_colours
 from dfercli.report.overlay import Overlay, ShownFace
 from dfercli.report.timeline import build_timelines
+from dfercli.video import sound
 from dfercli.video.annotated import write_annotated
 from dfercli.video.frames import Frame
 
+SOUND_FRAME = 576  # samples; MP3 at low rates takes no other number
 TIMES = (0.0, 0.033, 0.1, 0.5, 0.55)  # a variable frame rate
 
 
@@ -22,20 +25,21 @@ def grey_frames(times=TIMES, size=(47, 63)):
         yield Frame(index, seconds, np.full((*size, 3), 40 * index, np.uint8))
 
 
-def video_with_sound(path, codec):
+def video_with_sound(path, codec, rate=48000, pictures="libx264"):
     with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25)
+        video = container.add_stream(pictures, rate=25)
         video.width = video.height = 64
-        sound = container.add_stream(codec, rate=48000)
+        sound = container.add_stream(codec, rate=rate)
         for number in range(25):
             picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
             picture.pts, picture.time_base = number, Fraction(1, 25)
             container.mux(video.encode(picture))
         container.mux(video.encode())
-        tone = np.sin(np.arange(48000) * 0.06).astype(np.float32)
-        for number in range(0, 48000 - 1024, 1024):
-            part = av.AudioFrame.from_ndarray(tone[None, number : number + 1024], "fltp", "mono")
-            part.sample_rate, part.pts = 48000, number
+        resampler = AudioResampler(sound.format, sound.layout, rate, frame_size=SOUND_FRAME)
+        tone = np.sin(np.arange(rate) * 2880 / rate).astype(np.float32)
+        whole = av.AudioFrame.from_ndarray(tone[None], "fltp", "mono")
+        whole.sample_rate, whole.pts = rate, 0
+        for part in resampler.resample(whole):
             container.mux(sound.encode(part))
         container.mux(sound.encode())
     return path
@@ -52,20 +56,85 @@ def test_frames_keep_their_times_and_an_odd_size_is_padded(tmp_path):
     np.testing.assert_allclose([frame.time for frame in frames], TIMES, atol=1e-3)
 
 
-@pytest.mark.parametrize(("codec", "suffix"), [("aac", ".mp4"), ("libopus", ".mkv")])
-def test_sound_is_kept_and_stays_in_time(tmp_path, codec, suffix):
-    source = video_with_sound(tmp_path / f"source{suffix}", codec)
+@pytest.mark.parametrize(
+    ("codec", "suffix", "rate", "pictures"),
+    [
+        ("aac", ".mp4", 48000, "libx264"),
+        ("libopus", ".mkv", 48000, "libx264"),
+        ("aac", ".ts", 48000, "libx264"),  # the video does not begin at 0
+        ("libmp3lame", ".avi", 44100, "mpeg4"),
+        ("libmp3lame", ".avi", 11025, "mpeg4"),  # no rate of MP3 in MP4
+        ("libmp3lame", ".mp4", 44100, "libx264"),
+        ("pcm_s16le", ".avi", 6000, "mpeg4"),  # no rate of AAC
+        ("pcm_s16le", ".avi", 192000, "mpeg4"),
+    ],
+)
+def test_sound_is_kept_and_stays_in_time(tmp_path, codec, suffix, rate, pictures):
+    source = video_with_sound(tmp_path / f"source{suffix}", codec, rate, pictures)
     out = tmp_path / "out.mp4"
     times = np.arange(0.4, 1.0, 0.04)
     frames = (Frame(10 + i, float(t), np.zeros((64, 64, 3), np.uint8)) for i, t in enumerate(times))
     write_annotated(out, frames, sound_of=source)
     with av.open(str(out)) as container:
         (stream,) = container.streams.audio
-        assert stream.codec_context.name == "aac"
+        kept = "mp3" if (codec, suffix) == ("libmp3lame", ".mp4") else "aac"
+        assert stream.codec_context.codec.canonical_name == kept
         heard = [frame for frame in container.decode(stream) if frame.pts >= 0]
     assert heard[0].time < 0.1
     assert 0.4 < heard[-1].time < 0.7
     assert max(float(np.abs(frame.to_ndarray()).max()) for frame in heard) > 0.5
+
+
+def black_frames(count=25):
+    return (Frame(i, i / 25, np.zeros((64, 64, 3), np.uint8)) for i in range(count))
+
+
+def test_sound_that_cannot_be_decoded_in_places_is_left_out_there(tmp_path):
+    source = video_with_sound(tmp_path / "source.avi", "libmp3lame", 44100, "mpeg4")
+    content = bytearray(source.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 300] = bytes(300)
+    source.write_bytes(content)
+    notes = []
+    out = tmp_path / "out.mp4"
+    write_annotated(out, black_frames(), sound_of=source, note=notes.append)
+    with av.open(str(out)) as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) > 20_000
+    assert not notes
+
+
+def test_without_an_encoder_for_its_sound_a_video_is_written_silent_with_a_note(
+    tmp_path, monkeypatch
+):
+    source = video_with_sound(tmp_path / "source.avi", "libmp3lame", 44100, "mpeg4")
+    monkeypatch.setattr(sound, "_takes", lambda add_stream: False)
+    notes = []
+    out = tmp_path / "out.mp4"
+    assert write_annotated(out, black_frames(), sound_of=source, note=notes.append) == 25
+    with av.open(str(out)) as container:
+        assert not container.streams.audio
+    assert len(notes) == 1
+    assert "its sound cannot be kept" in notes[0]
+
+
+def test_sound_that_fails_midway_ends_there_with_a_note(tmp_path, monkeypatch):
+    source = video_with_sound(tmp_path / "source.avi", "libmp3lame", 44100, "mpeg4")
+
+    class Refusing:
+        def __init__(self, *_):
+            pass
+
+        def resample(self, frame):
+            raise ValueError("Frame does not match AudioResampler setup.")
+
+    monkeypatch.setattr(sound, "AudioResampler", Refusing)
+    notes = []
+    out = tmp_path / "out.mp4"
+    assert write_annotated(out, black_frames(), sound_of=source, note=notes.append) == 25
+    with av.open(str(out)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 25
+    assert len(notes) == 1
+    assert "its sound ends at 0.0 s" in notes[0]
 
 
 def test_no_frame_is_an_error_and_leaves_no_file(tmp_path):

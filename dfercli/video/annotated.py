@@ -1,29 +1,32 @@
 """Write timed frames as H.264 MP4 with the sound of the video they came from."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import av.error
 import numpy as np
-from av.audio.resampler import AudioResampler
 
 from dfercli.artifacts.atomic import atomic_path
 from dfercli.errors import ArtifactError, DataError
-from dfercli.video.containers import mark_as_own, open_container
+from dfercli.progress import logger
+from dfercli.video.containers import mark_as_own
 from dfercli.video.frames import Frame
+from dfercli.video.sound import open_sound
 
 TIME_BASE = Fraction(1, 90000)  # fine enough for every frame rate in use
-AUDIO_CODEC = "aac"
-COPIED_AUDIO = ("aac", "mp3")  # what browsers play in MP4; other sound is encoded anew
 STILL_SECONDS = 1 / 25
 
 
 def write_annotated(
-    path: Path, frames: Iterable[Frame], *, sound_of: Path | None, crf: int = 20
+    path: Path,
+    frames: Iterable[Frame],
+    *,
+    sound_of: Path | None,
+    note: Callable[[str], None] = logger.warning,
+    crf: int = 20,
 ) -> int:
     """Write frames at their own presentation times, whole or not at all.
 
@@ -34,6 +37,7 @@ def write_annotated(
         path: The file to write; its name ends in `.mp4`.
         frames: RGB, all of one size, with strictly increasing times.
         sound_of: A video whose sound is kept where it has any; None writes none.
+        note: Called with one line where there is sound that cannot be kept.
         crf: x264 constant rate factor: 18 is visually lossless, 35 shows blocks.
 
     Returns:
@@ -49,7 +53,7 @@ def write_annotated(
         raise DataError(f"cannot write {path}: there is no frame")
     with atomic_path(path) as temporary:
         try:
-            return _write(temporary, path, first, stream, sound_of, crf)
+            return _write(temporary, path, first, stream, sound_of, note, crf)
         except av.error.FFmpegError as error:
             raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -60,6 +64,7 @@ def _write(
     first: Frame,
     rest: Iterator[Frame],
     sound_of: Path | None,
+    note: Callable[[str], None],
     crf: int,
 ) -> int:
     height, width = first.image.shape[:2]
@@ -74,7 +79,8 @@ def _write(
         video.time_base = video.codec_context.time_base = TIME_BASE
         sound = None
         if sound_of is not None:
-            sound = _open_sound(container, sound_of, first, stack)
+            begin = first.pts_seconds
+            sound = open_sound(container, sound_of, from_seconds=begin, stack=stack, note=note)
         count, frame = 0, first
         while True:
             if frame.image.shape != first.image.shape:
@@ -96,87 +102,5 @@ def _write(
             frame = following
         container.mux(video.encode())
         if sound is not None:
-            sound.write_until(seconds + STILL_SECONDS)
-            sound.close()
+            sound.close(seconds + STILL_SECONDS)
     return count
-
-
-def _open_sound(target: Any, source: Path, first: Frame, stack: ExitStack) -> "_Sound | None":
-    """The sound of a video, ready to be written to `target`; None where it has none."""
-    try:
-        opened = stack.enter_context(open_container(source))
-    except DataError:
-        return None
-    if not opened.streams.audio or not opened.streams.video:
-        return None
-    sound, video = opened.streams.audio[0], opened.streams.video[0]
-    begin = float((video.start_time or 0) * (video.time_base or 0))
-    offset_seconds = begin if first.index == 0 else first.pts_seconds
-    packets = opened.demux(sound)
-    if sound.codec_context.name in COPIED_AUDIO:
-        return _Sound(target, target.add_stream_from_template(sound), packets, offset_seconds)
-    encoder = target.add_stream(AUDIO_CODEC, rate=sound.codec_context.sample_rate)
-    resampler = AudioResampler("fltp", "stereo", sound.codec_context.sample_rate)
-    return _Sound(target, encoder, packets, offset_seconds, resampler)
-
-
-class _Sound:
-    """Sound that is written along with the frames, so that both stay interleaved.
-
-    Args:
-        target: The container to write to.
-        stream: Its stream of sound.
-        packets: Of the source's sound.
-        offset_seconds: The source's time of the first frame that is written.
-        resampler: Where the sound is encoded anew; None where packets are copied.
-    """
-
-    def __init__(
-        self,
-        target: Any,
-        stream: Any,
-        packets: Iterator[Any],
-        offset_seconds: float,
-        resampler: AudioResampler | None = None,
-    ) -> None:
-        self._target = target
-        self._stream = stream
-        self._packets = packets
-        self._offset_seconds = offset_seconds
-        self._resampler = resampler
-        self._waiting: Any = None
-
-    def write_until(self, seconds: float) -> None:
-        """Write what is to be heard until `seconds` after the first frame."""
-        while True:
-            if self._waiting is None:
-                self._waiting = next(self._packets, None)
-            packet = self._waiting
-            if packet is None:
-                return
-            if packet.pts is not None:
-                at = float(packet.pts * packet.time_base) - self._offset_seconds
-                if at > seconds:
-                    return
-                if at >= 0:
-                    self._write(packet)
-            self._waiting = None
-
-    def _write(self, packet: Any) -> None:
-        shift = round(self._offset_seconds / packet.time_base)
-        if self._resampler is None:
-            packet.pts -= shift
-            packet.dts = packet.pts
-            packet.stream = self._stream
-            self._target.mux(packet)
-            return
-        for frame in packet.decode():
-            if frame.pts is not None:
-                frame.pts -= shift
-            for part in self._resampler.resample(frame):
-                self._target.mux(self._stream.encode(part))
-
-    def close(self) -> None:
-        """Write what the encoder still holds."""
-        if self._resampler is not None:
-            self._target.mux(self._stream.encode())
