@@ -15,9 +15,12 @@ from drawn_videos import write_drawn_video
 from toy_model import LABELS, write_toy_checkpoint
 
 import dfercli
+from dfercli.artifacts.jsonl import read_rows
 from dfercli.cli.app import run
+from dfercli.errors import ArtifactError
 from dfercli.prediction import annotate as annotate_stage
 from dfercli.prediction import run as predict_stage
+from dfercli.prediction.outputs import failures_path
 
 PROBABILITIES = [f"probability_{name}" for name in LABELS]
 IN_PROCESS = ("--workers", "0", "--detector", "haar", "--quiet")
@@ -55,6 +58,32 @@ def test_time_without_a_face_is_a_gap_and_has_no_window(drawn, checkpoint, capsy
     assert (start, end) == pytest.approx((1.0, 2.0), abs=0.2)
     for row in found["predictions"]:
         assert row["end_seconds"] <= start + 1e-6 or row["start_seconds"] >= end - 1e-6
+
+
+def test_an_annotated_video_that_fails_is_one_row_and_the_rest_is_written(
+    folder, checkpoint, tmp_path, monkeypatch
+):
+    write = annotate_stage.write_annotated
+
+    def refusing(path, *arguments, **named):
+        if path.stem.startswith("b"):
+            raise ArtifactError(f"cannot write {path}: Invalid argument")
+        return write(path, *arguments, **named)
+
+    monkeypatch.setattr(annotate_stage, "write_annotated", refusing)
+    out = ("--out", tmp_path / "t.csv", "--video", tmp_path / "ann", "--html", tmp_path / "p.html")
+    predict(folder, "--checkpoint", checkpoint, *out, code=3)
+    assert set(pd.read_csv(tmp_path / "t.csv")["source"].map(os.path.basename)) == {
+        "a.mp4",
+        "b.mp4",
+        "c.mp4",
+    }
+    assert (tmp_path / "p.html").is_file()
+    assert len(list((tmp_path / "ann").glob("*.mp4"))) == 2
+    failures = list(read_rows(failures_path(tmp_path / "t.csv")))
+    stages = {os.path.basename(row["source"]): row["stage"] for row in failures}
+    assert stages["b.mp4"] == "annotate"
+    assert set(stages) == {"b.mp4", "broken.mp4"}
 
 
 def test_command_python_and_face_store_give_the_same_probabilities(drawn, checkpoint, tmp_path):
