@@ -1,12 +1,17 @@
 """What several test modules share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 # Before torch is imported: tensors are tiny here, and threads cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Started in the background or by nohup, a process ignores these, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SHARED = Path(__file__).parents[2] / "shared"
 
