@@ -1,10 +1,6 @@
 """Detectors behind one interface, their weights, tracks and crops."""
 
-import hashlib
-import io
 import json
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +11,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from dfercli.artifacts import weight_files
-from dfercli.artifacts.weight_files import WeightFile, fetch, weight_file
+from dfercli.artifacts.weight_files import weight_file
 from dfercli.cli.app import run as dfer
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.faces import landmark_points
@@ -177,58 +173,6 @@ def test_offline_auto_falls_back_to_haar_and_says_so(offline):
     assert "put the file at" in (error.value.hint or "")
     with pytest.raises(ConfigError, match="haar takes no --detector-weights"):
         choose_detector("haar", Path("x.onnx"), "cpu")
-
-
-@pytest.fixture
-def served(tmp_path, monkeypatch):
-    """A weight file whose download is made up: `served["content"]`, or an error."""
-    content = b"weights " * 1000
-    state = {"content": content, "requests": 0}
-    monkeypatch.setenv("DFER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("DFER_OFFLINE", raising=False)
-    file = WeightFile(
-        "made-up",
-        "a test",
-        "https://example.org/w",
-        "w.bin",
-        hashlib.sha256(content).hexdigest(),
-        "none",
-    )
-
-    def urlopen(url, timeout):
-        state["requests"] += 1
-        if isinstance(state["content"], Exception):
-            raise state["content"]
-        return io.BytesIO(state["content"])
-
-    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    state["file"] = file
-    return state
-
-
-def test_weights_are_fetched_once_and_checked(served):
-    file = served["file"]
-    assert fetch(file).read_bytes() == served["content"]
-    assert fetch(file) == file.path
-    assert served["requests"] == 1
-    file.path.write_bytes(b"broken")
-    assert fetch(file).read_bytes() == served["content"]
-    assert served["requests"] == 2
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"cut short", "its SHA-256 is"),
-        (urllib.error.URLError("no network"), "no network"),
-        (TimeoutError("timed out"), "timed out"),
-    ],
-)
-def test_a_failed_download_leaves_nothing(served, content, message):
-    served["content"] = content
-    with pytest.raises(ArtifactError, match=message):
-        fetch(served["file"])
-    assert not [p for p in served["file"].path.parent.iterdir() if p.suffix == ".bin"]
 
 
 def test_dfer_weights_lists_licences_and_finds_broken_files(offline, capsys):

@@ -1,11 +1,71 @@
-"""What `dfer weights` says of files whose check sum nobody published."""
+"""Weight files: fetched once, whole, checked and within their bounds."""
 
+import hashlib
 import json
+from dataclasses import replace
 
 import pytest
+from raw_server import answer, endless, serve_raw
 
-from dfercli.artifacts.weight_files import weight_file
+from dfercli.artifacts.weight_files import WEIGHT_FILES, WeightFile, fetch, weight_file
 from dfercli.cli.app import run as dfer
+from dfercli.errors import ArtifactError
+
+CONTENT = b"weights " * 1000
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A weight file on a server that sends `served["parts"]`."""
+    monkeypatch.setenv("DFER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("DFER_OFFLINE", raising=False)
+    state = {"parts": [answer(CONTENT)]}
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    with serve_raw(lambda number: state["parts"]) as server:
+        state["server"] = server
+        state["file"] = WeightFile(
+            "made-up", "a test", f"{server.url}/w", "w.bin", digest, "none", most_bytes=10_000
+        )
+        yield state
+
+
+def test_weights_are_fetched_once_and_checked(served):
+    file = served["file"]
+    assert fetch(file).read_bytes() == CONTENT
+    assert fetch(file) == file.path
+    assert len(served["server"].requests) == 1
+    file.path.write_bytes(b"broken")
+    assert fetch(file).read_bytes() == CONTENT
+    assert len(served["server"].requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([answer(b"other weights")], "its SHA-256 is"),
+        ([answer(CONTENT, "200 OK", "Content-Length: 9000")], "peer closed"),
+        ([answer(b"gone", "404 Not Found")], "the server answered 404"),
+        (endless(b"HTTP/1.1 200 OK\r\n\r\n", CONTENT), "more than 10000 bytes"),
+        ([b""], "disconnected"),
+    ],
+)
+def test_a_failed_download_leaves_nothing(served, parts, message):
+    served["parts"] = parts
+    with pytest.raises(ArtifactError, match=f"cannot fetch made-up from .*{message}"):
+        fetch(served["file"])
+    assert [path.name for path in served["file"].path.parent.iterdir()] == [".w.bin.lock"]
+
+
+def test_where_nobody_listens_is_told_in_one_line(served):
+    file = replace(served["file"], url="http://127.0.0.1:9/w")
+    with pytest.raises(ArtifactError, match=r"cannot fetch made-up from .*: .*connection") as error:
+        fetch(file)
+    assert "put the file at" in error.value.hint
+
+
+def test_every_weight_file_has_a_bound():
+    assert all(0 < file.most_bytes <= 200 << 20 for file in WEIGHT_FILES)
 
 
 @pytest.fixture

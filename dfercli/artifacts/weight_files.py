@@ -6,21 +6,19 @@ processes may fetch at once.
 """
 
 import hashlib
-import http.client
 import os
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from dfercli.artifacts.atomic import atomic_path
+from dfercli.artifacts.bounded_http import DownloadError, download
 from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.network import is_offline
 from dfercli.errors import ArtifactError
 
-TIMEOUT_SECONDS = 15.0
 PART_BYTES = 1 << 16
+MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,7 @@ class WeightFile:
         file_name: Its name in the cache.
         sha256: Its check sum, or as many of the first digits as are known; empty where unknown.
         licence: Terms of the weights.
+        most_bytes: More than the file has; a download ends there.
         folder: `dfer`: this project's cache; `hub`: torch's, where face-alignment looks.
     """
 
@@ -43,6 +42,7 @@ class WeightFile:
     file_name: str
     sha256: str
     licence: str
+    most_bytes: int
     folder: Literal["dfer", "hub"] = "dfer"
 
     @property
@@ -69,6 +69,7 @@ WEIGHT_FILES = (
         file_name="face_detection_yunet_2023mar.onnx",
         sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
         licence="MIT (opencv_zoo), Apache-2.0 (libfacedetection.train)",
+        most_bytes=1 * MEGABYTE,
     ),
     WeightFile(
         name="blazeface",
@@ -77,6 +78,7 @@ WEIGHT_FILES = (
         file_name="blazefaceback.pth",
         sha256="e2c03bb3ae45e769eaaa0a7cc7d4f61f54a5e3fbae6367d870166702e7022b11",
         licence="Apache-2.0",
+        most_bytes=2 * MEGABYTE,
     ),
     WeightFile(
         name="blazeface-anchors",
@@ -85,6 +87,7 @@ WEIGHT_FILES = (
         file_name="anchorsback.npy",
         sha256="a10bb2fb93ab54ca426d6c750bfc3aad685028a16dcf231357d03694f261fd95",
         licence="Apache-2.0",
+        most_bytes=1 * MEGABYTE,
     ),
     WeightFile(
         name="sfd",
@@ -93,6 +96,7 @@ WEIGHT_FILES = (
         file_name="s3fd-619a316812.pth",
         sha256="619a316812",
         licence="BSD-3-Clause",
+        most_bytes=200 * MEGABYTE,
         folder="hub",
     ),
     WeightFile(
@@ -102,6 +106,7 @@ WEIGHT_FILES = (
         file_name="retinaface_mobilenet0.25.pth",
         sha256="",
         licence="MIT",
+        most_bytes=10 * MEGABYTE,
         folder="hub",
     ),
     WeightFile(
@@ -111,6 +116,7 @@ WEIGHT_FILES = (
         file_name="scrfd_2.5g_bnkps.onnx",
         sha256="",
         licence="code MIT; weights InsightFace: non-commercial research only",
+        most_bytes=20 * MEGABYTE,
         folder="hub",
     ),
     WeightFile(
@@ -120,6 +126,7 @@ WEIGHT_FILES = (
         file_name="2DFAN4-11f355bf06.pth.tar",
         sha256="11f355bf06",
         licence="BSD-3-Clause",
+        most_bytes=200 * MEGABYTE,
         folder="hub",
     ),
 )
@@ -206,21 +213,12 @@ def fetch(file: WeightFile) -> Path:
 
 def _download(file: WeightFile) -> None:
     with atomic_path(file.path) as temporary:
-        digest = hashlib.sha256()
         try:
-            with (
-                urllib.request.urlopen(file.url, timeout=TIMEOUT_SECONDS) as response,
-                temporary.open("wb") as target,
-            ):
-                while part := response.read(PART_BYTES):
-                    digest.update(part)
-                    target.write(part)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
-            raise _not_fetched(file, str(getattr(error, "reason", error))) from error
-        except ConnectionError as error:
+            digest = download(file.url, temporary, most_bytes=file.most_bytes)
+        except DownloadError as error:
             raise _not_fetched(file, str(error)) from error
-        if not digest.hexdigest().startswith(file.sha256):
-            raise _not_fetched(file, f"its SHA-256 is {digest.hexdigest()}, expected {file.sha256}")
+        if not digest.startswith(file.sha256):
+            raise _not_fetched(file, f"its SHA-256 is {digest}, expected {file.sha256}")
 
 
 def _not_fetched(file: WeightFile, reason: str) -> ArtifactError:

@@ -1,0 +1,237 @@
+"""HTTP with bounds: an exchange ends within its time and its bytes, whatever the server does.
+
+The timeout of a socket bounds one read, so a server that drips bytes holds its client for ever.
+Here a whole exchange (name, connection, TLS, headers, body) is a task of an event loop of its own,
+which is cancelled when its time is up. Bodies are counted as they come in. Nothing is unpacked,
+redirects are followed by downloads alone, and cookies are not kept.
+"""
+
+import asyncio
+import hashlib
+import ssl
+import time
+from collections.abc import AsyncIterator, Coroutine
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import httpx2
+
+from dfercli.artifacts.network import CONNECT_SECONDS
+from dfercli.errors import ConfigError
+
+T = TypeVar("T")
+
+STALL_SECONDS = 30.0
+"""A download ends where it brings less than `STALL_BYTES` in this time."""
+STALL_BYTES = 1 << 18
+MOST_REDIRECTS = 5
+_PLAIN = {"Accept-Encoding": "identity"}
+_KEPT_HEADERS = ("location", "retry-after", "retry-after-ms", "x-should-retry")
+_PAGES = (b"<!doctype", b"<html")
+_BROKEN = (
+    *(httpx2.InvalidURL, httpx2.StreamError, ssl.SSLError, ConnectionError, EOFError, ValueError),
+    *(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError),
+)
+"""What the client lets through of a broken connection besides its own `RequestError`."""
+
+
+class BodyTooLargeError(httpx2.ReadError):
+    """A body is larger than its bound."""
+
+
+class DownloadError(Exception):
+    """A file could not be downloaded; the message says why."""
+
+
+def exchange(
+    request: httpx2.Request,
+    *,
+    seconds: float,
+    most_bytes: int,
+    login: tuple[str, str] | None = None,
+) -> httpx2.Response:
+    """Send a request and return the whole answer, with few of its headers.
+
+    Args:
+        request: What is sent.
+        seconds: Longest time for all of it.
+        most_bytes: Most bytes of the body.
+        login: User name and password for the server.
+
+    Raises:
+        httpx2.RequestError: it failed: no connection, too late, too large, broken.
+        ConfigError: the proxies or certificates that the environment names cannot be used.
+    """
+    request.headers.update(_PLAIN)
+    # Less than all of it, which tells "nobody there" from "no answer".
+    request.extensions["timeout"] = {"connect": min(CONNECT_SECONDS, 0.8 * seconds)}
+    try:
+        with_bound = asyncio.wait_for(_exchange(request, most_bytes, login), seconds)
+        return _run(with_bound)
+    except asyncio.TimeoutError:
+        raise httpx2.ReadTimeout(f"no answer within {seconds:g} s", request=request) from None
+    except _BROKEN as error:
+        raise httpx2.ReadError(str(error) or type(error).__name__, request=request) from error
+
+
+def download(url: str, target: Path, *, most_bytes: int) -> str:
+    """Write what lies at `url` to `target`; return its SHA-256 in hexadecimal.
+
+    Redirects lead to https alone, or from http to http. A page (HTML) is no file.
+
+    Args:
+        url: An address of http or https.
+        target: The file; what it holds is replaced.
+        most_bytes: More than the file has; the download ends there.
+
+    Raises:
+        DownloadError: it failed, stalled, or is larger than `most_bytes`.
+        OSError: `target` cannot be written.
+        ConfigError: the proxies or certificates that the environment names cannot be used.
+    """
+    try:
+        return _run(_download(url, target, most_bytes))
+    except (httpx2.RequestError, *_BROKEN) as error:
+        raise DownloadError(str(error) or type(error).__name__) from error
+
+
+def check_proxies() -> None:
+    """Look at what the environment says of proxies and certificates.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    _client()
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` in a loop of its own.
+
+    `asyncio.run` would wait for a name server that does not answer, however late it is.
+    """
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+    try:
+        return loop.run_until_complete(task)
+    finally:
+        if not task.done():  # a signal broke in
+            task.cancel()
+            loop.run_until_complete(asyncio.wait([task]))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
+
+
+def _client(login: tuple[str, str] | None = None) -> httpx2.AsyncClient:
+    """A client that knows the proxies of the environment; it serves one exchange."""
+    try:
+        return httpx2.AsyncClient(
+            auth=login, verify=_certificates(), follow_redirects=False, timeout=None
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigError(
+            f"the proxy or the certificates of the environment cannot be used: {error}",
+            hint="see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
+        ) from None
+
+
+async def _exchange(
+    request: httpx2.Request, most_bytes: int, login: tuple[str, str] | None
+) -> httpx2.Response:
+    async with _client(login) as client:
+        response = await client.send(request, stream=True)
+        try:
+            _refuse_packed(response)
+            body = b"".join([part async for part in _bounded(response, most_bytes)])
+        finally:
+            await response.aclose()
+    # The body is read as UTF-8, whatever character set a server may make up.
+    headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+    return httpx2.Response(response.status_code, headers=headers, content=body, request=request)
+
+
+async def _download(url: str, target: Path, most_bytes: int) -> str:
+    place = httpx2.URL(url)
+    async with _client() as client:
+        for _ in range(MOST_REDIRECTS + 1):
+            request = client.build_request(
+                "GET", place, headers=_PLAIN, extensions={"timeout": {"connect": CONNECT_SECONDS}}
+            )
+            sending = client.send(request, stream=True)
+            try:
+                response = await asyncio.wait_for(sending, STALL_SECONDS)
+            except asyncio.TimeoutError:
+                raise DownloadError(f"no answer within {STALL_SECONDS:g} s") from None
+            try:
+                if not response.has_redirect_location:
+                    return await _store(response, target, most_bytes)
+                place = _next_place(place, response.headers["location"])
+            finally:
+                await response.aclose()
+    raise DownloadError(f"it redirects more than {MOST_REDIRECTS} times")
+
+
+def _next_place(place: httpx2.URL, location: str) -> httpx2.URL:
+    following = place.join(location)
+    if following.scheme != "https" and not (following.scheme == place.scheme == "http"):
+        raise DownloadError(
+            f"it redirects from {place.scheme} to {following.scheme}, which is refused"
+        )
+    return following
+
+
+def _refuse_packed(response: httpx2.Response) -> None:
+    packing = response.headers.get("content-encoding", "identity").strip().lower()
+    if packing != "identity":
+        raise httpx2.DecodingError(
+            f"the body is packed ({packing[:20]}), which was not asked for",
+            request=response.request,
+        )
+
+
+async def _bounded(response: httpx2.Response, most_bytes: int) -> AsyncIterator[bytes]:
+    received = 0
+    async for part in response.aiter_raw():
+        received += len(part)
+        if received > most_bytes:
+            raise BodyTooLargeError(f"more than {most_bytes} bytes", request=response.request)
+        yield part
+
+
+async def _store(response: httpx2.Response, target: Path, most_bytes: int) -> str:
+    if response.status_code != 200:
+        raise DownloadError(f"the server answered {response.status_code}")
+    if response.headers.get("content-type", "").strip().lower().startswith("text/html"):
+        raise DownloadError("the server sent a page (text/html), no file")
+    _refuse_packed(response)
+    declared = int(response.headers.get("content-length", 0))
+    if declared > most_bytes:
+        raise DownloadError(f"the file is said to have {declared} bytes, at most {most_bytes} fit")
+    digest = hashlib.sha256()
+    received = marked = 0
+    since = time.monotonic()
+    parts = aiter(_bounded(response, most_bytes))
+    with target.open("wb") as file:
+        while True:
+            left = since + STALL_SECONDS - time.monotonic()
+            try:
+                part = await asyncio.wait_for(anext(parts), left)
+            except StopAsyncIteration:
+                return digest.hexdigest()
+            except asyncio.TimeoutError:
+                raise DownloadError(
+                    f"it stalled: {received - marked} bytes in {STALL_SECONDS:g} s"
+                ) from None
+            if received == 0 and part.lstrip()[:9].lower().startswith(_PAGES):
+                raise DownloadError("the server sent a page (HTML), no file")
+            digest.update(part)
+            file.write(part)
+            received += len(part)
+            if received - marked >= STALL_BYTES:
+                marked, since = received, time.monotonic()
