@@ -5,9 +5,11 @@ calls them names the file, and knows whose error it is.
 """
 
 import json
+import math
 import os
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -80,6 +82,18 @@ def parse_json(content: bytes | str) -> Any:
     return value
 
 
+def end_of_json(text: str, start: int) -> int:
+    """Where the JSON value ends that begins at `start`; whether it can be used is not told.
+
+    Raises:
+        ValueError: none begins there.
+    """
+    try:
+        return SCANNER.raw_decode(text, start)[1]
+    except RecursionError:
+        raise _too_deep() from None
+
+
 def parse_toml(content: bytes | str) -> dict[str, Any]:
     """Parse TOML.
 
@@ -116,8 +130,7 @@ def _decode(content: bytes | str) -> str:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"{twice[:60]!r} comes twice in an object")
     return values
 
@@ -126,7 +139,17 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {digits[:20]} is beyond all bounds")
+    return value
+
+
+DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite
+)
+SCANNER = json.JSONDecoder()
 
 
 def _refuse_depth(value: Any) -> None:

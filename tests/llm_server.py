@@ -4,8 +4,8 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -37,7 +37,7 @@ class Received:
 
 @dataclass
 class Reply:
-    """What the server does with one request."""
+    """What the server does with one request; `wire` is all that goes over it, part by part."""
 
     content: str | None = None
     status: int = 200
@@ -46,6 +46,7 @@ class Reply:
     raw: bytes | None = None
     hang_seconds: float = 0.0
     cut: bool = False
+    wire: Iterable[bytes] | None = None
 
 
 Behaviour = Callable[[Received, int], Reply]
@@ -110,13 +111,20 @@ class LlmServer:
         reply = self.behaviour(request, number)
         if reply.hang_seconds:
             time.sleep(reply.hang_seconds)
+        if reply.wire is not None:
+            http.close_connection = True
+            with suppress(ConnectionError):
+                for part in reply.wire:
+                    http.wfile.write(part)
+            return
         if reply.error is not None:
             body = json.dumps({"error": reply.error}).encode()
         else:
             body = reply.raw if reply.raw is not None else completion(reply.content)
         try:
             http.send_response(reply.status)
-            http.send_header("Content-Type", "application/json")
+            if "Content-Type" not in reply.headers:
+                http.send_header("Content-Type", "application/json")
             http.send_header("Content-Length", str(len(body)))
             for name, value in reply.headers.items():
                 http.send_header(name, value)

@@ -1,8 +1,8 @@
+import errno
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 from llm_server import LONG, Reply, caption_answer, refused, serve
 
+from dfercli.artifacts.atomic import read_json
 from dfercli.artifacts.captions import read_captions
 from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.cli.app import run
 from dfercli.config import DescribeConfig
+from dfercli.descriptions.cache import ANSWER_SCHEMA, Answer
 from dfercli.descriptions.run import caption_store
 from dfercli.errors import ArtifactError
+from dfercli.progress import LogProgress
+from dfercli.typed import typed
 
 SEEN = "The brows rise slowly while the lips part, then the head leans to the left."
 SHORT = "The brows rise, the lips part, then the head leans left."
@@ -221,7 +225,7 @@ def test_a_refused_key_ends_at_once(tmp_path, monkeypatch, capsys):
     make_store(tmp_path / "faces", clips=30)
     with serve(lambda request, number: refused(401, "bad key")) as server:
         assert caption(monkeypatch, server, "--concurrency", "2") == 5
-    assert len(server.received) <= 4
+    assert len(server.received) <= 6
     assert "refused the key" in capsys.readouterr().err
 
 
@@ -305,8 +309,6 @@ def test_a_folder_that_is_no_face_store_is_refused(tmp_path, monkeypatch, capsys
 
 
 def test_the_stage_is_a_library_call(tmp_path, monkeypatch):
-    from dfercli.progress import LogProgress
-
     store = make_store(tmp_path / "faces", clips=2)
     with serve(polite) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
@@ -315,42 +317,79 @@ def test_the_stage_is_a_library_call(tmp_path, monkeypatch):
     assert (result.tally.sent, result.tally.usage["total_tokens"]) == (4, 60)
 
 
-def test_a_kill_in_the_middle_of_200_captions_costs_only_what_was_under_way(
-    tmp_path, monkeypatch, capsys
-):
-    store = make_store(tmp_path / "faces", clips=200, frames=1)
+KILLS, CLIPS, AT_ONCE = 10, 110, 4
+
+
+def caption_all(store, url, cache):
+    os.environ.update(OPENAI_BASE_URL=url)
+    config = DescribeConfig(model="eyes", concurrency=AT_ONCE, frames=1, cache=cache)
+    return caption_store(store, config, LogProgress())
+
+
+def test_ten_kills_cost_only_what_was_under_way(tmp_path):
+    store = make_store(tmp_path / "faces", clips=CLIPS, frames=1)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["test_captions", "openai", "open_clip"])
+    moments = iter(np.random.default_rng(0).integers(1, 20, KILLS))
 
     def behaviour(request, number):
         time.sleep(0.005)
         return polite(request, number)
 
-    command = [
-        "describe", "faces", "--model", "eyes", "--concurrency", "8", "--frames", "1", "--json",
-    ]  # fmt: skip
     with serve(behaviour) as server:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        program = f"import sys\nfrom dfercli.cli.app import run\nsys.exit(run({command!r}))"
-        process = subprocess.Popen(
-            [sys.executable, "-c", program],
-            env=dict(os.environ),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        while len(server.received) < 150 and process.poll() is None:
-            time.sleep(0.002)
-        assert process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        sent = len(server.received)
-        assert 0 < len(read_captions(store)) < 200
-        assert run(command) == 0
+        arguments = (store, server.url, tmp_path / "llm")
+        kills = 0
+        for moment in moments:
+            process = context.Process(target=caption_all, args=arguments)
+            before = len(server.received)
+            process.start()
+            while len(server.received) < before + moment and process.is_alive():
+                time.sleep(0.001)
+            process.kill()
+            process.join()
+            kills += process.exitcode == -signal.SIGKILL
+            captions = read_captions(store)
+            answers = [path for path in (tmp_path / "llm").glob("??/*.json") if path.name[0] != "."]
+            for path in answers:
+                assert typed(Answer, read_json(path), "", schema=ANSWER_SCHEMA).key == path.stem
+            assert {key for row in captions.values() for key in row.answers} <= {
+                path.stem for path in answers
+            }
+        assert kills == KILLS
+        assert 0 < len(read_captions(store)) < CLIPS
+        result = caption_all(*arguments)
+        assert (result.failed, result.stopped) == ({}, None)
         bodies = [request.raw for request in server.received]
-        assert len(read_captions(store)) == 200
-        assert len(set(bodies)) == 400
-        assert len(bodies) <= 400 + 8
-        assert len(bodies) > sent
-        capsys.readouterr()
-        assert run(command) == 0
-        assert json.loads(capsys.readouterr().out)["requests"] == 0
+        assert len(read_captions(store)) == CLIPS
+        assert len(set(bodies)) == 2 * CLIPS
+        assert len(bodies) <= 2 * CLIPS + KILLS * AT_ONCE
+        assert caption_all(*arguments).tally.sent == 0
         assert len(server.received) == len(bodies)
     assert not list(Path(store).rglob("*.partial-*"))
+
+
+def test_a_disk_that_fills_up_ends_in_one_line_and_what_was_done_is_kept(
+    tmp_path, monkeypatch, capsys
+):
+    make_store(tmp_path / "faces", clips=9)
+    real, calls = os.fsync, []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) > 7:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    with serve(polite) as server:
+        monkeypatch.setattr(os, "fsync", full)
+        assert caption(monkeypatch, server, "--concurrency", "1") == 4
+        asked = len(server.received)
+        said = capsys.readouterr().err
+        assert said.count("error: ") == 1
+        assert "No space left on device" in said
+        kept = read_captions(tmp_path / "faces")
+        assert 0 < len(kept) < 9
+        monkeypatch.setattr(os, "fsync", real)
+        assert caption(monkeypatch, server) == 0
+    assert asked <= 8
+    assert len(read_captions(tmp_path / "faces")) == 9

@@ -15,6 +15,7 @@ HOSTILE_JSON = {
     "duplicate": (b'{"clip_id": "a", "clip_id": "../../x"}', "'clip_id' comes twice"),
     "nan": (b'{"war": NaN}', "NaN is no number"),
     "infinity": (b"[-Infinity]", "-Infinity is no number"),
+    "beyond-all-bounds": (b'{"war": [1e400]}', "1e400 is beyond all bounds"),
     "surrogate": (b'{"a": "\\ud800"}', "half of a surrogate pair"),
     "surrogate-name": (b'{"\\uDfff": 1}', "half of a surrogate pair"),
     "digits": (b"[" + b"9" * 10_000 + b"]", "digit"),

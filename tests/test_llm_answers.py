@@ -27,7 +27,7 @@ FORM = AnswerForm("number", {"type": "object"}, read_number)
     ],
 )
 def test_json_is_found_wherever_it_is(text):
-    assert parse_answer(text, FORM)[1] == 3
+    assert parse_answer(text, FORM, str)[1] == 3
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_json_is_found_wherever_it_is(text):
 )
 def test_what_does_not_fit_is_refused_with_the_reason(text, reason):
     with pytest.raises(ValueError, match=reason):
-        parse_answer(text, FORM)
+        parse_answer(text, FORM, str)
 
 
 def test_many_open_brackets_are_read_in_reasonable_time():
     with pytest.raises(ValueError, match="no JSON"):
-        parse_answer("[" * 900 + "x", FORM)
+        parse_answer("[" * 900 + "x", FORM, str)

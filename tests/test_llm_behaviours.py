@@ -104,10 +104,10 @@ def test_what_stays_unreadable_ends_with_the_reason(monkeypatch, capsys, content
     assert not Path("texts.json").exists()
 
 
-def test_a_body_that_is_no_completion_counts_as_empty(monkeypatch, capsys):
+def test_a_body_that_is_no_completion_is_asked_for_again_and_shown(monkeypatch, capsys):
     with serve(in_turn(Reply(raw=b"<html>hello</html>"))) as server:
         assert ask(monkeypatch, server) == 5
-    assert "it is empty" in capsys.readouterr().err
+    assert "the server sent no JSON (got: hello)" in capsys.readouterr().err
     assert len(server.received) == 2
 
 

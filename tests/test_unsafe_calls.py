@@ -12,12 +12,16 @@ PACKAGE = Path(__file__).parents[1] / "dfercli"
 FORBIDDEN_IMPORTS = frozenset(
     {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
     | {"tarfile", "ctypes", "xml", "pty"}
+    # No bound in time and bytes on what a server sends.
+    | {"requests", "httpx", "aiohttp", "http"}
 )
 FORBIDDEN_CALLS = frozenset(
     {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "shutil.unpack_archive"}
     | {"pd.read_pickle", "pandas.read_pickle", "pd.read_parquet", "pq.read_table"}
     | {"np.fromfile", "np.loadtxt", "np.genfromtxt", "torch.hub.load", "onnx.load"}
     | {"tempfile.mktemp", "torch.package.PackageImporter", "code.interact"}
+    | {"urllib.request.urlopen", "urllib.request.urlretrieve", "httpx2.stream", "httpx2.get"}
+    | {"torch.hub.load_state_dict_from_url", "torch.hub.download_url_to_file"}
 )
 FORBIDDEN_METHODS = frozenset({"extractall", "extract", "unpack_archive", "from_string"})
 # Calls that belong to one place, by the file they stand in.
@@ -28,9 +32,13 @@ ONE_PLACE = {
     "runtime.InferenceSession": {"inference/exported.py"},
     "onnx.load_model_from_string": {"artifacts/onnx_files.py"},
     "json.load": set(),
+    "json.loads": set(),
+    "json.JSONDecoder": {"documents.py"},
     "tomllib.loads": {"documents.py"},
     "tomllib.load": set(),
     "Environment": {"report/pages.py"},
+    "httpx2.AsyncClient": {"artifacts/bounded_http.py"},
+    "httpx2.Client": {"descriptions/llm_server.py"},
     "onnx.load": {"inference/export.py"},  # of files that it has just written
 }
 # What a call must say.
@@ -125,6 +133,14 @@ def test_no_call_can_run_what_it_reads() -> None:
         "eval(text)",
         "exec(text)",
         "json.load(file)",
+        "json.loads(text)",
+        "json.JSONDecoder().decode(text)",
+        "from json import loads",
+        "import requests",
+        "from urllib.request import urlopen",
+        "urllib.request.urlopen(url)",
+        "httpx2.Client()",
+        "tomllib.loads(text)",
         "Model.from_pretrained(name)",
         "open_clip.load_checkpoint(model, path)",
         "onnxruntime.InferenceSession(path)",

@@ -187,6 +187,9 @@ def frame_paths(store: Path, row: ClipRow) -> list[Path]:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".jpg"))
     except FileNotFoundError:
         raise DataError(f"clip {row.clip_id}: no folder {folder}") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"clip {row.clip_id}: cannot read {folder}: {reason}") from None
     if len(names) != row.num_frames:
         raise DataError(
             f"clip {row.clip_id}: {folder} holds {len(names)} frames, "

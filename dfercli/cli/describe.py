@@ -86,10 +86,15 @@ def describe(
         int | None, typer.Option(help="Most requests of this run.")
     ] = DescribeConfig.max_requests,
     timeout: Annotated[
-        float, typer.Option(help="Longest wait for an answer, in seconds.")
+        float,
+        typer.Option(help="Longest time for one request, connecting included, in seconds."),
     ] = DescribeConfig.timeout_seconds,
     max_retries: Annotated[
-        int, typer.Option(help="Retries after 429, 5xx, time-outs and broken connections.")
+        int,
+        typer.Option(
+            help="Retries after 429, 5xx, time-outs and broken connections, each with --timeout "
+            "anew, after at most two minutes."
+        ),
     ] = DescribeConfig.max_retries,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the LLM prompts and the cost; send nothing.")
@@ -210,10 +215,14 @@ def _caption(
     if result.stopped is not None:
         raise result.stopped
     if result.failed:
-        kind = ServiceError if result.written + result.kept == 0 else DataError
+        faults = list(result.failed.values())
+        is_of_service = all(isinstance(fault, ServiceError) for fault in faults)
+        kind = ServiceError if is_of_service and len(faults) == result.clips else DataError
+        hints = {fault.hint for fault in faults}
         raise kind(
-            f"{len(result.failed)} of {result.clips} clips have no caption; the rest is kept",
-            hint="run it again for those that failed; --refresh asks anew for cached answers",
+            f"{len(faults)} of {result.clips} clips have no caption; the rest is kept",
+            hint=(hints.pop() if len(hints) == 1 else None)
+            or "run it again for those that failed; --refresh asks anew for cached answers",
         )
 
 
@@ -223,6 +232,7 @@ def _as_json(result: "CaptionResult") -> dict[str, Any]:
         "kept": result.kept,
         "written": result.written,
         "failed": {clip: error.message for clip, error in result.failed.items()},
+        "stopped": result.stopped.message if result.stopped else None,
         "requests": result.tally.sent,
         "from_cache": result.tally.from_cache,
         "usage": result.tally.usage,

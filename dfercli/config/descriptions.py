@@ -28,8 +28,9 @@ class DescribeConfig:
         concurrency: Requests under way at a time.
         rate: Most requests per minute; None for no limit.
         max_requests: Most requests of one run, the client's own retries not counted.
-        timeout_seconds: Longest wait for one answer.
-        max_retries: Retries after 429, 5xx, time-outs and broken connections.
+        timeout_seconds: Longest time for one request, from connecting to the last byte.
+        max_retries: Retries after 429, 5xx, time-outs and broken connections, each with the whole
+            time, after a wait of at most two minutes.
         cache: Folder of cached answers; None takes `DFER_CACHE`, else the user's cache folder.
         refresh: Ask again for what the cache holds.
         overwrite: Replace a file with other texts, and captions made with other settings.

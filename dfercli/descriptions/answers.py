@@ -1,4 +1,7 @@
-"""Reading an LLM's answer: JSON, also where it is wrapped in other text."""
+"""Reading an LLM's answer: JSON, also where it is wrapped in other text.
+
+A server is not trusted: an answer is bounded in length, and few places of it are tried.
+"""
 
 import json
 import re
@@ -6,10 +9,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from dfercli.documents import end_of_json, parse_json
+
 T = TypeVar("T")
 
-_THINKING = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
-_FENCE = re.compile(r"```[\w-]*\s*\n?(.*?)```", re.DOTALL)
+MOST_LETTERS = 400_000
+"""Longest answer that is read."""
+MOST_TEXT_LETTERS = 4_000
+"""Longest text in an answer; a class text or a caption has a few hundred letters."""
+MOST_TRIES = 64
+"""Brackets in an answer at which JSON may begin."""
+
+_OPENING = re.compile(r"[{\[]")
+_THINKING = re.compile(r"(</?think>)", re.IGNORECASE)
+_LANGUAGE = re.compile(r"\A[\w-]*\s*")
 
 
 @dataclass(frozen=True)
@@ -28,40 +41,87 @@ class AnswerForm(Generic[T]):
     read: Callable[[Any], T]
 
 
-def parse_answer(text: str, form: AnswerForm[T]) -> tuple[Any, T]:
+def parse_answer(text: str, form: AnswerForm[T], clean: Callable[[str], str]) -> tuple[Any, T]:
     """Return the first JSON value in `text` that fits `form`, and what the form makes of it.
 
     Tries the whole text, then code fences, then every `{` or `[` in it.
 
+    Args:
+        text: What the LLM wrote.
+        form: What it should be.
+        clean: Applied to every text in the value, such as taking secrets out.
+
     Raises:
         ValueError: nothing in it fits; the message says why.
     """
-    text = _THINKING.sub("", text).strip()
+    if len(text) > MOST_LETTERS:
+        raise ValueError(f"it has {len(text)} letters, at most {MOST_LETTERS} are read")
+    text = _without_thinking(text).strip()
     if not text:
         raise ValueError("it is empty")
     reason = "it holds no JSON"
-    for value in _json_values(text):
+    for candidate in _candidates(text):
         try:
+            value = clean_texts(parse_json(candidate), clean)
             return value, form.read(value)
+        except json.JSONDecodeError:
+            continue
         except ValueError as error:
             reason = str(error)
     raise ValueError(reason)
 
 
-def _json_values(text: str) -> Iterator[Any]:
-    for candidate in (text, *_FENCE.findall(text)):
-        try:
-            yield json.loads(candidate)
-        except ValueError:
-            continue
-    decoder = json.JSONDecoder()
+def clean_texts(value: Any, clean: Callable[[str], str]) -> Any:
+    """A JSON value with `clean` applied to every text in it, names included."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [clean_texts(item, clean) for item in value]
+    if isinstance(value, dict):
+        return {clean(name): clean_texts(item, clean) for name, item in value.items()}
+    return value
+
+
+def bounded_text(text: str) -> str:
+    """Refuse a text far longer than any that can be used: to count its tokens takes minutes.
+
+    Raises:
+        ValueError: it is too long.
+    """
+    if len(text) > MOST_TEXT_LETTERS:
+        raise ValueError(f"a text has {len(text)} letters, at most {MOST_TEXT_LETTERS} are read")
+    return text
+
+
+def _without_thinking(text: str) -> str:
+    """Cut out what stands between `<think>` and `</think>`."""
+    kept: list[str] = []
+    thought: list[str] = []
+    for part in _THINKING.split(text):
+        mark = part.lower()
+        if thought and mark == "</think>":
+            thought = []
+        elif thought or mark == "<think>":
+            thought.append(part)
+        else:
+            kept.append(part)
+    return "".join([*kept, *thought])
+
+
+def _candidates(text: str) -> Iterator[str]:
+    """What may be JSON: the whole text, code fences, then what begins with a bracket."""
+    yield text
+    for fenced in text.split("```")[1 : 2 * MOST_TRIES : 2]:
+        yield _LANGUAGE.sub("", fenced)
     position = 0
-    while (opening := re.search(r"[{\[]", text[position:])) is not None:
-        start = position + opening.start()
+    for _ in range(MOST_TRIES):
+        opening = _OPENING.search(text, position)
+        if opening is None:
+            return
+        start = opening.start()
         try:
-            value, end = decoder.raw_decode(text, start)
+            position = end_of_json(text, start)
         except ValueError:
             position = start + 1
         else:
-            yield value
-            position = end
+            yield text[start:position]

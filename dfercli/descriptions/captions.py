@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dfercli.artifacts.captions import CaptionRow
 from dfercli.artifacts.face_store import ClipRow, frame_paths
 from dfercli.config import DescribeConfig
-from dfercli.descriptions.answers import AnswerForm
+from dfercli.descriptions.answers import AnswerForm, bounded_text
 from dfercli.descriptions.cache import Answer
 from dfercli.descriptions.checks import text_problems, tidy
 from dfercli.descriptions.class_writer import WORDS_PER_TOKEN
@@ -198,7 +198,7 @@ def _read_caption(value: Any) -> str:
     caption = value.get("caption") if isinstance(value, dict) else None
     if not isinstance(caption, str):
         raise ValueError('expected a text under "caption"')
-    return tidy(caption)
+    return tidy(bounded_text(caption))
 
 
 CAPTION_FORM = AnswerForm(

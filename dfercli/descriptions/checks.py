@@ -34,7 +34,7 @@ def text_problems(
     problems = []
     odd = sorted({letter for letter in text if not _is_plain(letter)})
     if odd:
-        problems.append(f"it is not plain text (it holds {' '.join(odd)})")
+        problems.append(f"it is not plain text (it holds {' '.join(map(_named, odd[:10]))})")
     elif "://" in text:
         problems.append("it is not plain text (it holds an address)")
     length = count(text)
@@ -44,6 +44,10 @@ def text_problems(
     if named:
         problems.append(f"it holds the class name {', '.join(named)}")
     return problems
+
+
+def _named(letter: str) -> str:
+    return letter if letter.isprintable() else f"U+{ord(letter):04X}"
 
 
 def _is_plain(letter: str) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfercli.config import DescribeConfig
-from dfercli.descriptions.answers import AnswerForm
+from dfercli.descriptions.answers import AnswerForm, bounded_text
 from dfercli.descriptions.checks import text_problems, tidy
+from dfercli.descriptions.completions import SHOWN_LETTERS
 from dfercli.descriptions.label_lists import LabelList
 from dfercli.descriptions.leaks import name_pattern
 from dfercli.descriptions.llm import Llm
@@ -158,7 +159,7 @@ def _read_texts(label: str, kind: str, value: Any) -> tuple[str, ...]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError(f'{label}: expected a list of texts under "{kind}"')
-    return tuple(tidy(text) for text in texts)
+    return tuple(tidy(bounded_text(text)) for text in texts)
 
 
 def _problems(
@@ -186,12 +187,13 @@ def _problems(
         for texts in kinds:
             if len(texts) != config.variants:
                 found.append(f"{config.variants} texts of each kind are wanted, got {len(texts)}")
+                continue
             for text in texts:
                 faults = text_problems(text, limit=limit, count=count, forbidden=forbidden)
                 if text.casefold() in seen:
                     faults.append("the same text is there twice")
                 seen.add(text.casefold())
-                found.extend(f'"{text}": {fault}' for fault in faults)
+                found.extend(f'"{text[:SHOWN_LETTERS]}": {fault}' for fault in faults)
         if found:
             problems[label] = found
     return problems

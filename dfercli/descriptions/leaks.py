@@ -1,12 +1,12 @@
 """The leak guard: words in a caption that name a class of expression."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dfercli.descriptions.prompt_files import read_prompt_file
+from dfercli.documents import parse_json
 from dfercli.labels import ALIASES
 
 MASK = "..."
@@ -55,7 +55,7 @@ def word_pattern(label_set: Iterable[str]) -> re.Pattern[str]:
 
     Each word of a compound name counts.
     """
-    listed: dict[str, list[str]] = json.loads(read_prompt_file("label_words.json"))["words"]
+    listed: dict[str, list[str]] = parse_json(read_prompt_file("label_words.json"))["words"]
     parts: list[str] = []
     for label in label_set:
         parts.append(name_pattern(label))

@@ -13,9 +13,12 @@ from typing import Any, TypeVar
 from dfercli.config import DescribeConfig
 from dfercli.descriptions.answers import AnswerForm, parse_answer
 from dfercli.descriptions.cache import Answer, AnswerCache, cache_folder, request_key
+from dfercli.descriptions.completions import Completion, in_one_line, read_completion
 from dfercli.descriptions.llm_server import (
     LlmServer,
     RequestLimitError,
+    open_client,
+    refusal,
     server_from_environment,
     service_error,
 )
@@ -23,6 +26,9 @@ from dfercli.descriptions.prompt_files import read_template, render
 from dfercli.errors import ServiceError
 
 T = TypeVar("T")
+
+MOST_SENT_BACK = 4_000
+"""Letters of a faulty answer that are sent back for repair, and paid again."""
 
 
 @dataclass
@@ -50,19 +56,12 @@ class Llm:
         config: DescribeConfig,
         note: Callable[[str], None],
     ) -> None:
-        from openai import OpenAI
-
         self.server = server
         self.tally = Tally()
         self._cache = cache
         self._config = config
         self._note = note
-        self._client = OpenAI(
-            api_key=server.key,
-            base_url=server.base_url,
-            timeout=config.timeout_seconds,
-            max_retries=config.max_retries,
-        )
+        self._client = open_client(server, config)
         self._lock = threading.Lock()
         self._next_start = 0.0
         self._schema_taken: bool | None = None  # None: not known yet
@@ -117,30 +116,38 @@ class Llm:
         model: str,
         images: tuple[bytes, ...],
     ) -> tuple[T, Answer]:
-        bodies = [self._send(prompt, form, model, images)]
-        content, usage = _content(bodies[0])
+        first = self._send(prompt, form, model, images)
+        asked = [first]
         try:
-            parsed, value = parse_answer(content, form)
+            parsed, value = self._parse(first, form)
         except ValueError as problem:
-            again = render(
-                read_template("repair.txt"),
-                "repair.txt",
-                prompt=prompt,
-                answer=content or "(nothing)",
-                problem=str(problem),
-                schema=json.dumps(form.schema),
-            )
-            bodies.append(self._send(again, form, model, images))
-            content, more = _content(bodies[1])
-            usage = {name: usage.get(name, 0) + more.get(name, 0) for name in {*usage, *more}}
+            again = prompt  # where there was no answer, there is none to repair
+            if first.fault is None:
+                again = render(
+                    read_template("repair.txt"),
+                    "repair.txt",
+                    prompt=prompt,
+                    answer=first.text[:MOST_SENT_BACK] or "(nothing)",
+                    problem=str(problem),
+                    schema=json.dumps(form.schema),
+                )
+            second = self._send(again, form, model, images)
+            asked.append(second)
             try:
-                parsed, value = parse_answer(content, form)
+                parsed, value = self._parse(second, form)
             except ValueError as error:
-                shown = " ".join(content.split())[:80] or "nothing"
+                got = (
+                    "" if second.fault else f" (got: {in_one_line(second.text)[:80] or 'nothing'})"
+                )
                 raise ServiceError(
                     f"{model} at {self.server.address}: the answer cannot be read, also after "
-                    f"asking again: {error} (got: {shown})"
+                    f"asking again: {error}{got}"
                 ) from None
+        usage = {
+            name: sum(completion.usage.get(name, 0) for completion in asked)
+            for completion in asked
+            for name in completion.usage
+        }
         with self._lock:
             for name, number in usage.items():
                 self.tally.usage[name] = self.tally.usage.get(name, 0) + number
@@ -148,10 +155,15 @@ class Llm:
             key=key,
             request=request,
             parsed=parsed,
-            raw=tuple(bodies),
+            raw=tuple(completion.raw for completion in asked),
             usage=usage,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
+
+    def _parse(self, completion: Completion, form: AnswerForm[T]) -> tuple[Any, T]:
+        if completion.fault is not None:
+            raise ValueError(completion.fault)
+        return parse_answer(completion.text, form, self.server.redact)
 
     def _parameters(self) -> dict[str, Any]:
         if not self._config.send_sampling:
@@ -160,8 +172,8 @@ class Llm:
 
     def _send(
         self, prompt: str, form: AnswerForm[Any], model: str, images: tuple[bytes, ...]
-    ) -> str:
-        """Send one request and return the body of the answer, without secrets it may repeat."""
+    ) -> Completion:
+        """Send one request and return what the server made of it."""
         import openai
 
         self._take_turn()
@@ -175,20 +187,33 @@ class Llm:
         try:
             if self._schema_taken is not False:
                 try:
-                    body = create(**arguments, response_format=response_format).http_response.text
+                    response = create(**arguments, response_format=response_format).http_response
                     self._schema_taken = True
-                    return self.server.redact(body)
+                    return self._read(response.content, model)
                 except (openai.BadRequestError, openai.UnprocessableEntityError):
                     if self._schema_taken:
                         raise
-            body = create(**arguments).http_response.text
+            response = create(**arguments).http_response
         except openai.OpenAIError as error:
             raise service_error(error, self.server, model, self._config) from None
         with self._lock:
             if self._schema_taken is None:
                 self._schema_taken = False
                 self._note(f"{self.server.address} takes no JSON schema: asking for plain JSON")
-        return self.server.redact(body)
+        return self._read(response.content, model)
+
+    def _read(self, body: bytes, model: str) -> Completion:
+        completion = read_completion(body, self.server.redact)
+        if completion.refusal is None:
+            return completion
+        # Gateways send errors with status 200.
+        raise refusal(
+            f"{model} at {self.server.address}",
+            completion.status,
+            in_one_line(completion.refusal),
+            "asked once",
+            is_json=True,
+        )
 
     def _take_turn(self) -> None:
         """Count a request, and wait until the rate allows it."""
@@ -227,17 +252,3 @@ def _message_content(prompt: str, images: tuple[bytes, ...]) -> str | list[dict[
         url = "data:image/jpeg;base64," + base64.b64encode(image).decode("ascii")
         parts.append({"type": "image_url", "image_url": {"url": url}})
     return parts
-
-
-def _content(body: str) -> tuple[str, dict[str, int]]:
-    """The text of the first choice in a body, and the tokens counted; empty where there is none."""
-    try:
-        completion = json.loads(body)
-        content = completion["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        return "", {}
-    usage = completion.get("usage")
-    counts = usage if isinstance(usage, dict) else {}
-    return content if isinstance(content, str) else "", {
-        name: number for name, number in counts.items() if isinstance(number, int)
-    }

@@ -1,18 +1,38 @@
 """Where the LLM is, the key to it, and what its errors mean to the user."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
 
+import httpx2
+
+from dfercli.artifacts.bounded_http import BodyTooLargeError, check_proxies, exchange
 from dfercli.config import DescribeConfig
+from dfercli.descriptions.completions import error_words, in_one_line
 from dfercli.errors import ConfigError, DataError, ServiceError
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+MOST_BYTES = 4 << 20
+"""Largest body of an answer; one has a few thousand bytes."""
+
+_OF_KEYS = re.compile(
+    r"\bapi[ _-]?key|\b(invalid|incorrect|wrong|missing|no|bad|expired) (\w+ )?(key|token)\b"
+    "|unauthori|authenti|authori[sz]|credential|bearer|access.token|forbidden|permission"
+    r"|\blog(ged)?[ -]?in\b|\bsign[ -]?in\b",
+    re.IGNORECASE,
+)
+_OF_SAMPLING = re.compile(r"temperature|\bseed\b|sampling", re.IGNORECASE)
 
 NO_KEY = "no-key"
 """Sent to servers of one's own, which want none but whose client insists on one."""
 
 
 class ServiceUnusableError(ServiceError):
-    """The service refuses all requests alike: a wrong key, an unknown model, no server there."""
+    """What refuses all requests alike, as a rule: a wrong key, an unknown model, no server."""
 
 
 class RequestLimitError(DataError):
@@ -37,9 +57,29 @@ class LlmServer:
         parts = urlsplit(self.base_url or "https://api.openai.com")
         return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
+    @property
+    def plain_url(self) -> str | None:
+        """The address without user name and password, which clients write to logs."""
+        if self.base_url is None:
+            return None
+        parts = urlsplit(self.base_url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """User name and password of the address, where it has them."""
+        parts = urlsplit(self.base_url or "")
+        if parts.username is None:
+            return None
+        return unquote(parts.username), unquote(parts.password or "")
+
     def redact(self, text: str) -> str:
-        """Take the key and a password in the address out of a text."""
-        for secret in (self.key, urlsplit(self.base_url or "").password):
+        """Take the key and the login of the address out of a text."""
+        parts = urlsplit(self.base_url or "")
+        user, password = self.login or ("", "")
+        # A user name is a secret where it stands alone, as a token does.
+        names = () if password else (user, parts.username)
+        for secret in (self.key, password, parts.password, *names):
             if secret and secret != NO_KEY:
                 text = text.replace(secret, "(key)")
         return text
@@ -64,6 +104,8 @@ def server_from_environment(environment: Mapping[str, str]) -> LlmServer:
                 "OPENAI_BASE_URL is no address of a server",
                 hint="it looks like http://localhost:11434/v1",
             )
+        if parts.query or parts.fragment:
+            raise ConfigError("OPENAI_BASE_URL takes no ? and no #, which no path can follow")
     if not key and base_url is None:
         raise ConfigError(
             "this needs an LLM, and there is no key for one",
@@ -75,6 +117,35 @@ def server_from_environment(environment: Mapping[str, str]) -> LlmServer:
     return LlmServer(base_url, key or NO_KEY)
 
 
+class _Bounded(httpx2.BaseTransport):
+    """How the client's requests are sent."""
+
+    def __init__(self, server: LlmServer, seconds: float) -> None:
+        self._login = server.login
+        self._seconds = seconds
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        return exchange(request, seconds=self._seconds, most_bytes=MOST_BYTES, login=self._login)
+
+
+def open_client(server: LlmServer, config: DescribeConfig) -> "OpenAI":
+    """A client of the server, each request of which is bounded in time and bytes.
+
+    Raises:
+        ConfigError: the proxies that the environment names cannot be used.
+    """
+    from openai import OpenAI
+
+    check_proxies()
+    transport = _Bounded(server, config.timeout_seconds)
+    return OpenAI(
+        api_key=server.key,
+        base_url=server.plain_url,
+        max_retries=config.max_retries,
+        http_client=httpx2.Client(transport=transport, follow_redirects=False),
+    )
+
+
 def service_error(
     error: Exception, server: LlmServer, model: str, config: DescribeConfig
 ) -> ServiceError:
@@ -82,56 +153,88 @@ def service_error(
     import openai
 
     at = f"{model} at {server.address}"
-    said = server.redact(" ".join(_said(error).split()))[:200]
+    tried = f"tried {config.max_retries + 1} times"
+    cause = error.__cause__
+    if isinstance(error, openai.APIStatusError):
+        said, is_json = error_words(error.response.content, server.redact)
+        place = error.response.headers.get("location")
+        if error.status_code < 400:
+            where = f" to {in_one_line(server.redact(place))}" if place else ""
+            return ServiceError(
+                f"{at} redirects{where} ({error.status_code}), which is not followed",
+                hint="correct OPENAI_BASE_URL, or look at the proxy before it",
+            )
+        used_up = error.code == "insufficient_quota"
+        return refusal(at, error.status_code, said, tried, is_json=is_json, used_up=used_up)
+    if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return _no_server(server, in_one_line(server.redact(str(cause))))
     if isinstance(error, openai.APITimeoutError):
-        if "Connect" in type(error.__cause__).__name__:
-            return _no_server(server)
         return ServiceError(
-            f"{at}: no answer within {config.timeout_seconds:g} s, "
-            f"tried {config.max_retries + 1} times",
+            f"{at}: no answer within {config.timeout_seconds:g} s, {tried}",
             hint="raise --timeout, or lower --concurrency",
         )
-    if isinstance(error, openai.APIConnectionError):
-        if "Connect" in type(error.__cause__).__name__:
-            return _no_server(server)
-        return ServiceError(f"{at}: the connection broke, tried {config.max_retries + 1} times")
-    if not isinstance(error, openai.APIStatusError):
-        return ServiceError(f"{at}: {said}")
-    status = error.status_code
-    if status in (401, 403):
+    if isinstance(cause, BodyTooLargeError):
+        return ServiceError(f"{at}: its answer has more than {MOST_BYTES >> 20} MB, {tried}")
+    reason = in_one_line(server.redact(str(cause or error)))
+    if isinstance(cause, httpx2.ProxyError):
         return ServiceUnusableError(
-            f"{at} refused the key ({status}): {said}", hint="check OPENAI_API_KEY"
+            f"the proxy before {server.address} refuses: {reason}",
+            hint="see HTTPS_PROXY, HTTP_PROXY and ALL_PROXY",
+        )
+    return ServiceError(f"{at}: the connection broke ({reason}), {tried}")
+
+
+def refusal(
+    at: str, status: int | None, said: str, tried: str, *, is_json: bool, used_up: bool = False
+) -> ServiceError:
+    """What it means that a server refuses, by its status and its words."""
+    number = "" if status is None else f" ({status})"
+    words = f": {said}" if said else ""
+    if status in (401, 403) and is_json:
+        return ServiceUnusableError(
+            f"{at} refused the key{number}{words}", hint="check OPENAI_API_KEY"
+        )
+    if status == 407:
+        return ServiceUnusableError(
+            f"{at}: the proxy wants a login{number}{words}", hint="see HTTPS_PROXY and HTTP_PROXY"
         )
     if status == 404:
         return ServiceUnusableError(
-            f"{at}: no such model or address (404): {said}",
+            f"{at}: no such model or address{number}{words}",
             hint="--model names the model; OPENAI_BASE_URL usually ends in /v1",
         )
-    if status == 429 and error.code == "insufficient_quota":
-        return ServiceUnusableError(f"{at}: the account is used up (429): {said}")
+    if status == 429 and used_up:
+        return ServiceUnusableError(f"{at}: the account is used up{number}{words}")
     if status == 429:
         return ServiceError(
-            f"{at}: too many requests (429), tried {config.max_retries + 1} times",
+            f"{at}: too many requests{number}, {tried}",
             hint="lower --rate or --concurrency and run it again",
         )
-    if status >= 500:
-        return ServiceError(f"{at} failed ({status}), tried {config.max_retries + 1} times: {said}")
+    if status is not None and status >= 500:
+        return ServiceError(f"{at} failed{number}, {tried}{words}")
+    if _OF_SAMPLING.search(said):
+        return ServiceError(
+            f"{at} refused the request{number}{words}",
+            hint="a model that takes no temperature or seed needs --no-sampling",
+        )
+    if status in (401, 403) or _OF_KEYS.search(said):
+        return ServiceUnusableError(
+            f"{at} refused the request{number}{words}",
+            hint="check OPENAI_API_KEY, and what a proxy before the LLM wants",
+        )
+    if status is not None and not is_json:  # an LLM server says in JSON what it does not like
+        return ServiceError(
+            f"{at} refused the request{number}{words}",
+            hint="a proxy may stand before the LLM: check OPENAI_BASE_URL and OPENAI_API_KEY",
+        )
     return ServiceError(
-        f"{at} refused the request ({status}): {said}",
-        hint="a model that takes no temperature or seed needs --no-sampling",
+        f"{at} refused the request{number}{words}",
+        hint="check --model; some proxies tell of a wrong OPENAI_API_KEY in this way, too",
     )
 
 
-def _no_server(server: LlmServer) -> ServiceUnusableError:
+def _no_server(server: LlmServer, reason: str) -> ServiceUnusableError:
     return ServiceUnusableError(
-        f"no LLM server answers at {server.address}",
+        f"no LLM server answers at {server.address}{f' ({reason})' if reason else ''}",
         hint="start it, or correct OPENAI_BASE_URL",
     )
-
-
-def _said(error: Exception) -> str:
-    """The server's own words in an error, where it has some."""
-    body = getattr(error, "body", None)
-    if isinstance(body, dict) and isinstance(body.get("message"), str):
-        return body["message"]
-    return str(error)

@@ -29,7 +29,9 @@ from dfercli.labels import ELEVEN
 from dfercli.progress import Progress
 
 HOPELESS_AFTER = 20
-"""Failures in a row, with not one caption written, after which the rest is not tried."""
+"""Failures, with not one caption written, after which the rest is not tried."""
+UNUSABLE_AFTER = 3
+"""Refusals in a row, such as of a key, that are no accident of one request any more."""
 
 
 @dataclass
@@ -68,8 +70,8 @@ def describe_classes(
     if not _needs_llm(classes, config):
         return shipped_texts(classes.label_set, config.style), Tally()
     class_prompt(classes, config)  # a faulty template is said before a missing key
-    llm = open_llm(config, os.environ, progress.note)
     model = config.model or config.default_model
+    llm = open_llm(config, os.environ, progress.note)
     with progress.task(f"asking {model} at {llm.server.address}", total=1) as task:
         texts = write_class_texts(classes, config, llm, model, token_counter())
         task.advance()
@@ -89,7 +91,8 @@ def caption_store(store: Path, config: DescribeConfig, progress: Progress) -> Ca
     """Caption the clips of a face store that have no caption yet; write each when it is there.
 
     One failure never stops the rest; it is noted and counted. What makes every request fail
-    alike (a wrong key, no server, the limit of requests) ends the run and keeps what was done.
+    alike (a wrong key or no server, several times in a row; the limit of requests; a full disk)
+    ends the run and keeps what was done.
 
     Raises:
         DataError: `store` is no face store.
@@ -108,7 +111,7 @@ def caption_store(store: Path, config: DescribeConfig, progress: Progress) -> Ca
     with exclusive(store / ".describe.lock", busy=f"captions of {store} are being written"):
         try:
             _caption_all(store, todo, plan, llm, result, progress)
-        except ServiceUnusableError as error:
+        except (ServiceUnusableError, ArtifactError) as error:
             result.stopped = error
     return result
 
@@ -128,18 +131,23 @@ def _caption_all(
         plan.config.concurrency,
         begin_no_more_after=RequestLimitError,
     )
+    refusals = 0
     with progress.task(f"captions by {plan.model} at {llm.server.address}", len(todo)) as task:
         for row, outcome in outcomes:
             if isinstance(outcome, CaptionRow):
                 append_caption(store, outcome)
                 result.written += 1
+                refusals = 0
             elif isinstance(outcome, RequestLimitError):
                 result.stopped = outcome
-            elif isinstance(outcome, ServiceUnusableError):
+            elif isinstance(outcome, ArtifactError):  # the cache cannot be written
                 raise outcome
             else:
                 result.failed[row.clip_id] = outcome
                 progress.note(f"no caption for {row.clip_id}: {outcome.message}")
+                refusals = refusals + 1 if isinstance(outcome, ServiceUnusableError) else 0
+                if refusals == UNUSABLE_AFTER:
+                    raise outcome
                 _stop_if_hopeless(result, outcome)
             task.advance()
             task.status(requests=llm.tally.sent, failed=len(result.failed))

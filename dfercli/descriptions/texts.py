@@ -1,6 +1,5 @@
 """Class texts: the shipped ones, those in a descriptions file, and the zero-shot templates."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -8,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from dfercli.artifacts.atomic import read_json, write_json
 from dfercli.descriptions.prompt_files import read_prompt_file
+from dfercli.documents import parse_json
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.typed import typed
 
@@ -92,7 +92,7 @@ def shipped_texts(label_set: tuple[str, ...], style: Style = "description") -> C
     Raises:
         ConfigError: an unknown style, or no description for a class.
     """
-    shipped = json.loads(read_prompt_file("class_texts.json"))
+    shipped = parse_json(read_prompt_file("class_texts.json"))
     templates = {name: Template(text) for name, text in shipped["templates"].items()}
     written = {name: entry["text"] for name, entry in shipped["descriptions"].items()}
     provenance = {"source": "shipped", "author": shipped["source"]}
@@ -120,7 +120,7 @@ def shipped_texts(label_set: tuple[str, ...], style: Style = "description") -> C
 
 def has_shipped_descriptions(label_set: tuple[str, ...]) -> bool:
     """Tell whether there is a shipped description for every class."""
-    return set(label_set) <= set(json.loads(read_prompt_file("class_texts.json"))["descriptions"])
+    return set(label_set) <= set(parse_json(read_prompt_file("class_texts.json"))["descriptions"])
 
 
 def write_texts(path: Path, texts: ClassTexts) -> None:
@@ -199,7 +199,7 @@ def zero_shot_templates(name: str) -> tuple[str, ...]:
     Raises:
         ConfigError: an unknown set.
     """
-    sets = json.loads(read_prompt_file("zero_shot_templates.json"))["sets"]
+    sets = parse_json(read_prompt_file("zero_shot_templates.json"))["sets"]
     if name not in sets:
         raise ConfigError(
             f"unknown set of zero-shot templates: {name!r} (known: {', '.join(sets)})"
