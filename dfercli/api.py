@@ -39,7 +39,8 @@ class FramesPrediction:
     @property
     def confidences(self) -> NDArray[np.float64]:
         """(B,) the probability of that class."""
-        return self.probabilities.max(axis=1)
+        highest: NDArray[np.float64] = self.probabilities.max(axis=1)
+        return highest
 
 
 class Recognizer(LoadedModel):

@@ -50,7 +50,7 @@ def override(
         ConfigError: naming all that is wrong.
     """
     faults: list[str] = []
-    result = _override(config, values, "", faults, literal)
+    result: ConfigT = _override(config, values, "", faults, literal)
     if faults:
         raise ConfigError(f"{where}: " + "; ".join(faults))
     return result

@@ -72,8 +72,8 @@ def test_without_context_tokens_the_prompt_is_the_class_text(model: DferClip) ->
 
 def test_text_features_are_kept_until_a_weight_changes() -> None:
     model, encoded = make_model().eval(), []
-    encode = model._encode_classes
-    model._encode_classes = lambda: encoded.append(1) or encode()
+    encode = model.encode_classes
+    model.encode_classes = lambda: encoded.append(1) or encode()
     with torch.no_grad():
         first = model.text_features()
         assert model.text_features() is first

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from llm_server import Reply, class_answer, in_turn, serve
 
+from dfercli.artifacts import weight_files
+from dfercli.artifacts.cache_folder import cache_folder
 from dfercli.cli.app import run
 from dfercli.config import DescribeConfig
 from dfercli.descriptions.answers import AnswerForm
-from dfercli.descriptions.cache import AnswerCache, cache_folder, request_key
+from dfercli.descriptions.cache import AnswerCache, request_key
 from dfercli.descriptions.llm import Llm
 from dfercli.descriptions.llm_server import LlmServer
 
@@ -163,10 +165,16 @@ def test_cache_info_and_clear(tmp_path, monkeypatch, capsys):
     assert len(server.received) == 2
 
 
-def test_the_cache_lies_where_it_is_told(tmp_path):
-    assert cache_folder(tmp_path, {}) == tmp_path
-    assert cache_folder(None, {"DFER_CACHE": "/a"}) == Path("/a/llm")
-    assert cache_folder(None, {"XDG_CACHE_HOME": "/b"}) == Path("/b/dfer/llm")
+def test_the_cache_lies_where_it_is_told(monkeypatch):
+    monkeypatch.setenv("HOME", "/people/me")
+    monkeypatch.delenv("DFER_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder("llm") == Path("/people/me/.cache/dfer/llm")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
+    assert cache_folder("llm") == Path("/b/dfer/llm")
+    assert weight_files.hub_folder() == Path("/b/torch/hub/checkpoints")
+    monkeypatch.setenv("DFER_CACHE", "~/a")
+    assert cache_folder("llm") == Path("/people/me/a/llm")
 
 
 def test_the_rate_spaces_requests(tmp_path):

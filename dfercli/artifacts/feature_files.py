@@ -66,7 +66,8 @@ def read_features(path: Path) -> Tensor:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return file.get_tensor(TENSOR_NAME)
+            features: Tensor = file.get_tensor(TENSOR_NAME)
+            return features
     except (SafetensorError, OSError) as error:
         raise ArtifactError(
             f"cached features are gone or damaged: {path}: {error}",

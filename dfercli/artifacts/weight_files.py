@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from platformdirs.unix import Unix
+
 from dfercli.artifacts.atomic import atomic_path
 from dfercli.artifacts.bounded_http import DownloadError, download
+from dfercli.artifacts.cache_folder import cache_folder
 from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.network import is_offline
 from dfercli.errors import ArtifactError
@@ -150,23 +153,12 @@ def weights_folder() -> Path:
     return cache_folder("weights")
 
 
-def cache_folder(name: str) -> Path:
-    """A folder of `DFER_CACHE`, else of `dfer` in the user's cache folder."""
-    if os.environ.get("DFER_CACHE"):
-        return Path(os.environ["DFER_CACHE"]).expanduser() / name
-    return _user_cache() / "dfer" / name
-
-
 def hub_folder() -> Path:
     """The folder in which torch.hub keeps checkpoints."""
     home = os.environ.get("TORCH_HOME")
-    root = Path(home).expanduser() if home else _user_cache() / "torch"
+    # `torch.hub.get_dir` says the same, but importing torch takes seconds.
+    root = Path(home).expanduser() if home else Unix("torch").user_cache_path
     return root / "hub" / "checkpoints"
-
-
-def _user_cache() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return Path(cache) if cache else Path.home() / ".cache"
 
 
 def file_sha256(path: Path) -> str:

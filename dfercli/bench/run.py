@@ -160,7 +160,8 @@ def _measure_inference(
 
         def published(floats: torch.Tensor = floats) -> torch.Tensor:
             with torch.no_grad(), whole_float32():
-                return reference(floats)
+                logits: torch.Tensor = reference(floats)
+                return logits
 
         def ours(frames: torch.Tensor = frames) -> torch.Tensor:
             return model.logits(frames)
@@ -182,7 +183,7 @@ def _parts(module: DferClip, config: BenchConfig, place: torch.device) -> dict[s
         works: dict[str, Callable[[], object]] = {
             "image encoder": lambda: module.frame_features(frames),
             "temporal encoder": lambda: F.normalize(module.temporal(features), dim=-1),
-            "class texts, once": module._encode_classes,
+            "class texts, once": module.encode_classes,
         }
         seconds = by_turns(list(works.values()), config.runs, place, None)
     return dict(zip(works, seconds, strict=True))

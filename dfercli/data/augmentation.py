@@ -117,4 +117,5 @@ def resize(frames: Tensor, size: int) -> Tensor:
     """Resize (..., 3, H, W) uint8 frames to (..., 3, size, size), bilinear with antialiasing."""
     if frames.shape[-2:] == (size, size):
         return frames
-    return tvf.resize(frames, [size, size], antialias=True).to(torch.uint8)
+    resized: Tensor = tvf.resize(frames, [size, size], antialias=True)
+    return resized.to(torch.uint8)

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from dfercli.artifacts.pictures import decode_picture
 from dfercli.config import AugmentConfig
@@ -25,6 +24,7 @@ from dfercli.data.sampling import clip_rng, epoch_order, sample_test, sample_tra
 from dfercli.data.streams import StreamReader
 from dfercli.errors import DataError, DferError
 from dfercli.processes import deaf_to_signals
+from dfercli.torch_private import shut_down_readers
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
@@ -281,8 +281,7 @@ def start_reading(loader: DataLoader[Any]) -> Iterator[Any]:
     try:
         yield from items
     finally:
-        if isinstance(items, _MultiProcessingDataLoaderIter):
-            items._shutdown_workers()  # what it does when it is forgotten, which may be too late
+        shut_down_readers(items)
         for reader in readers:
             reader.kill()  # they do not hear the SIGTERM by which torch would end them
             reader.join()

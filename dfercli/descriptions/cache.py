@@ -8,7 +8,7 @@ lets two processes (or threads) with the same request send it once.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,17 +50,6 @@ class CacheInfo:
     folder: Path
     answers: int
     size_bytes: int
-
-
-def cache_folder(chosen: Path | None, environment: Mapping[str, str]) -> Path:
-    """The folder of cached answers: `chosen`, else under `DFER_CACHE`, else the user's cache."""
-    if chosen is not None:
-        return chosen
-    root = environment.get("DFER_CACHE")
-    if root:
-        return Path(root) / "llm"
-    user = environment.get("XDG_CACHE_HOME")
-    return (Path(user) if user else Path.home() / ".cache") / "dfer" / "llm"
 
 
 def request_key(request: dict[str, Any]) -> str:

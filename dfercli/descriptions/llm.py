@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
+from dfercli.artifacts.cache_folder import cache_folder
 from dfercli.config import DescribeConfig
 from dfercli.descriptions.answers import AnswerForm, parse_answer
-from dfercli.descriptions.cache import Answer, AnswerCache, cache_folder, request_key
+from dfercli.descriptions.cache import Answer, AnswerCache, request_key
 from dfercli.descriptions.completions import Completion, in_one_line, read_completion
 from dfercli.descriptions.llm_server import (
     LlmServer,
@@ -240,7 +241,7 @@ def open_llm(
     Raises:
         ConfigError: there is no key.
     """
-    cache = AnswerCache(cache_folder(config.cache, environment))
+    cache = AnswerCache(config.cache or cache_folder("llm"))
     return Llm(server_from_environment(environment), cache, config, note)
 
 

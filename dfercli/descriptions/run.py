@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfercli.artifacts.atomic import read_json
+from dfercli.artifacts.cache_folder import cache_folder
 from dfercli.artifacts.captions import CaptionRow, append_caption, read_captions
 from dfercli.artifacts.face_store import ClipRow, read_clips, read_dataset
 from dfercli.artifacts.locks import exclusive
 from dfercli.config import DescribeConfig
-from dfercli.descriptions.cache import AnswerCache, CacheInfo, cache_folder
+from dfercli.descriptions.cache import AnswerCache, CacheInfo
 from dfercli.descriptions.captions import CaptionPlan, caption_clip
 from dfercli.descriptions.class_writer import class_prompt, write_class_texts
 from dfercli.descriptions.estimate import Estimate, estimate_tokens
@@ -242,7 +243,7 @@ def _check(config: DescribeConfig) -> None:
 
 def answer_cache(config: DescribeConfig, *, clear: bool = False) -> CacheInfo:
     """Say what the cache of answers holds, or held before it was cleared."""
-    cache = AnswerCache(cache_folder(config.cache, os.environ))
+    cache = AnswerCache(config.cache or cache_folder("llm"))
     return cache.clear() if clear else cache.info()
 
 

@@ -102,8 +102,9 @@ def opening_curves(rng: np.random.Generator, num_frames: int) -> np.ndarray:
 
 def _ease(position: np.ndarray) -> np.ndarray:
     """From 0 at position 0 to 1 at position 1, with no jump in speed."""
-    clipped = np.clip(position, 0.0, 1.0)
-    return clipped * clipped * (3.0 - 2.0 * clipped)
+    clipped: np.ndarray = np.clip(position, 0.0, 1.0)
+    eased: np.ndarray = clipped * clipped * (3.0 - 2.0 * clipped)
+    return eased
 
 
 def _restlessness(rng: np.random.Generator, moments: np.ndarray) -> np.ndarray:

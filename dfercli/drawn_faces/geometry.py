@@ -110,7 +110,8 @@ def eye_centre(identity: Identity, side: int) -> np.ndarray:
 
 def smooth(points: np.ndarray) -> np.ndarray:
     """Return a smooth open curve (4 (N - 1) + 1, 2) through points (N, 2)."""
-    return _spline(len(points)) @ points
+    curve: np.ndarray = _spline(len(points)) @ points
+    return curve
 
 
 @cache
@@ -135,7 +136,8 @@ def _spline(num_points: int) -> np.ndarray:
 
 
 def _mirrored(points: np.ndarray) -> np.ndarray:
-    return points * np.array([-1.0, 1.0])
+    mirrored: np.ndarray = points * np.array([-1.0, 1.0])
+    return mirrored
 
 
 def _jaw(identity: Identity, au: Mapping[int, float]) -> np.ndarray:

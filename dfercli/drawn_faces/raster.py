@@ -12,7 +12,8 @@ _SHIFT = 4
 
 def fixed(points: np.ndarray) -> np.ndarray:
     """Return points in the fixed-point form of OpenCV's drawing (shift 4)."""
-    return np.rint(points * (1 << _SHIFT)).astype(np.int32)
+    shifted: np.ndarray = np.rint(points * (1 << _SHIFT))
+    return shifted.astype(np.int32)
 
 
 def fill(image: np.ndarray, outlines: list[np.ndarray], colour: Rgb | int) -> None:

@@ -65,7 +65,8 @@ def _light(rng: np.random.Generator, size: int, angle: float) -> np.ndarray:
     falloff = ramp[None, :] * np.cos(angle) + ramp[:, None] * np.sin(angle)
     brightness = rng.uniform(0.86, 1.06) + rng.uniform(0.05, 0.2) * falloff
     tint = 1.0 + rng.uniform(-0.06, 0.06) * np.array([1.0, 0.0, -1.0])
-    return np.clip(128.0 * brightness[:, :, None] * tint, 0, 255).astype(np.uint8)
+    levels: np.ndarray = 128.0 * brightness[:, :, None] * tint
+    return levels.clip(0, 255).astype(np.uint8)
 
 
 def _noise(rng: np.random.Generator, size: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from dfercli.data.batches import Batch
 from dfercli.errors import DferError
-from dfercli.inference.fabric import _agree
+from dfercli.inference.fabric import agree
 from dfercli.processes import Asked, Stopped, StopSignals
 
 
@@ -31,7 +31,7 @@ def read_together(
         except DferError as caught:
             error = caught
         asked = signals.take_save() if signals is not None else Asked()
-        failure, agreed = _agree(fabric, error, asked)
+        failure, agreed = agree(fabric, error, asked)
         if failure is not None:
             raise failure
         if signals is not None:
@@ -45,7 +45,7 @@ def read_together(
 
 def first_failure(fabric: Fabric, error: DferError | None) -> DferError | None:
     """The error of this process, or else of the first that has one; all must call this."""
-    failure, _ = _agree(fabric, error, Asked())
+    failure, _ = agree(fabric, error, Asked())
     return failure
 
 

@@ -119,7 +119,8 @@ def _compare(config: ConvertConfig, model: RestoredModel) -> list[Comparison]:
 
 @torch.inference_mode()
 def _logits(model: RestoredModel, frames: Tensor) -> Tensor:
-    return model.module.eval()(frames).float()
+    logits: Tensor = model.module.eval()(frames)
+    return logits.float()
 
 
 def _largest(difference: Tensor) -> float:

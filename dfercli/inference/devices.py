@@ -1,5 +1,8 @@
 """On which device and in which precision a model runs; without lightning-fabric, slow to import."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -96,8 +99,11 @@ def precision_for_answers(
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether this CPU has matrix units for bfloat16."""
-    return torch.cpu._is_amx_tile_supported()
+    """Whether this CPU has matrix units for bfloat16, as far as this PyTorch can tell."""
+    capabilities: Mapping[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # not there in old releases
+    return bool(capabilities.get("amx_tile"))
 
 
 def keep_encoder_in_bfloat16(encoder: nn.Module) -> None:

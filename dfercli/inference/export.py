@@ -64,7 +64,8 @@ class _Exported(nn.Module):
         self.method = method
 
     def forward(self, frames: Tensor) -> Tensor:
-        return self.method(frames)
+        logits: Tensor = self.method(frames)
+        return logits
 
 
 def run(config: ExportConfig, progress: Progress) -> ExportResult:

@@ -109,7 +109,8 @@ def _load_torchscript(path: Path, where: torch.device) -> tuple[Forward, ModelCa
     card = card_of_entry(entries[CARD_ENTRY], path)
 
     def forward(frames: Tensor) -> Tensor:
-        return module(_as_float(frames.to(where)))
+        logits: Tensor = module(_as_float(frames.to(where)))
+        return logits
 
     return forward, card
 

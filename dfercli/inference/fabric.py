@@ -54,8 +54,8 @@ def make_fabric(
         ) from error
 
 
-def _agree(fabric: Fabric, error: DferError | None, asked: Asked) -> tuple[DferError | None, Asked]:
-    """What the first process has that failed, and what was asked of any; all must call this."""
+def agree(fabric: Fabric, error: DferError | None, asked: Asked) -> tuple[DferError | None, Asked]:
+    """Share the first process's error and what signals asked of any; all must call this."""
     if fabric.world_size == 1:
         return error, asked
     told = torch.tensor([error is not None, asked.stop, asked.save], device=fabric.device)

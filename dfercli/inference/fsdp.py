@@ -16,9 +16,13 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 class SpreadStrategy(FSDPStrategy):
     """Fabric's FSDP, but for scalars, which cannot be spread: CLIP's frozen logit scale."""
 
+    def __init__(self) -> None:
+        self.ignored: list[nn.Parameter] = []
+        super().__init__(ignored_states=self.ignored)
+
     def setup_module(self, module: nn.Module) -> nn.Module:
         """Spread a model."""
-        self._fsdp_kwargs["ignored_states"] = scalars(module)
+        self.ignored[:] = scalars(module)
         return super().setup_module(module)
 
 

@@ -53,7 +53,7 @@ class LoadedModel:
     @property
     def num_frames(self) -> int:
         """T, frames per clip."""
-        return self.card.sampling["num_frames"]
+        return int(self.card.sampling["num_frames"])
 
     @property
     def image_size(self) -> int:

@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 
 def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
     """Probabilities (N, K) from logits (N, K), divided by a calibration temperature."""
-    scaled = logits.astype(np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    from scipy.special import softmax as scipy_softmax  # slow to import
+
+    probabilities: NDArray[np.float64] = scipy_softmax(
+        logits.astype(np.float64) / temperature, axis=1
+    )
+    return probabilities

@@ -38,7 +38,7 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Adapt features (..., D) -> (..., D)."""
-        adapted = self.up(F.gelu(self.down(x)))
+        adapted: Tensor = self.up(F.gelu(self.down(x)))
         return x + adapted if self.skip else adapted
 
 
@@ -75,7 +75,8 @@ class AdaptedBlock(nn.Module):
 
     def get_weight_dtype(self) -> torch.dtype:
         """What open_clip's transformer asks its first block for."""
-        return self.block.get_weight_dtype()
+        dtype: torch.dtype = self.block.get_weight_dtype()
+        return dtype
 
     def forward(
         self,
@@ -100,20 +101,24 @@ class AdaptedBlock(nn.Module):
     def attend(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
         """The block's own attention behind its first norm, without the residual."""
         block = self.block
-        return block.ls_1(block.attention(q_x=block.ln_1(x), attn_mask=attn_mask))
+        attended: Tensor = block.attention(q_x=block.ln_1(x), attn_mask=attn_mask)
+        scaled: Tensor = block.ls_1(attended)
+        return scaled
 
     def adapted_attention(self, x: Tensor, attn_mask: Tensor | None) -> Tensor:
         """X + A(attention(x)), A with skip; (N, S, D) -> (N, S, D)."""
-        return x + self.attention_adapter(self.attend(x, attn_mask))
+        adapted: Tensor = self.attention_adapter(self.attend(x, attn_mask))
+        return x + adapted
 
     def adapted_mlp(self, x: Tensor) -> Tensor:
         """X + MLP(x) + scale A(x), or A of the MLP's output; (N, S, D) -> (N, S, D)."""
         normed = self.block.ln_2(x)
-        out = self.block.ls_2(self.block.mlp(normed))
+        out: Tensor = self.block.ls_2(self.block.mlp(normed))
         if self.mlp_adapter is None:
             return x + out
         adapted = self.mlp_adapter(normed if self.mlp_is_parallel else out)
-        return x + out + self.drop_path(self.mlp_scale * adapted)
+        kept: Tensor = self.drop_path(self.mlp_scale * adapted)
+        return x + out + kept
 
 
 class AdaptedImageBlock(AdaptedBlock):
@@ -166,7 +171,8 @@ class AdaptedImageBlock(AdaptedBlock):
         over_time = rearrange(x, "(b t) s d -> (b s) t d", t=self.num_frames)
         normed = self.temporal_adapter_in(self.block.ln_1(over_time))
         attended = self.block.ls_1(self.block.attention(q_x=normed))
-        return rearrange(self.temporal_adapter(attended), "(b s) t d -> (b t) s d", s=tokens)
+        adapted: Tensor = self.temporal_adapter(attended)
+        return rearrange(adapted, "(b s) t d -> (b t) s d", s=tokens)
 
 
 def adapt_image_encoder(clip: CLIP, num_frames: int, config: FineCliperConfig) -> None:

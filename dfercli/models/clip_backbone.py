@@ -120,7 +120,7 @@ def clip_architecture(name: str) -> dict[str, Any]:
     """
     if name in TOYS:
         return copy.deepcopy(TOYS[name])
-    config = open_clip.get_model_config(name)
+    config: dict[str, Any] | None = open_clip.get_model_config(name)
     if config is None:
         raise ConfigError(
             f"open_clip knows no model {name!r}",
@@ -307,7 +307,8 @@ def tokenize(texts: Sequence[str], context_length: int) -> Tensor:
                 f"(start, end and context tokens included): {text!r}",
                 hint="shorten it, or use fewer context tokens",
             )
-    return tokenizer(list(texts))
+    tokens: Tensor = tokenizer(list(texts))
+    return tokens
 
 
 def tokenize_captions(texts: Sequence[str], context_length: int) -> Tensor:
@@ -316,7 +317,7 @@ def tokenize_captions(texts: Sequence[str], context_length: int) -> Tensor:
     Returns:
         (len(texts), L) int64, L the length of the longest.
     """
-    tokens = SimpleTokenizer(context_length=context_length)(list(texts))
+    tokens: Tensor = SimpleTokenizer(context_length=context_length)(list(texts))
     return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
 
 
@@ -356,9 +357,9 @@ def encode_token_embeddings(
     x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
     x = model.ln_final(x)  # (K, length, W)
     x = x[torch.arange(x.shape[0], device=x.device), eot]  # (K, W)
-    if isinstance(model.text_projection, nn.Linear):
-        return model.text_projection(x)
-    return x @ model.text_projection  # (K, D)
+    project = model.text_projection
+    features: Tensor = project(x) if isinstance(project, nn.Linear) else x @ project  # (K, D)
+    return features
 
 
 # A CPU is slower with more: what one product writes, the next one fetches from memory instead of

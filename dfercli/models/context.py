@@ -69,7 +69,7 @@ class ContextTokens(nn.Module):
         Returns:
             (K, L, W), without positions.
         """
-        embeddings = token_embedding(self.tokens)  # (K, L, W)
+        embeddings: Tensor = token_embedding(self.tokens)  # (K, L, W)
         if not self.vectors.numel():
             return embeddings
         vectors = self.vectors.expand(self.tokens.shape[0], -1, -1)  # (K, N, W)

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
 from dfercli.models.method import FRAMES, Method
+from dfercli.torch_private import FUSED_CPU_ATTENTION, FakeTensorMode
 
 CAPTION_TOKENS = 77
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 Shape = torch.Size
 BYTES = 4  # of a float32
 OPTIMIZER_COPIES = 3  # gradient and AdamW's two moments; SGD with momentum has one less
@@ -75,34 +76,28 @@ def flop_counter() -> FlopCounterMode:
         keys, value_width = value[-2:]
         return 2 * batch * heads * queries * keys * (3 * width + 2 * value_width)
 
-    aten = torch.ops.aten
-    return FlopCounterMode(
-        display=False,
-        custom_mapping={
-            aten._scaled_dot_product_flash_attention_for_cpu: forward,
-            aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,
-        },
-    )
+    formulas = dict(zip(FUSED_CPU_ATTENTION, (forward, backward), strict=True))
+    return FlopCounterMode(display=False, custom_mapping=formulas)
 
 
 def _follow_a_clip(module: Method) -> tuple[int, int]:
     """Operations of one clip, and bytes of what its backward pass needs besides the weights."""
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     weights = [fake.from_tensor(tensor) for tensor in (*module.parameters(), *module.buffers())]
-    known = {tensor.untyped_storage()._cdata for tensor in weights}
-    saved: dict[int, torch.UntypedStorage] = {}
+    known = {StorageWeakRef(tensor.untyped_storage()) for tensor in weights}
+    saved: dict[StorageWeakRef, torch.UntypedStorage] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in known:
-            saved[storage._cdata] = storage
+        if StorageWeakRef(storage) not in known:
+            saved[StorageWeakRef(storage)] = storage
         return tensor
 
     was_training = module.training
     # The fused attention of evaluation hides its operations from the counter; batch
     # normalisation would count the clip in.
     for part in module.modules():
-        part.training = not isinstance(part, _BatchNorm)
+        part.training = not isinstance(part, BATCH_NORMS)
     counter = flop_counter()
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with fake, hooks, counter:

@@ -98,9 +98,10 @@ class DferClip(Method):
         Without gradients the features are kept while no weight they depend on changes.
         """
         weights = [self.context.vectors, *text_parameters(self.clip)]
-        return self._text_cache.features(weights, self._encode_classes)
+        return self._text_cache.features(weights, self.encode_classes)
 
-    def _encode_classes(self) -> Tensor:
+    def encode_classes(self) -> Tensor:
+        """Compute the text features (K, D), of unit length, from the weights as they are now."""
         prompts = self.context(self.clip.token_embedding)  # (K, L, W)
         features = encode_token_embeddings(
             self.clip, prompts, self.context.eot, length=self.context.length

@@ -19,7 +19,8 @@ class TemporalAttention(nn.Module):
         """Attend; (B, S, D) -> (B, S, D)."""
         q, k, v = rearrange(self.to_qkv(x), "b s (qkv h d) -> qkv b h s d", qkv=3, h=self.heads)
         x = F.scaled_dot_product_attention(q, k, v)  # (B, h, S, d)
-        return self.to_out(rearrange(x, "b h s d -> b s (h d)"))
+        mixed: Tensor = self.to_out(rearrange(x, "b h s d -> b s (h d)"))
+        return mixed
 
 
 class TemporalBlock(nn.Module):
@@ -37,7 +38,8 @@ class TemporalBlock(nn.Module):
         """Apply the block; (B, S, D) -> (B, S, D)."""
         x = x + self.attention(self.attention_norm(x))
         hidden = F.gelu(self.mlp_in(self.mlp_norm(x)), approximate="tanh")
-        return x + self.mlp_out(hidden)
+        out: Tensor = x + self.mlp_out(hidden)
+        return out
 
 
 class TemporalEncoder(nn.Module):

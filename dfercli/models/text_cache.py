@@ -5,6 +5,8 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 from torch import Tensor, nn
 
+from dfercli.torch_private import version_of
+
 
 class TextCache:
     """Keeps the class texts' features of one model between forward passes without gradients."""
@@ -37,4 +39,4 @@ def _state(weights: Sequence[nn.Parameter]) -> Hashable:
     device = weights[0].device.type
     precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     mode = (precision, torch.is_inference_mode_enabled())
-    return (mode, *((weight.data_ptr(), weight._version) for weight in weights))
+    return (mode, *((weight.data_ptr(), version_of(weight)) for weight in weights))

@@ -39,7 +39,7 @@ class ZeroShotClip(Method):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W), float in [0, 1] or uint8 -> float32 logits (B, K)."""
-        scale = self.clip.logit_scale.float().exp()
+        scale: Tensor = self.clip.logit_scale.float().exp()
         return scale * cosines(self.video_features(frames), self.text_features)
 
     def video_features(self, frames: Tensor) -> Tensor:

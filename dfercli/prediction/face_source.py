@@ -78,7 +78,8 @@ def compare_crops(store: Path, card: ModelCard, progress: Progress) -> None:
 
 
 def _defaults() -> dict[str, Any]:
-    return to_plain(PreprocessConfig())
+    defaults: dict[str, Any] = to_plain(PreprocessConfig())
+    return defaults
 
 
 def sources_of_store(store: Path) -> list[TrackedSource]:

@@ -123,7 +123,8 @@ def _probabilities(model: LoadedModel, items: list[_Item]) -> list[list[float]]:
                 images.append(image)
             own.append(numbers[name])
         clips.append(own)
-    return model.probabilities_of_clips(torch.stack(images), np.array(clips)).tolist()
+    rows = model.probabilities_of_clips(torch.stack(images), np.array(clips))
+    return [row.tolist() for row in rows]
 
 
 def _read_windows(

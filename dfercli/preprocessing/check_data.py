@@ -252,6 +252,8 @@ def _face_finder() -> FaceFinder:
     def find(picture: NDArray[np.uint8]) -> NDArray[np.floating]:
         scale = min(1.0, LONGEST_SIDE_PX / max(picture.shape[:2]))
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        return detector.detect([small.astype(np.uint8)])[0].box_xyxy_px / scale
+        boxes: NDArray[np.floating] = detector.detect([small.astype(np.uint8)])[0].box_xyxy_px
+        boxes = boxes / scale
+        return boxes
 
     return find

@@ -21,7 +21,7 @@ def find_detector(config: PreprocessConfig, progress: Progress) -> DetectorChoic
     if name == "auto" and not config.overwrite and (config.out / "dataset.json").is_file():
         name = str(read_dataset(config.out).get("settings", {}).get("detector", name))
     with_torch = name in NETWORKS or config.align == "landmarks"
-    device = _torch_device(config) if with_torch else "cpu"
+    device = torch_device(config) if with_torch else "cpu"
     choice = choose_detector(name, config.detector_weights, device)
     if choice.fallback is not None:
         progress.note(choice.fallback)
@@ -33,7 +33,8 @@ def find_detector(config: PreprocessConfig, progress: Progress) -> DetectorChoic
     return with_landmarks(choice) if config.align == "landmarks" else choice
 
 
-def _torch_device(config: PreprocessConfig) -> str:
+def torch_device(config: PreprocessConfig) -> str:
+    """The device of detectors and parsers that run on PyTorch; `auto` takes CUDA if it can."""
     if config.device != "auto":
         return config.device
     import torch  # slow to load, and most runs do without it

@@ -156,7 +156,8 @@ class _Track:
 
     def sides_px(self) -> NDArray[np.float32]:
         boxes = np.array(self.boxes, np.float32).reshape(-1, 4)
-        return (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+        sides: NDArray[np.float32] = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+        return sides
 
     def total_area(self) -> float:
         return float((self.sides_px().astype(np.float64) ** 2).sum())

@@ -29,7 +29,7 @@ from dfercli.errors import ConfigError
 from dfercli.faces.build import DetectorChoice, build_detector
 from dfercli.overrides import check, to_plain
 from dfercli.preprocessing import face_parts as parts_of_faces
-from dfercli.preprocessing.detectors import _torch_device, find_detector
+from dfercli.preprocessing.detectors import find_detector, torch_device
 from dfercli.preprocessing.engines import do_jobs, num_workers
 from dfercli.preprocessing.face_clips import SourceJob, record_of, set_up_sources
 from dfercli.preprocessing.face_parts import PartsResult, add_parts_to_store, how_made, wants_parts
@@ -134,7 +134,7 @@ def run(
             remove_leftovers(config.out)
         result = _finish(config, classes, jobs, done, num_skipped)
         if wants_parts(config):
-            lost = add_parts_to_store(result.clips, config, _torch_device(config), progress)
+            lost = add_parts_to_store(result.clips, config, torch_device(config), progress)
             result = replace(result, failures=(*result.failures, *lost))
         if config.preview:
             _make_previews(jobs, done, config, progress)
@@ -149,7 +149,7 @@ def is_benchmark(config: PreprocessConfig) -> bool:
 def run_on_benchmark(config: PreprocessConfig, progress: Progress) -> PartsResult:
     """Add landmarks and parsing maps to a benchmark's copy; see `parts_of_faces`."""
     config = _checked(config)
-    return parts_of_faces.run_on_benchmark(config, _torch_device(config), progress)
+    return parts_of_faces.run_on_benchmark(config, torch_device(config), progress)
 
 
 def _checked(config: PreprocessConfig) -> PreprocessConfig:

@@ -48,7 +48,8 @@ class Timeline:
         """(K,) at one moment, None where the face was not seen."""
         index = int(np.searchsorted(self.edges_seconds, seconds, side="right")) - 1
         if 0 <= index < len(self.probabilities) and self.is_seen[index]:
-            return self.probabilities[index]
+            row: NDArray[np.float64] = self.probabilities[index]
+            return row
         return None
 
 

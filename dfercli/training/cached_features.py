@@ -11,8 +11,8 @@ import torch.distributed
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from dfercli.artifacts.cache_folder import cache_folder
 from dfercli.artifacts.feature_files import features_key, write_features
-from dfercli.artifacts.weight_files import cache_folder
 from dfercli.config import TrainConfig
 from dfercli.data.clips import Clip
 from dfercli.data.features import (

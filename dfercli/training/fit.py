@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger
-from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 
 from dfercli.artifacts.checkpoint import save_checkpoint
@@ -85,7 +84,7 @@ class Training:
 
     fabric: Fabric
     module: Method
-    model: _FabricModule
+    model: nn.Module
     optimizer: torch.optim.Optimizer
     data: FoldData
     config: TrainConfig
@@ -103,7 +102,7 @@ def set_up_training(
     precision: Precision,
     *,
     compile: bool = False,
-) -> tuple[_FabricModule, torch.optim.Optimizer]:
+) -> tuple[nn.Module, torch.optim.Optimizer]:
     """Bring a model and its optimiser to the device, in the forms that are fastest there.
 
     Args:
@@ -118,10 +117,11 @@ def set_up_training(
     """
     # Convolutions are a quarter faster so; to a transformer's only one it makes no difference.
     module.clip.visual.to(memory_format=torch.channels_last)
-    return fabric.setup(
+    model, optimizer = fabric.setup(
         cast(nn.Module, torch.compile(module)) if compile else module,
         build_optimizer(module, optim, fused=can_fuse(fabric.device, precision)),
     )
+    return model, optimizer
 
 
 def fit(training: Training, start: Position) -> Position:
@@ -289,7 +289,7 @@ def update_weights(
     pieces = batch.split(optim.accumulate)
     for number, piece in enumerate(pieces, start=1):
         labels = piece.labels.to(fabric.device, non_blocking=True)
-        with fabric.no_backward_sync(cast(_FabricModule, model), enabled=number < len(pieces)):
+        with fabric.no_backward_sync(cast(Any, model), enabled=number < len(pieces)):
             outputs = model(**piece.inputs(fabric.device))
             loss_sum = module.loss(outputs, labels) * len(labels)
             fabric.backward(loss_sum / len(batch.labels))
