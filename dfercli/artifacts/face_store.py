@@ -14,7 +14,7 @@ place in the frames is not kept, and are in pixels of the crops (see `face_parts
 """
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -49,6 +49,7 @@ class ClipRow:
         start_seconds: Presentation time of the first crop.
         end_seconds: Presentation time of the last crop.
         detector: Name of the face detector.
+        groups: What else is known of it, such as the sex of who is seen.
     """
 
     clip_id: Annotated[str, PlainName()]
@@ -61,10 +62,14 @@ class ClipRow:
     start_seconds: float
     end_seconds: float
     detector: str
+    groups: dict[str, str] = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
         """The row as it is written."""
-        return {"schema": CLIP_SCHEMA, **asdict(self)}
+        row = {"schema": CLIP_SCHEMA, **asdict(self)}
+        if not self.groups:
+            del row["groups"]
+        return row
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,13 @@ TRACK_ARRAYS = {
 }
 
 
+class RawSetRecord(TypedDict):
+    """Which open data set the sources are, and where their labels come from."""
+
+    name: str
+    labelling: str
+
+
 class Dataset(TypedDict):
     """What `dataset.json` holds."""
 
@@ -118,6 +130,7 @@ class Dataset(TypedDict):
     settings: dict[str, Any]
     versions: dict[str, str]
     label_set: list[str]
+    raw_set: RawSetRecord | None
 
 
 def crops_folder(store: Path, clip_id: str) -> Path:
@@ -144,7 +157,13 @@ def read_dataset(store: Path) -> Dataset:
     path = store / "dataset.json"
     content = read_json(path)
     if isinstance(content, dict):  # other tools need not write them all
-        content = {"settings": {}, "versions": {}, "label_set": [], **content}
+        content = {
+            "settings": {},
+            "versions": {},
+            "label_set": [],
+            "raw_set": None,
+            **content,
+        }
     dataset: Dataset = typed(Dataset, content, str(path), schema=STORE_SCHEMA)
     return dataset
 

@@ -31,6 +31,7 @@ from dfercli.artifacts.face_store import (
     STORE_SCHEMA,
     ClipRow,
     FailureRow,
+    RawSetRecord,
     TrackData,
     crops_folder,
     read_dataset,
@@ -282,13 +283,16 @@ def remove_leftovers(store: Path) -> None:
                 remove_temporary(store, entry)
 
 
-def assemble_store(store: Path, classes: tuple[str, ...]) -> None:
+def assemble_store(
+    store: Path, classes: tuple[str, ...], raw_set: RawSetRecord | None = None
+) -> None:
     """Write `clips.jsonl`, `failures.jsonl` and the label set from the records.
 
     Args:
         store: The folder.
         classes: The label set; where empty, the canonical one that holds all labels, else the
             recorded one with new names sorted behind.
+        raw_set: The open data set that the sources are; None keeps what is recorded.
     """
     records = [record for _, record in read_records(store)]
     clips = [clip for record in records for clip in record.clips]
@@ -300,7 +304,10 @@ def assemble_store(store: Path, classes: tuple[str, ...]) -> None:
     names = {clip.label for clip in clips if clip.label is not None}
     dataset["label_set"] = list(classes or _label_set(names, tuple(dataset["label_set"])))
     write_rows(store / "failures.jsonl", (failure.to_row() for failure in failures))
-    write_json(store / "dataset.json", dataset)
+    content: dict[str, Any] = {**dataset, "raw_set": raw_set or dataset["raw_set"]}
+    if content["raw_set"] is None:
+        del content["raw_set"]
+    write_json(store / "dataset.json", content)
     write_rows(store / "clips.jsonl", (clip.to_row() for clip in clips))
 
 

@@ -38,9 +38,13 @@ def preprocess(
         Path | None,
         typer.Option(
             help="CSV of source,label[,subject]. Without it, the name of a source's folder is "
-            "its label where it is the name of a class."
+            "its label where it is the name of a class. Of crema-d: acted or face-votes."
         ),
     ] = PreprocessConfig.labels,
+    calm: Annotated[
+        str,
+        typer.Option(help="Of ravdess: the class calm is left out (drop), its own, or neutral."),
+    ] = PreprocessConfig.calm,
     classes: Annotated[
         str | None, typer.Option(metavar="7|11|A,B,…", help="The label set, if it is your own.")
     ] = None,
@@ -128,7 +132,7 @@ def preprocess(
     ] = PreprocessConfig.parsing_model,
     root: Annotated[
         Path | None,
-        typer.Option(help="With SOURCE dfew, ferv39k or mafw: the folder of its copy."),
+        typer.Option(help="With SOURCE dfew, ferv39k, mafw, ravdess or crema-d: its folder."),
     ] = PreprocessConfig.root,
     preview: Annotated[
         bool,

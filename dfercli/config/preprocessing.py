@@ -18,7 +18,10 @@ class PreprocessConfig:
     Attributes:
         sources: Videos, images, folders (recursively) or globs.
         out: The face store.
-        labels: CSV of `source,label[,subject]`; else a label is the name of the parent folder.
+        labels: CSV of `source,label[,subject]`, further columns are groups; else a label is the
+            name of the parent folder. Of the open data set `crema-d`: `acted` or `face-votes`.
+        calm: Of the open data set `ravdess`: its class calm is left out, one of its own, or
+            neutral.
         classes: The label set: `7`, `11`, or names; else found from the labels.
         detector: Face detector; `auto` is yunet where it is at hand or can be fetched, else haar.
         detector_weights: Its file; None for the one in the cache.
@@ -59,6 +62,7 @@ class PreprocessConfig:
     sources: tuple[str, ...] = ()
     out: Path = Path("faces")
     labels: Path | None = None
+    calm: Literal["drop", "own", "neutral"] = "drop"
     classes: tuple[str, ...] = ()
     detector: Literal["auto", "yunet", "retinaface", "blazeface", "scrfd", "sfd", "haar"] = "auto"
     detector_weights: Path | None = None

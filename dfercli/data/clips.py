@@ -1,6 +1,7 @@
 """What a data set is to the rest: clips with names for labels, in folds."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -17,6 +18,7 @@ class Clip:
         exact: Whether another number of frames on disk is an error (a face store) or is known to
             happen (published lists were made after padding on disk).
         store: The face store it lies in, which may hold further views of it.
+        groups: What else is known of it, such as the sex of who is seen.
     """
 
     clip_id: str
@@ -26,6 +28,7 @@ class Clip:
     listed_frames: int | None = None
     exact: bool = False
     store: Path | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Fold:
         test: Clips of the published test list; empty where the data set has none.
         official: Whether these are the published lists.
         frame_source: What the frames are, for reports: the folder they came from.
+        labelling: Where the labels come from, where the data leave a choice: every result says it.
     """
 
     dataset: str
@@ -49,3 +53,4 @@ class Fold:
     test: tuple[Clip, ...]
     official: bool
     frame_source: str
+    labelling: str = ""

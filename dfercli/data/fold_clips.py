@@ -67,6 +67,8 @@ def read_fold_clips(config: TrainConfig, number: int) -> FoldClips:
         seed=config.seed,
     )
     test, test_name = fold.test, f"test clips of {fold.dataset} fold {number}"
+    if fold.labelling:
+        test_name += f" ({fold.labelling})"
     if data.test is not None:
         other = read_fold(data.test, label_order=data.label_order)
         test, test_name = other.test or other.train, f"all clips of {data.test}"

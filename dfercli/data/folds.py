@@ -11,6 +11,7 @@ from dfercli.data.ferv39k import read_ferv39k
 from dfercli.data.layout import dataset_root
 from dfercli.data.lists import read_list_fold
 from dfercli.data.mafw import Classes, read_mafw
+from dfercli.data.open_sets import RAW_SETS, read_raw_set_fold
 from dfercli.data.published_sizes import BENCHMARKS, TOTALS, PublishedTotals
 from dfercli.data.store_folds import read_store_fold
 from dfercli.errors import ConfigError, DataError
@@ -28,25 +29,29 @@ def num_folds(dataset: str, folds: int | None = None) -> int:
         raise ConfigError(f"--folds splits a face store; {dataset} has its own lists")
     if kind == "benchmark":
         return len(TOTALS[dataset.lower()].fold_sizes)
+    if kind == "open set":
+        return len(RAW_SETS[dataset.lower()].folds)
     return folds or 1
 
 
 def dataset_kind(dataset: str) -> str:
-    """`benchmark`, `store` or `list`.
+    """`benchmark`, `open set`, `store` or `list`.
 
     Raises:
         DataError: it is none of them.
     """
     if dataset.lower() in BENCHMARKS:
         return "benchmark"
+    if dataset.lower() in RAW_SETS:
+        return "open set"
     path = Path(dataset)
     if is_face_store(path):
         return "store"
     if path.is_file():
         return "list"
     raise DataError(
-        f"no such data set: {dataset} (expected {', '.join(BENCHMARKS)}, a face store, "
-        "or a list file)",
+        f"no such data set: {dataset} (expected {', '.join((*BENCHMARKS, *RAW_SETS))}, a face "
+        "store, or a list file)",
         hint="make a face store with: dfer preprocess videos/ --out faces/",
     )
 
@@ -68,8 +73,10 @@ def read_fold(
     """Read one fold of a data set; no frame is opened.
 
     Args:
-        dataset: `dfew`, `ferv39k`, `mafw`, the path of a face store, or that of a list file.
-        root: The folder of a benchmark's copy, or of the clips of a list.
+        dataset: `dfew`, `ferv39k`, `mafw`, an open data set (`ravdess`, `crema-d`), the path of a
+            face store, or that of a list file.
+        root: The folder of a benchmark's copy, of the face store of an open data set, or of the
+            clips of a list.
         fold: 1-based.
         label_order: Order of the classes of a list with numeric labels.
         frames: The folder of clips relative to `root`, where a copy holds several.
@@ -95,6 +102,8 @@ def read_fold(
                 "folds over clips would show the faces of the test part in training"
             )
         found = read_store_fold(Path(dataset), fold=fold, folds=folds, seed=seed)
+    elif kind == "open set":
+        found = read_raw_set_fold(dataset.lower(), root, fold)
     elif kind == "list":
         found = read_list_fold(Path(dataset), root=root, frames=frames, label_order=label_order)
     else:
@@ -117,6 +126,8 @@ def split_warning(fold: Fold) -> str | None:
     """One line for reports of results that are not on a published split, else None."""
     if fold.official or is_face_store(Path(fold.dataset)):
         return None
+    if fold.dataset in RAW_SETS:
+        return f"{fold.dataset} is not whole: actors are missing; say so with its results"
     if fold.dataset not in TOTALS:
         return f"{fold.dataset} is a list file, not the official split: say so with its results"
     train, test = TOTALS[fold.dataset].fold_sizes[fold.fold - 1]

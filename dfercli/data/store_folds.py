@@ -25,6 +25,9 @@ def read_store_fold(store: Path, *, fold: int = 1, folds: int | None = None, see
         DataError: clips without a label (named), or a split that would leak a subject.
     """
     label_set, clips = read_store_clips(store)
+    raw_set = read_dataset(store)["raw_set"]
+    if raw_set is not None:  # its choice of labels leaves clips out
+        clips = [clip for clip in clips if clip.label is not None]
     unlabelled = [clip.clip_id for clip in clips if clip.label is None]
     if unlabelled:
         raise DataError(
@@ -43,6 +46,7 @@ def read_store_fold(store: Path, *, fold: int = 1, folds: int | None = None, see
         test=test,
         official=False,
         frame_source=str(store / "frames"),
+        labelling="" if raw_set is None else raw_set["labelling"],
     )
 
 
@@ -61,6 +65,7 @@ def read_store_clips(store: Path) -> tuple[tuple[str, ...], list[Clip]]:
             listed_frames=row.num_frames,
             exact=True,
             store=store,
+            groups=row.groups,
         )
         for row in read_clips(store)
     ]

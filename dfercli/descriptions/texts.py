@@ -87,7 +87,7 @@ def shipped_texts(label_set: tuple[str, ...], style: Style = "description") -> C
 
     `name` ("happiness."), `context` ("an expression of happiness.") and `pn` (FineCLIPER's
     sentence with and without the expression) exist for every label set; `description` (facial
-    actions in plain words) for the eleven classes of `dfercli.labels.ELEVEN`.
+    actions in plain words) for the eleven classes of `dfercli.labels.ELEVEN` and for `calm`.
 
     Raises:
         ConfigError: an unknown style, or no description for a class.

@@ -97,7 +97,8 @@ def _evaluate_on(config: EvalConfig, dataset: str, fabric: Fabric, progress: Pro
     return evaluate_checkpoint(
         checkpoint,
         fold.test or fold.train,
-        measured_on=f"{kind} of {fold.dataset} fold {fold.fold}",
+        measured_on=f"{kind} of {fold.dataset} fold {fold.fold}"
+        + (f" ({fold.labelling})" if fold.labelling else ""),
         out=config.out or FoldFolder(beside).evaluation(_folder_name(config, dataset)),
         fabric=fabric,
         config=config,

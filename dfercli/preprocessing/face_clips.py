@@ -3,7 +3,7 @@
 import os
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -47,6 +47,7 @@ class SourceJob:
         name_in_store: Its path relative to the store.
         label: Class name, where known.
         subject: Who is seen, where known.
+        groups: What else is known, such as the sex of who is seen.
     """
 
     source: Source
@@ -54,6 +55,7 @@ class SourceJob:
     name_in_store: str
     label: str | None
     subject: str | None
+    groups: dict[str, str] = field(default_factory=dict)
 
 
 def set_up_sources(setting: WorkerSetting) -> Callable[[SourceJob, Report], SourceRecord]:
@@ -264,6 +266,7 @@ def _keep(
         start_seconds=round(float(data.pts_seconds[0]), 6),
         end_seconds=round(float(data.pts_seconds[-1]), 6),
         detector=detector,
+        groups=job.groups,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from dfercli.artifacts.face_store import ClipRow, FailureRow
+from dfercli.artifacts.face_store import ClipRow, FailureRow, RawSetRecord
 from dfercli.artifacts.parts_record import record_parts
 from dfercli.artifacts.store_writing import (
     SourceRecord,
@@ -34,6 +34,7 @@ from dfercli.preprocessing.engines import do_jobs, num_workers
 from dfercli.preprocessing.face_clips import SourceJob, record_of, set_up_sources
 from dfercli.preprocessing.face_parts import PartsResult, add_parts_to_store, how_made, wants_parts
 from dfercli.preprocessing.preview import PreviewJob, set_up_previews
+from dfercli.preprocessing.raw_sources import find_raw_sources, raw_set_of
 from dfercli.preprocessing.source_labels import Labelling, label_sources, read_classes
 from dfercli.preprocessing.worker_pool import Advanced, Finished, Lost
 from dfercli.processes import num_cores
@@ -42,7 +43,17 @@ from dfercli.video.sources import Source, find_sources, source_signature
 
 # Settings that do not change what is in the store for a source.
 NOT_CONTENT = (
-    *("sources", "out", "labels", "classes", "workers", "time_limit", "overwrite", "max_pixels"),
+    *(
+        "sources",
+        "out",
+        "labels",
+        "calm",
+        "classes",
+        "workers",
+        "time_limit",
+        "overwrite",
+        "max_pixels",
+    ),
     *("landmarks", "parsing", "parsing_model"),  # recorded in parts.json
     *("root", "preview"),  # added to clips afterwards
     *("engine", "ray_address"),
@@ -101,9 +112,16 @@ def run(
         ArtifactError: the store cannot be written.
     """
     config = _checked(config)
-    classes = read_classes(config.classes) if config.classes else ()
-    sources = find_sources(config.sources, progress.note)
-    labelling = label_sources(sources, config.labels, classes)
+    raw_set = raw_set_of(config)
+    raw_record: RawSetRecord | None = None
+    if raw_set is not None:
+        found = find_raw_sources(raw_set, config, progress)
+        sources, labelling, classes = found.sources, found.labelling, found.label_set
+        raw_record = found.record
+    else:
+        classes = read_classes(config.classes) if config.classes else ()
+        sources = find_sources(config.sources, progress.note)
+        labelling = label_sources(sources, config.labels, classes)
     jobs = [_job(source, config.out, labelling[source.path]) for source in sources]
     choice = find_detector(config, progress)
     if config.detector_weights is not None:
@@ -121,6 +139,8 @@ def run(
         if wants_parts(config):
             record_parts(config.out, how_made(config))
         jobs = _with_known_keys(jobs, config.out)
+        if raw_set is not None:  # what an earlier choice of labels took stays, without a label
+            jobs = [job for job in jobs if job.label or read_record(config.out, job.key)]
         done = _done_before(jobs, config)
         for record in done.values():
             on_source(record)
@@ -132,7 +152,8 @@ def run(
                 on_source(record)
         finally:
             remove_leftovers(config.out)
-        result = _finish(config, classes, jobs, done, num_skipped)
+        assemble_store(config.out, classes, raw_record)
+        result = _finish(config, jobs, done, num_skipped)
         if wants_parts(config):
             lost = add_parts_to_store(result.clips, config, torch_device(config), progress)
             result = replace(result, failures=(*result.failures, *lost))
@@ -156,6 +177,8 @@ def _checked(config: PreprocessConfig) -> PreprocessConfig:
     if not config.sources:
         raise ConfigError("no source given: name videos, images, folders or globs")
     check(config, where="dfer preprocess")
+    if raw_set_of(config) is not None and config.faces == "all":
+        config = replace(config, faces="largest")  # each take shows one actor
     if config.region and (len(config.region) != 4 or min(config.region[2:]) < 1):
         raise ConfigError(f"--region takes x,y,width,height in pixels, got {config.region}")
     is_number = config.faces.isascii() and config.faces.isdecimal() and int(config.faces) > 0
@@ -180,7 +203,9 @@ def _job(source: Source, store: Path, labelling: Labelling) -> SourceJob:
     name_in_store = path.encode("utf-8", "backslashreplace").decode()
     slug = re.sub(r"[^A-Za-z0-9]+", "_", str(Path(source.name).with_suffix(""))).strip("_")
     key = source_key(slug[-SLUG_LENGTH:] or "source", name_in_store)
-    return SourceJob(source, key, name_in_store, labelling.label, labelling.subject)
+    return SourceJob(
+        source, key, name_in_store, labelling.label, labelling.subject, dict(labelling.groups)
+    )
 
 
 def _with_known_keys(jobs: list[SourceJob], store: Path) -> list[SourceJob]:
@@ -211,7 +236,10 @@ def _done_before(jobs: list[SourceJob], config: PreprocessConfig) -> dict[str, S
         if lost or not unchanged or not has_crops(config.out, record):
             stale[job.key] = record
             continue
-        clips = tuple(replace(clip, label=job.label, subject=job.subject) for clip in record.clips)
+        clips = tuple(
+            replace(clip, label=job.label, subject=job.subject, groups=job.groups)
+            for clip in record.clips
+        )
         if clips != record.clips:
             record = replace(record, clips=clips)
             write_record(config.out, job.key, record)
@@ -282,13 +310,11 @@ def _make_previews(
 
 def _finish(
     config: PreprocessConfig,
-    classes: tuple[str, ...],
     jobs: list[SourceJob],
     done: dict[str, SourceRecord],
     num_skipped: int,
 ) -> PreprocessResult:
     records = [done[job.key] for job in jobs]
-    assemble_store(config.out, classes)
     return PreprocessResult(
         store=config.out,
         num_sources=len(jobs),

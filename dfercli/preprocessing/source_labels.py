@@ -2,13 +2,16 @@
 
 import csv
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfercli.documents import read_document
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN, canonical_label
 from dfercli.video.sources import Source
+
+KNOWN_COLUMNS = ("source", "label", "subject")
 
 
 @dataclass(frozen=True)
@@ -18,10 +21,12 @@ class Labelling:
     Attributes:
         label: Class name, where known.
         subject: Who is seen, where known.
+        groups: What else is known, such as the sex of who is seen.
     """
 
     label: str | None = None
     subject: str | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_classes(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -47,8 +52,8 @@ def label_sources(
 
     Args:
         sources: What to label.
-        table: CSV with the columns `source`, `label` and, if wanted, `subject`; a source is
-            matched by its path, or by the end of its path.
+        table: CSV with the columns `source`, `label` and, if wanted, `subject`; further columns
+            are groups, such as `sex`. A source is matched by its path, or by the end of its path.
         classes: The label set, empty where it is to be found.
 
     Raises:
@@ -75,13 +80,15 @@ def _from_table(
     sources: list[Source], table: Path, classes: tuple[str, ...]
 ) -> dict[Path, Labelling]:
     rows = _read_table(table)
-    own_names = not classes and all(canonical_label(label) is None for _, label, _ in rows.values())
+    own_names = not classes and all(
+        canonical_label(label) is None for _, label, _, _ in rows.values()
+    )
     labelling: dict[Path, Labelling] = {}
     by_end: dict[str, list[Path]] = {}
     for source in sources:
         for end in _ends(source.path):
             by_end.setdefault(end, []).append(source.path)
-    for number, (name, label, subject) in rows.items():
+    for number, (name, label, subject, groups) in rows.items():
         meant = label.strip() if own_names else _in_set(label, classes or ELEVEN)
         if meant is None:
             expected = ", ".join(classes or ELEVEN)
@@ -97,7 +104,7 @@ def _from_table(
                 f"{matches[0]} and {matches[1]}"
             )
         for path in matches:
-            labelling[path] = Labelling(meant, subject.strip() or None)
+            labelling[path] = Labelling(meant, subject.strip() or None, groups)
     if not labelling:
         raise DataError(f"{table}: no row fits any source; the first source is {sources[0].path}")
     return {source.path: labelling.get(source.path, Labelling()) for source in sources}
@@ -108,8 +115,8 @@ def _ends(path: Path) -> set[str]:
     return {path.as_posix(), *("/".join(parts[start:]) for start in range(1, len(parts)))}
 
 
-def _read_table(table: Path) -> dict[int, tuple[str, str, str]]:
-    """Rows by their line number in the file: source, label, subject."""
+def _read_table(table: Path) -> dict[int, tuple[str, str, str, dict[str, str]]]:
+    """Rows by their line number in the file: source, label, subject, groups."""
     try:
         text = read_document(table, may_be_pipe=True).decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""))
@@ -119,11 +126,13 @@ def _read_table(table: Path) -> dict[int, tuple[str, str, str]]:
             raise DataError(
                 f"{table}: expected the columns source,label[,subject], got {got or 'nothing'}"
             )
+        further = [name for name in columns if name and name not in KNOWN_COLUMNS]
         rows = {}
         for row in reader:
             if not row["source"] or not row["label"]:
                 raise DataError(f"{table}, row {reader.line_num}: source or label is empty")
-            rows[reader.line_num] = (row["source"], row["label"], row.get("subject") or "")
+            groups = {name: row[name] for name in further if row[name]}
+            rows[reader.line_num] = (row["source"], row["label"], row.get("subject") or "", groups)
     except OSError as error:
         raise DataError(f"cannot read {table}: {error.strerror or error}") from error
     except (ValueError, csv.Error) as error:
