@@ -9,7 +9,7 @@ import pytest
 from drawn_sets import draw_crema_d, draw_ravdess
 
 from dfercli.artifacts.face_store import read_clips, read_dataset
-from dfercli.config import PreprocessConfig
+from dfercli.config import CheckConfig, PreprocessConfig
 from dfercli.data.crema_d import CREMA_D, LEFT_OUT, read_demographics, read_face_votes
 from dfercli.data.folds import num_folds, read_fold
 from dfercli.data.open_sets import RAW_SETS
@@ -18,6 +18,7 @@ from dfercli.data.raw_sets import Choice, find_takes
 from dfercli.descriptions.texts import shipped_texts
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import SEVEN
+from dfercli.preprocessing import check_data
 from dfercli.preprocessing import run as preprocess
 from dfercli.progress import SilentProgress
 
@@ -242,3 +243,47 @@ def test_further_columns_of_a_table_are_groups(tmp_path, ravdess):
     assert clip.groups == {"light": "dim"}
     row = json.loads((tmp_path / "faces" / "clips.jsonl").read_text())
     assert row["groups"] == {"light": "dim"}
+
+
+def test_a_copy_with_planted_faults_is_told_file_by_file(tmp_path, ravdess):
+    root = tmp_path / "copy"
+    shutil.copytree(ravdess, root)
+    videos = sorted((root / "Actor_02").iterdir())
+    videos[0].write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    videos[1].write_bytes(b"")
+    content = videos[2].read_bytes()
+    videos[2].write_bytes(content[: len(content) // 3])
+    videos[3].unlink()
+    config = CheckConfig(dataset="ravdess", root=root, deep=True)
+    report = check_data.run(config, SilentProgress())
+    by_kind = {finding.kind: finding for finding in report.findings}
+    assert by_kind["pointers"].names == (videos[0].name,)
+    assert by_kind["empty"].names == (videos[1].name,)
+    assert by_kind["unreadable"].names == (videos[2].name,)
+    assert videos[3].stem[3:] in by_kind["missing"].names
+    assert by_kind["missing"].count == 3 * 60 - 24 + 1
+    assert by_kind["actors"].count == 21
+    assert not by_kind["actors"].is_fault
+    assert not report.is_clean
+    assert report.published_counts["neutral"] == 96
+    assert report.groups["actor"] == {"actor-01": 8, "actor-02": 7, "actor-05": 8}
+    assert report.groups["sex"] == {"male": 16, "female": 7}
+
+
+def test_a_part_on_purpose_is_clean(ravdess):
+    config = CheckConfig(dataset="ravdess", root=ravdess, subset=True, deep=True)
+    report = check_data.run(config, SilentProgress())
+    assert report.is_clean
+    assert report.pictures_with_face == report.pictures_seen == 24
+    kinds = {finding.kind: finding.is_fault for finding in report.findings}
+    assert kinds == {"missing": False, "actors": False}
+
+
+def test_tables_that_are_missing_are_told(tmp_path, crema_d):
+    shutil.copytree(crema_d / "VideoFlash", tmp_path / "VideoFlash")
+    report = check_data.run(
+        CheckConfig(dataset="crema-d", root=tmp_path, subset=True), SilentProgress()
+    )
+    (tables,) = (finding for finding in report.findings if finding.kind == "tables")
+    assert len(tables.names) == 2
+    assert set(report.groups["level"]) == {"low", "medium", "high", "unspecified"}

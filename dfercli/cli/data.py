@@ -16,7 +16,8 @@ data = typer.Typer(help="Check data sets, merge face stores.", no_args_is_help=T
 @data.command("check", epilog="Example: dfer data check dfew --root /datasets/DFEW")
 def check(
     dataset: Annotated[
-        str, typer.Argument(help="dfew, ferv39k, mafw, a face store, or a list file.")
+        str,
+        typer.Argument(help="dfew, ferv39k, mafw, ravdess, crema-d, a face store, or a list file."),
     ],
     root: Annotated[
         Path | None,
@@ -44,7 +45,8 @@ def check(
 ) -> None:
     """Say what is wrong with a copy of a data set. Exit code 0: nothing; 3: something."""
     from dfercli.overrides import override
-    from dfercli.preprocessing.check_data import CheckReport, run
+    from dfercli.preprocessing.check_data import run
+    from dfercli.preprocessing.check_report import CheckReport
 
     values = {
         "dataset": dataset,
@@ -62,6 +64,8 @@ def check(
         print_json(report.to_json())
     else:
         _print_counts(report.label_counts, report.published_counts)
+        for group, counts in report.groups.items():
+            print_table("", (group, "clips"), [(name, str(n)) for name, n in counts.items()])
         for line in report.lines():
             print_line(line)
     if not report.is_clean:

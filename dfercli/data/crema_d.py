@@ -198,4 +198,5 @@ CREMA_D = RawSet(
     expected=expected,
     label=label,
     sources=("acted", "face-votes"),
+    tables=(TABLE, DEMOGRAPHICS),
 )

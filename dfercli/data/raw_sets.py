@@ -83,6 +83,7 @@ class RawSet:
         expected: Every take that there is.
         label: Label takes that lie in a folder.
         sources: The words that `Choice.source` takes, the default first.
+        tables: Files of the set that tell more than the names do.
     """
 
     name: str
@@ -94,6 +95,7 @@ class RawSet:
     expected: Callable[[], Sequence[Take]]
     label: Callable[[Sequence[Take], Path, Choice], Labels]
     sources: tuple[str, ...] = ("acted",)
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

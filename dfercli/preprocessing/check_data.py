@@ -2,16 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dfercli.artifacts.face_store import read_clips, read_failures
+from dfercli.artifacts.face_store import is_face_store, read_clips, read_failures
 from dfercli.config import CheckConfig
 from dfercli.data.check import (
     ClipOnDisk,
@@ -31,81 +30,18 @@ from dfercli.data.clips import Clip, Fold
 from dfercli.data.folds import dataset_kind, num_folds, published_totals, read_fold
 from dfercli.data.frames import list_frames
 from dfercli.data.loading import read_frame
+from dfercli.data.open_sets import RAW_SETS
 from dfercli.data.published_sizes import PublishedTotals
 from dfercli.data.store_check import check_store
 from dfercli.data.store_folds import read_store_clips
 from dfercli.errors import DataError
 from dfercli.faces.haar import HaarDetector
+from dfercli.preprocessing.check_raw_set import check_raw_set
+from dfercli.preprocessing.check_report import CheckReport, first_pictures
 from dfercli.progress import Progress
 from dfercli.video.decode import VideoReader
 
-CHECK_SCHEMA = "dfer.data_check/1"
 LONGEST_SIDE_PX = 640
-MOST_NAMES = 7
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What a check saw and found.
-
-    Attributes:
-        dataset: The data set.
-        frame_source: The folder of its clips.
-        num_clips: Clips that the lists name.
-        label_counts: Clips of each class, in the order of the label set.
-        published_counts: The published number of each class, where there is one.
-        fold_sizes: (train, test) clips of each fold that was read.
-        frames_per_clip: Fewest, median and most frames; None where none could be counted.
-        pictures_with_face: In how many of `pictures_seen` the detector found a face.
-        pictures_seen: Pictures shown to the detector.
-        is_deep: Whether every frame was read.
-        findings: What was found.
-    """
-
-    dataset: str
-    frame_source: str
-    num_clips: int
-    label_counts: dict[str, int]
-    published_counts: dict[str, int] | None
-    fold_sizes: tuple[tuple[int, int], ...]
-    frames_per_clip: tuple[int, float, int] | None
-    pictures_with_face: int
-    pictures_seen: int
-    is_deep: bool
-    findings: tuple[Finding, ...]
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing is wrong."""
-        return not any(finding.is_fault for finding in self.findings)
-
-    def to_json(self) -> dict[str, Any]:
-        """What `dfer data check --json` prints."""
-        return {"schema": CHECK_SCHEMA, "is_clean": self.is_clean, **asdict(self)}
-
-    def lines(self) -> list[str]:
-        """The report as lines of text, faults first."""
-        sizes = ", ".join(f"{train} + {test}" for train, test in self.fold_sizes)
-        lines = [
-            f"frames from: {self.frame_source}",
-            f"clips: {self.num_clips}; train + test by fold: {sizes}",
-        ]
-        if self.frames_per_clip is not None:
-            fewest, middle, most = self.frames_per_clip
-            lines.append(f"frames per clip: {fewest} / {middle:g} / {most} (min, median, max)")
-        lines.append(f"faces: found in {self.pictures_with_face} of {self.pictures_seen} pictures")
-        for finding in sorted(self.findings, key=lambda finding: not finding.is_fault):
-            lines.append(
-                f"{'FAULT' if finding.is_fault else 'note'} {finding.kind}: {finding.message}"
-            )
-            if finding.names:
-                more = ", …" if len(finding.names) > MOST_NAMES else ""
-                lines.append(f"    {', '.join(finding.names[:MOST_NAMES])}{more}")
-            if finding.guess:
-                lines.append(f"    perhaps: {finding.guess}")
-        unread = "" if self.is_deep else " (frames not read; --deep reads them)"
-        lines.append(f"{'clean' if self.is_clean else 'not clean'}{unread}")
-        return lines
 
 
 def run(config: CheckConfig, progress: Progress) -> CheckReport:
@@ -115,6 +51,9 @@ def run(config: CheckConfig, progress: Progress) -> CheckReport:
         ConfigError: options that do not fit the data set.
         DataError: no such data set, or not one of its lists can be read.
     """
+    raw_set = RAW_SETS.get(config.dataset.lower())
+    if raw_set is not None and not _has_faces(config):
+        return check_raw_set(raw_set, config, _face_finder(), progress)
     folds, findings = _read_folds(config, progress)
     totals = None
     if not config.subset:
@@ -139,10 +78,18 @@ def run(config: CheckConfig, progress: Progress) -> CheckReport:
     )
 
 
+def _has_faces(config: CheckConfig) -> bool:
+    """Tell whether the faces of an open data set are meant, and not its raw videos."""
+    return config.root is not None and is_face_store(config.root)
+
+
 def _read_folds(config: CheckConfig, progress: Progress) -> tuple[list[Fold], list[Finding]]:
     """Every fold whose lists can be read, and a finding for each other one."""
-    if dataset_kind(config.dataset) == "store":
+    kind = dataset_kind(config.dataset)
+    if kind == "store":
         return _read_store(Path(config.dataset), progress)
+    if kind == "open set" and config.root is not None:
+        return _read_store(config.root, progress)
     folds: list[Fold] = []
     findings: list[Finding] = []
     for number in range(1, num_folds(config.dataset) + 1):
@@ -225,15 +172,13 @@ def _pictures_of(clips: Sequence[Clip]) -> list[NDArray[np.uint8]]:
     """The middle frame of each folder of frames, the first one of each video; (H, W, 3) RGB."""
     pictures = []
     for clip in clips:
-        try:
-            if clip.location.is_dir():
-                paths = list_frames(clip.location)
-                pictures.append(read_frame(paths[len(paths) // 2]))
-            else:
-                first = next(iter(VideoReader(clip.location)), None)
-                pictures += [] if first is None else [first.image]
-        except DataError:
-            continue  # what cannot be read is found by --deep; here it only shows no face
+        if not clip.location.is_dir():
+            pictures += first_pictures([clip.location])
+            continue
+        # What cannot be read is found by --deep; here it only shows no face.
+        with suppress(DataError):
+            paths = list_frames(clip.location)
+            pictures.append(read_frame(paths[len(paths) // 2]))
     return pictures
 
 
