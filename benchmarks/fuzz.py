@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
@@ -49,6 +50,8 @@ LIBRARIES = (
 )
 OPTIONAL = ("dfercli.preprocessing.ray_engine",)
 POLL_SECONDS = 0.005
+Row = dict[str, Any]
+"""A verdict as JSON."""
 
 
 def media_case(name: str, number: int, seeds: Path, folder: Path, *, quick: bool) -> Case:
@@ -204,22 +207,25 @@ def judge(
         time.sleep(POLL_SECONDS)
 
 
-def table(verdicts: Sequence[Verdict]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """A Markdown table by kind: tried, refused, accepted, faults."""
     lines = [
         "| mutated | tried | refused in one line | accepted | faults | most memory | longest |",
         "|---|---|---|---|---|---|---|",
     ]
-    kinds = sorted({verdict.case.kind for verdict in verdicts})
+    kinds = sorted({row["kind"] for row in rows})
     for kind in [*kinds, "all"]:
-        of = [v for v in verdicts if kind in (v.case.kind, "all")]
-        good = [v for v in of if not v.faults]
-        refused = sum(v.code != 0 for v in good)
+        of = [row for row in rows if kind in (row["kind"], "all")]
+        good = [row for row in of if not row["faults"]]
+        refused = sum(row["code"] != 0 for row in good)
         numbers = (len(of), refused, len(good) - refused, len(of) - len(good))
-        memory, longest = max(v.grown_mb for v in of), max(v.seconds for v in of)
+        memory, longest = (max(row[name] for row in of) for name in ("grown_mb", "cpu_seconds"))
         cells = " | ".join(map(str, numbers))
         lines.append(f"| {kind} | {cells} | {memory:.0f} MB | {longest:.1f} s |")
-    return "\n".join(lines)
+    computed = sum(row["cpu_seconds"] for row in rows)
+    return "\n".join(
+        [*lines, "", f"{len(rows)} cases, {computed / len(rows):.2f} s of computing each"]
+    )
 
 
 def main() -> int:
@@ -234,8 +240,13 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="leave slow seeds and commands out")
     parser.add_argument("--repeat", nargs="+", metavar="CASE", help="run these, and say all")
     parser.add_argument("--keep", type=Path, help="folder for the seeds and faulty cases")
-    parser.add_argument("--json", type=Path, help="write all verdicts here, too")
+    parser.add_argument("--json", type=Path, help="add all verdicts here, as JSON lines")
+    parser.add_argument("--table", nargs="+", type=Path, help="only the table of such files")
     arguments = parser.parse_args()
+    if arguments.table:
+        lines = [line for path in arguments.table for line in path.read_text().splitlines()]
+        print(table([json.loads(line) for line in lines]))
+        return 0
     names = arguments.repeat or list(
         names_of(arguments.seed, arguments.cases, arguments.only, arguments.first)
     )
@@ -245,22 +256,20 @@ def main() -> int:
         begun = time.perf_counter()
         seeds = prepare(folder, quick=arguments.quick)
         print(f"seeds in {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
-        verdicts = []
+        rows = []
         bounds = {name: getattr(arguments, name) for name in ("jobs", "seconds", "quick")}
         for verdict in judge(names, seeds, folder / "cases", **bounds):
-            verdicts.append(verdict)
+            rows.append(_as_row(verdict))
+            if arguments.json:
+                with arguments.json.open("a") as file:
+                    file.write(json.dumps(rows[-1]) + "\n")
             if verdict.faults or arguments.repeat:
                 _tell(verdict, whole=bool(arguments.repeat))
-        if arguments.json:
-            rows = [_as_row(verdict) for verdict in verdicts]
-            arguments.json.write_text(json.dumps(rows, indent=1))
-    print(table(verdicts))
-    computed = sum(verdict.cpu_seconds for verdict in verdicts)
-    print(f"{len(verdicts)} cases, {computed / len(verdicts):.2f} s of computing each")
-    return int(any(verdict.faults for verdict in verdicts))
+    print(table(rows))
+    return int(any(row["faults"] for row in rows))
 
 
-def _as_row(verdict: Verdict) -> dict[str, object]:
+def _as_row(verdict: Verdict) -> Row:
     """A verdict as JSON."""
     row = {name: getattr(verdict, name) for name in verdict.__dataclass_fields__}
     case = row.pop("case")
