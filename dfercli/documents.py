@@ -7,6 +7,7 @@ calls them names the file, and knows whose error it is.
 import json
 import math
 import os
+import re
 import stat
 import sys
 from collections import Counter
@@ -61,6 +62,16 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
             if len(line) > MAX_DOCUMENT_BYTES:
                 raise ValueError(f"a line is longer than {MAX_DOCUMENT_BYTES >> 20} MiB")
             yield line.removesuffix(b"\n"), line.endswith(b"\n")
+
+
+def dump_json(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
+    r"""JSON that every reader takes, in which letters stay letters.
+
+    Bytes of file names that are no UTF-8, which Python holds as halves of surrogate pairs, are
+    spelt out: they are read back as the letters `\udcff`.
+    """
+    text = json.dumps(value, indent=indent, sort_keys=sort_keys, ensure_ascii=False)
+    return text if text.isascii() else _HALVES.sub(_spelt_out, text)
 
 
 def parse_json(content: bytes | str) -> Any:
@@ -150,6 +161,11 @@ DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite
 )
 SCANNER = json.JSONDecoder()
+_HALVES = re.compile("[\ud800-\udfff]")
+
+
+def _spelt_out(half: re.Match[str]) -> str:
+    return f"\\\\u{ord(half[0]):04x}"
 
 
 def _refuse_depth(value: Any) -> None:

@@ -1,14 +1,32 @@
-"""Text of strangers is printed and written so that no terminal or spreadsheet obeys it."""
+"""Text of strangers is printed, drawn and written so that nothing obeys it: no terminal, browser,
+spreadsheet, LaTeX or plot."""
 
 import csv
 import io
 import json
+import os
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote_to_bytes, urljoin
 
+import cv2
+import numpy as np
 import pytest
 
+from dfercli.artifacts.atomic import read_json, write_json, write_text
+from dfercli.artifacts.jsonl import append_row, read_rows
 from dfercli.artifacts.predictions import WindowPrediction, write_predictions
+from dfercli.cli.app import run
 from dfercli.cli.console import ConsoleProgress, print_error, print_json, print_line, print_table
-from dfercli.report.tables import TextTable, to_csv
+from dfercli.metrics import evaluate
+from dfercli.prediction.players import _player
+from dfercli.report.drawn_text import drawn_text
+from dfercli.report.overlay import Overlay, ShownFace
+from dfercli.report.pages import render
+from dfercli.report.plots import plot_confusion, plot_reliability
+from dfercli.report.tables import TextTable, to_csv, to_latex
+from dfercli.report.timeline import Timeline
+from dfercli.video.probe import VideoFacts
 
 HOSTILE = "a\x1b[2J\x07\x9b31m\u202eb\udcff\r\x7f"
 FORBIDDEN = set("\x1b\x07\x9b\u202e\udcff\r\x7f")
@@ -54,3 +72,183 @@ def test_no_cell_of_predictions_is_a_formula(tmp_path):
     write_predictions(tmp_path / "a.csv", [row], ["@a"])
     ((read),) = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
     assert (read["source"], read["label"], read["box_left_px"]) == ("'=x.mp4", "'@a", "-1.0")
+
+
+def test_a_note_is_one_line(capsys):
+    ConsoleProgress().note("left out a\nerror: all is lost\nhint: pay")
+    assert capsys.readouterr().err == "left out a error: all is lost hint: pay\n"
+
+
+NO_UTF8 = "b\udcff\ud800"
+
+
+def test_bytes_of_names_are_spelt_out_in_every_file(tmp_path):
+    write_text(tmp_path / "a.html", f"<p>{NO_UTF8}</p>")
+    assert (tmp_path / "a.html").read_text("utf-8") == "<p>b\\udcff\\ud800</p>"
+    write_json(tmp_path / "a.json", {NO_UTF8: [NO_UTF8, "ü", "\\u00e4"]})
+    assert read_json(tmp_path / "a.json") == {
+        "b\\udcff\\ud800": ["b\\udcff\\ud800", "ü", "\\u00e4"]
+    }
+    append_row(tmp_path / "a.jsonl", {"source": NO_UTF8})
+    assert list(read_rows(tmp_path / "a.jsonl")) == [{"source": "b\\udcff\\ud800"}]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "a.mp4", "--labels", NO_UTF8, "--labels", "b"],
+        ["describe", "--classes", "7", "--variants", "2", "--language", NO_UTF8, "--dry-run"],
+        ["describe", "--classes", NO_UTF8],
+        ["info", NO_UTF8],
+        ["results", NO_UTF8],
+        ["preprocess", NO_UTF8, "--out", "faces"],
+        ["train", NO_UTF8],
+        ["data", "check", NO_UTF8],
+    ],
+)
+def test_arguments_that_are_no_utf8_end_in_a_line(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    code = run(arguments)
+    said = "".join(capsys.readouterr())
+    assert code in (0, 2, 3, 4)
+    assert not set(NO_UTF8[1:]) & set(said)
+    assert said.count("error: ") == (code != 0)
+
+
+NAMES_IN_LINKS = {
+    "javascript:alert(1).mp4": "javascript%3Aalert%281%29.mp4",
+    'a"onerror=x.mp4': "a%22onerror%3Dx.mp4",
+    "<b>&'.mp4": "%3Cb%3E%26%27.mp4",
+    "50%20#1?.mp4": "50%2520%231%3F.mp4",
+    "a\u2028b.mp4": "a%E2%80%A8b.mp4",
+    "b\udcff.mp4": "b%FF.mp4",
+}
+
+
+@pytest.mark.parametrize("name", NAMES_IN_LINKS)
+def test_a_link_of_a_page_leads_to_the_file_whatever_it_is_called(name, tmp_path):
+    file = tmp_path / "videos" / name
+    file.parent.mkdir()
+    file.write_bytes(b"video")
+    page = tmp_path / "page.html"
+    facts = VideoFacts(1.0, "h264", "yuv420p", False)
+    link, note, size = _player(file, facts, page, 0.0)
+    assert link == f"videos/{NAMES_IN_LINKS[name]}"
+    assert os.fsencode(tmp_path) + b"/" + unquote_to_bytes(link) == os.fsencode(file)
+    assert size == 0
+    write_text(page, render("predictions.html", name, **a_page(link, note, name)))
+    found = Attributes(page.read_text())
+    assert found.of["video"]["src"] == link
+    assert urljoin("file:///x/page.html", link).startswith("file:///x/videos/")
+    assert set(found.of["video"]) == {"controls", "preload", "src", "aria-label"}
+    assert "script" not in "".join(found.names - {"script"})
+    assert not any(name.startswith("on") for tag in found.of.values() for name in tag)
+
+
+class Attributes(HTMLParser):
+    """The attributes of the last tag of each name."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.of, self.names = {}, set()
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        assert len(dict(attributes)) == len(attributes)
+        self.of[tag] = dict(attributes)
+        self.names.add(tag)
+
+
+def a_page(link, note, name):
+    """The values of a page with one video that is called `name`, as are its classes and all."""
+    track = {"number": 0, "summary": name, "areas": [(0, "M0 0z")], "course": {"labels": [name]}}
+    moment = {"track": 0, "seconds": 1.0, "label": name, "confidence": 0.5, "image": ""}
+    video = {
+        "name": name, "length_seconds": 1.0, "player": link, "note": note, "failure": name,
+        "tracks": [track], "tracks_left_out": 0, "gaps": "", "moments": [moment], "spans": [],
+        "spans_left_out": 0,
+    }  # fmt: skip
+    return {
+        "videos": [video], "label_set": [name], "colours": ["#fff"], "model_name": name,
+        "settings": [(name, name)], "card": [(name, name)],
+    }  # fmt: skip
+
+
+HOSTILE_TEXTS = [
+    *("</script><script>fuzz(1)</script>", "\"'><img src=x onerror=fuzz(1)>", "{{ 7 * 7 }}"),
+    *("\u2028fuzz(1)\u2029", "<!--", "]]>", "&lt;script&gt;", "javascript:fuzz(1)", "\0\x1b[2J"),
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
+def test_text_in_a_page_is_text_wherever_it_stands(text):
+    html = render("predictions.html", text, **a_page("data:video/mp4;base64,", text, text))
+    found = Attributes(html)
+    plain = Attributes(render("predictions.html", "a", **a_page("data:,", "a", "a")))
+    assert found.names == plain.names
+    assert {tag: set(of) for tag, of in found.of.items()} == {
+        tag: set(of) for tag, of in plain.of.items()
+    }
+    assert html.count("<script") == plain_scripts(html)
+    (data,) = re.findall(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
+    assert json.loads(data) == {"labels": [text]}
+    assert data.isascii()
+    assert "49" not in found.of["img"]["alt"]
+
+
+def plain_scripts(html):
+    """The scripts of a page that are its own: the data of a track, and what draws it."""
+    return len(re.findall(r"<script(?: type=\"application/json\")?>", html))
+
+
+LATEX = {
+    "50 % of $x_1$ & #2": r"50 \% of \$x\_1\$ \& \#2",
+    r"\input{/etc/passwd}": r"\textbackslash{}input\{/etc/passwd\}",
+    "[2cm]": "{[}2cm{]}",
+    "*": "{*}",
+    "a^^5cb~": r"a\textasciicircum{}\textasciicircum{}5cb\textasciitilde{}",
+    "<a|b>": r"\textless{}a\textbar{}b\textgreater{}",
+    "two\n\nlines\x1b": "two  lines ",
+    "53.61 ± 0.5": r"53.61 $\pm$ 0.5",
+}
+
+
+@pytest.mark.parametrize("text", LATEX)
+def test_text_in_latex_is_text(text):
+    table = TextTable("", ("a", "b"), ((text, "1"),))
+    (row,) = (line for line in to_latex(table).splitlines() if line.endswith(r"& 1 \\"))
+    assert row == rf"{LATEX[text]} & 1 \\"
+
+
+DRAWN = {
+    "fear": "fear",
+    "Müdigkeit é": "Mudigkeit e",
+    "日本": "??",
+    "a\nb\tc": "a b c",
+    "\x1b[2J\0": "[2J",
+    NO_UTF8: "b",
+    "x" * 100_000: "x" * 45 + "...",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("text", DRAWN)
+def test_text_in_a_picture_is_short_and_can_be_drawn(text):
+    assert drawn_text(text) == DRAWN[text]
+    timeline = Timeline(0, np.array([0.0, 1.0]), np.array([[0.6, 0.4]]))
+    overlay = Overlay([text, "b"], [timeline], (64, 64), length_seconds=1.0, min_confidence=0.9)
+    face = ShownFace(0, np.array([5.0, 20.0, 40.0, 60.0]), np.array([0.6, 0.4]))
+    drawn = overlay.draw(np.zeros((64, 64, 3), np.uint8), 0.5, [face])
+    assert drawn.shape == (64, 64, 3)
+    assert drawn.any()
+
+
+@pytest.mark.parametrize("text", [r"$\frac$", "$$", "a_b^{", "\\", *HOSTILE_TEXTS, "x" * 5000])
+def test_text_in_a_plot_is_no_mathematics(text, tmp_path):
+    evaluation = evaluate(np.eye(2)[[0, 1, 1]], np.array([0, 1, 1]), (text, "b"))
+    plot_confusion(evaluation, tmp_path / "a.png", text)
+    plot_reliability(evaluation, tmp_path / "b.png", text)
+    for name in ("a.png", "b.png"):
+        height, width = cv2.imread(str(tmp_path / name)).shape[:2]
+        assert max(height, width) < 2000

@@ -1,6 +1,5 @@
 """Files and folders that are whole or absent: written to a temporary sibling, then renamed."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dfercli.documents import parse_json, read_document
+from dfercli.documents import dump_json, parse_json, read_document
 from dfercli.errors import ArtifactError
 
 TEMPORARY_MARK = ".partial-"
@@ -62,13 +61,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write `text` as UTF-8 to `path`, whole or not at all.
+
+    Bytes of file names that are no UTF-8 are spelt out.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON that ends in a newline, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, dump_json(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -4,7 +4,6 @@
 holds its weights. Neither can run code when it is read.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from dfercli.artifacts.atomic import atomic_folder
 from dfercli.artifacts.model_card import CARD_NAME, MODEL_SCHEMA
 from dfercli.artifacts.torch_files import load_torch
+from dfercli.documents import dump_json
 from dfercli.errors import ArtifactError
 
 WEIGHTS_NAME = "model.safetensors"
@@ -49,7 +49,7 @@ def save_checkpoint(
         except (SafetensorError, RuntimeError) as error:
             # Both libraries hide the system's error (disk full) in one of their own.
             raise ArtifactError(f"cannot write checkpoint {folder}: {error}") from error
-        text = json.dumps({"schema": MODEL_SCHEMA, **card}, indent=2, ensure_ascii=False)
+        text = dump_json({"schema": MODEL_SCHEMA, **card}, indent=2)
         (temporary / CARD_NAME).write_text(text + "\n", encoding="utf-8")
 
 

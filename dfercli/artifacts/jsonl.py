@@ -1,13 +1,12 @@
 """JSON lines: one object per line, sorted keys, UTF-8."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from dfercli.artifacts.atomic import unwritable, write_text
-from dfercli.documents import parse_json, read_lines
+from dfercli.documents import dump_json, parse_json, read_lines
 from dfercli.errors import ArtifactError
 from dfercli.typed import shown, typed
 
@@ -16,7 +15,7 @@ RowT = TypeVar("RowT")
 
 def dump_row(row: dict[str, Any]) -> str:
     """One row as a line without its newline."""
-    return json.dumps(row, sort_keys=True, ensure_ascii=False)
+    return dump_json(row, sort_keys=True)
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -119,6 +119,13 @@ def _run(arguments: list[str]) -> int:
         # The reader of our stdout went away, as `dfer … | head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except UnicodeEncodeError as error:
+        text = str(error.object)
+        if not any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise
+        # What the system gave for bytes of a name or an argument; see `os.fsencode`.
+        print_error(f"a name or text that is no UTF-8 cannot be used here: {text[:200]!r}")
+        return 2
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
             raise

@@ -118,7 +118,8 @@ class ConsoleProgress:
 
     def note(self, message: str) -> None:
         """Print one line on stderr."""
-        self._console.print(printable(message), markup=False, soft_wrap=True)
+        line = " ".join(printable(message).splitlines())  # a name may hold a line break
+        self._console.print(line, markup=False, soft_wrap=True)
 
     def info(self, message: str) -> None:
         """Print one line on stderr unless `--quiet`."""

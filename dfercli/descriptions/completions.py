@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dfercli.descriptions.answers import clean_texts
-from dfercli.documents import parse_json
+from dfercli.documents import dump_json, parse_json
 
 SHOWN_LETTERS = 200
 COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -47,7 +47,7 @@ def read_completion(body: bytes, clean: Callable[[str], str]) -> Completion:
                 raw, fault=f"the server sent no JSON (got: {in_one_line(raw)[:80] or 'nothing'})"
             )
         return Completion(raw, fault=f"the server's JSON cannot be used: {problem}")
-    raw = json.dumps(value, ensure_ascii=False)
+    raw = dump_json(value)
     try:
         content = value["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError):
@@ -77,7 +77,7 @@ def error_words(body: bytes, clean: Callable[[str], str]) -> tuple[str, bool]:
         value = clean_texts(parse_json(body), clean)
     except ValueError:
         return in_one_line(clean(body.decode("utf-8", errors="replace"))), False
-    return in_one_line(_words(value) or json.dumps(value, ensure_ascii=False)), True
+    return in_one_line(_words(value) or dump_json(value)), True
 
 
 def in_one_line(text: str) -> str:

@@ -1,6 +1,5 @@
 """`dfer export`: the visual path of a model as ONNX or TorchScript, text features baked in."""
 
-import json
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from dfercli.artifacts.exported_files import (
 from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.config import ExportConfig
+from dfercli.documents import dump_json
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.inference.exported import INSTALL_HINT, import_runtime, load_exported
 from dfercli.inference.restore import restore_model
@@ -88,7 +88,7 @@ def run(config: ExportConfig, progress: Progress) -> ExportResult:
     module = _Exported(model.module.float().eval()).eval()
     shape = (model.module.num_frames, 3, model.module.image_size, model.module.image_size)
     example = _noise(TRACED_CLIPS, shape)
-    card = json.dumps(model.card.to_json(), ensure_ascii=False)
+    card = dump_json(model.card.to_json())
     with (
         writing_file(out),
         atomic_path(out) as temporary,

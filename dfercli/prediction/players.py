@@ -87,5 +87,6 @@ def _player(
     if size <= budget:
         content = base64.b64encode(file.read_bytes()).decode()
         return f"data:{mime};base64,{content}", "The video is inside this file.", size
-    link = quote(os.path.relpath(file, page.absolute().parent))
+    # The bytes, as a name need not be UTF-8.
+    link = quote(os.fsencode(os.path.relpath(file, page.absolute().parent)))
     return link, f"The video is not inside this file; it is looked for at {link}", 0

@@ -16,6 +16,7 @@ from dfercli.config import PreprocessConfig
 from dfercli.errors import ArtifactError, DataError
 from dfercli.preprocessing.face_clips import Report, SourceJob
 from dfercli.preprocessing.sources import open_source
+from dfercli.report.drawn_text import drawn_text
 from dfercli.video.annotated import write_annotated
 from dfercli.video.decode import silence_decoders
 from dfercli.video.frames import Frame
@@ -95,7 +96,9 @@ def _sheet_row(store: Path, clip: ClipRow) -> NDArray[np.uint8]:
 def _line(text: str, height: int) -> NDArray[np.uint8]:
     """A white strip of the sheet's width with a line of text at the top."""
     strip = np.full((height, CROPS_PER_ROW * CELL_PX, 3), 255, np.uint8)
-    cv2.putText(strip, text, (4, LABEL_PX - 6), FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    cv2.putText(
+        strip, drawn_text(text, 150), (4, LABEL_PX - 6), FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA
+    )
     return strip
 
 

@@ -9,6 +9,7 @@ import supervision as sv
 from numpy.typing import NDArray
 
 from dfercli.report.colours import class_colours
+from dfercli.report.drawn_text import drawn_text
 from dfercli.report.timeline import Timeline, spans_of
 
 TEXT_SCALE = 0.75  # of what supervision thinks best: faces are small, and often many
@@ -54,7 +55,7 @@ class Overlay:
         length_seconds: float,
         min_confidence: float,
     ) -> None:
-        self._label_set = list(label_set)
+        self._label_set = list(map(drawn_text, label_set))
         self._min_confidence = min_confidence
         self._length_seconds = length_seconds
         palette = sv.ColorPalette.from_hex(class_colours(label_set))

@@ -6,9 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from dfercli.artifacts.atomic import atomic_path
 from dfercli.artifacts.evaluation import Evaluation
+from dfercli.report.drawn_text import shortened
 
 DOTS_PER_INCH = 150
 INK = "#1f2933"
@@ -26,7 +28,7 @@ def plot_confusion(evaluation: Evaluation, path: Path, title: str) -> None:
         path: The PNG file.
         title: First line above the picture.
     """
-    names = evaluation.label_set
+    names = tuple(map(shortened, evaluation.label_set))
     totals = evaluation.confusion.sum(axis=1)
     shares = evaluation.confusion / np.maximum(totals, 1)[:, None]
     side = 2.6 + 0.62 * min(len(names), MOST_CLASSES_WITH_NUMBERS)  # a picture has side**2 pixels
@@ -122,11 +124,13 @@ def _title(figure: Figure, evaluation: Evaluation, title: str, more: str = "") -
         f"UAR {100 * evaluation.uar:.2f} %, WAR {100 * evaluation.war:.2f} %, "
         f"{evaluation.num_clips} clips"
     )
-    # A $ or _ of the user's file names is text here, not mathematics.
-    plain = title.replace("$", r"\$")
-    figure.suptitle(f"{plain}\n{facts}{', ' + more if more else ''}", fontsize=11, color=INK)
+    figure.suptitle(
+        f"{shortened(title, 100)}\n{facts}{', ' + more if more else ''}", fontsize=11, color=INK
+    )
 
 
 def _save(figure: Figure, path: Path) -> None:
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a $ in a name of the user's is no mathematics
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=DOTS_PER_INCH, format="png")

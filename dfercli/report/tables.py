@@ -97,8 +97,11 @@ def _latex_row(cells: Sequence[str]) -> str:
 def _latex_escape(cell: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {character: f"\\{character}" for character in "&%$#_{}"}
-    special |= {"±": r"$\pm$", "→": r"$\to$"}
-    return "".join(special.get(character, character) for character in cell)
+    special |= {"±": r"$\pm$", "→": r"$\to$", "<": r"\textless{}", ">": r"\textgreater{}"}
+    # Behind the end of a row, these would be an option of it.
+    special |= {"|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}"}
+    printable = (character if character.isprintable() else " " for character in cell)
+    return "".join(special.get(character, character) for character in printable)
 
 
 def write_confusion_csv(evaluation: Evaluation, path: Path) -> None:
