@@ -121,26 +121,36 @@ class Calibration(_Temperature, total=False):
     min_confidence: Annotated[float, Range(0, 1)]
 
 
-class FittedCalibration(_Temperature):
+class _FittedHow(_Temperature, total=False):
+    ece_rule: str
+    streams: tuple[str, ...]
+
+
+class FittedCalibration(_FittedHow):
     """A calibration that was fitted, with what it was fitted on."""
 
     fitted_on: str
     num_clips: int
     ece_before: float
-    ece_after: float
+    ece_after: float | None
     min_confidence: Annotated[float, Range(0, 1)]
     min_confidence_rule: str
 
 
-class CardResults(TypedDict):
+class _Methods(TypedDict, total=False):
+    war_method: str
+    uar_method: str
+
+
+class CardResults(_Methods):
     """What a model is worth."""
 
     measured_on: str
     num_clips: int
     war: float
-    war_interval: tuple[float, float]
+    war_interval: tuple[float, float] | None
     uar: float
-    uar_interval: tuple[float, float]
+    uar_interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,9 @@ class DataConfig:
         group: `subject`: no subject is in training and test at once.
         test: A second data set to test on, for data without a test list.
         validation: Share of the training clips held out to choose the checkpoint on.
+        test_share: Share of one's own clips, by subject, that are held out to measure on where
+            there is no test list and no `test`; 0 measures on the validation clips.
+        split_seed: Seed of the splits into folds, test and validation; None is that of training.
         label_order: Index order of a list file with numeric labels.
         workers: Processes that read frames; None for two, and on a GPU one per core, at most 16.
         streams_from: Folder with `landmarks/`, `parsing/` and `captions.jsonl` by clip, for data
@@ -183,6 +186,8 @@ class DataConfig:
     group: str | None = None
     test: str | None = None
     validation: Share = 0.1
+    test_share: Share = 0.2
+    split_seed: Seed | None = None
     label_order: str | None = None
     workers: CountOrNone | None = None
     streams_from: Path | None = None

@@ -58,7 +58,7 @@ def epoch_order(num_clips: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def split_validation(
-    groups: list[str], strata: list[str], share: float, seed: int
+    groups: list[str], strata: list[str], share: float, seed: int, draw: int = 0x5EED
 ) -> tuple[list[int], list[int]]:
     """Hold out a part of the clips; clips of one group are never parted.
 
@@ -70,6 +70,7 @@ def split_validation(
         strata: For each clip its label.
         share: Share of the groups to hold out, 0 to 1.
         seed: Seed of the draw.
+        draw: Number of the draw, where there are several of one seed.
 
     Returns:
         Indices of the training clips and of the held-out clips, both ascending.
@@ -81,7 +82,7 @@ def split_validation(
     for group, indices in sorted(members.items()):
         labels = [strata[index] for index in indices]
         by_stratum.setdefault(max(sorted(set(labels)), key=labels.count), []).append(group)
-    rng = np.random.default_rng([seed, 0x5EED])
+    rng = np.random.default_rng([seed, draw])
     held_out: set[str] = set()
     for _, names in sorted(by_stratum.items()):
         shuffled = [names[index] for index in rng.permutation(len(names))]

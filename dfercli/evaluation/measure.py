@@ -23,7 +23,7 @@ from dfercli.inference.devices import keep_encoder_in_bfloat16
 from dfercli.inference.predict_logits import predict_logits
 from dfercli.inference.probabilities import softmax
 from dfercli.inference.restore import RestoredModel, restore_model
-from dfercli.metrics import evaluate
+from dfercli.metrics.rates import evaluate
 from dfercli.progress import Progress
 from dfercli.report.evaluation_page import BENCHMARKS, write_evaluation_page
 from dfercli.report.plots import plot_confusion, plot_reliability
@@ -81,6 +81,8 @@ def evaluate_checkpoint(
     config: EvalConfig,
     progress: Progress,
     label_set: tuple[str, ...] | None = None,
+    selected: bool = False,
+    calibrated_on_these: bool = False,
 ) -> Measured:
     """Measure one checkpoint on one list of clips and write the results to `out`.
 
@@ -93,6 +95,8 @@ def evaluate_checkpoint(
         config: The settings.
         progress: Where to report.
         label_set: Classes of the clips, where they may be others than the model's.
+        selected: Whether these clips chose the checkpoint; then there is no interval.
+        calibrated_on_these: Whether they fitted its temperature; then there is no ECE.
     """
     model = restore_model(checkpoint, clip_weights=config.clip_weights)
     _warn_if_trained_on(model, measured_on, progress)
@@ -143,6 +147,9 @@ def evaluate_checkpoint(
         probabilities,
         np.array([columns.index(label) for label in dataset.labels]),
         classes.label_set,
+        subjects=[clip.subject for clip in clips],
+        selected=selected,
+        calibrated_on_these=calibrated_on_these,
         bootstrap_samples=config.bootstrap_samples,
     )
     if evaluation.classes_without_clips:
@@ -224,6 +231,7 @@ def write_evaluation(
             "schema": CLIP_PREDICTION_SCHEMA,
             "clip_id": clip.clip_id,
             "label": clip.label,
+            "subject": clip.subject,
             "probabilities": dict(zip(evaluation.label_set, map(float, row), strict=True)),
         }
         for clip, row in zip(clips, probabilities, strict=True)

@@ -25,7 +25,7 @@ from dfercli.inference.collectives import all_reduce, read_together
 from dfercli.inference.fsdp import whole_state
 from dfercli.inference.predict_logits import num_readers, predict_logits
 from dfercli.inference.restore import checkpoint_weights
-from dfercli.metrics import war_and_uar
+from dfercli.metrics.rates import war_and_uar
 from dfercli.models.method import Method
 from dfercli.models.optimizer import build_optimizer, can_fuse, lr_factor, set_learning_rates
 from dfercli.processes import SAVING, Stopped, StopSignals

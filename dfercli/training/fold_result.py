@@ -48,6 +48,8 @@ def finish_fold(
             checkpoint,
             clips.test,
             measured_on=clips.test_name,
+            selected=clips.selected,
+            calibrated_on_these=clips.calibrated,
             out=folder.evaluation(name),
             fabric=fabric,
             config=EvalConfig(
