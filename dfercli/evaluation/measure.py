@@ -19,7 +19,7 @@ from dfercli.data.loading import ClipDataset
 from dfercli.errors import DataError
 from dfercli.evaluation.clip_streams import look_at, stream_reader
 from dfercli.evaluation.mistakes import worst_mistakes
-from dfercli.inference.devices import keep_encoder_in_bfloat16
+from dfercli.inference.devices import keep_encoder_in_bfloat16, resolve_precision, rounds_weights
 from dfercli.inference.predict_logits import predict_logits
 from dfercli.inference.probabilities import softmax
 from dfercli.inference.restore import RestoredModel, restore_model
@@ -115,6 +115,12 @@ def evaluate_checkpoint(
         if len(clips) < total:
             progress.note(f"{total - len(clips)} of {total} clips are of other classes: left out")
     look_at(model.module, config.streams)
+    card = model.card.looking_at(model.module.streams)
+    if card is not model.card:
+        fitted, now = model.card.calibrated_streams, model.module.streams
+        progress.note(
+            f"no calibration: it was fitted with {', '.join(fitted)}, not with {', '.join(now)}"
+        )
     streams = stream_reader(
         model.module, clips, model.card.label_set, config.streams_from, progress
     )
@@ -131,7 +137,8 @@ def evaluate_checkpoint(
     unlabelled = [clip.clip_id for clip in clips if clip.label is None]
     if unlabelled:
         raise DataError(f"{len(unlabelled)} clips have no label, the first is {unlabelled[0]}")
-    if config.precision == "bf16-mixed" and fabric.device.type == "cpu":
+    resolved = resolve_precision(config.precision, fabric.device.type)
+    if rounds_weights(config.precision, resolved, fabric.device):
         keep_encoder_in_bfloat16(model.module.clip.visual)
     logits = predict_logits(
         fabric,
@@ -142,7 +149,7 @@ def evaluate_checkpoint(
         workers=config.workers,
     )
     columns = [model.card.label_set.index(name) for name in classes.label_set]
-    probabilities = softmax(logits[:, columns], model.card.calibration["temperature"])
+    probabilities = softmax(logits[:, columns], card.calibration["temperature"])
     evaluation = evaluate(
         probabilities,
         np.array([columns.index(label) for label in dataset.labels]),
@@ -179,7 +186,7 @@ def evaluate_checkpoint(
             mistakes=worst_mistakes(
                 clips, probabilities, classes.label_set, num_frames=model.config.num_frames
             ),
-            card=model.card,
+            card=card,
         )
     fabric.barrier()
     return measured
