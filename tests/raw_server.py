@@ -42,7 +42,7 @@ class RawServer:
 
 
 @contextmanager
-def serve_raw(script: Script) -> Iterator[RawServer]:
+def serve_raw(script: Script, port: int = 0) -> Iterator[RawServer]:
     server = RawServer()
 
     def handle(connection: socket.socket) -> None:
@@ -64,7 +64,7 @@ def serve_raw(script: Script) -> Iterator[RawServer]:
                 return  # closed below
             threading.Thread(target=handle, args=(connection,), daemon=True).start()
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         server.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         thread = threading.Thread(target=listen, daemon=True)
         thread.start()

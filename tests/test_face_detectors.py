@@ -11,6 +11,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from dfercli.artifacts import weight_files
+from dfercli.artifacts.file_sums import file_sha256
 from dfercli.artifacts.weight_files import weight_file
 from dfercli.cli.app import run as dfer
 from dfercli.errors import ArtifactError, ConfigError
@@ -386,4 +387,4 @@ def test_real_faces_are_found(shared):
         detector = build_detector(choose_detector(name, weights / file, "cpu"))
         (faces,) = detector.detect([picture])
         assert (faces.score > 0.6).sum() >= least
-    assert weight_file("yunet").sha256 == weight_files.file_sha256(weights / "yunet_s_640_640.onnx")
+    assert weight_file("yunet").sha256 == file_sha256(weights / "yunet_s_640_640.onnx")

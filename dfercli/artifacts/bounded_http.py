@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +19,13 @@ from typing import Any, TypeVar
 import anyio
 import httpx2
 
+from dfercli.artifacts.atomic import read_json, write_json
 from dfercli.artifacts.network import CONNECT_SECONDS
-from dfercli.errors import ConfigError
+from dfercli.errors import ArtifactError, ConfigError
+from dfercli.typed import typed
 
 T = TypeVar("T")
+OnBytes = Callable[[int, int | None], None]
 
 STALL_SECONDS = 30.0
 """A download ends where it brings less than `STALL_BYTES` in this time."""
@@ -76,7 +80,14 @@ def exchange(
         raise httpx2.ReadError(str(error) or type(error).__name__, request=request) from error
 
 
-def download(url: str, target: Path, *, most_bytes: int) -> str:
+def download(
+    url: str,
+    target: Path,
+    *,
+    most_bytes: int,
+    resume: bool = False,
+    on_bytes: OnBytes | None = None,
+) -> str:
     """Write what lies at `url` to `target`; return its SHA-256 in hexadecimal.
 
     Redirects lead to https alone, or from http to http. A page (HTML) is no file.
@@ -85,6 +96,10 @@ def download(url: str, target: Path, *, most_bytes: int) -> str:
         url: An address of http or https.
         target: The file; what it holds is replaced.
         most_bytes: More than the file has; the download ends there.
+        resume: Go on where an earlier download of the same version of the file ended. Which
+            version that was is kept beside `target`, until the file is whole.
+        on_bytes: Called with the bytes that are there, and with those of the whole file where the
+            server says so.
 
     Raises:
         DownloadError: it failed, stalled, or is larger than `most_bytes`.
@@ -92,9 +107,14 @@ def download(url: str, target: Path, *, most_bytes: int) -> str:
         ConfigError: the proxies or certificates that the environment names cannot be used.
     """
     try:
-        return _run(_download(url, target, most_bytes))
+        return _run(_download(url, target, most_bytes, resume, on_bytes))
     except (httpx2.RequestError, *_BROKEN) as error:
         raise DownloadError(str(error) or type(error).__name__) from error
+
+
+def version_path(target: Path) -> Path:
+    """Where a download that can go on keeps which version of the file `target` is a part of."""
+    return target.with_name(f"{target.name}.version")
 
 
 def check_proxies() -> None:
@@ -156,12 +176,16 @@ async def _exchange(
     return httpx2.Response(response.status_code, headers=headers, content=body, request=request)
 
 
-async def _download(url: str, target: Path, most_bytes: int) -> str:
+async def _download(
+    url: str, target: Path, most_bytes: int, resume: bool, on_bytes: OnBytes | None
+) -> str:
     place = httpx2.URL(url)
+    part = _Part.of(url, target, most_bytes) if resume else None
+    headers = {**_PLAIN, **(part.headers() if part is not None else {})}
     async with _client() as client:
         for _ in range(MOST_REDIRECTS + 1):
             request = client.build_request(
-                "GET", place, headers=_PLAIN, extensions={"timeout": {"connect": CONNECT_SECONDS}}
+                "GET", place, headers=headers, extensions={"timeout": {"connect": CONNECT_SECONDS}}
             )
             sending = client.send(request, stream=True)
             try:
@@ -170,7 +194,7 @@ async def _download(url: str, target: Path, most_bytes: int) -> str:
                 raise DownloadError(f"no answer within {STALL_SECONDS:g} s") from None
             try:
                 if not response.has_redirect_location:
-                    return await _store(response, target, most_bytes)
+                    return await _store(response, target, most_bytes, part, on_bytes)
                 place = _next_place(place, response.headers["location"])
             finally:
                 await response.aclose()
@@ -204,34 +228,124 @@ async def _bounded(response: httpx2.Response, most_bytes: int) -> AsyncIterator[
         yield part
 
 
-async def _store(response: httpx2.Response, target: Path, most_bytes: int) -> str:
-    if response.status_code != 200:
+@dataclass(frozen=True)
+class _Version:
+    """Which version of which file a part is of."""
+
+    url: str
+    validator: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The part of a file that an earlier download left, and of which version it is."""
+
+    url: str
+    target: Path
+    held: int
+    validator: str
+
+    @property
+    def beside(self) -> Path:
+        return version_path(self.target)
+
+    @classmethod
+    def of(cls, url: str, target: Path, most_bytes: int) -> "_Part":
+        part = cls(url, target, 0, "")
+        if not target.is_file() or target.stat().st_size >= most_bytes:
+            return part
+        try:
+            version: _Version = typed(_Version, read_json(part.beside), str(part.beside))
+        except ArtifactError:
+            return part  # of what it is nobody knows: from the start
+        if version.url != url:
+            return part
+        return cls(url, target, target.stat().st_size, version.validator)
+
+    def headers(self) -> dict[str, str]:
+        if not self.held:
+            return {}
+        return {"Range": f"bytes={self.held}-", "If-Range": self.validator}
+
+    def begin(self, response: httpx2.Response) -> None:
+        """Note which version comes, where the server tells one from another."""
+        tag = response.headers.get("etag", "")
+        validator = tag if tag.startswith('"') else response.headers.get("last-modified", "")
+        if validator:
+            write_json(self.beside, asdict(_Version(self.url, validator)))
+        else:
+            self.beside.unlink(missing_ok=True)
+
+    def done(self) -> None:
+        self.beside.unlink(missing_ok=True)
+
+
+def _continues(response: httpx2.Response, part: _Part | None) -> bool:
+    """Tell whether a response holds what is missing of a part."""
+    if response.status_code != 206 or part is None or not part.held:
+        return False
+    return response.headers.get("content-range", "").startswith(f"bytes {part.held}-")
+
+
+async def _store(
+    response: httpx2.Response,
+    target: Path,
+    most_bytes: int,
+    part: _Part | None,
+    on_bytes: OnBytes | None,
+) -> str:
+    continues = _continues(response, part)
+    if response.status_code != 200 and not continues:
+        if part is not None:
+            part.done()  # else a part that the server refuses would be offered for ever
         raise DownloadError(f"the server answered {response.status_code}")
     if response.headers.get("content-type", "").strip().lower().startswith("text/html"):
         raise DownloadError("the server sent a page (text/html), no file")
     _refuse_packed(response)
+    held = part.held if part is not None and continues else 0
     declared = int(response.headers.get("content-length", 0))
-    if declared > most_bytes:
-        raise DownloadError(f"the file is said to have {declared} bytes, at most {most_bytes} fit")
+    if held + declared > most_bytes:
+        raise DownloadError(
+            f"the file is said to have {held + declared} bytes, at most {most_bytes} fit"
+        )
     digest = hashlib.sha256()
+    if held:
+        digest = _digest_of(target)
+    elif part is not None:
+        target.unlink(missing_ok=True)
+        part.begin(response)
+    total = held + declared if declared else None
     received = marked = 0
     since = time.monotonic()
-    parts = aiter(_bounded(response, most_bytes))
-    with target.open("wb") as file:
+    pieces = aiter(_bounded(response, most_bytes - held))
+    with target.open("ab" if held else "wb") as file:
         while True:
             left = since + STALL_SECONDS - time.monotonic()
             try:
-                part = await asyncio.wait_for(anext(parts), left)
+                piece = await asyncio.wait_for(anext(pieces), left)
             except StopAsyncIteration:
-                return digest.hexdigest()
+                break
             except asyncio.TimeoutError:
                 raise DownloadError(
                     f"it stalled: {received - marked} bytes in {STALL_SECONDS:g} s"
                 ) from None
-            if received == 0 and part.lstrip()[:9].lower().startswith(_PAGES):
+            if held + received == 0 and piece.lstrip()[:9].lower().startswith(_PAGES):
                 raise DownloadError("the server sent a page (HTML), no file")
-            digest.update(part)
-            file.write(part)
-            received += len(part)
+            digest.update(piece)
+            file.write(piece)
+            received += len(piece)
+            if on_bytes is not None:
+                on_bytes(held + received, total)
             if received - marked >= STALL_BYTES:
                 marked, since = received, time.monotonic()
+    if part is not None:
+        part.done()
+    return digest.hexdigest()
+
+
+def _digest_of(path: Path) -> "hashlib._Hash":
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest

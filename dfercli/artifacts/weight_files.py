@@ -1,11 +1,8 @@
 """Small weight files: where each comes from, its licence, and a cache that is never half-filled.
 
-Files are moved into place whole, and checked by SHA-256 where their owners published one; two
-processes may fetch at once.
-`DFER_OFFLINE=1` never touches the network.
+How they are fetched and checked is said in `fetching`. `DFER_OFFLINE=1` never touches the network.
 """
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +10,12 @@ from typing import Literal
 
 from platformdirs.unix import Unix
 
-from dfercli.artifacts.atomic import atomic_path
-from dfercli.artifacts.bounded_http import DownloadError, download
 from dfercli.artifacts.cache_folder import cache_folder
-from dfercli.artifacts.locks import exclusive
-from dfercli.artifacts.network import is_offline
+from dfercli.artifacts.fetching import Remote, fault_of, fetch_file
+from dfercli.artifacts.file_sums import file_sha256
 from dfercli.errors import ArtifactError
+from dfercli.progress import Progress
 
-PART_BYTES = 1 << 16
 MEGABYTE = 1 << 20
 
 
@@ -52,13 +47,26 @@ class WeightFile:
     def check(self) -> str:
         """What its content is compared with, in a few words."""
         if not self.sha256:
-            return "not checked"
+            return "as first fetched" if self.remote.record.is_file() else "not checked"
         return "SHA-256" if len(self.sha256) == 64 else f"{len(self.sha256)} digits"
 
     @property
     def path(self) -> Path:
         """Where the file lies in the cache."""
         return (weights_folder() if self.folder == "dfer" else hub_folder()) / self.file_name
+
+    @property
+    def remote(self) -> Remote:
+        """How it is fetched and checked."""
+        without = ", or use --detector haar, which needs none" if "detector" in self.use else ""
+        return Remote(
+            self.name,
+            self.url,
+            self.most_bytes,
+            self.path.with_name(f".{self.file_name}.fetched.json"),
+            sha256=self.sha256,
+            hint=f"put the file at {self.path}{without}",
+        )
 
 
 PYTHON_FAN = "https://www.adrianbulat.com/downloads/python-fan"
@@ -161,61 +169,22 @@ def hub_folder() -> Path:
     return root / "hub" / "checkpoints"
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        ArtifactError: the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while part := file.read(PART_BYTES):
-                digest.update(part)
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
-    return digest.hexdigest()
-
-
 def is_known(path: Path) -> bool:
     """Tell whether a file is one of ours, by the check sum that its owners published."""
     return file_sha256(path) in {file.sha256 for file in WEIGHT_FILES if len(file.sha256) == 64}
 
 
 def is_whole(file: WeightFile) -> bool:
-    """Tell whether the file lies in the cache and has the right check sum, where one is known."""
-    return file.path.is_file() and file_sha256(file.path).startswith(file.sha256)
+    """Tell whether the file lies in the cache and is the one that is published or was fetched."""
+    if not file.path.is_file():
+        return False
+    return fault_of(file.remote, file.path.stat().st_size, file_sha256(file.path)) is None
 
 
-def fetch(file: WeightFile) -> Path:
+def fetch(file: WeightFile, progress: Progress | None = None) -> Path:
     """The path of a weight file; it is fetched unless it lies in the cache already.
 
     Raises:
         ArtifactError: it is not there and cannot be fetched, or has another check sum.
     """
-    if is_whole(file):
-        return file.path
-    if is_offline():
-        raise _not_fetched(file, "DFER_OFFLINE is set")
-    with exclusive(file.path.with_name(f".{file.file_name}.lock")):
-        if not is_whole(file):  # nobody fetched it while we waited
-            _download(file)
-    return file.path
-
-
-def _download(file: WeightFile) -> None:
-    with atomic_path(file.path) as temporary:
-        try:
-            digest = download(file.url, temporary, most_bytes=file.most_bytes)
-        except DownloadError as error:
-            raise _not_fetched(file, str(error)) from error
-        if not digest.startswith(file.sha256):
-            raise _not_fetched(file, f"its SHA-256 is {digest}, expected {file.sha256}")
-
-
-def _not_fetched(file: WeightFile, reason: str) -> ArtifactError:
-    without = ", or use --detector haar, which needs none" if "detector" in file.use else ""
-    return ArtifactError(
-        f"cannot fetch {file.name} from {file.url}: {reason}",
-        hint=f"put the file at {file.path}{without}",
-    )
+    return fetch_file(file.remote, file.path, progress, is_there=lambda: is_whole(file))

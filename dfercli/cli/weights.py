@@ -24,11 +24,12 @@ def weights(
     from dfercli.artifacts.weight_files import WEIGHT_FILES, fetch, is_whole, weight_file
 
     if names:
+        progress = ConsoleProgress()
         wanted = WEIGHT_FILES if names == ["all"] else [weight_file(name) for name in names]
         for file in wanted:
-            print_line(str(fetch(file)))
-            if not file.sha256:
-                ConsoleProgress().note(f"{file.name} is not checked: no check sum is published")
+            print_line(str(fetch(file, progress)))
+            if file.check == "not checked":
+                progress.note(f"{file.name} is not checked: no check sum is published")
         return
     broken = [file for file in WEIGHT_FILES if file.path.exists() and not is_whole(file)]
     rows = [

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dfercli.artifacts.weight_files import fetch, file_sha256, weight_file
+from dfercli.artifacts.file_sums import file_sha256
+from dfercli.artifacts.weight_files import fetch, weight_file
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.faces.detect import Detector
 from dfercli.faces.haar import HaarDetector

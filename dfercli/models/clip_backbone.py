@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.overrides import TorchFunctionMode
 
+from dfercli.artifacts.file_sums import file_sha256
 from dfercli.artifacts.torch_files import check_torch_file
-from dfercli.artifacts.weight_files import file_sha256
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.models.clip_weights import fetch_weights
 

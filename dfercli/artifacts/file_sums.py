@@ -1,0 +1,24 @@
+"""Check sums of files."""
+
+import hashlib
+from pathlib import Path
+
+from dfercli.errors import ArtifactError
+
+PART_BYTES = 1 << 20
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while part := file.read(PART_BYTES):
+                digest.update(part)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()

@@ -1,1 +1,0 @@
-"""How good the predictions are: rates, intervals, calibration and comparisons."""
