@@ -32,7 +32,7 @@ from dfercli.drawn_faces.identity import random_identity
 from dfercli.evaluation.mistakes import worst_mistakes
 from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
-from dfercli.metrics import evaluate
+from dfercli.metrics.rates import evaluate
 from dfercli.models.clip_backbone import build_clip, clip_architecture
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.optimizer import build_optimizer

@@ -175,7 +175,7 @@ def _train_config(config: DemoConfig) -> TrainConfig:
         settings,
         optim=optim,
         model=replace(settings.model, descriptions=config.out / "descriptions.json"),
-        data=replace(settings.data, workers=1),
+        data=replace(settings.data, workers=1, test=str(config.out / "faces-test")),
     )
 
 

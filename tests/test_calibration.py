@@ -11,7 +11,8 @@ from trainings import small_config
 import dfercli
 from dfercli.cli.app import run
 from dfercli.inference.probabilities import softmax
-from dfercli.metrics import choose_threshold, evaluate, fit_temperature
+from dfercli.metrics.calibration import choose_threshold, fit_temperature
+from dfercli.metrics.rates import evaluate
 from dfercli.progress import LogProgress
 from dfercli.training import run as train
 

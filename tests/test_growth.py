@@ -25,7 +25,8 @@ from dfercli.data.loading import ClipDataset
 from dfercli.data.sampling import split_validation
 from dfercli.data.store_folds import read_store_clips, split_by_subject
 from dfercli.labels import SEVEN
-from dfercli.metrics import choose_threshold, evaluate
+from dfercli.metrics.calibration import choose_threshold
+from dfercli.metrics.rates import evaluate
 from dfercli.prediction.annotate import _Track, _TracksInView
 from dfercli.prediction.run import _divide
 from dfercli.prediction.windows import windows_of

@@ -54,7 +54,7 @@ from dfercli.errors import ArtifactError, ConfigError, DataError, DferError
 from dfercli.inference.choose_model import other_streams
 from dfercli.inference.restore import restore_model
 from dfercli.labels import SEVEN
-from dfercli.metrics import evaluate
+from dfercli.metrics.rates import evaluate
 from dfercli.models.clip_backbone import TOYS, clip_architecture
 from dfercli.overrides import to_plain
 from dfercli.prediction.journal import Journal

@@ -18,7 +18,7 @@ from toy_model import LABELS, write_toy_checkpoint
 from dfercli.artifacts.face_store import FailureRow
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.cli.app import run
-from dfercli.metrics import evaluate
+from dfercli.metrics.rates import evaluate
 from dfercli.report.card import LIMITS
 from dfercli.report.evaluation_page import Mistake, write_evaluation_page
 from dfercli.report.pages import clock

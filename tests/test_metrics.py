@@ -8,7 +8,8 @@ import pytest
 from dfercli.artifacts.evaluation import evaluation_from_json
 from dfercli.errors import ArtifactError, DataError
 from dfercli.labels import SEVEN
-from dfercli.metrics import compare, evaluate, mcnemar_exact, summarise_folds
+from dfercli.metrics.comparison import compare, mcnemar_exact
+from dfercli.metrics.rates import Predicted, evaluate, summarise_folds
 
 
 def predictions(num_clips: int, num_classes: int, *, seed: int = 0, skill: float = 2.0):
@@ -88,8 +89,8 @@ def test_no_clips_are_refused():
 
 
 def test_fold_summary_gives_the_mean_with_deviation_and_the_pooled_value():
-    perfect = (one_hot([0, 1], 2), np.array([0, 1]))
-    half = (one_hot([0] * 6, 2), np.array([0, 0, 0, 1, 1, 1]))
+    perfect = Predicted(one_hot([0, 1], 2), np.array([0, 1]))
+    half = Predicted(one_hot([0] * 6, 2), np.array([0, 0, 0, 1, 1, 1]))
     summary = summarise_folds([perfect, half], ("a", "b"))
     assert summary.mean_war == pytest.approx(0.75)
     assert summary.std_war == pytest.approx(np.std([1.0, 0.5], ddof=1))
@@ -98,7 +99,7 @@ def test_fold_summary_gives_the_mean_with_deviation_and_the_pooled_value():
 
 
 def test_a_single_fold_has_no_deviation():
-    assert summarise_folds([predictions(50, 7)], SEVEN).std_uar is None
+    assert summarise_folds([Predicted(*predictions(50, 7))], SEVEN).std_uar is None
 
 
 @pytest.mark.parametrize(

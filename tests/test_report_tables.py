@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 
-from dfercli.metrics import evaluate
+from dfercli.metrics.rates import evaluate
 from dfercli.report.plots import plot_confusion, plot_reliability
 from dfercli.report.tables import (
     TextTable,

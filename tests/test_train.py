@@ -68,7 +68,7 @@ def test_a_run_leaves_its_folder_and_prints_its_result(
     printed = capsys.readouterr()
     assert "run │    1 │" in printed.out
     assert "selected on: best WAR on a held-out part of the training clips" in printed.out
-    assert "measured on validation clips of" in printed.out
+    assert "selected and measured on the same clips" in printed.out
     assert "epoch 2/2" in printed.err
     folder = FoldFolder(tmp_path / "run" / "fold-1")
     assert read_json(folder.config)["optim"]["epochs"] == 2

@@ -20,6 +20,7 @@ OPTIM = OptimConfig(
 OPTIONS = (
     *("--clip", "tiny/random", "--accelerator", "cpu", "--workers", "0", "--epochs", "2"),
     *("--batch-size", "4", "--set", "model.num_frames=3", "--set", "model.context_tokens=2"),
+    *("--test-share", "0"),
 )
 
 
@@ -33,7 +34,7 @@ def small_config(dataset: Path | str, out: Path, **changes: Any) -> TrainConfig:
         model=MODEL,
         optim=OPTIM,
         augment=AugmentConfig(crop_scale=0.5),
-        data=DataConfig(workers=0, validation=0.25),
+        data=DataConfig(workers=0, validation=0.25, test_share=0.0),
     )
     return replace(config, **changes)
 

@@ -13,6 +13,8 @@ from dfercli.typed import Range, shown, typed
 
 EVALUATION_SCHEMA = "dfer.evaluation/1"
 INTERVAL_PERCENT = 95
+NO_INTERVAL = "none: selected and measured on the same clips"
+OLD_METHOD = "bootstrap over clips"  # of files that do not say
 
 Interval = tuple[float, float]
 Rate = Annotated[float, Range(0, 1 + 1e-9)]  # a mean of ones may be a little above one
@@ -48,9 +50,12 @@ class Evaluation:
         uar: Mean recall over the classes that have clips.
         recalls: Recall of each class; None where the class has no clip.
         confusion: (K, K) int64; a row is a true class, a column a predicted one.
-        war_interval: 95 % bootstrap interval of `war`.
-        uar_interval: 95 % bootstrap interval of `uar`.
-        ece: Expected calibration error over 15 equal bins of the highest probability.
+        war_interval: 95 % interval of `war`; None where the clips also chose the checkpoint.
+        uar_interval: 95 % interval of `uar`, as `war_interval`.
+        war_method: How `war_interval` was made, in words; or why there is none.
+        uar_method: As `war_method`.
+        ece: Expected calibration error over 15 equal bins of the highest probability; None where
+            the clips also fitted the temperature.
         bins: The bins behind `ece`, for the reliability plot.
     """
 
@@ -60,15 +65,25 @@ class Evaluation:
     uar: float
     recalls: dict[str, float | None]
     confusion: NDArray[np.int64]
-    war_interval: Interval
-    uar_interval: Interval
-    ece: float
+    war_interval: Interval | None
+    uar_interval: Interval | None
+    war_method: str
+    uar_method: str
+    ece: float | None
     bins: tuple[ReliabilityBin, ...]
 
     @property
     def classes_without_clips(self) -> tuple[str, ...]:
         """The classes that `uar` does not count, because no clip is of them."""
         return tuple(name for name, recall in self.recalls.items() if recall is None)
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean over the classes with clips of F1, the harmonic mean of precision and recall."""
+        right = np.diag(self.confusion)
+        clips, predicted = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        f1 = 2 * right / np.maximum(clips + predicted, 1)
+        return float(f1[clips > 0].mean())
 
     def to_json(self) -> dict[str, Any]:
         """The values as they are written to `metrics.json`."""
@@ -77,16 +92,24 @@ class Evaluation:
             "label_set": list(self.label_set),
             "num_clips": self.num_clips,
             "war": self.war,
-            "war_interval": list(self.war_interval),
+            "war_interval": as_list(self.war_interval),
+            "war_method": self.war_method,
             "uar": self.uar,
-            "uar_interval": list(self.uar_interval),
+            "uar_interval": as_list(self.uar_interval),
+            "uar_method": self.uar_method,
             "interval_percent": INTERVAL_PERCENT,
+            "macro_f1": self.macro_f1,
             "classes_without_clips": list(self.classes_without_clips),
             "recalls": self.recalls,
             "confusion": self.confusion.tolist(),
             "ece": self.ece,
             "reliability": [asdict(entry) for entry in self.bins],
         }
+
+
+def as_list(interval: Interval | None) -> list[float] | None:
+    """An interval as JSON."""
+    return None if interval is None else list(interval)
 
 
 class _Metrics(TypedDict):
@@ -98,9 +121,11 @@ class _Metrics(TypedDict):
     uar: Rate
     recalls: dict[str, Rate | None]
     confusion: tuple[tuple[Annotated[int, Range(0)], ...], ...]
-    war_interval: tuple[Rate, Rate]
-    uar_interval: tuple[Rate, Rate]
-    ece: Rate
+    war_interval: tuple[Rate, Rate] | None
+    uar_interval: tuple[Rate, Rate] | None
+    war_method: str
+    uar_method: str
+    ece: Rate | None
     reliability: tuple[ReliabilityBin, ...]
 
 
@@ -114,6 +139,8 @@ def evaluation_from_json(values: Any, where: str = "metrics") -> Evaluation:
     Raises:
         ArtifactError: another schema, or values that are missing or of the wrong type.
     """
+    if isinstance(values, dict):
+        values = {"war_method": OLD_METHOD, "uar_method": OLD_METHOD, **values}
     found: _Metrics = typed(_Metrics, values, where, schema=EVALUATION_SCHEMA)
     size = len(found["label_set"])
     if [len(row) for row in found["confusion"]] != [size] * size:
@@ -130,6 +157,8 @@ def evaluation_from_json(values: Any, where: str = "metrics") -> Evaluation:
         confusion=np.array(found["confusion"], dtype=np.int64).reshape(size, size),
         war_interval=found["war_interval"],
         uar_interval=found["uar_interval"],
+        war_method=found["war_method"],
+        uar_method=found["uar_method"],
         ece=found["ece"],
         bins=found["reliability"],
     )
@@ -152,20 +181,25 @@ class FoldSummary:
         folds: One evaluation per fold.
         mean_war: Mean of the folds' WAR, each fold counting the same.
         std_war: Sample standard deviation over the folds (n - 1); None for a single fold.
-        mean_war_interval: 95 % bootstrap interval of `mean_war`, clips redrawn within each fold.
+        mean_war_interval: 95 % interval of `mean_war`, redrawn within each fold; None where a fold
+            has none.
         mean_uar: As `mean_war`.
         std_uar: As `std_war`.
         mean_uar_interval: As `mean_war_interval`.
+        mean_war_method: How `mean_war_interval` was made, or why there is none.
+        mean_uar_method: As `mean_war_method`.
         pooled: All clips of all folds as one list.
     """
 
     folds: tuple[Evaluation, ...]
     mean_war: float
     std_war: float | None
-    mean_war_interval: Interval
+    mean_war_interval: Interval | None
     mean_uar: float
     std_uar: float | None
-    mean_uar_interval: Interval
+    mean_uar_interval: Interval | None
+    mean_war_method: str
+    mean_uar_method: str
     pooled: Evaluation
 
     def to_json(self) -> dict[str, Any]:
@@ -175,10 +209,12 @@ class FoldSummary:
             "mean": {
                 "war": self.mean_war,
                 "war_std": self.std_war,
-                "war_interval": list(self.mean_war_interval),
+                "war_interval": as_list(self.mean_war_interval),
+                "war_method": self.mean_war_method,
                 "uar": self.mean_uar,
                 "uar_std": self.std_uar,
-                "uar_interval": list(self.mean_uar_interval),
+                "uar_interval": as_list(self.mean_uar_interval),
+                "uar_method": self.mean_uar_method,
             },
             "pooled": self.pooled.to_json(),
         }
@@ -194,9 +230,9 @@ class PairedTest:
         only_b_right: Clips that B alone recognised.
         mcnemar_p: Two-sided exact McNemar test of equal accuracy.
         war_difference: Difference of WAR.
-        war_interval: Its 95 % bootstrap interval over clips.
+        war_interval: Its 95 % bootstrap interval, over subjects where these are known.
         uar_difference: Difference of UAR.
-        uar_interval: Its 95 % bootstrap interval over clips.
+        uar_interval: As `war_interval`.
     """
 
     num_clips: int

@@ -1,7 +1,8 @@
 """`model.json`: all that is needed to build a model again, to use it, and to judge it."""
 
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -121,26 +122,36 @@ class Calibration(_Temperature, total=False):
     min_confidence: Annotated[float, Range(0, 1)]
 
 
-class FittedCalibration(_Temperature):
+class _FittedHow(_Temperature, total=False):
+    ece_rule: str
+    streams: tuple[str, ...]
+
+
+class FittedCalibration(_FittedHow):
     """A calibration that was fitted, with what it was fitted on."""
 
     fitted_on: str
     num_clips: int
     ece_before: float
-    ece_after: float
+    ece_after: float | None
     min_confidence: Annotated[float, Range(0, 1)]
     min_confidence_rule: str
 
 
-class CardResults(TypedDict):
+class _Methods(TypedDict, total=False):
+    war_method: str
+    uar_method: str
+
+
+class CardResults(_Methods):
     """What a model is worth."""
 
     measured_on: str
     num_clips: int
     war: float
-    war_interval: tuple[float, float]
+    war_interval: tuple[float, float] | None
     uar: float
-    uar_interval: tuple[float, float]
+    uar_interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -179,6 +190,19 @@ class ModelCard:
     def texts(self) -> tuple[str, ...]:
         """The texts that a method is built with: the positive ones, then the negative ones."""
         return (*self.class_texts, *self.negative_texts)
+
+    @property
+    def calibrated_streams(self) -> tuple[str, ...]:
+        """The streams that the calibration was fitted with; older cards name those of training."""
+        own = self.model.get("finecliper") or {}
+        streams = own.get("streams") if self.model.get("method") == "finecliper" else None
+        return tuple(self.calibration.get("streams") or streams or ("frames",))
+
+    def looking_at(self, streams: Sequence[str]) -> "ModelCard":
+        """The card of the same model with these streams: a calibration of others does not hold."""
+        if "min_confidence" not in self.calibration or set(streams) == set(self.calibrated_streams):
+            return self
+        return replace(self, calibration={"temperature": 1.0})
 
     @property
     def min_confidence(self) -> float:

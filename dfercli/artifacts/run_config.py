@@ -23,6 +23,8 @@ def read_train_config(folder: FoldFolder) -> TrainConfig:
     where = str(folder.config)
     saved: dict[str, Any] = typed(dict, read_json(folder.config), where, schema=CONFIG_SCHEMA)
     saved.pop("schema")
+    if isinstance(saved.get("data"), dict):
+        saved["data"].setdefault("test_share", 0.0)  # runs from before there was a test part
     try:
         return override(TrainConfig(), saved, where=where, literal=True)
     except ConfigError as error:

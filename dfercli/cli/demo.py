@@ -68,10 +68,19 @@ def demo(
 
     print_table(
         f"{found.num_clips} clips of {config.test_identities} people never seen in training",
-        ("", "%", "95 % interval", "chance %"),
+        ("", "%", "95 % interval", "by", "chance %"),
         [
-            ("UAR", percent(found.uar), percent_interval(found.uar_interval), percent(chance)),
-            ("WAR", percent(found.war), percent_interval(found.war_interval), percent(chance)),
+            (
+                name,
+                percent(rate),
+                percent_interval(interval),
+                method,
+                percent(chance),
+            )
+            for name, rate, interval, method in (
+                ("UAR", found.uar, found.uar_interval, found.uar_method),
+                ("WAR", found.war, found.war_interval, found.war_method),
+            )
         ],
     )
     classes = per_class_table(found)

@@ -32,6 +32,7 @@ NESTED = {
     "descriptions": ("model", "descriptions"),
     "root": ("data", "root"),
     "test": ("data", "test"),
+    "test_share": ("data", "test_share"),
     "folds": ("data", "folds"),
     "group": ("data", "group"),
     "label_order": ("data", "label_order"),
@@ -69,6 +70,13 @@ def train(
     test: Annotated[
         str | None, typer.Option(help="A data set to test on, where the first has no test list.")
     ] = DataConfig.test,
+    test_share: Annotated[
+        float,
+        typer.Option(
+            help="Share of one's own clips, by subject, to measure on where there is no test list "
+            "and no --test; 0 measures on the clips that select the checkpoint."
+        ),
+    ] = DataConfig.test_share,
     label_order: Annotated[
         str | None, typer.Option(help="Order of numeric labels: dfer-clip, mae-dfer, s2d or FILE.")
     ] = DataConfig.label_order,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from dfercli.config.kinds import (
     Count,
@@ -16,6 +16,7 @@ from dfercli.config.kinds import (
     Stream,
     Tokens,
 )
+from dfercli.typed import Range
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,12 @@ class OptimConfig:
         gamma: The factor of `step`.
         warmup_epochs: Linear warm-up from 0.
         gradient_clip: Largest norm of the gradient; 0 is no clipping.
+        loss: `cross-entropy`, or `focal`, to which clips that are easily recognised matter less.
+        focal_gamma: How much less.
+        label_smoothing: Share of a clip's label that is spread over all classes.
+        class_weights: Rare classes count for more: `inverse` to their number of clips, or to the
+            `effective` number.
+        effective_beta: Of the effective number; the nearer to 1, the nearer to `inverse`.
     """
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -131,6 +138,11 @@ class OptimConfig:
     gamma: Positive = 0.1
     warmup_epochs: Positive = 0.0
     gradient_clip: Positive = 0.0
+    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
+    focal_gamma: Positive = 2.0
+    label_smoothing: Share = 0.0
+    class_weights: Literal["none", "inverse", "effective"] = "none"
+    effective_beta: Annotated[float, Range(0, 1 - 1e-9)] = 0.999
 
 
 @dataclass(frozen=True)
@@ -169,6 +181,11 @@ class DataConfig:
         group: `subject`: no subject is in training and test at once.
         test: A second data set to test on, for data without a test list.
         validation: Share of the training clips held out to choose the checkpoint on.
+        test_share: Share of one's own clips, by subject, that are held out to measure on where
+            there is no test list and no `test`; 0 measures on the validation clips.
+        split_seed: Seed of the splits into folds, test and validation; None is that of training.
+        sampler: Clips of an epoch: `shuffled` all once; `balanced` as many of each class;
+            `square-root` in between, by the square root of their numbers.
         label_order: Index order of a list file with numeric labels.
         workers: Processes that read frames; None for two, and on a GPU one per core, at most 16.
         streams_from: Folder with `landmarks/`, `parsing/` and `captions.jsonl` by clip, for data
@@ -183,6 +200,9 @@ class DataConfig:
     group: str | None = None
     test: str | None = None
     validation: Share = 0.1
+    test_share: Share = 0.2
+    split_seed: Seed | None = None
+    sampler: Literal["shuffled", "square-root", "balanced"] = "shuffled"
     label_order: str | None = None
     workers: CountOrNone | None = None
     streams_from: Path | None = None
@@ -200,6 +220,7 @@ class TrainConfig:
         seed: Seed of weights, order, sampling and augmentation.
         select: Which checkpoint is reported: `last`, `val` (best on the held-out part), or
             `best-on-test` (as published; optimistic).
+        select_by: What the best checkpoint is best in: `war`, `uar`, or the `mean` of both.
         precision: `auto`, `32`, `bf16-mixed` or `16-mixed`.
         accelerator: `auto`, `cpu`, `cuda`, `mps`.
         devices: Number of processes per node.
@@ -223,6 +244,7 @@ class TrainConfig:
     fold: str = "all"
     seed: Seed = 1
     select: Literal["last", "val", "best-on-test"] = "val"
+    select_by: Literal["war", "uar", "mean"] = "war"
     precision: Precision = "auto"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: Count = 1

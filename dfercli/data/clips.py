@@ -19,6 +19,7 @@ class Clip:
             happen (published lists were made after padding on disk).
         store: The face store it lies in, which may hold further views of it.
         groups: What else is known of it, such as the sex of who is seen.
+        source: The video that it was cut from, where known: an absolute path, links resolved.
     """
 
     clip_id: str
@@ -29,6 +30,14 @@ class Clip:
     exact: bool = False
     store: Path | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
+    source: str | None = None
+
+
+def group_of(clip: Clip) -> str:
+    """What a split must not part: the clips of a subject, else those of a source, else the clip."""
+    if clip.subject is not None:
+        return clip.subject
+    return f"source {clip.source}" if clip.source is not None else f"clip {clip.clip_id}"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
 """Which clips a fold is trained on, which choose its checkpoint, and which it is tested on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfercli.config import TrainConfig
-from dfercli.data.clips import Clip, Fold
-from dfercli.data.folds import num_folds, read_fold
+from dfercli.data.clips import Clip, Fold, group_of
+from dfercli.data.folds import dataset_kind, num_folds, read_fold
 from dfercli.data.sampling import split_validation
 from dfercli.errors import ConfigError, DataError
+
+VALIDATION = "validation"
+VALIDATION_DRAW, TEST_DRAW = 0x5EED, 0x7E57  # so that one split says nothing about the other
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,22 @@ class FoldClips:
     held_out_name: str
     test: tuple[Clip, ...]
     test_name: str
+
+    @property
+    def selected(self) -> bool:
+        """Whether a clip that is measured on also chose the checkpoint."""
+        chose = {(clip.location, clip.clip_id) for clip in self.held_out}
+        return any((clip.location, clip.clip_id) in chose for clip in self.test)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a clip that is measured on also fitted the temperature."""
+        return self.selected and self.held_out_name == VALIDATION
+
+
+def split_seed(config: TrainConfig) -> int:
+    """The seed of every split of a data set."""
+    return config.seed if config.data.split_seed is None else config.data.split_seed
 
 
 def wanted_folds(config: TrainConfig) -> list[int]:
@@ -64,7 +83,7 @@ def read_fold_clips(config: TrainConfig, number: int) -> FoldClips:
         captions=data.captions,
         folds=data.folds,
         group=data.group,
-        seed=config.seed,
+        seed=split_seed(config),
     )
     test, test_name = fold.test, f"test clips of {fold.dataset} fold {number}"
     if fold.labelling:
@@ -72,9 +91,15 @@ def read_fold_clips(config: TrainConfig, number: int) -> FoldClips:
     if data.test is not None:
         other = read_fold(data.test, label_order=data.label_order)
         test, test_name = other.test or other.train, f"all clips of {data.test}"
+    elif not test and data.test_share and dataset_kind(config.dataset) != "benchmark":
+        fold = _with_test_part(config, fold)
+        test, test_name = fold.test, f"test part of {fold.dataset}, {data.test_share:.0%} by "
+        test_name += "subject" if any(clip.subject for clip in test) else "source"
     train, held_out, held_out_name = _divide(config, fold, test)
     if not test:
-        test, test_name = held_out, f"{held_out_name} clips of {fold.dataset}"
+        test = held_out
+        test_name = f"{held_out_name} clips of {fold.dataset}: selected and measured on the same"
+        test_name += " clips"
     return FoldClips(fold, train, held_out, held_out_name, test, test_name)
 
 
@@ -89,19 +114,45 @@ def _divide(
             )
         return fold.train, test, "test"
     if config.select == "last":
-        return fold.train, (), "validation"
-    # Clips of one subject stay together; a clip of nobody known stands for itself.
-    groups = [clip.subject or f"clip {clip.clip_id}" for clip in fold.train]
+        return fold.train, (), VALIDATION
+    train, held_out = _parted(
+        config,
+        fold,
+        config.data.validation,
+        VALIDATION_DRAW,
+        what="for the selection",
+        hint="train without a selection: --select last",
+    )
+    return train, held_out, VALIDATION
+
+
+def _with_test_part(config: TrainConfig, fold: Fold) -> Fold:
+    """The fold with a part of its training clips as its test clips, other subjects."""
+    train, test = _parted(
+        config,
+        fold,
+        config.data.test_share,
+        TEST_DRAW,
+        what="to measure on",
+        hint="name a second data set with --test, or measure on the clips that select: "
+        "--test-share 0",
+    )
+    return replace(fold, train=train, test=test)
+
+
+def _parted(
+    config: TrainConfig, fold: Fold, share: float, draw: int, *, what: str, hint: str
+) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    groups = [group_of(clip) for clip in fold.train]
     labels = [clip.label or "" for clip in fold.train]
-    train, held_out = split_validation(groups, labels, config.data.validation, config.seed)
-    if not held_out or not train:
+    kept, held_out = split_validation(groups, labels, share, split_seed(config), draw)
+    if not held_out or not kept:
         raise DataError(
             f"{fold.dataset}: {len(fold.train)} clips of {len(set(groups))} subjects cannot be "
-            f"divided to hold out {config.data.validation:.0%} for the selection",
-            hint="train without a selection: --select last",
+            f"divided to hold out {share:.0%} {what}",
+            hint=hint,
         )
     return (
-        tuple(fold.train[index] for index in train),
+        tuple(fold.train[index] for index in kept),
         tuple(fold.train[index] for index in held_out),
-        "validation",
     )

@@ -20,7 +20,7 @@ from dfercli.data.batches import Batch, Item, collate
 from dfercli.data.clips import Clip
 from dfercli.data.device_augmentation import RawClip
 from dfercli.data.frames import list_frames
-from dfercli.data.sampling import clip_rng, epoch_order, sample_test, sample_train
+from dfercli.data.sampling import clip_rng, epoch_clips, sample_test, sample_train
 from dfercli.data.streams import StreamReader
 from dfercli.errors import DataError, DferError
 from dfercli.processes import deaf_to_signals
@@ -206,6 +206,11 @@ class TrainingBatches:
         start: (epoch, step) to begin at.
         rank: This process.
         world_size: Number of processes.
+        labels: The class of each clip, for samplers that look at it.
+        sampler: Which clips an epoch has; see `DataConfig.sampler`.
+
+    Raises:
+        DataError: a sampler that balances classes, and clips of one class.
     """
 
     def __init__(
@@ -218,7 +223,14 @@ class TrainingBatches:
         start: tuple[int, int] = (0, 0),
         rank: int = 0,
         world_size: int = 1,
+        labels: Sequence[int] = (),
+        sampler: str = "shuffled",
     ) -> None:
+        if sampler != "shuffled" and len(set(labels)) < 2:
+            raise DataError(
+                f"sampler {sampler}: all {num_clips} training clips are of one class",
+                hint="--sampler shuffled",
+            )
         self.num_clips = num_clips
         self.batch_size = batch_size
         self.epochs = epochs
@@ -226,6 +238,8 @@ class TrainingBatches:
         self.start = start
         self.rank = rank
         self.world_size = world_size
+        self.labels = labels if sampler != "shuffled" else [0] * num_clips
+        self.sampler = sampler
 
     @property
     def steps_per_epoch(self) -> int:
@@ -235,10 +249,13 @@ class TrainingBatches:
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         first_epoch, first_step = self.start
         for epoch in range(first_epoch, self.epochs):
-            order = epoch_order(self.num_clips, self.seed, epoch)
+            order, times = epoch_clips(self.labels, self.seed, epoch, self.sampler)
+            # A clip that comes again in an epoch is drawn as in one that never comes.
+            draws = epoch + times * self.epochs
             for step in range(first_step if epoch == first_epoch else 0, self.steps_per_epoch):
-                batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-                yield [(epoch, int(index)) for index in batch[self.rank :: self.world_size]]
+                end = (step + 1) * self.batch_size
+                own = range(step * self.batch_size + self.rank, end, self.world_size)
+                yield [(int(draws[place]), int(order[place])) for place in own]
 
 
 def evaluation_batches(

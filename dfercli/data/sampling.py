@@ -4,8 +4,12 @@ All are pure functions of their arguments. Training draws come from (seed, epoch
 a resumed run sees what an uninterrupted one would have seen, in any number of processes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+BALANCED = 0xBA1  # so that a sampler's draws are none of those of a clip
 
 
 def sample_test(num_available: int, num_frames: int) -> NDArray[np.int64]:
@@ -57,8 +61,51 @@ def epoch_order(num_clips: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(num_clips)
 
 
+def epoch_clips(
+    labels: Sequence[int], seed: int, epoch: int, sampler: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The clips of one epoch in their order, and how often each one came before in it.
+
+    An epoch has as many places as there are clips. `shuffled` gives each clip one. Else each class
+    gets its share of the places, equal (`balanced`) or by the square root of its number of clips
+    (`square-root`), and its clips take turns in an order that each epoch draws anew.
+
+    Args:
+        labels: The class of each clip.
+        seed: Seed of the training.
+        epoch: Counted from 0.
+        sampler: One of `DataConfig.sampler`.
+
+    Returns:
+        (num_clips,) positions of clips, and (num_clips,) their earlier appearances.
+    """
+    num_clips = len(labels)
+    if sampler == "shuffled":
+        return epoch_order(num_clips, seed, epoch), np.zeros(num_clips, dtype=np.int64)
+    rng = np.random.default_rng([seed, epoch, BALANCED])
+    classes, counts = np.unique(labels, return_counts=True)
+    wanted = counts**0.5 if sampler == "square-root" else np.ones(len(classes))
+    exact = wanted / wanted.sum() * num_clips
+    places = np.floor(exact).astype(np.int64)
+    # What rounding left over goes to classes by lot, in proportion to what they lost.
+    left = num_clips - int(places.sum())
+    if left:
+        lost = exact - places
+        places[rng.choice(len(classes), size=left, replace=False, p=lost / lost.sum())] += 1
+    chosen, times = [], []
+    for label, number in zip(classes, places, strict=True):
+        own = np.flatnonzero(np.asarray(labels) == label)
+        rounds = -(-int(number) // len(own))
+        chosen.append(
+            np.concatenate([rng.permutation(own) for _ in range(max(rounds, 1))])[:number]
+        )
+        times.append(np.arange(number) // len(own))
+    order = rng.permutation(num_clips)
+    return np.concatenate(chosen)[order], np.concatenate(times)[order]
+
+
 def split_validation(
-    groups: list[str], strata: list[str], share: float, seed: int
+    groups: list[str], strata: list[str], share: float, seed: int, draw: int = 0x5EED
 ) -> tuple[list[int], list[int]]:
     """Hold out a part of the clips; clips of one group are never parted.
 
@@ -70,6 +117,7 @@ def split_validation(
         strata: For each clip its label.
         share: Share of the groups to hold out, 0 to 1.
         seed: Seed of the draw.
+        draw: Number of the draw, where there are several of one seed.
 
     Returns:
         Indices of the training clips and of the held-out clips, both ascending.
@@ -81,7 +129,7 @@ def split_validation(
     for group, indices in sorted(members.items()):
         labels = [strata[index] for index in indices]
         by_stratum.setdefault(max(sorted(set(labels)), key=labels.count), []).append(group)
-    rng = np.random.default_rng([seed, 0x5EED])
+    rng = np.random.default_rng([seed, draw])
     held_out: set[str] = set()
     for _, names in sorted(by_stratum.items()):
         shuffled = [names[index] for index in rng.permutation(len(names))]

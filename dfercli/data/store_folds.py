@@ -1,5 +1,6 @@
 """Face stores as data sets: all clips for training, or k folds that never share a subject."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +57,7 @@ def read_store_clips(store: Path) -> tuple[tuple[str, ...], list[Clip]]:
     Raises:
         DataError: broken rows, no clips, or a label that is not in the label set (named).
     """
+    here = store.resolve()
     clips = [
         Clip(
             clip_id=row.clip_id,
@@ -66,6 +68,7 @@ def read_store_clips(store: Path) -> tuple[tuple[str, ...], list[Clip]]:
             exact=True,
             store=store,
             groups=row.groups,
+            source=os.path.normpath(os.path.join(here, row.source)),
         )
         for row in read_clips(store)
     ]

@@ -19,11 +19,11 @@ from dfercli.data.loading import ClipDataset
 from dfercli.errors import DataError
 from dfercli.evaluation.clip_streams import look_at, stream_reader
 from dfercli.evaluation.mistakes import worst_mistakes
-from dfercli.inference.devices import keep_encoder_in_bfloat16
+from dfercli.inference.devices import keep_encoder_in_bfloat16, resolve_precision, rounds_weights
 from dfercli.inference.predict_logits import predict_logits
 from dfercli.inference.probabilities import softmax
 from dfercli.inference.restore import RestoredModel, restore_model
-from dfercli.metrics import evaluate
+from dfercli.metrics.rates import evaluate
 from dfercli.progress import Progress
 from dfercli.report.evaluation_page import BENCHMARKS, write_evaluation_page
 from dfercli.report.plots import plot_confusion, plot_reliability
@@ -81,6 +81,8 @@ def evaluate_checkpoint(
     config: EvalConfig,
     progress: Progress,
     label_set: tuple[str, ...] | None = None,
+    selected: bool = False,
+    calibrated_on_these: bool = False,
 ) -> Measured:
     """Measure one checkpoint on one list of clips and write the results to `out`.
 
@@ -93,6 +95,8 @@ def evaluate_checkpoint(
         config: The settings.
         progress: Where to report.
         label_set: Classes of the clips, where they may be others than the model's.
+        selected: Whether these clips chose the checkpoint; then there is no interval.
+        calibrated_on_these: Whether they fitted its temperature; then there is no ECE.
     """
     model = restore_model(checkpoint, clip_weights=config.clip_weights)
     _warn_if_trained_on(model, measured_on, progress)
@@ -111,6 +115,12 @@ def evaluate_checkpoint(
         if len(clips) < total:
             progress.note(f"{total - len(clips)} of {total} clips are of other classes: left out")
     look_at(model.module, config.streams)
+    card = model.card.looking_at(model.module.streams)
+    if card is not model.card:
+        fitted, now = model.card.calibrated_streams, model.module.streams
+        progress.note(
+            f"no calibration: it was fitted with {', '.join(fitted)}, not with {', '.join(now)}"
+        )
     streams = stream_reader(
         model.module, clips, model.card.label_set, config.streams_from, progress
     )
@@ -127,7 +137,8 @@ def evaluate_checkpoint(
     unlabelled = [clip.clip_id for clip in clips if clip.label is None]
     if unlabelled:
         raise DataError(f"{len(unlabelled)} clips have no label, the first is {unlabelled[0]}")
-    if config.precision == "bf16-mixed" and fabric.device.type == "cpu":
+    resolved = resolve_precision(config.precision, fabric.device.type)
+    if rounds_weights(config.precision, resolved, fabric.device):
         keep_encoder_in_bfloat16(model.module.clip.visual)
     logits = predict_logits(
         fabric,
@@ -138,11 +149,14 @@ def evaluate_checkpoint(
         workers=config.workers,
     )
     columns = [model.card.label_set.index(name) for name in classes.label_set]
-    probabilities = softmax(logits[:, columns], model.card.calibration["temperature"])
+    probabilities = softmax(logits[:, columns], card.calibration["temperature"])
     evaluation = evaluate(
         probabilities,
         np.array([columns.index(label) for label in dataset.labels]),
         classes.label_set,
+        subjects=[clip.subject for clip in clips],
+        selected=selected,
+        calibrated_on_these=calibrated_on_these,
         bootstrap_samples=config.bootstrap_samples,
     )
     if evaluation.classes_without_clips:
@@ -172,7 +186,7 @@ def evaluate_checkpoint(
             mistakes=worst_mistakes(
                 clips, probabilities, classes.label_set, num_frames=model.config.num_frames
             ),
-            card=model.card,
+            card=card,
         )
     fabric.barrier()
     return measured
@@ -224,6 +238,7 @@ def write_evaluation(
             "schema": CLIP_PREDICTION_SCHEMA,
             "clip_id": clip.clip_id,
             "label": clip.label,
+            "subject": clip.subject,
             "probabilities": dict(zip(evaluation.label_set, map(float, row), strict=True)),
         }
         for clip, row in zip(clips, probabilities, strict=True)

@@ -13,7 +13,8 @@ from dfercli.artifacts.run_folder import FoldFolder, fold_folders
 from dfercli.artifacts.run_result import RunResult, read_run_result
 from dfercli.data.published_sizes import TOTALS
 from dfercli.errors import ArtifactError, ConfigError, DataError
-from dfercli.metrics import compare, summarise_folds
+from dfercli.metrics.comparison import compare
+from dfercli.metrics.rates import Predicted, summarise_folds
 from dfercli.progress import Progress
 from dfercli.report.published_results import published_for
 from dfercli.report.results import RunSummary
@@ -30,12 +31,14 @@ class FoldPredictions:
         result: Its `result.json`.
         label_set: Class names.
         predictions: Of its test clips.
+        selected: Whether these clips also chose the checkpoint.
     """
 
     number: int
     result: RunResult
     label_set: tuple[str, ...]
     predictions: ClipPredictions
+    selected: bool
 
 
 def run(paths: Sequence[Path], progress: Progress) -> list[RunSummary]:
@@ -86,7 +89,7 @@ def paired(path_a: Path, path_b: Path, progress: Progress) -> PairedTest:
         if left := len(clips) - len(common):
             progress.note(f"{left} clips that only {path} was tested on are left out")
     names = sorted({first[key][0] for key in common} | {first[key][1] for key in common})
-    names = sorted({*names, *(label for key in common for label in second[key])})
+    names = sorted({*names, *(label for key in common for label in second[key][:2])})
     differing = [key[1] for key in common if first[key][0] != second[key][0]]
     if differing:
         raise DataError(
@@ -99,6 +102,7 @@ def paired(path_a: Path, path_b: Path, progress: Progress) -> PairedTest:
         np.array([index[second[key][1]] for key in common]),
         np.array([index[first[key][0]] for key in common]),
         len(names),
+        subjects=[first[key][2] or second[key][2] for key in common],
     )
 
 
@@ -147,7 +151,15 @@ def summarise_run(name: str, folds: Sequence[FoldPredictions]) -> RunSummary:
     label_sets = {fold.label_set for fold in folds}
     if len(label_sets) > 1:
         raise DataError(f"{name}: its folds have {len(label_sets)} different label sets")
-    predictions = [(fold.predictions.probabilities, fold.predictions.targets) for fold in folds]
+    predictions = [
+        Predicted(
+            fold.predictions.probabilities,
+            fold.predictions.targets,
+            fold.predictions.subjects,
+            fold.selected,
+        )
+        for fold in folds
+    ]
     return RunSummary(
         name=name,
         dataset=_dataset_name(folds[0].result.dataset),
@@ -181,21 +193,29 @@ def _runs_in(path: Path) -> list[Path]:
 
 def _read_fold(fold: FoldFolder, result: RunResult, evaluation: str) -> FoldPredictions:
     folder = fold.evaluation(evaluation)
-    label_set = read_metrics(folder / "metrics.json").label_set
-    predictions = read_clip_predictions(folder / "predictions.jsonl", label_set)
-    return FoldPredictions(result.fold, result, label_set, predictions)
+    metrics = read_metrics(folder / "metrics.json")
+    predictions = read_clip_predictions(folder / "predictions.jsonl", metrics.label_set)
+    selected = metrics.war_interval is None
+    return FoldPredictions(result.fold, result, metrics.label_set, predictions, selected)
 
 
-def _by_clip(folds: Sequence[FoldPredictions]) -> dict[tuple[int, str], tuple[str, str]]:
-    """(fold, clip) -> (true class, predicted class), as names."""
+def _by_clip(
+    folds: Sequence[FoldPredictions],
+) -> dict[tuple[int, str], tuple[str, str, str | None]]:
+    """(fold, clip) -> (true class, predicted class, subject), as names."""
     found = {}
     for fold in folds:
         predicted = fold.predictions.probabilities.argmax(axis=1)
-        for clip_id, target, guess in zip(
-            fold.predictions.clip_ids, fold.predictions.targets, predicted, strict=True
+        for clip_id, target, guess, subject in zip(
+            fold.predictions.clip_ids,
+            fold.predictions.targets,
+            predicted,
+            fold.predictions.subjects,
+            strict=True,
         ):
             key = (fold.number, clip_id)
-            found[key] = (fold.label_set[int(target)], fold.label_set[int(guess)])
+            names = fold.label_set[int(target)], fold.label_set[int(guess)]
+            found[key] = (*names, subject)
     return found
 
 

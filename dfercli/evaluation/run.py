@@ -66,6 +66,8 @@ def _evaluate_fold(
         checkpoint,
         clips.test,
         measured_on=clips.test_name,
+        selected=clips.selected,
+        calibrated_on_these=clips.calibrated,
         out=config.out
         or folder.evaluation(_folder_name(config, trained.data.test or trained.dataset)),
         fabric=fabric,

@@ -14,7 +14,7 @@ from dfercli.evaluation.measure import Measured, write_evaluation
 from dfercli.inference.fabric import make_fabric
 from dfercli.inference.predict_logits import predict_logits
 from dfercli.inference.probabilities import softmax
-from dfercli.metrics import evaluate
+from dfercli.metrics.rates import evaluate
 from dfercli.models.clip_backbone import load_backbone
 from dfercli.models.zero_shot import ZeroShotClip
 from dfercli.progress import Progress
@@ -71,6 +71,7 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
                 probabilities,
                 np.array(dataset.labels),
                 labels,
+                subjects=[clip.subject for clip in clips],
                 bootstrap_samples=config.bootstrap_samples,
             ),
             class_texts=tuple(" | ".join(variants) for variants in group),

@@ -69,7 +69,10 @@ def choose_model(config: PredictConfig, progress: Progress) -> ChosenModel:
         model = _trained(checkpoint, config)
         progress.note(f"model: {model.name} ({why})")
         if streams := other_streams(model.card):
-            progress.note(f"it was trained on {', '.join(streams)}, too: judging by frames alone")
+            progress.note(
+                f"it was trained on {', '.join(streams)}, too: judging by frames alone, "
+                "without its calibration, which was fitted with all of them"
+            )
     else:
         if not wants_zero_shot:
             progress.note(f"no finished run in {config.runs}: using zero-shot CLIP")
@@ -104,7 +107,7 @@ def _trained(path: Path, config: PredictConfig) -> ChosenModel:
     if path.is_file():  # says what it is only when it is read
         return ready_choice(load())
     checkpoint = find_checkpoint(path)
-    card = read_model_card(checkpoint)
+    card = read_model_card(checkpoint).looking_at(("frames",))
     return ChosenModel(str(checkpoint), card, load)
 
 

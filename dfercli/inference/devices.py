@@ -1,7 +1,7 @@
 """On which device and in which precision a model runs; without lightning-fabric, slow to import."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -17,8 +17,18 @@ WORTH_BFLOAT16 = 10_000_000  # weights; a smaller encoder does not wait for matr
 def resolve_precision(precision: Precision, accelerator: str = "auto") -> Precision:
     """Turn `auto` into what the device is good at.
 
-    On a CUDA device `bf16-mixed` where it has bfloat16, else `16-mixed`; elsewhere `32`.
+    On a CUDA device `bf16-mixed` where it has bfloat16, else `16-mixed`; elsewhere `32`. `32-true`
+    is `32`; `bf16-true` is `bf16-mixed` with the image encoder's weights in bfloat16, too (see
+    `rounds_weights`).
+
+    Raises:
+        ConfigError: another word; the known ones are listed.
     """
+    known = get_args(Precision)
+    if precision not in known:
+        raise ConfigError(f"precision: expected one of {', '.join(known)}, got {precision!r}")
+    if precision in ("32-true", "bf16-true"):
+        return "32" if precision == "32-true" else "bf16-mixed"
     if precision != "auto":
         return precision
     if accelerator in ("auto", "cuda") and torch.cuda.is_available():
@@ -27,12 +37,29 @@ def resolve_precision(precision: Precision, accelerator: str = "auto") -> Precis
     return "32"
 
 
+def rounds_weights(precision: Precision, resolved: Precision, device: torch.device) -> bool:
+    """Whether the weights of an image encoder that answers are kept in bfloat16.
+
+    With `bf16-true` as asked; on a CPU also with `bf16-mixed`, which would round them each time.
+    """
+    return precision == "bf16-true" or (resolved == "bf16-mixed" and device.type == "cpu")
+
+
 def precision_for_training(config: TrainConfig) -> Precision:
     """The precision that a model is trained in.
 
     As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` where it multiplies bfloat16
     matrices in units of their own (AMX), but for the toys, which are too small to gain by it.
+
+    Raises:
+        ConfigError: `bf16-true`.
     """
+    if config.precision == "bf16-true":
+        raise ConfigError(
+            "precision bf16-true: weights in bfloat16 do not change by steps as small as those of "
+            "an image encoder",
+            hint="train with bf16-mixed",
+        )
     resolved = resolve_precision(config.precision, config.accelerator)
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     on_cpu = config.accelerator == "cpu" or (config.accelerator == "auto" and not has_gpu)
@@ -90,8 +117,8 @@ def precision_for_answers(
     Raises:
         ConfigError: `16-mixed` without a CUDA device.
     """
-    require_precision(precision, device)
     resolved = resolve_precision(precision, device.type)
+    require_precision(precision, device)
     if precision == "auto" and device.type == "cpu" and multiplies_bfloat16():
         weights = sum(parameter.numel() for parameter in module.clip.visual.parameters())
         resolved = "bf16-mixed" if weights >= WORTH_BFLOAT16 else resolved

@@ -14,10 +14,17 @@ from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.config import Precision
 from dfercli.errors import DataError
-from dfercli.inference.devices import find_device, keep_encoder_in_bfloat16, precision_for_answers
+from dfercli.inference.devices import (
+    find_device,
+    keep_encoder_in_bfloat16,
+    precision_for_answers,
+    resolve_precision,
+    rounds_weights,
+)
 from dfercli.inference.exported import load_exported
 from dfercli.inference.probabilities import softmax
 from dfercli.inference.restore import RestoredModel, restore_model
+from dfercli.models.method import FRAMES
 
 Compute = Callable[[Tensor], Tensor]
 
@@ -42,7 +49,7 @@ class LoadedModel:
     ) -> None:
         self._forward = forward
         self._encode = encode
-        self.card = card
+        self.card = card.looking_at((FRAMES,))  # further streams are not given here
         self.name = name
 
     @property
@@ -138,7 +145,7 @@ def ready(
     place = find_device(device)
     module = model.module.to(place).eval()
     resolved, mixed = precision_for_answers(precision, place, module)
-    if resolved == "bf16-mixed" and place.type == "cpu":
+    if rounds_weights(precision, resolved, place):
         keep_encoder_in_bfloat16(module.clip.visual)
 
     def on_device(compute: Compute) -> Compute:
@@ -177,6 +184,7 @@ def load_checkpoint(
         ConfigError: TorchScript that is not trusted; or the device or the precision is not to be
             had.
     """
+    resolve_precision(precision)  # refuses a wrong word before weights are read
     if is_exported(path):
         forward, card = load_exported(path, device, trust_code=trust_code)
         return kind(forward, card, str(path))

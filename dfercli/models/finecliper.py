@@ -134,7 +134,7 @@ class FineCliper(Method):
         return outputs[..., 0]
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Cross entropy of the logits; `binary` adds, per class, P against N."""
+        """The loss of the logits; `binary` adds, per class, P against N."""
         loss = super().loss(outputs, labels)
         if self.kind != "binary":
             return loss

@@ -4,6 +4,7 @@ A third method is one file like `mean_pooling.py` and one line in `build.py`.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,6 +46,7 @@ class Method(nn.Module, ABC):
         normalization: What is done to pixels before they go into the image encoder.
         streams: Names of the views of a clip that it looks at; each one but the frames comes as a
             keyword of `forward`. A part of them may be set, to look at no others.
+        criterion: The loss of logits (B, K) against labels (B,), which a training may set.
         encodes_frames_alone: Whether each frame is encoded without a look at the others, by
             `frame_features`; then `forward` takes such features, (B, T, D), in place of frames.
         backbone_is_frozen: Whether all weights of CLIP stay as they are; then a checkpoint leaves
@@ -56,6 +58,7 @@ class Method(nn.Module, ABC):
     clip: CLIP
     normalization: PixelNormalization
     streams: tuple[str, ...] = (FRAMES,)
+    criterion: Callable[[Tensor, Tensor], Tensor] = staticmethod(F.cross_entropy)
     encodes_frames_alone: ClassVar[bool] = False
     backbone_is_frozen: ClassVar[bool] = False
 
@@ -94,8 +97,8 @@ class Method(nn.Module, ABC):
         """Encode clips, given as to `forward`; (B, D) float32 of unit length."""
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The loss of what `forward` returned in training, for labels (B,); cross entropy."""
-        return F.cross_entropy(self.logits(outputs), labels)
+        """The loss of what `forward` returned in training, for labels (B,): `criterion`."""
+        return self.criterion(self.logits(outputs), labels)
 
     def logits(self, outputs: Tensor) -> Tensor:
         """The logits (B, K) in what `forward` returned in training."""

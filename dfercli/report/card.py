@@ -70,13 +70,16 @@ def _trained_on(trained: dict[str, Any]) -> str:
 def _calibration(calibration: dict[str, Any]) -> list[tuple[str, str]]:
     if "ece_before" not in calibration:
         return [("calibration", "none: probabilities are as the training left them")]
+    after = calibration["ece_after"]
+    error = "not measured" if after is None else f"{100 * after:.1f} %"
+    rule = calibration.get("ece_rule", "on the clips that fitted it")
     return [
         (
             "calibration",
             f"temperature {calibration['temperature']:.3f}, fitted on "
             f"{calibration['num_clips']} {calibration['fitted_on']} clips; ECE there "
             f"{100 * calibration['ece_before']:.1f} % before, "
-            f"{100 * calibration['ece_after']:.1f} % after",
+            f"{error} after ({rule})",
         ),
         (
             "uncertain below",
@@ -88,13 +91,22 @@ def _calibration(calibration: dict[str, Any]) -> list[tuple[str, str]]:
 def _results(results: dict[str, Any]) -> list[tuple[str, str]]:
     if not results:
         return [("results", "none recorded")]
-    war_low, war_high = results["war_interval"]
-    uar_low, uar_high = results["uar_interval"]
+    rates = [
+        f"{name.upper()} {100 * results[name]:.2f} % "
+        f"({_interval(results[f'{name}_interval'], results.get(f'{name}_method'))})"
+        for name in ("war", "uar")
+    ]
     return [
         (
             "results",
-            f"WAR {100 * results['war']:.2f} % ({100 * war_low:.2f} to {100 * war_high:.2f}), "
-            f"UAR {100 * results['uar']:.2f} % ({100 * uar_low:.2f} to {100 * uar_high:.2f}), "
-            f"95 % intervals, {results['num_clips']} clips: {results['measured_on']}",
+            f"{', '.join(rates)}; {results['num_clips']} clips: {results['measured_on']}",
         )
     ]
+
+
+def _interval(interval: list[float] | None, method: str | None) -> str:
+    if interval is None:
+        return "no interval"
+    low, high = interval
+    by = f", {method}" if method else ""
+    return f"95 %: {100 * low:.2f} to {100 * high:.2f}{by}"

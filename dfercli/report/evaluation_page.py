@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from dfercli.artifacts.atomic import write_text
-from dfercli.artifacts.evaluation import Evaluation
+from dfercli.artifacts.evaluation import Evaluation, Interval
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.report.card import card_rows
 from dfercli.report.pages import render
 from dfercli.report.published_results import SELECTION, published_for
-from dfercli.report.tables import NO_VALUE, per_class_table, percent, percent_interval
+from dfercli.report.tables import NO_ECE, NO_VALUE, per_class_table, percent, percent_interval
 
 BENCHMARKS = ("dfew", "ferv39k", "mafw")  # with published results to stand beside
 PLOT_LEFT, PLOT_BOTTOM = 40, 260
@@ -73,7 +73,7 @@ def write_evaluation_page(
         tiles=_tiles(evaluation),
         confusion=_confusion(evaluation),
         per_class=per_class_table(evaluation),
-        ece=f"{percent(evaluation.ece)} %",
+        ece=NO_ECE if evaluation.ece is None else f"{percent(evaluation.ece)} %",
         bars=_bars(evaluation),
         mistakes=[
             {**vars(mistake), "image": base64.b64encode(mistake.jpeg).decode()}
@@ -90,12 +90,31 @@ def write_evaluation_page(
 def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     chance = 1 / (len(evaluation.label_set) - len(evaluation.classes_without_clips))
     return [
-        ("UAR", f"{percent(evaluation.uar)} %", percent_interval(evaluation.uar_interval)),
-        ("WAR", f"{percent(evaluation.war)} %", percent_interval(evaluation.war_interval)),
+        (
+            "UAR",
+            f"{percent(evaluation.uar)} %",
+            _interval(evaluation.uar_interval, evaluation.uar_method),
+        ),
+        (
+            "WAR",
+            f"{percent(evaluation.war)} %",
+            _interval(evaluation.war_interval, evaluation.war_method),
+        ),
+        ("Macro F1", f"{percent(evaluation.macro_f1)} %", "mean over classes"),
         ("UAR of chance", f"{percent(chance)} %", f"{len(evaluation.label_set)} classes"),
-        ("Calibration error", f"{percent(evaluation.ece)} %", "ECE, 15 bins"),
+        _calibration_tile(evaluation.ece),
         ("Clips", str(evaluation.num_clips), "intervals are 95 %"),
     ]
+
+
+def _interval(interval: Interval | None, method: str) -> str:
+    return method if interval is None else f"{percent_interval(interval)} ({method})"
+
+
+def _calibration_tile(ece: float | None) -> tuple[str, str, str]:
+    if ece is None:
+        return "Calibration error", NO_VALUE, NO_ECE
+    return "Calibration error", f"{percent(ece)} %", "ECE, 15 bins"
 
 
 def _confusion(evaluation: Evaluation) -> list[dict[str, Any]]:

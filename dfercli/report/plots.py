@@ -97,7 +97,8 @@ def plot_reliability(evaluation: Evaluation, path: Path, title: str) -> None:
         axes.set_axisbelow(True)
         axes.tick_params(colors=INK, labelsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-    _title(figure, evaluation, title, f"ECE {100 * evaluation.ece:.2f} %")
+    error = "no ECE" if evaluation.ece is None else f"ECE {100 * evaluation.ece:.2f} %"
+    _title(figure, evaluation, title, error)
     _save(figure, path)
 
 

@@ -20,8 +20,9 @@ COLUMNS = (
     "measured on",
     "split",
     "selected on",
+    "intervals by",
 )
-TOLD_BELOW = 3  # the last columns, which a terminal shows as notes
+TOLD_BELOW = 4  # the last columns, which a terminal shows as notes
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,15 @@ def selection_notes(table: TextTable) -> list[str]:
     """What `compact` leaves out of `results_table`: clips, split and selection rule of each run."""
     runs: dict[tuple[str, ...], list[str]] = {}
     for row in table.rows:
-        measured_on, split, rule = row[-TOLD_BELOW:]
-        names = runs.setdefault((_without_fold(measured_on), split, rule), [])
+        measured_on, split, rule, method = row[-TOLD_BELOW:]
+        names = runs.setdefault((_without_fold(measured_on), split, rule, method), [])
         if row[0] not in names:
             names.append(row[0])
     return [
         f"{'published' if rule == SELECTION else ', '.join(names)}: measured on {measured_on}, "
         f"{split} split, selected on: {rule}"
-        for (measured_on, split, rule), names in runs.items()
+        + (f"; 95 % intervals: {method}" if method != NO_VALUE else "")
+        for (measured_on, split, rule, method), names in runs.items()
     ]
 
 
@@ -95,8 +97,10 @@ def paired_table(test: PairedTest, name_a: str, name_b: str) -> TextTable:
 
 def _run_rows(run: RunSummary) -> list[tuple[str, ...]]:
     split = "official" if run.official_split else "own"
+    uar_method, war_method = run.summary.mean_uar_method, run.summary.mean_war_method
+    methods = uar_method if uar_method == war_method else f"UAR {uar_method}; WAR {war_method}"
     rows: list[tuple[str, ...]] = [
-        (run.name, str(number), *_values(evaluation), measured_on, split, run.selected_on)
+        (run.name, str(number), *_values(evaluation), measured_on, split, run.selected_on, methods)
         for number, evaluation, measured_on in zip(
             run.folds, run.summary.folds, run.measured_on, strict=True
         )
@@ -104,7 +108,7 @@ def _run_rows(run: RunSummary) -> list[tuple[str, ...]]:
     if len(run.folds) == 1:
         return rows
     together = " / ".join(dict.fromkeys(map(_without_fold, run.measured_on)))
-    ending = (together, split, run.selected_on)
+    ending = (together, split, run.selected_on, methods)
     summary = run.summary
     mean = (
         run.name,
@@ -138,7 +142,9 @@ def _published_rows(dataset: str) -> list[tuple[str, ...]]:
         fold = NO_VALUE if dataset == "ferv39k" else "mean of 5"
         name = f"{result.method} ({result.modality})"
         rates = (NO_VALUE, uar, NO_VALUE, war, NO_VALUE, NO_VALUE)
-        rows.append((name, fold, *rates, f"test clips of {dataset}", "official", SELECTION))
+        rows.append(
+            (name, fold, *rates, f"test clips of {dataset}", "official", SELECTION, NO_VALUE)
+        )
     return rows
 
 

@@ -11,6 +11,7 @@ from dfercli.artifacts.csv_cells import safe_cell
 from dfercli.artifacts.evaluation import Evaluation, Interval
 
 NO_VALUE = "-"
+NO_ECE = "none: these clips fitted the temperature"
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,10 @@ def percent(rate: float | None) -> str:
     return NO_VALUE if rate is None else f"{100 * rate:.2f}"
 
 
-def percent_interval(interval: Interval) -> str:
-    """An interval of rates, such as `48.10 to 52.93`."""
+def percent_interval(interval: Interval | None) -> str:
+    """An interval of rates, such as `48.10 to 52.93`; a dash for None."""
+    if interval is None:
+        return NO_VALUE
     return f"{percent(interval[0])} to {percent(interval[1])}"
 
 
@@ -56,16 +59,27 @@ def per_class_table(evaluation: Evaluation, title: str = "Recall per class") -> 
 
 
 def summary_table(evaluation: Evaluation, title: str = "Result") -> TextTable:
-    """WAR, UAR with their intervals, and the calibration error."""
+    """WAR and UAR with their intervals and how these were made, F1 and the calibration error."""
     chance = 1 / (len(evaluation.label_set) - len(evaluation.classes_without_clips))
     rows = (
-        ("UAR", percent(evaluation.uar), percent_interval(evaluation.uar_interval)),
-        ("WAR", percent(evaluation.war), percent_interval(evaluation.war_interval)),
-        ("ECE", percent(evaluation.ece), NO_VALUE),
-        ("UAR of chance", percent(chance), NO_VALUE),
-        ("clips", str(evaluation.num_clips), NO_VALUE),
+        (
+            "UAR",
+            percent(evaluation.uar),
+            percent_interval(evaluation.uar_interval),
+            evaluation.uar_method,
+        ),
+        (
+            "WAR",
+            percent(evaluation.war),
+            percent_interval(evaluation.war_interval),
+            evaluation.war_method,
+        ),
+        ("macro F1", percent(evaluation.macro_f1), NO_VALUE, ""),
+        ("ECE", percent(evaluation.ece), NO_VALUE, "" if evaluation.ece is not None else NO_ECE),
+        ("UAR of chance", percent(chance), NO_VALUE, ""),
+        ("clips", str(evaluation.num_clips), NO_VALUE, ""),
     )
-    return TextTable(title, ("", "%", "95 % interval"), rows)
+    return TextTable(title, ("", "%", "95 % interval", "by"), rows)
 
 
 def to_csv(table: TextTable) -> str:

@@ -6,13 +6,19 @@ import numpy as np
 from lightning_fabric import Fabric
 
 from dfercli.artifacts.atomic import write_json
-from dfercli.artifacts.evaluation import Evaluation
+from dfercli.artifacts.evaluation import Evaluation, as_list
 from dfercli.artifacts.model_card import CARD_NAME, read_card
 from dfercli.config import TrainConfig
+from dfercli.data.clips import group_of
 from dfercli.inference.predict_logits import predict_logits
 from dfercli.inference.probabilities import softmax
 from dfercli.inference.restore import restore_model
-from dfercli.metrics import choose_threshold, evaluate, fit_temperature
+from dfercli.metrics.calibration import (
+    calibration_error,
+    choose_threshold,
+    cross_fitted,
+    fit_temperature,
+)
 from dfercli.progress import Progress
 from dfercli.training.fold_data import FoldData
 
@@ -47,24 +53,27 @@ def calibrate(
         description="calibrating",
     )
     targets = np.array(data.held_out.labels)
-    label_set = model.card.label_set
     temperature = fit_temperature(logits, targets)
-    before, after = (
-        evaluate(softmax(logits, value), targets, label_set, bootstrap_samples=1).ece
-        for value in (1.0, temperature)
+    before = calibration_error(softmax(logits), targets)
+    fitted_by_others = cross_fitted(
+        logits, targets, [group_of(clip) for clip in data.held_out.clips]
     )
+    after = None if fitted_by_others is None else calibration_error(fitted_by_others, targets)
     calibration = {
         "temperature": temperature,
         "fitted_on": data.held_out_name,
         "num_clips": len(targets),
         "ece_before": before,
         "ece_after": after,
+        "ece_rule": "cross-fitted: each clip by a temperature that others fitted",
+        "streams": list(model.module.streams),
         "min_confidence": choose_threshold(softmax(logits, temperature), targets),
         "min_confidence_rule": THRESHOLD_RULE,
     }
     progress.info(
         f"calibrated on {len(targets)} validation clips: temperature {temperature:.3f}, "
-        f"ECE {before:.3f} -> {after:.3f}"
+        f"ECE {before:.3f} -> "
+        + ("not measured" if after is None else f"{after:.3f} (cross-fitted)")
     )
     if fabric.is_global_zero:
         _write_entry(checkpoint, "calibration", calibration)
@@ -79,9 +88,11 @@ def record_results(
         "measured_on": measured_on,
         "num_clips": evaluation.num_clips,
         "war": evaluation.war,
-        "war_interval": list(evaluation.war_interval),
+        "war_interval": as_list(evaluation.war_interval),
+        "war_method": evaluation.war_method,
         "uar": evaluation.uar,
-        "uar_interval": list(evaluation.uar_interval),
+        "uar_interval": as_list(evaluation.uar_interval),
+        "uar_method": evaluation.uar_method,
         "ece": evaluation.ece,
     }
     if fabric.is_global_zero:

@@ -25,13 +25,14 @@ from dfercli.inference.collectives import all_reduce, read_together
 from dfercli.inference.fsdp import whole_state
 from dfercli.inference.predict_logits import num_readers, predict_logits
 from dfercli.inference.restore import checkpoint_weights
-from dfercli.metrics import war_and_uar
+from dfercli.metrics.rates import war_and_uar
 from dfercli.models.method import Method
 from dfercli.models.optimizer import build_optimizer, can_fuse, lr_factor, set_learning_rates
 from dfercli.processes import SAVING, Stopped, StopSignals
 from dfercli.progress import Progress, Task
 from dfercli.training.epoch_logger import log_epoch
 from dfercli.training.fold_data import FoldData
+from dfercli.training.run_records import SELECTION_VALUES
 
 EPOCH_SCHEMA = "dfer.epoch/1"
 
@@ -142,6 +143,8 @@ def fit(training: Training, start: Position) -> Position:
         start=(start.epoch, start.step),
         rank=fabric.global_rank,
         world_size=fabric.world_size,
+        labels=training.data.train.labels,
+        sampler=config.data.sampler,
     )
     if fabric.is_global_zero:
         _forget_rows_after(training.folder, start.epoch)
@@ -340,8 +343,9 @@ def _end_epoch(training: Training, position: Position) -> Position:
         war, uar = war_and_uar(logits, np.array(data.held_out.labels))
         row[f"{data.held_out_name}_war"] = war
         row[f"{data.held_out_name}_uar"] = uar
-        if war > best_value:
-            best_value, best_epoch = war, epoch
+        value = {"war": war, "uar": uar, "mean": (war + uar) / 2}[config.select_by]
+        if value > best_value:
+            best_value, best_epoch = value, epoch
     position = Position(epoch=epoch, best_value=best_value, best_epoch=best_epoch)
     if training.fabric.is_global_zero:
         append_row(training.folder.metrics, row)
@@ -373,7 +377,8 @@ def _save(training: Training, position: Position, *, is_best: bool = False) -> N
     name = f"epoch-{position.epoch:04d}-step-{position.step:06d}"
     if training.fabric.is_global_zero and training.folder.last_name != name:
         checkpoint = training.folder.checkpoints / name
-        selected = f"{training.data.held_out_name} WAR" if is_best else "last epoch"
+        best = f"{training.data.held_out_name} {SELECTION_VALUES[training.config.select_by]}"
+        selected = best if is_best else "last epoch"
         card = replace(training.card, selected_on=f"{selected} (epoch {position.epoch})")
         state = {
             "position": asdict(position),

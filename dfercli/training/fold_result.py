@@ -14,7 +14,7 @@ from dfercli.data.fold_clips import FoldClips
 from dfercli.evaluation.measure import evaluate_checkpoint
 from dfercli.progress import Progress
 from dfercli.training.calibrate import record_results
-from dfercli.training.run_records import SELECTION_RULES
+from dfercli.training.run_records import selection_rule
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ def finish_fold(
             checkpoint,
             clips.test,
             measured_on=clips.test_name,
+            selected=clips.selected,
+            calibrated_on_these=clips.calibrated,
             out=folder.evaluation(name),
             fabric=fabric,
             config=EvalConfig(
@@ -65,7 +67,7 @@ def finish_fold(
         official_split=clips.fold.official,
         seed=config.seed,
         checkpoint=checkpoint.name,
-        selected_on=SELECTION_RULES[config.select],
+        selected_on=selection_rule(config),
         measured_on=clips.test_name if clips.test else "nothing: no clips to measure on",
         evaluation=name,
         war=evaluation.war if evaluation else None,

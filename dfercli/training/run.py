@@ -32,6 +32,7 @@ from dfercli.inference.restore import RestoredModel, new_model, restore_model
 from dfercli.models.batch_norm import synchronise_batch_norm
 from dfercli.models.clip_backbone import split_clip_name
 from dfercli.models.cost import cost_lines, cost_of
+from dfercli.models.losses import make_criterion
 from dfercli.models.method import Method
 from dfercli.names import is_plain
 from dfercli.overrides import to_plain
@@ -232,6 +233,7 @@ def _train_fold(
         if settings.cache_features
         else _datasets(settings, clips, bare, fabric, progress)
     )
+    bare.criterion = make_criterion(settings.optim, data.train.labels, clips.fold.label_set)
     module, optimizer = set_up_training(
         fabric,
         bare,

@@ -16,11 +16,17 @@ from dfercli.data.fold_clips import FoldClips
 from dfercli.inference.devices import precision_for_training
 
 ENVIRONMENT_SCHEMA = "dfer.environment/1"
-SELECTION_RULES = {
-    "last": "last epoch, nothing selected",
-    "val": "best WAR on a held-out part of the training clips",
-    "best-on-test": "best-on-test: the epoch with the best WAR on the test clips themselves",
-}
+SELECTION_VALUES = {"war": "WAR", "uar": "UAR", "mean": "mean of WAR and UAR"}
+
+
+def selection_rule(config: TrainConfig) -> str:
+    """How the checkpoint of a training is chosen, in words."""
+    best = f"best {SELECTION_VALUES[config.select_by]}"
+    return {
+        "last": "last epoch, nothing selected",
+        "val": f"{best} on a held-out part of the training clips",
+        "best-on-test": f"best-on-test: the epoch with the {best} on the test clips themselves",
+    }[config.select]
 
 
 def trained_on(config: TrainConfig, clips: FoldClips) -> dict[str, Any]:
@@ -37,7 +43,7 @@ def trained_on(config: TrainConfig, clips: FoldClips) -> dict[str, Any]:
         "num_train": len(clips.train),
         "num_held_out": len(clips.held_out),
         "num_subjects": subjects(clips.train),
-        "selection": SELECTION_RULES[config.select],
+        "selection": selection_rule(config),
         "seed": config.seed,
     }
 

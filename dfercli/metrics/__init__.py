@@ -1,0 +1,1 @@
+"""How good the predictions are: rates, intervals, calibration and comparisons."""
