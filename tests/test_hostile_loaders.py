@@ -35,7 +35,7 @@ from dfercli.data.layout import numbered_lines
 from dfercli.descriptions.label_lists import read_label_list
 from dfercli.descriptions.prompt_files import read_template, render
 from dfercli.descriptions.texts import fill, read_texts
-from dfercli.errors import DferError
+from dfercli.errors import ArtifactError, DferError
 from dfercli.faces.network_detectors import NetworkDetector
 from dfercli.faces.parsing import SegformerParser
 from dfercli.faces.yunet import YuNetDetector
@@ -513,3 +513,29 @@ def test_what_goes_into_a_page_is_no_template() -> None:
 def test_detectors_as_they_are_published_are_taken(shared: Path) -> None:
     for path in (shared / "weights").glob("yunet*.onnx"):
         assert read_onnx(path) == path.read_bytes()
+
+
+def _says_other_sizes(name: str) -> onnx.ModelProto:
+    """A model that a runtime warns of, by the name of a tensor."""
+    model = _model(
+        helper.make_node("Relu", ["frames"], [name]), helper.make_node("Relu", [name], ["logits"])
+    )
+    other = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 7])
+    model.graph.value_info.append(other)
+    return model
+
+
+@pytest.mark.parametrize("name", ["plain", "\x1b[2J\x1b]0;owned\x07"])
+def test_no_runtime_prints_what_a_model_says(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.onnx").write_bytes(_says_other_sizes(name).SerializeToString())
+    messages = []
+    for use in (load, YuNetDetector, _detector("scrfd")):
+        try:
+            use(tmp_path / "a.onnx")
+        except ArtifactError as error:
+            messages.append(error.message)
+    assert len(messages) == 3 or name == "plain"
+    assert all(message.isprintable() for message in messages)
+    assert capfd.readouterr() == ("", "")

@@ -132,7 +132,12 @@ def artefact_case(name: str, number: int, seeds: Path, folder: Path, *, quick: b
         ]
     what = f"{path.relative_to(folder)}: {said}"
     writable = (copy,) if artefact.writes else ()
-    return Case(name, artefact.name, what, arguments, writable, tuple(kept))
+    return Case(name, artefact.name, what, arguments, writable, tuple(kept), _nobody_serves)
+
+
+def _nobody_serves() -> dict[str, str]:
+    """An LLM's address at which nobody listens: what is cached is not asked for."""
+    return {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
 
 
 def sound_case(name: str, number: int, seeds: Path, folder: Path, *, quick: bool) -> Case | None:
@@ -147,8 +152,11 @@ def sound_case(name: str, number: int, seeds: Path, folder: Path, *, quick: bool
     artefact, which = pairs[number]
     copy = _copied(artefact, seeds, folder)
     arguments = artefact.commands(_named(artefact, copy), seeds)[which]
+    if artefact.how == "torchscript" and arguments[0] == "predict":
+        arguments = (*arguments, "--trust-code")
     writable = (copy,) if artefact.writes else ()
-    return Case(name, f"sound: {artefact.name}", "as it was", arguments, writable)
+    kind = f"sound: {artefact.name}"
+    return Case(name, kind, "as it was", arguments, writable, serve=_nobody_serves)
 
 
 def _copied(artefact: Artefact, seeds: Path, folder: Path) -> Path:

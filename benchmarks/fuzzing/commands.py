@@ -173,7 +173,7 @@ def settings(path: Path, seeds: Path) -> list[tuple[str, ...]]:
     return [
         ("predict", video, *checkpoint, "--detector", "haar", *config),
         ("preprocess", video, *config),
-        ("train", "--out", "runs", "--workers", "0", "--accelerator", "cpu", *config),
+        ("train", str(seeds / "faces"), "--out", "runs", *TRAIN, *config),
     ]
 
 

@@ -189,6 +189,7 @@ def change_form(rng: random.Random, content: bytes) -> Changed:
 TOML_VALUES = (
     *("nan", "inf", "-inf", "-1", "0", "100000000", "1e400", "9" * 5000, "true", '""', "[]", "{}"),
     *("[[[[]]]]", '"\\u001b[2J"', '"../../victim"', "1979-05-27", "'''x'''", '"x" # y', "[1, 'a']"),
+    *("1", "2", "7", "0.5", "0.001", "false", '"last"', '"val"', '"auto"', '"all"', '"cpu"'),
     *("[" * DEEP + "]" * DEEP, '"' + "x" * LONG + '"', '"=cmd()"', "2026-01-01T00:00:00Z"),
 )
 

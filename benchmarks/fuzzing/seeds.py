@@ -66,17 +66,12 @@ workers = 0
 classes = ["happiness", "sadness"]
 
 [train]
-dataset = "{faces}"
 seed = 1
 
 [train.model]
-clip = "tiny/random"
-num_frames = 2
 method = "mean-pooling"
 
 [train.optim]
-epochs = 1
-batch_size = 2
 lr_image = 0.001
 """
 
@@ -223,14 +218,15 @@ def _write_lists(folder: Path) -> None:
     make_dfew(folder / "dfew", count=3)
     make_ferv39k(folder / "ferv39k")
     make_mafw(folder / "mafw")
+    from dfercli.artifacts.face_store import read_clips
+
     rows = [
-        f"videos/{label}/p{n}.mp4 10 {number}"
-        for number, label in enumerate(LABELS)
-        for n in range(PEOPLE)
+        f"frames/{clip.clip_id} {clip.num_frames} {LABELS.index(str(clip.label))}"
+        for clip in read_clips(folder / "faces")
     ]
     own = folder / "list"
     own.mkdir()
-    shutil.copytree(folder / "videos", own / "videos")
+    shutil.copytree(folder / "faces" / "frames", own / "frames")
     (own / "train.txt").write_text("\n".join(rows) + "\n")
     (own / "order.txt").write_text("happiness\nsadness\n")
 

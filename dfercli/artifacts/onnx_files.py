@@ -75,6 +75,9 @@ def _fault(model: Any, size: int) -> str | None:
             return f"holds the operator {node.op_type[:60]!r} of {node.domain[:60]!r}"
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             return f"holds a graph within the operator {node.op_type[:60]!r}"
+    for name in _names(graph):
+        if not name.isprintable():  # runtimes print them as they are
+            return f"holds a name that would move a cursor: {name[:60]!r}"
     for tensor in _tensors(graph):
         if tensor.external_data or tensor.data_location == tensor.EXTERNAL:
             return "keeps its data in other files"
@@ -83,6 +86,17 @@ def _fault(model: Any, size: int) -> str | None:
         if len(tensor.raw_data) > SMALL_BYTES:
             tensor.ClearField("raw_data")  # sizes can be inferred without it, and much sooner
     return _absurd_size(model)
+
+
+def _names(graph: Any) -> Iterator[str]:
+    yield graph.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    yield from (tensor.name for tensor in graph.initializer)
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
 
 
 def _tensors(graph: Any) -> Iterator[Any]:

@@ -2,6 +2,8 @@
 
 import io
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -28,6 +30,17 @@ HEADERS: dict[bytes, type[ImageFile.ImageFile]] = {
 }
 # What Pillow raises on damage in a header.
 DAMAGE = (SyntaxError, ValueError, OSError, KeyError, TypeError, OverflowError, struct.error)
+
+
+@contextmanager
+def silent_opencv() -> Iterator[None]:
+    """Keep OpenCV from saying on stderr what our own message says."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def decode_picture(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfercli.artifacts.onnx_files import read_onnx
+from dfercli.artifacts.pictures import silent_opencv
 from dfercli.artifacts.weight_files import is_known
 from dfercli.errors import ArtifactError
 from dfercli.faces.detect import Faces, no_faces
@@ -37,10 +38,11 @@ class YuNetDetector:
             # As bytes: OpenCV cannot open every path that Python can.
             model = weights.read_bytes() if is_known(weights) else read_onnx(weights)
             content = np.frombuffer(model, np.uint8)
-            self._network = cv2.FaceDetectorYN.create(
-                "onnx", content, np.empty(0, np.uint8), (320, 320), SCORE, OVERLAP, CANDIDATES
-            )
-            self._network.detect(np.zeros((320, 320, 3), np.uint8))
+            with silent_opencv():
+                self._network = cv2.FaceDetectorYN.create(
+                    "onnx", content, np.empty(0, np.uint8), (320, 320), SCORE, OVERLAP, CANDIDATES
+                )
+                self._network.detect(np.zeros((320, 320, 3), np.uint8))
         except OSError as error:
             raise ArtifactError(f"cannot read {weights}: {error.strerror or error}") from error
         except cv2.error as error:

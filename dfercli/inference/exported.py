@@ -133,4 +133,5 @@ def import_runtime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise ArtifactError("onnxruntime is not installed", hint=INSTALL_HINT) from error
+    onnxruntime.set_default_logger_severity(4)  # what it says comes in exceptions, too
     return onnxruntime

@@ -9,7 +9,7 @@ from types import TracebackType
 import cv2
 import numpy as np
 
-from dfercli.artifacts.pictures import check_size
+from dfercli.artifacts.pictures import check_size, silent_opencv
 from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.errors import DataError
 from dfercli.video.frames import Frame
@@ -35,11 +35,8 @@ class Camera:
     def __init__(self, name: str, max_pixels: int = MAX_PIXELS) -> None:
         self._name = name
         self._is_live = name.isdecimal()
-        # What OpenCV would say on stderr is in our own message.
-        level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        self._capture = cv2.VideoCapture(int(name) if self._is_live else name)
-        cv2.utils.logging.setLogLevel(level)
+        with silent_opencv():
+            self._capture = cv2.VideoCapture(int(name) if self._is_live else name)
         if not self._capture.isOpened():
             raise DataError(f"cannot open camera {name}", hint="--camera 0 is the first one")
         width, height = (
