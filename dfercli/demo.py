@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -33,12 +33,11 @@ from dfercli.drawn_faces.identity import random_identity
 from dfercli.errors import DataError
 from dfercli.evaluation import run as evaluate
 from dfercli.labels import SEVEN
-from dfercli.overrides import override
+from dfercli.layers import layered, options
 from dfercli.prediction import run as predict
 from dfercli.preprocessing import run as preprocess
 from dfercli.preprocessing.worker_pool import Finished, Lost, WorkerPool
 from dfercli.progress import Progress
-from dfercli.recipes import read_recipe
 from dfercli.training import run as train
 from dfercli.video.write import write_video
 
@@ -164,19 +163,17 @@ def _one_thread() -> Iterator[None]:
 
 
 def _train_config(config: DemoConfig) -> TrainConfig:
-    store = config.out / "faces-train"
-    settings = TrainConfig(dataset=str(store), out=config.out / "runs", seed=config.seed)
-    for table in read_recipe("demo", str(store)):
-        settings = override(settings, table, where="recipe demo")
-    optim = settings.optim
-    if config.epochs is not None:
-        optim = replace(optim, epochs=config.epochs)
-    return replace(
-        settings,
-        optim=optim,
-        model=replace(settings.model, descriptions=config.out / "descriptions.json"),
-        data=replace(settings.data, workers=1, test=str(config.out / "faces-test")),
-    )
+    epochs = {} if config.epochs is None else {"epochs": config.epochs}
+    asked = {
+        "dataset": str(config.out / "faces-train"),
+        "recipe": "demo",
+        "out": config.out / "runs",
+        "seed": config.seed,
+        "optim": epochs,
+        "model": {"descriptions": config.out / "descriptions.json"},
+        "data": {"workers": 1, "test": str(config.out / "faces-test")},
+    }
+    return layered(TrainConfig(), [options(asked, "dfer demo")])
 
 
 @dataclass(frozen=True)

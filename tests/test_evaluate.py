@@ -155,7 +155,7 @@ def test_a_label_that_the_model_does_not_know_is_named(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--precision", "8"], 2, "precision: expected one of"),
+        (["--precision", "8"], 2, "'--precision': '8' is not one of 'auto', '32'"),
         (["--device", "abacus"], 2, "abacus"),
         (["--batch-size", "0"], 2, "batch_size: expected a whole number of at least 1"),
     ],

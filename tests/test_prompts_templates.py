@@ -120,7 +120,7 @@ def test_frames_are_sampled_evenly_with_both_ends():
         (["--variants", "0"], "variants is at least 1, got 0"),
         (["--rate", "0"], "rate is above 0, got 0"),
         (["--timeout", "-1", "--concurrency", "0"], "concurrency is at least 1, got 0; timeout"),
-        (["--images", "film"], "images: expected one of sheet, separate, got 'film'"),
+        (["--images", "film"], "'--images': 'film' is not one of 'sheet', 'separate'"),
         (["--style", "name", "--variants", "2"], "style name has one fixed text per class"),
         (["--context-tokens", "70"], "context-tokens is at most"),
     ],

@@ -24,6 +24,7 @@ from dfercli.cli.export import EPILOG as EXPORT_EPILOG
 from dfercli.cli.export import export
 from dfercli.cli.info import EPILOG as INFO_EPILOG
 from dfercli.cli.info import info
+from dfercli.cli.offer import HelpInOutput
 from dfercli.cli.predict import EPILOG as PREDICT_EPILOG
 from dfercli.cli.predict import predict
 from dfercli.cli.preprocess import EPILOG as PREPROCESS_EPILOG
@@ -41,6 +42,12 @@ from dfercli.processes import stop_signals
 
 BY_SIGNAL = 128  # and its number: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP
 INTERRUPTED = BY_SIGNAL + signal.SIGINT
+
+# The panels of commands, in the order of the pipeline.
+PREPARE = "Prepare data"
+LEARN = "Train and measure"
+USE = "Use a model"
+TRY = "Try it"
 
 app = typer.Typer(
     name="dfer",
@@ -69,20 +76,24 @@ def _root(
     pass
 
 
-app.add_typer(data, name="data")
-app.command("bench", epilog=BENCH_EPILOG)(bench)
-app.command("convert", epilog=CONVERT_EPILOG)(convert)
-app.command("demo", epilog=DEMO_EPILOG)(demo)
-app.command("describe", epilog=DESCRIBE_EPILOG)(describe)
-app.command("eval", epilog=EVAL_EPILOG)(evaluate)
-app.command("export", epilog=EXPORT_EPILOG)(export)
-app.command("info", epilog=INFO_EPILOG)(info)
-app.command("predict", epilog=PREDICT_EPILOG)(predict)
-app.command("preprocess", epilog=PREPROCESS_EPILOG)(preprocess)
-app.command("results", epilog=RESULTS_EPILOG)(results)
-app.command("sweep", epilog=SWEEP_EPILOG)(sweep)
-app.command("train", epilog=TRAIN_EPILOG)(train)
-app.command("weights", epilog=WEIGHTS_EPILOG)(weights)
+COMMANDS = (
+    (PREPARE, "preprocess", preprocess, PREPROCESS_EPILOG),
+    (PREPARE, "describe", describe, DESCRIBE_EPILOG),
+    (PREPARE, "weights", weights, WEIGHTS_EPILOG),
+    (LEARN, "train", train, TRAIN_EPILOG),
+    (LEARN, "eval", evaluate, EVAL_EPILOG),
+    (LEARN, "results", results, RESULTS_EPILOG),
+    (LEARN, "sweep", sweep, SWEEP_EPILOG),
+    (USE, "predict", predict, PREDICT_EPILOG),
+    (USE, "info", info, INFO_EPILOG),
+    (USE, "export", export, EXPORT_EPILOG),
+    (USE, "convert", convert, CONVERT_EPILOG),
+    (TRY, "demo", demo, DEMO_EPILOG),
+    (TRY, "bench", bench, BENCH_EPILOG),
+)
+for _panel, _name, _command, _examples in COMMANDS:
+    app.command(_name, epilog=_examples, cls=HelpInOutput, rich_help_panel=_panel)(_command)
+app.add_typer(data, name="data", rich_help_panel=PREPARE)
 
 
 def main() -> None:
@@ -138,4 +149,5 @@ def _run(arguments: list[str]) -> int:
 
 def _usage_message(error: typer.TyperException) -> str:
     formatted = getattr(error, "format_message", None)
-    return formatted() if formatted is not None else str(error)
+    said = formatted() if formatted is not None else str(error)
+    return said.replace(": Value error, ", ": ", 1)  # a word of pydantic's, which typer leaves in

@@ -1,50 +1,20 @@
 """`dfer bench`: how fast this machine is, and what bounds it."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
-from dfercli.cli.settings import settle
+from dfercli.cli.offer import Asked, Json, Quiet, examples, offers
 from dfercli.config import BenchConfig
 
-EPILOG = (
-    "Examples: dfer bench · dfer bench --only loading · "
-    "dfer bench --clip ViT-B-16-quickgelu/random --batch-sizes 1,8,48 --json"
+EPILOG = examples(
+    "dfer bench",
+    "dfer bench --only loading",
+    "dfer bench --clip ViT-B-16-quickgelu/random --batch-sizes 1,8,48 --json",
 )
 
 
-def bench(
-    context: typer.Context,
-    parts: Annotated[
-        str, typer.Option("--only", metavar="PART,…", help="Of loading, inference, training.")
-    ] = ",".join(BenchConfig.parts),
-    clip: Annotated[
-        str, typer.Option(metavar="MODEL/TAG", help="CLIP backbone; …/random needs no weights.")
-    ] = BenchConfig.clip,
-    num_frames: Annotated[int, typer.Option(help="Frames per clip.")] = BenchConfig.num_frames,
-    classes: Annotated[str, typer.Option(help="7 or 11.")] = BenchConfig.classes,
-    batch_sizes: Annotated[
-        str, typer.Option(metavar="N,…", help="Clips per forward pass; the first gives the ratio.")
-    ] = ",".join(map(str, BenchConfig.batch_sizes)),
-    train_batch: Annotated[
-        int | None,
-        typer.Option(help="Clips per training step.", show_default="4; on a GPU 48"),
-    ] = BenchConfig.train_batch,
-    runs: Annotated[int, typer.Option(help="Repetitions; the median counts.")] = BenchConfig.runs,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = BenchConfig.device,
-    precision: Annotated[
-        str, typer.Option(help="auto, 32, bf16-mixed or 16-mixed.")
-    ] = BenchConfig.precision,
-    config_file: Annotated[
-        Path | None, typer.Option("--config", help="TOML file of settings, in a table `bench`.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-) -> None:
+@offers(BenchConfig, "bench")
+def bench(asked: Asked[BenchConfig], json: Json = False, quiet: Quiet = False) -> None:
     """Measure loading, recognising and training beside the published code's arithmetic."""
-    config = settle(context, BenchConfig(), command="bench", config_file=config_file)
+    config = asked.config()
     from dfercli.bench.run import run
 
     result = run(config, ConsoleProgress(quiet=quiet))

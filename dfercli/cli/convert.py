@@ -1,53 +1,24 @@
 """`dfer convert`: published DFER-CLIP checkpoints to ours, and back."""
 
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from dfercli.cli.console import ConsoleProgress, print_json, print_line
-from dfercli.cli.settings import settle
+from dfercli.cli.offer import Asked, Json, examples, offers
 from dfercli.config import ConvertConfig
 
-EPILOG = (
-    "Examples: dfer convert dfew-set1.pth --out published-dfew-1 · "
-    "dfer convert runs/dfew-dfer-clip-… --to official --out ours.pth"
+EPILOG = examples(
+    "dfer convert dfew-set1.pth --out published-dfew-1",
+    "dfer convert runs/first --to official --out ours.pth",
 )
 
 
-def convert(
-    context: typer.Context,
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE|RUN|CHECKPOINT", help="A published .pth file, or ours for --to official."
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Option(help="Checkpoint folder to write, or .pth file for --to official.")
-    ],
-    to: Annotated[
-        str, typer.Option(help="dfer, or official for the published code.")
-    ] = ConvertConfig.to,
-    class_position: Annotated[
-        str,
-        typer.Option(
-            help="Where the class text stands: end, middle or front. A published file does not say."
-        ),
-    ] = ConvertConfig.class_position,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check", help="Read what was written, and print how far its logits are off."
-        ),
-    ] = ConvertConfig.check,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+@offers(ConvertConfig, "convert")
+def convert(asked: Asked[ConvertConfig], json: Json = False) -> None:
     """Make a published DFER-CLIP checkpoint usable, or ours usable by the published code.
 
     A published file is read without executing anything that it holds.
     """
-    config = settle(context, ConvertConfig(), command="convert", config_file=None)
+    config = asked.config()
     from dfercli.inference.convert import Converted, run
 
     def as_json(found: Converted) -> dict[str, Any]:

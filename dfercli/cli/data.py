@@ -6,60 +6,27 @@ from typing import Annotated
 import typer
 
 from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
+from dfercli.cli.offer import Asked, HelpInOutput, Json, Quiet, examples, offers
 from dfercli.config import CheckConfig
+from dfercli.config.options import OUTPUT
 
 FOUND_FAULTS = 3
 
 data = typer.Typer(help="Check data sets, merge face stores.", no_args_is_help=True)
 
 
-@data.command("check", epilog="Example: dfer data check dfew --root /datasets/DFEW")
-def check(
-    dataset: Annotated[
-        str,
-        typer.Argument(help="dfew, ferv39k, mafw, ravdess, crema-d, a face store, or a list file."),
-    ],
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the copy. [default: DFER_DATA/NAME, else data/NAME]"),
-    ] = CheckConfig.root,
-    frames: Annotated[
-        str | None, typer.Option(help="Folder of clips within the root, where it holds several.")
-    ] = CheckConfig.frames,
-    classes: Annotated[
-        str, typer.Option(help="MAFW's classes: single or compound.")
-    ] = CheckConfig.classes,
-    captions: Annotated[
-        bool, typer.Option("--captions", help="MAFW's lists of clips with captions.")
-    ] = CheckConfig.captions,
-    label_order: Annotated[
-        str | None,
-        typer.Option(help="Classes of a numbered list: dfer-clip, mae-dfer, s2d, or a file."),
-    ] = CheckConfig.label_order,
-    subset: Annotated[
-        bool, typer.Option("--subset", help="A part of the data: ignore the published sizes.")
-    ] = CheckConfig.subset,
-    deep: Annotated[bool, typer.Option("--deep", help="Read every frame.")] = CheckConfig.deep,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
-) -> None:
+@data.command(
+    "check",
+    epilog=examples("dfer data check dfew --root /data/DFEW", "dfer data check faces/ --deep"),
+    cls=HelpInOutput,
+)
+@offers(CheckConfig, "data check")
+def check(asked: Asked[CheckConfig], json: Json = False, quiet: Quiet = False) -> None:
     """Say what is wrong with a copy of a data set. Exit code 0: nothing; 3: something."""
-    from dfercli.overrides import override
     from dfercli.preprocessing.check_data import run
     from dfercli.preprocessing.check_report import CheckReport
 
-    values = {
-        "dataset": dataset,
-        "root": root,
-        "frames": frames,
-        "classes": classes,
-        "captions": captions,
-        "label_order": label_order,
-        "subset": subset,
-        "deep": deep,
-    }
-    config = override(CheckConfig(), values, where="dfer data check")
-    report: CheckReport = run(config, ConsoleProgress(quiet=quiet))
+    report: CheckReport = run(asked.config(), ConsoleProgress(quiet=quiet))
     if json:
         print_json(report.to_json())
     else:
@@ -72,14 +39,16 @@ def check(
         raise typer.Exit(FOUND_FAULTS)
 
 
-@data.command("merge", epilog="Example: dfer data merge part-1/ part-2/ --out faces/")
+@data.command(
+    "merge", epilog=examples("dfer data merge part-1/ part-2/ --out faces/"), cls=HelpInOutput
+)
 def merge(
     shards: Annotated[
         list[Path], typer.Argument(metavar="STORE STORE...", help="Face stores of equal settings.")
     ],
-    out: Annotated[Path, typer.Option(help="The new face store.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+    out: Annotated[Path, typer.Option(help="The new face store.", rich_help_panel=OUTPUT)],
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Merge face stores that were made in parts into a new one."""
     from dfercli.preprocessing.merge import run

@@ -1,47 +1,23 @@
 """`dfer demo`: the whole pipeline on drawn faces, in about two minutes."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
-from dfercli.cli.settings import settle
+from dfercli.cli.offer import Asked, Json, Quiet, examples, offers
 from dfercli.config import DemoConfig
 
-EPILOG = "Example: dfer demo --out dfer-demo"
+EPILOG = examples(
+    "dfer demo",
+    "dfer demo --out dfer-demo --train-identities 20 --epochs 10",
+)
 
 
-def demo(
-    context: typer.Context,
-    out: Annotated[Path, typer.Option(help="Folder of everything that the demo makes.")] = (
-        DemoConfig.out
-    ),
-    train_identities: Annotated[
-        int, typer.Option(min=4, help="Drawn people to train on.")
-    ] = DemoConfig.train_identities,
-    test_identities: Annotated[
-        int, typer.Option(min=1, help="Drawn people never seen in training.")
-    ] = DemoConfig.test_identities,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the clips. By default the recipe's.")
-    ] = DemoConfig.epochs,
-    seed: Annotated[int, typer.Option(help="Of people, clips and training.")] = DemoConfig.seed,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes. By default one per core.")
-    ] = DemoConfig.workers,
-    config_file: Annotated[
-        Path | None, typer.Option("--config", help="TOML file of settings, in its table `demo`.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-) -> None:
+@offers(DemoConfig, "demo")
+def demo(asked: Asked[DemoConfig], json: Json = False, quiet: Quiet = False) -> None:
     """Draw labelled videos, preprocess, describe, train, evaluate and predict.
 
     The faces are drawn and the model is a toy: it shows that everything works, and nothing about
     real faces.
     """
-    config = settle(context, DemoConfig(), command="demo", config_file=config_file)
+    config = asked.config()
     from dfercli.demo import run
 
     progress = ConsoleProgress(quiet=quiet)

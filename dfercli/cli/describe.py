@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
-from dfercli.cli.settings import settle
+from dfercli.cli.offer import Asked, Json, Quiet, examples, offers
 from dfercli.config import DescribeConfig
+from dfercli.config.options import DATA, LLM, OUTPUT
 from dfercli.errors import ConfigError, DataError, ServiceError
 
 if TYPE_CHECKING:
@@ -16,126 +17,69 @@ if TYPE_CHECKING:
     from dfercli.descriptions.llm import Tally
     from dfercli.descriptions.run import CaptionResult
 
-EPILOG = (
-    "Examples: dfer describe --classes 7 · "
-    "dfer describe --classes emotions.txt --model gpt-4.1-mini · "
-    "dfer describe faces/ --concurrency 8. "
-    "An LLM is found by OPENAI_API_KEY, and OPENAI_BASE_URL for a server of your own."
+EPILOG = examples(
+    "dfer describe --classes 7",
+    "dfer describe --classes emotions.txt --model gpt-4.1-mini --dry-run",
+    "dfer describe faces/ --concurrency 8",
 )
 
 
+@offers(DescribeConfig, "describe")
 def describe(
-    context: typer.Context,
+    asked: Asked[DescribeConfig],
     source: Annotated[
         Path | None,
         typer.Argument(help="A face store to caption, or a descriptions file to --show."),
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(metavar="7|11|FILE", help="Write texts for these classes: 7, 11, or a file."),
-    ] = None,
-    style: Annotated[
-        str, typer.Option(help="description, name, context, or pn (positive and negative).")
-    ] = DescribeConfig.style,
-    out: Annotated[
-        Path | None, typer.Option(help="File for the texts. By default descriptions-CLASSES.json.")
-    ] = None,
-    model: Annotated[
-        str | None,
         typer.Option(
-            help="The LLM to ask. Without it: shipped texts where there are any, else "
-            f"{DescribeConfig.default_model}."
+            metavar="7|11|FILE",
+            help="Write texts for these classes: 7, 11, or a file.",
+            rich_help_panel=DATA,
         ),
-    ] = DescribeConfig.model,
-    refine_model: Annotated[
-        str | None, typer.Option(help="The LLM that shortens captions; by default --model.")
-    ] = DescribeConfig.refine_model,
-    variants: Annotated[int, typer.Option(help="Texts per class.")] = DescribeConfig.variants,
-    language: Annotated[str, typer.Option(help="Language of texts.")] = DescribeConfig.language,
-    no_names: Annotated[
-        bool, typer.Option("--no-names", help="Refuse a text that holds the name of a class.")
-    ] = DescribeConfig.no_names,
-    frames: Annotated[int, typer.Option(help="Frames shown per clip.")] = DescribeConfig.frames,
-    images: Annotated[
-        str, typer.Option(help="Show them as one contact `sheet`, or as `separate` images.")
-    ] = DescribeConfig.images,
-    prompt: Annotated[
-        Path | None, typer.Option(help="Your own LLM prompt template ($variables).")
-    ] = DescribeConfig.prompt,
-    temperature: Annotated[
-        float, typer.Option(help="Sampling temperature of the LLM.")
-    ] = DescribeConfig.temperature,
-    seed: Annotated[int, typer.Option(help="Seed of the LLM.")] = DescribeConfig.seed,
-    sampling: Annotated[
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the texts. By default descriptions-CLASSES.json.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    dry_run: Annotated[
         bool,
         typer.Option(
-            "--sampling/--no-sampling",
-            help="Send temperature and seed, or not, for models that take none.",
+            "--dry-run",
+            help="Print the LLM prompts and the cost; send nothing.",
+            rich_help_panel=LLM,
         ),
-    ] = DescribeConfig.send_sampling,
-    context_tokens: Annotated[
-        int, typer.Option(help="Learned tokens beside a class text, within CLIP's 77.")
-    ] = DescribeConfig.context_tokens,
-    concurrency: Annotated[
-        int, typer.Option(help="Requests at a time.")
-    ] = DescribeConfig.concurrency,
-    rate: Annotated[
-        float | None, typer.Option(help="Most requests per minute.")
-    ] = DescribeConfig.rate,
-    max_requests: Annotated[
-        int | None, typer.Option(help="Most requests of this run.")
-    ] = DescribeConfig.max_requests,
-    timeout: Annotated[
-        float,
-        typer.Option(help="Longest time for one request, connecting included, in seconds."),
-    ] = DescribeConfig.timeout_seconds,
-    max_retries: Annotated[
-        int,
-        typer.Option(
-            help="Retries after 429, 5xx, time-outs and broken connections, each with --timeout "
-            "anew, after at most two minutes."
-        ),
-    ] = DescribeConfig.max_retries,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the LLM prompts and the cost; send nothing.")
     ] = False,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Folder of cached answers; by default DFER_CACHE/llm or ~/.cache/dfer."),
-    ] = DescribeConfig.cache,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Ask again for what is in the cache.")
-    ] = DescribeConfig.refresh,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace other texts, captions of other settings.")
-    ] = DescribeConfig.overwrite,
-    config_file: Annotated[
-        Path | None,
-        typer.Option("--config", help="TOML file of settings, in its table `describe`."),
-    ] = None,
-    show: Annotated[bool, typer.Option("--show", help="Print a table, write nothing.")] = False,
+    show: Annotated[
+        bool,
+        typer.Option("--show", help="Print a table, write nothing.", rich_help_panel=OUTPUT),
+    ] = False,
     diff: Annotated[
-        tuple[Path, Path] | None, typer.Option(metavar="A B", help="Compare two files of texts.")
+        tuple[Path, Path] | None,
+        typer.Option(metavar="A B", help="Compare two files of texts.", rich_help_panel=OUTPUT),
     ] = None,
-    cache_info: Annotated[bool, typer.Option("--cache-info", help="Show the cache.")] = False,
-    cache_clear: Annotated[bool, typer.Option("--cache-clear", help="Empty the cache.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+    cache_info: Annotated[
+        bool, typer.Option("--cache-info", help="Show the cache.", rich_help_panel=LLM)
+    ] = False,
+    cache_clear: Annotated[
+        bool, typer.Option("--cache-clear", help="Empty the cache.", rich_help_panel=LLM)
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write texts for classes, or captions for the clips of a face store.
 
     Texts for 7 and 11 classes are shipped; others, and all captions, come from an LLM.
 
-    Every answer is cached: the same request is never sent twice.
+    An LLM is found by OPENAI_API_KEY, and OPENAI_BASE_URL for a server of your own. Every answer is
+    cached: the same request is never sent twice.
     """
     progress = ConsoleProgress(quiet=quiet)
-    config = settle(
-        context,
-        DescribeConfig(),
-        command="describe",
-        config_file=config_file,
-        names={"sampling": "send_sampling", "timeout": "timeout_seconds"},
-    )
+    config = asked.config()
     if cache_info or cache_clear:
         from dfercli.descriptions.run import answer_cache
 

@@ -2,21 +2,32 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dfercli.cli.console import print_json, print_line
+from dfercli.cli.offer import Asked, Json, examples, offers
 from dfercli.config import TrainConfig
 from dfercli.errors import ConfigError
 
-EPILOG = (
-    "Examples: dfer info runs/faces-dfer-clip-… · dfer info --method finecliper "
-    "--streams frames,landmarks --set model.clip=ViT-L-14-quickgelu/openai"
+EPILOG = examples(
+    "dfer info runs/first",
+    "dfer info --method finecliper --streams frames,landmarks",
+    "dfer info --method dfer-clip --set model.clip=ViT-L-14-quickgelu/openai",
 )
 
 
+WITH_METHOD = ("model.method", "model.clip", "model.finecliper.streams", "optim.batch_size")
+
+
+@offers(
+    TrainConfig,
+    "info",
+    only=("model.method", "model.clip", "model.finecliper.streams", "optim.batch_size"),
+)
 def info(
+    asked: Asked[TrainConfig],
     checkpoint: Annotated[
         Path | None,
         typer.Argument(
@@ -24,26 +35,10 @@ def info(
             help="A run, a fold, a checkpoint, or a published .pth file.",
         ),
     ] = None,
-    method: Annotated[
-        str | None, typer.Option(help="A method instead: dfer-clip, finecliper or mean-pooling.")
-    ] = None,
-    clip: Annotated[
-        str | None, typer.Option(help="With --method: CLIP backbone, MODEL/TAG of open_clip.")
-    ] = None,
-    streams: Annotated[
-        str | None, typer.Option(help="Of FineCLIPER: frames,landmarks,parsing,captions.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="With --method: clips at once. By default the recipe's.")
-    ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="With --method: setting of `dfer train`."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Show a checkpoint's model card; or count weights, operations and memory of a method."""
-    if (checkpoint is None) == (method is None):
+    if (checkpoint is None) == ("method" not in asked.typed.get("model", {})):
         raise ConfigError(
             "name a checkpoint or a method, one of them",
             hint="dfer info runs/…, or dfer info --method finecliper",
@@ -51,14 +46,7 @@ def info(
     if checkpoint is not None:
         _show_card(checkpoint, json)
         return
-    typed: dict[str, Any] = {"model": {"method": method}, "optim": {}}
-    if clip is not None:
-        typed["model"]["clip"] = clip
-    if streams is not None:
-        typed["model"]["finecliper"] = {"streams": streams}
-    if batch_size is not None:
-        typed["optim"]["batch_size"] = batch_size
-    _show_cost(_config_of(typed, assignments or []), json)
+    _show_cost(asked.config(), json)
 
 
 def _show_card(path: Path, json: bool) -> None:
@@ -75,20 +63,6 @@ def _show_card(path: Path, json: bool) -> None:
     print_line("class texts:")
     for name, text in class_text_rows(card):
         print_line(f"  {name}: {text}")
-
-
-def _config_of(typed: dict[str, Any], assignments: list[str]) -> TrainConfig:
-    """Defaults, then the method's recipe, then options, then --set."""
-    from dfercli.overrides import override, set_by_path
-    from dfercli.recipes import read_recipe, recipe_names
-
-    config = override(TrainConfig(), typed, where="dfer info", literal=True)
-    method = config.model.method
-    if method in recipe_names():
-        for table in read_recipe(method, ""):
-            config = override(config, table, where=f"recipe {method}")
-    config = override(config, typed, where="dfer info", literal=True)
-    return override(config, set_by_path(assignments), where="--set")
 
 
 def _show_cost(config: TrainConfig, json: bool) -> None:

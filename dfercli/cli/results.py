@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 import typer
 
 from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
+from dfercli.cli.offer import Json, examples
 from dfercli.errors import ConfigError
 
-EPILOG = "Example: dfer results runs/    Example: dfer results runs/a runs/b --paired"
+EPILOG = examples("dfer results runs/", "dfer results runs/a runs/b --paired")
 
 Style = Literal["table", "csv", "latex"]
 
@@ -22,7 +23,7 @@ def results(
         bool, typer.Option(help="Show published numbers on the same data set.")
     ] = True,
     style: Annotated[Style, typer.Option("--format", help="How to print.")] = "table",
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Compare runs: each fold, mean with deviation, pooled clips, and how each was selected."""
     from dfercli.evaluation import results as stage

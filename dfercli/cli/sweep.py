@@ -1,29 +1,23 @@
 """`dfer sweep`: train a grid of settings."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
+from dfercli.cli.offer import Asked, Json, Quiet, examples, offers
 from dfercli.config import SweepConfig
 
-EPILOG = (
-    'A sweep.toml: dataset = "faces/" · data.test = "faces-test/" · out = "runs/streams" · [grid] '
-    '"model.method" = ["dfer-clip", "finecliper"] · seed = [1, 2, 3]. '
-    "Example: dfer sweep sweep.toml"
-)
+EPILOG = examples("dfer sweep sweep.toml")
 
 
-def sweep(
-    file: Annotated[Path, typer.Argument(help="TOML file: settings of `dfer train`, and a grid.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-) -> None:
-    """Train every combination of a grid of settings; run it again to go on where it stopped."""
+@offers(SweepConfig, "sweep")
+def sweep(asked: Asked[SweepConfig], json: Json = False, quiet: Quiet = False) -> None:
+    """Train every combination of a grid of settings; run it again to go on where it stopped.
+
+    A sweep.toml holds settings of `dfer train`, as `dataset = "faces/"` and `data.test =
+    "faces-test/"`, and under `[grid]` lists of values, as `"model.method" = ["dfer-clip",
+    "finecliper"]` and `seed = [1, 2, 3]`.
+    """
     from dfercli.training.sweep import run, sweep_table
 
-    rows = run(SweepConfig(file), ConsoleProgress(quiet=quiet))
+    rows = run(asked.config(), ConsoleProgress(quiet=quiet))
     if json:
         print_json(
             [

@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
+from dfercli.cli.offer import Json, examples
 from dfercli.errors import ArtifactError
 
-EPILOG = "Examples: dfer weights · dfer weights yunet"
+EPILOG = examples("dfer weights", "dfer weights yunet")
 
 
 def weights(
@@ -15,7 +16,7 @@ def weights(
         list[str] | None,
         typer.Argument(metavar="[NAME]...", help="Fetch and check these; `all` for all."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """List the weights of detectors and landmarks with their licences, or fetch some.
 

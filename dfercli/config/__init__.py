@@ -4,12 +4,12 @@ The command line shows these defaults and passes what the user gave. Precedence:
 `--config` file, then environment (secrets and roots only), then the default here.
 """
 
+from dfercli.config.data import CopyConfig, DataConfig, DatasetConfig
 from dfercli.config.descriptions import DescribeConfig
 from dfercli.config.kinds import Precision, Stream
-from dfercli.config.preprocessing import PreprocessConfig
+from dfercli.config.preprocessing import FacesConfig, PreprocessConfig
 from dfercli.config.training import (
     AugmentConfig,
-    DataConfig,
     FineCliperConfig,
     ModelConfig,
     OptimConfig,
@@ -31,11 +31,14 @@ __all__ = [
     "BenchConfig",
     "CheckConfig",
     "ConvertConfig",
+    "CopyConfig",
     "DataConfig",
+    "DatasetConfig",
     "DemoConfig",
     "DescribeConfig",
     "EvalConfig",
     "ExportConfig",
+    "FacesConfig",
     "FineCliperConfig",
     "ModelConfig",
     "OptimConfig",

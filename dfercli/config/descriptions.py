@@ -4,57 +4,66 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dfercli.config.options import DATA, LLM, OUTPUT, option, setting
+
+DEFAULT_LLM = "gpt-4.1-mini"
+
 
 @dataclass(frozen=True)
 class DescribeConfig:
-    """What `dfer describe` writes: texts for classes, captions for the clips of a face store.
+    """What `dfer describe` writes: texts for classes, captions for the clips of a face store."""
 
-    Attributes:
-        style: `description`, `name`, `context` or `pn` (positive and negative texts).
-        model: The LLM to ask; None takes the shipped texts where there are any, else
-            `default_model`.
-        default_model: The LLM that is asked where one is needed and none was named.
-        refine_model: The LLM that shortens captions; None takes the one that wrote them.
-        variants: Texts per class.
-        language: Language of the texts.
-        no_names: Refuse a description that holds the name of a class.
-        prompt: The user's own LLM prompt template, in place of the shipped one.
-        temperature: Sampling temperature of the LLM.
-        seed: Seed of the LLM's sampling, for the servers that know one.
-        send_sampling: Send temperature and seed; some models refuse requests that have them.
-        frames: Frames of each clip that are shown for its caption.
-        images: `sheet` (all frames on one contact sheet) or `separate` images.
-        context_tokens: Learned tokens that a class text shares CLIP's 77 tokens with.
-        concurrency: Requests under way at a time.
-        rate: Most requests per minute; None for no limit.
-        max_requests: Most requests of one run, the client's own retries not counted.
-        timeout_seconds: Longest time for one request, from connecting to the last byte.
-        max_retries: Retries after 429, 5xx, time-outs and broken connections, each with the whole
-            time, after a wait of at most two minutes.
-        cache: Folder of cached answers; None takes `DFER_CACHE`, else the user's cache folder.
-        refresh: Ask again for what the cache holds.
-        overwrite: Replace a file with other texts, and captions made with other settings.
-    """
-
-    style: Literal["description", "name", "context", "pn"] = "description"
-    model: str | None = None
-    default_model: str = "gpt-4.1-mini"
-    refine_model: str | None = None
-    variants: int = 1
-    language: str = "English"
-    no_names: bool = False
-    prompt: Path | None = None
-    temperature: float = 0.0
-    seed: int = 1
-    send_sampling: bool = True
-    frames: int = 8
-    images: Literal["sheet", "separate"] = "sheet"
-    context_tokens: int = 8
-    concurrency: int = 4
-    rate: float | None = None
-    max_requests: int | None = None
-    timeout_seconds: float = 120.0
-    max_retries: int = 4
-    cache: Path | None = None
-    refresh: bool = False
-    overwrite: bool = False
+    style: Literal["description", "name", "context", "pn"] = option(
+        "description", "Kind of text; pn is a positive and a negative one.", DATA
+    )
+    model: str | None = option(
+        None,
+        f"The LLM to ask. Without it: shipped texts where there are any, else {DEFAULT_LLM}.",
+        LLM,
+    )
+    default_model: str = setting(
+        DEFAULT_LLM, "The LLM that is asked where one is needed and none was named."
+    )
+    refine_model: str | None = option(
+        None, "The LLM that shortens captions; by default --model.", LLM
+    )
+    variants: int = option(1, "Texts per class.", DATA)
+    language: str = option("English", "Language of texts.", DATA)
+    no_names: bool = option(
+        False, "Refuse a text that holds the name of a class.", DATA, "--no-names"
+    )
+    prompt: Path | None = option(None, "Your own LLM prompt template ($variables).", LLM)
+    temperature: float = option(0.0, "Sampling temperature of the LLM.", LLM)
+    seed: int = option(1, "Seed of the LLM.", LLM)
+    send_sampling: bool = option(
+        True,
+        "Send temperature and seed, or not, for models that take none.",
+        LLM,
+        "--sampling/--no-sampling",
+    )
+    frames: int = option(8, "Frames shown per clip.", DATA)
+    images: Literal["sheet", "separate"] = option(
+        "sheet", "Show them as one contact sheet, or as separate images.", DATA
+    )
+    context_tokens: int = option(8, "Learned tokens beside a class text, within CLIP's 77.", DATA)
+    concurrency: int = option(4, "Requests at a time.", LLM)
+    rate: float | None = option(None, "Most requests per minute.", LLM)
+    max_requests: int | None = option(
+        None, "Most requests of this run, the client's own retries not counted.", LLM
+    )
+    timeout_seconds: float = option(
+        120.0, "Longest time for one request, connecting included, in seconds.", LLM, "--timeout"
+    )
+    max_retries: int = option(
+        4,
+        "Retries after 429, 5xx, time-outs and broken connections, each with --timeout anew, after "
+        "at most two minutes.",
+        LLM,
+    )
+    cache: Path | None = option(
+        None, "Folder of cached answers; by default DFER_CACHE/llm or ~/.cache/dfer.", LLM
+    )
+    refresh: bool = option(False, "Ask again for what is in the cache.", LLM, "--refresh")
+    overwrite: bool = option(
+        False, "Replace other texts, captions of other settings.", OUTPUT, "--overwrite"
+    )

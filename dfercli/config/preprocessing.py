@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dfercli.config.kinds import Count, CountOrNone, Positive
+from dfercli.config.options import DATA, DEVICE, FACES, OUTPUT, argument, option
 from dfercli.typed import Range
 
 USUAL_MIN_SECONDS = 0.5
@@ -12,85 +13,127 @@ MAX_PIXELS = 7680 * 4320  # 8K
 
 
 @dataclass(frozen=True)
-class PreprocessConfig:
-    """Settings of `dfer preprocess`.
+class FacesConfig:
+    """Which faces are looked for, where, and by which detector."""
 
-    Attributes:
-        sources: Videos, images, folders (recursively) or globs.
-        out: The face store.
-        labels: CSV of `source,label[,subject]`, further columns are groups; else a label is the
-            name of the parent folder. Of the open data set `crema-d`: `acted` or `face-votes`.
-        calm: Of the open data set `ravdess`: its class calm is left out, one of its own, or
-            neutral.
-        classes: The label set: `7`, `11`, or names; else found from the labels.
-        detector: Face detector; `auto` is yunet where it is at hand or can be fetched, else haar.
-        detector_weights: Its file; None for the one in the cache.
-        device: Where the detectors of face-alignment run; `auto` is a GPU where there is one.
-        size: Side of a face crop in pixels.
-        align: `square` around the box, or turned and scaled by the five points of the detector
-            (`points`) or by five taken from 68 landmarks (`landmarks`).
-        margin: Part of the face box's longer side that is added on each side.
-        jpeg_quality: Of the face crops.
-        faces: `all`, `largest`, or how many of the largest tracks of each source to keep.
-        min_face: Longer side of the smallest face, in pixels of the source: that of half of the
-            track's boxes.
-        min_seconds: Shortest time that a face must be seen to count; None for
-            `USUAL_MIN_SECONDS`, or half of a source that is shorter than twice that.
-        region: Look for faces in x,y,width,height (pixels) only.
-        detect_every: Detect on every n-th frame; None for one detection each 0.12 seconds.
-        lost_seconds: How long a face may be hidden and keep its identity.
-        smooth: Boxes are averaged with so many frames before and after.
-        fps: Keep at most so many frames per second.
-        every: Keep every n-th frame.
-        start: Begin at this second.
-        end: Stop at this second.
-        folder_fps: Frame rate of folders of numbered images.
-        engine: `local` processes, or a `ray` cluster that sees the same files.
-        ray_address: Of the cluster; None for a running one, else one on this machine.
-        workers: Processes; None for one per core, 0 to work in this process.
-        landmarks: Find 68 points on every crop.
-        parsing: Map every pixel to a part of the face: `polygons` drawn from the 68 points, or
-            `segformer`.
-        parsing_model: SegFormer on the hub, or its folder.
-        root: Folder of a benchmark's copy, where the source is `dfew`, `ferv39k` or `mafw`.
-        preview: Draw a contact sheet and an annotated video of each source.
-        max_pixels: Sources whose frames have more pixels are refused before they are decoded.
-        time_limit: Seconds without a new frame after which a source is given up.
-        overwrite: Empty an existing store first.
-    """
+    detector: Literal["auto", "yunet", "retinaface", "blazeface", "scrfd", "sfd", "haar"] = option(
+        "auto",
+        "Face detector; auto is yunet where it is at hand or can be fetched, else haar. See "
+        "`dfer weights`.",
+        FACES,
+    )
+    detector_weights: Path | None = option(
+        None, "The detector's file, instead of the one in the cache.", FACES
+    )
+    faces: str = option(
+        "all",
+        "Which faces of a source to keep; N: the N largest.",
+        FACES,
+        metavar="all|largest|N",
+        suggestions=("all", "largest"),
+    )
+    min_face: Count = option(
+        48,
+        "Longer side of the smallest face, in pixels of the source: that of half of its boxes.",
+        FACES,
+    )
+    region: tuple[CountOrNone, ...] = option(
+        (), "Look for faces here only; in pixels.", FACES, metavar="X,Y,W,H"
+    )
+    start: Positive = option(0.0, "Begin at this second.", DATA)
+    end: Positive | None = option(None, "Stop at this second.", DATA)
+    max_pixels: Count = option(
+        MAX_PIXELS, "Refuse sources whose frames have more pixels. By default 8K.", DATA
+    )
+    workers: CountOrNone | None = option(
+        None, "Processes that find faces; 0: no process.", DEVICE, default="one per core"
+    )
 
-    sources: tuple[str, ...] = ()
-    out: Path = Path("faces")
-    labels: Path | None = None
-    calm: Literal["drop", "own", "neutral"] = "drop"
-    classes: tuple[str, ...] = ()
-    detector: Literal["auto", "yunet", "retinaface", "blazeface", "scrfd", "sfd", "haar"] = "auto"
-    detector_weights: Path | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    size: Annotated[int, Range(8, 4096)] = 224
-    align: Literal["square", "points", "landmarks"] = "square"
-    margin: Annotated[float, Range(0, 4)] = 0.25
-    jpeg_quality: Annotated[int, Range(1, 100)] = 95
-    faces: str = "all"
-    min_face: Count = 48
-    min_seconds: Positive | None = None
-    region: tuple[CountOrNone, ...] = ()
-    detect_every: Count | None = None
-    lost_seconds: Positive = 1.0
-    smooth: Annotated[int, Range(0, 1000)] = 4
-    fps: float | None = None
-    every: Count = 1
-    start: Positive = 0.0
-    end: Positive | None = None
-    folder_fps: float = 25.0
-    landmarks: bool = False
-    parsing: Literal["none", "polygons", "segformer"] = "none"
-    parsing_model: str = "jonathandinu/face-parsing"
-    root: Path | None = None
-    preview: bool = False
-    engine: Literal["local", "ray"] = "local"
-    ray_address: str | None = None
-    workers: CountOrNone | None = None
-    max_pixels: Count = MAX_PIXELS
-    time_limit: float = 120.0
-    overwrite: bool = False
+
+@dataclass(frozen=True)
+class PreprocessConfig(FacesConfig):
+    """Settings of `dfer preprocess`."""
+
+    sources: tuple[str, ...] = argument(
+        (),
+        "Videos, images, folders (recursively), or quoted globs.",
+        metavar="SOURCE...",
+        required=True,
+    )
+    out: Path = option(Path("faces"), "The face store to make or to add to.", OUTPUT)
+    labels: Path | None = option(
+        None,
+        "CSV of source,label[,subject]. Without it, the name of a source's folder is its label "
+        "where it is the name of a class. Further columns are groups. Of crema-d: acted or "
+        "face-votes.",
+        DATA,
+    )
+    calm: Literal["drop", "own", "neutral"] = option(
+        "drop", "Of ravdess: the class calm is left out (drop), its own, or neutral.", DATA
+    )
+    classes: tuple[str, ...] = option(
+        (), "The label set, if it is your own.", DATA, metavar="7|11|A,B,…"
+    )
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto", "For retinaface, blazeface, scrfd and sfd.", DEVICE
+    )
+    size: Annotated[int, Range(8, 4096)] = option(224, "Side of a face crop in pixels.", FACES)
+    align: Literal["square", "points", "landmarks"] = option(
+        "square",
+        "square around the face, or turned and scaled by the detector's five points, or by its 68 "
+        "landmarks.",
+        FACES,
+    )
+    margin: Annotated[float, Range(0, 4)] = option(
+        0.25, "Part of the face's longer side added on each side.", FACES
+    )
+    jpeg_quality: Annotated[int, Range(1, 100)] = option(95, "Of the face crops.", OUTPUT)
+    min_seconds: Positive | None = option(
+        None,
+        "Shortest time a face must be seen.",
+        FACES,
+        default=f"{USUAL_MIN_SECONDS}; half of a source shorter than {2 * USUAL_MIN_SECONDS:g} s",
+    )
+    detect_every: Count | None = option(
+        None, "Detect on every n-th frame.", FACES, default="about each 0.12 seconds"
+    )
+    lost_seconds: Positive = option(
+        1.0, "How long a face may be hidden and keep its identity.", FACES
+    )
+    smooth: Annotated[int, Range(0, 1000)] = option(
+        4, "Average boxes with so many frames before and after.", FACES
+    )
+    fps: float | None = option(None, "Keep at most so many frames a second.", DATA)
+    every: Count = option(1, "Keep every n-th frame.", DATA)
+    folder_fps: float = option(25.0, "Frame rate of folders of numbered images.", DATA)
+    landmarks: bool = option(False, "Find 68 points on every crop.", FACES, "--landmarks")
+    parsing: Literal["none", "polygons", "segformer"] = option(
+        "none",
+        "Map pixels to parts of the face: polygons (from the 68 points) or segformer (extra "
+        "dfercli[parsing]).",
+        FACES,
+    )
+    parsing_model: str = option(
+        "jonathandinu/face-parsing", "SegFormer on the hub, or its folder.", FACES
+    )
+    root: Path | None = option(
+        None, "With SOURCE dfew, ferv39k, mafw, ravdess or crema-d: its folder.", DATA
+    )
+    preview: bool = option(
+        False, "Draw a contact sheet and an annotated video per source.", OUTPUT, "--preview"
+    )
+    engine: Literal["local", "ray"] = option(
+        "local", "ray: a cluster that sees the same files (dfercli[ray]).", DEVICE
+    )
+    ray_address: str | None = option(
+        None, "Of the Ray cluster. By default one that is running here.", DEVICE
+    )
+    time_limit: float = option(
+        120.0, "Give a source up after so many seconds without a new frame.", DEVICE
+    )
+    overwrite: bool = option(
+        False,
+        "Empty an existing store (of a benchmark: its parts) first.",
+        OUTPUT,
+        "--overwrite",
+    )

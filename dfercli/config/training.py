@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from dfercli.config.data import A_DATASET, DATASETS, DataConfig
 from dfercli.config.kinds import (
+    Accelerator,
     Count,
     CountOrNone,
     Frames,
@@ -16,150 +18,176 @@ from dfercli.config.kinds import (
     Stream,
     Tokens,
 )
+from dfercli.config.options import (
+    DATA,
+    DEVICE,
+    MODEL,
+    OPTIMISATION,
+    OUTPUT,
+    argument,
+    option,
+    setting,
+)
 from dfercli.typed import Range
+
+BACKBONES = ("ViT-B-32-quickgelu/openai", "ViT-B-16-quickgelu/openai", "ViT-L-14-quickgelu/openai")
+RECIPES = ("demo", "dfer-clip", "finecliper", "mean-pooling")
 
 
 @dataclass(frozen=True)
 class FineCliperConfig:
-    """FineCLIPER's own settings; what the paper leaves open follows AIM (Yang et al., ICLR 2023).
+    """FineCLIPER's own settings.
 
-    Attributes:
-        adapters: Which adapters each adapted block of the image encoder gets.
-        second_temporal_adapter: One more adapter in front of the attention over time.
-        adapter_ratio: Width of an adapter's bottleneck by the width of the tower.
-        adapter_scale: What the MLP adapter's output is multiplied by.
-        mlp_placement: The MLP adapter works beside the MLP (`parallel`) or on its output.
-        adapted_blocks: Only the last so many blocks of a tower are adapted; 0 is all.
-        drop_path: Chance that an adapter is skipped, rising from 0 to this over the blocks.
-        text_adapters: Which adapters each block of the text encoder gets.
-        logits: `difference` of the similarities to the positive and the negative text of a class,
-            `binary` (similarity to the positive text; a binary loss of both is added in training),
-            or `positive` (no negative texts).
-        binary_weight: Weight of the binary loss.
-        temperature: `fixed` (0.01) or `learned`.
-        streams: Views of a clip: `frames`, `landmarks`, `parsing`, `captions`; empty takes the
-            frames and all else that the training data have.
-        fusion: Weights of the streams are `learned`, or `fixed` to be equal.
-        stream_dropout: Chance in training that a stream of a clip is left out.
+    What the paper leaves open follows AIM (Yang et al., ICLR 2023).
     """
 
-    adapters: tuple[Literal["temporal", "spatial", "mlp"], ...] = ("temporal", "spatial", "mlp")
-    second_temporal_adapter: bool = False
-    adapter_ratio: Share = 0.25
-    adapter_scale: Positive = 0.5
-    mlp_placement: Literal["parallel", "sequential"] = "parallel"
-    adapted_blocks: CountOrNone = 0
-    drop_path: Share = 0.2
-    text_adapters: tuple[Literal["attention", "mlp"], ...] = ("attention", "mlp")
-    logits: Literal["difference", "binary", "positive"] = "difference"
-    binary_weight: Positive = 1.0
-    temperature: Literal["fixed", "learned"] = "fixed"
-    streams: tuple[Stream, ...] = ()
-    fusion: Literal["learned", "fixed"] = "learned"
-    stream_dropout: Share = 0.1
+    adapters: tuple[Literal["temporal", "spatial", "mlp"], ...] = setting(
+        ("temporal", "spatial", "mlp"),
+        "Adapters that each adapted block of the image encoder gets.",
+    )
+    second_temporal_adapter: bool = setting(
+        False, "One more adapter in front of the attention over time."
+    )
+    adapter_ratio: Share = setting(
+        0.25, "Width of an adapter's bottleneck by the width of the tower."
+    )
+    adapter_scale: Positive = setting(0.5, "Factor of the MLP adapter's output.")
+    mlp_placement: Literal["parallel", "sequential"] = setting(
+        "parallel", "The MLP adapter works beside the MLP (parallel) or on its output."
+    )
+    adapted_blocks: CountOrNone = setting(
+        0, "Only the last so many blocks of a tower are adapted; 0 is all."
+    )
+    drop_path: Share = setting(
+        0.2, "Chance that an adapter is skipped, rising from 0 to this over the blocks."
+    )
+    text_adapters: tuple[Literal["attention", "mlp"], ...] = setting(
+        ("attention", "mlp"), "Adapters that each block of the text encoder gets."
+    )
+    logits: Literal["difference", "binary", "positive"] = setting(
+        "difference",
+        "difference of the similarities to the positive and the negative text of a class, binary "
+        "(similarity to the positive text; training adds a binary loss of both), or positive (no "
+        "negative texts).",
+    )
+    binary_weight: Positive = setting(1.0, "Weight of the binary loss.")
+    temperature: Literal["fixed", "learned"] = setting("fixed", "fixed (0.01) or learned.")
+    streams: tuple[Stream, ...] = option(
+        (),
+        "Of FineCLIPER: frames,landmarks,parsing,captions. By default all that there are.",
+        MODEL,
+    )
+    fusion: Literal["learned", "fixed"] = setting(
+        "learned", "Weights of the streams are learned, or fixed to be equal."
+    )
+    stream_dropout: Share = setting(0.1, "Chance in training that a stream of a clip is left out.")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a model is, apart from its weights and its label set.
+    """What a model is, apart from its weights and its label set."""
 
-    Attributes:
-        method: `dfer-clip`, `finecliper`, or the baseline `mean-pooling`.
-        clip: CLIP backbone as open_clip's MODEL/TAG; `tiny/random` is a toy.
-        clip_weights: Local file with the backbone's weights, instead of the tag's download.
-        num_frames: T, frames sampled per clip.
-        normalization: `none` feeds [0, 1] as published, `clip` CLIP's mean and deviation.
-        text_type: Class text: an LLM's `description`, the bare `name`, the name in `context`, or
-            `pn`, FineCLIPER's sentence with and without the expression.
-        descriptions: JSON file of class texts by `dfer describe`, instead of the shipped ones.
-        context_tokens: N, learned context tokens.
-        class_specific: Own context tokens per class, else shared ones.
-        class_position: Where the class text stands among the context tokens.
-        temporal_layers: Blocks of the temporal encoder; 0 is mean pooling.
-        freeze_image: DFER-CLIP's image encoder stays as it is; only what comes after is trained.
-        finecliper: What only FineCLIPER has.
-    """
-
-    method: Literal["dfer-clip", "finecliper", "mean-pooling"] = "dfer-clip"
-    clip: str = "ViT-B-32-quickgelu/openai"
-    clip_weights: Path | None = None
-    num_frames: Frames = 16
-    normalization: Literal["none", "clip"] = "none"
-    text_type: Literal["description", "name", "context", "pn"] = "description"
-    descriptions: Path | None = None
-    context_tokens: Tokens = 8
-    class_specific: bool = True
-    class_position: Literal["end", "middle", "front"] = "end"
-    temporal_layers: Layers = 1
-    freeze_image: bool = False
+    method: Literal["dfer-clip", "finecliper", "mean-pooling"] = option(
+        "dfer-clip", "The method; mean-pooling is the baseline.", MODEL
+    )
+    clip: str = option(
+        "ViT-B-32-quickgelu/openai",
+        "CLIP backbone, MODEL/TAG of open_clip; tiny/random is a toy.",
+        MODEL,
+        metavar="MODEL/TAG",
+        suggestions=BACKBONES,
+    )
+    clip_weights: Path | None = option(None, "Local file with the backbone's weights.", MODEL)
+    num_frames: Frames = setting(16, "T, frames sampled per clip.")
+    normalization: Literal["none", "clip"] = setting(
+        "none", "none feeds [0, 1] as published, clip CLIP's mean and deviation."
+    )
+    text_type: Literal["description", "name", "context", "pn"] = option(
+        "description",
+        "Class texts: an LLM's description, the bare name, the name in context, or pn: a sentence "
+        "with and one without the expression.",
+        MODEL,
+    )
+    descriptions: Path | None = option(None, "Class texts written by `dfer describe`.", MODEL)
+    context_tokens: Tokens = option(8, "Learned tokens around each class text.", MODEL)
+    class_specific: bool = option(
+        True, "Own tokens per class, or shared.", MODEL, "--class-specific/--generic-context"
+    )
+    class_position: Literal["end", "middle", "front"] = option(
+        "end", "Of the class text among the learned tokens.", MODEL
+    )
+    temporal_layers: Layers = option(
+        1, "Blocks of the temporal encoder; 0 is the mean over frames.", MODEL
+    )
+    freeze_image: bool = option(
+        False, "DFER-CLIP's image encoder stays as it is.", MODEL, "--freeze-image"
+    )
     finecliper: FineCliperConfig = FineCliperConfig()
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """How a model is optimised; the defaults are DFER-CLIP's published values.
+    """How a model is optimised; the defaults are DFER-CLIP's published values."""
 
-    Attributes:
-        optimizer: `sgd` with momentum, or `adamw`.
-        epochs: Passes over the training clips.
-        batch_size: Clips per step, over all devices together; the last incomplete batch is dropped.
-        accumulate: Pieces that each device's share of a batch is worked on in, to save memory.
-        lr_temporal: Learning rate of the temporal encoder.
-        lr_image: Learning rate of the image encoder.
-        lr_context: Learning rate of the context tokens.
-        lr_adapter: Learning rate of FineCLIPER's adapters, fusion and temperature.
-        momentum: Of SGD.
-        weight_decay: Of either optimiser.
-        schedule: `step` multiplies by `gamma` at each milestone, `cosine` falls to 0.
-        milestones: Epochs (counted from 0) at which `step` multiplies.
-        gamma: The factor of `step`.
-        warmup_epochs: Linear warm-up from 0.
-        gradient_clip: Largest norm of the gradient; 0 is no clipping.
-        loss: `cross-entropy`, or `focal`, to which clips that are easily recognised matter less.
-        focal_gamma: How much less.
-        label_smoothing: Share of a clip's label that is spread over all classes.
-        class_weights: Rare classes count for more: `inverse` to their number of clips, or to the
-            `effective` number.
-        effective_beta: Of the effective number; the nearer to 1, the nearer to `inverse`.
-    """
-
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    epochs: Count = 50
-    batch_size: Count = 48
-    accumulate: Count = 1
-    lr_temporal: Positive = 1e-2
-    lr_image: Positive = 1e-5
-    lr_context: Positive = 1e-3
-    lr_adapter: Positive = 3e-4
-    momentum: Positive = 0.9
-    weight_decay: Positive = 1e-4
-    schedule: Literal["step", "cosine"] = "step"
-    milestones: tuple[int, ...] = (30, 40)
-    gamma: Positive = 0.1
-    warmup_epochs: Positive = 0.0
-    gradient_clip: Positive = 0.0
-    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
-    focal_gamma: Positive = 2.0
-    label_smoothing: Share = 0.0
-    class_weights: Literal["none", "inverse", "effective"] = "none"
-    effective_beta: Annotated[float, Range(0, 1 - 1e-9)] = 0.999
+    optimizer: Literal["sgd", "adamw"] = setting("sgd", "sgd with momentum, or adamw.")
+    epochs: Count = option(
+        50, "Passes over the training clips.", OPTIMISATION, default="the recipe's"
+    )
+    batch_size: Count = option(
+        48,
+        "Clips per step, over all devices together; the last incomplete batch is dropped.",
+        OPTIMISATION,
+        default="the recipe's",
+    )
+    accumulate: Count = setting(
+        1, "Pieces that each device's share of a batch is worked on in, to save memory."
+    )
+    lr_temporal: Positive = setting(1e-2, "Learning rate of the temporal encoder.")
+    lr_image: Positive = setting(1e-5, "Learning rate of the image encoder.")
+    lr_context: Positive = setting(1e-3, "Learning rate of the context tokens.")
+    lr_adapter: Positive = setting(
+        3e-4, "Learning rate of FineCLIPER's adapters, fusion and temperature."
+    )
+    momentum: Positive = setting(0.9, "Of SGD.")
+    weight_decay: Positive = setting(1e-4, "Of either optimiser.")
+    schedule: Literal["step", "cosine"] = setting(
+        "step", "step multiplies by gamma at each milestone, cosine falls to 0."
+    )
+    milestones: tuple[int, ...] = setting(
+        (30, 40), "Epochs (counted from 0) at which step multiplies."
+    )
+    gamma: Positive = setting(0.1, "The factor of step.")
+    warmup_epochs: Positive = setting(0.0, "Linear warm-up from 0.")
+    gradient_clip: Positive = setting(0.0, "Largest norm of the gradient; 0 is no clipping.")
+    loss: Literal["cross-entropy", "focal"] = option(
+        "cross-entropy",
+        "focal: clips that are easily recognised matter less.",
+        OPTIMISATION,
+    )
+    focal_gamma: Positive = setting(2.0, "How much less they matter to the focal loss.")
+    label_smoothing: Share = option(
+        0.0, "Share of a clip's label that is spread over all classes.", OPTIMISATION
+    )
+    class_weights: Literal["none", "inverse", "effective"] = option(
+        "none",
+        "Rare classes count for more: inverse to their number, or to the effective one.",
+        OPTIMISATION,
+    )
+    effective_beta: Annotated[float, Range(0, 1 - 1e-9)] = setting(
+        0.999, "Of the effective number; the nearer to 1, the nearer to inverse."
+    )
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Training augmentation, one draw for all frames of a clip.
+    """Training augmentation, one draw for all frames of a clip."""
 
-    Attributes:
-        crop_scale: Smallest share of the picture that a random crop keeps; 1 is no crop.
-        flip: Probability of a horizontal flip.
-        brightness: Brightness factor in 1 - b .. 1 + b (DFEW: 0.5).
-        rotation_degrees: Largest rotation (FERV39k: 4).
-    """
-
-    crop_scale: Share = 0.08
-    flip: Share = 0.5
-    brightness: Share = 0.0
-    rotation_degrees: Positive = 0.0
+    crop_scale: Share = setting(
+        0.08, "Smallest share of the picture that a random crop keeps; 1 is no crop."
+    )
+    flip: Share = setting(0.5, "Probability of a horizontal flip.")
+    brightness: Share = setting(0.0, "Brightness factor in 1 - b .. 1 + b (DFEW: 0.5).")
+    rotation_degrees: Positive = setting(0.0, "Largest rotation (FERV39k: 4).")
 
     @property
     def is_off(self) -> bool:
@@ -169,94 +197,65 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Which clips are read, and how.
-
-    Attributes:
-        root: Folder of a benchmark's copy; else `DFER_DATA/<name>`, else `data/<name>`.
-        frames: Folder of clips within the copy, where it holds several.
-        classes: MAFW's `single` or `compound` classes.
-        captions: Whether MAFW's lists with captions are meant.
-        folds: Split a face store into so many folds, by `group`.
-        group: `subject`: no subject is in training and test at once.
-        test: A second data set to test on, for data without a test list.
-        validation: Share of the training clips held out to choose the checkpoint on.
-        test_share: Share of one's own clips, by subject, that are held out to measure on where
-            there is no test list and no `test`; 0 measures on the validation clips.
-        split_seed: Seed of the splits into folds, test and validation; None is that of training.
-        sampler: Clips of an epoch: `shuffled` all once; `balanced` as many of each class;
-            `square-root` in between, by the square root of their numbers.
-        label_order: Index order of a list file with numeric labels.
-        workers: Processes that read frames; None for two, and on a GPU one per core, at most 16.
-        streams_from: Folder with `landmarks/`, `parsing/` and `captions.jsonl` by clip, for data
-            that are no face store.
-    """
-
-    root: Path | None = None
-    frames: str | None = None
-    classes: Literal["single", "compound"] = "single"
-    captions: bool = False
-    folds: int | None = None
-    group: str | None = None
-    test: str | None = None
-    validation: Share = 0.1
-    test_share: Share = 0.2
-    split_seed: Seed | None = None
-    sampler: Literal["shuffled", "square-root", "balanced"] = "shuffled"
-    label_order: str | None = None
-    workers: CountOrNone | None = None
-    streams_from: Path | None = None
-
-
-@dataclass(frozen=True)
 class TrainConfig:
-    """Settings of `dfer train`.
+    """Settings of `dfer train`."""
 
-    Attributes:
-        dataset: `dfew`, `ferv39k`, `mafw`, a face store, or a list file.
-        out: Folder of runs.
-        name: Name of the run folder; by default data set, method and time.
-        fold: 1-based fold, or `all`.
-        seed: Seed of weights, order, sampling and augmentation.
-        select: Which checkpoint is reported: `last`, `val` (best on the held-out part), or
-            `best-on-test` (as published; optimistic).
-        select_by: What the best checkpoint is best in: `war`, `uar`, or the `mean` of both.
-        precision: `auto`, `32`, `bf16-mixed` or `16-mixed`.
-        accelerator: `auto`, `cpu`, `cuda`, `mps`.
-        devices: Number of processes per node.
-        num_nodes: Number of machines; torchrun or Slurm starts dfer on each.
-        strategy: `ddp` keeps the whole model on each device, `fsdp` spreads it over them; `auto` is
-            `ddp` where there are several.
-        logger: Where epochs are logged to besides metrics.jsonl.
-        checkpoint_every: Steps between saves within an epoch; 0 saves at the end of each.
-        gradient_checkpointing: Compute activations twice instead of keeping them.
-        compile: Have torch.compile fuse the model's operations: minutes at the start, then faster.
-        cache_features: Encode every frame once with the frozen image encoder, keep the features
-            on disk, and train on them.
-        cached_views: Augmented views of each training clip that are encoded, of which each epoch
-            takes one; 0 is no augmentation.
-        features_in: Folder of the features; None takes `DFER_CACHE`, else the user's cache folder.
-    """
-
-    dataset: str = ""
-    out: Path = Path("runs")
-    name: str | None = None
-    fold: str = "all"
-    seed: Seed = 1
-    select: Literal["last", "val", "best-on-test"] = "val"
-    select_by: Literal["war", "uar", "mean"] = "war"
-    precision: Precision = "auto"
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: Count = 1
-    num_nodes: Count = 1
-    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    logger: Literal["none", "tensorboard", "wandb"] = "none"
-    checkpoint_every: CountOrNone = 0
-    gradient_checkpointing: bool = False
-    compile: bool = False
-    cache_features: bool = False
-    cached_views: CountOrNone = 0
-    features_in: Path | None = None
+    dataset: str = argument("", A_DATASET, suggestions=DATASETS)
+    recipe: str | None = option(
+        None,
+        "Settings by name or TOML file, below all others. By default the method's own.",
+        OPTIMISATION,
+        suggestions=RECIPES,
+    )
+    out: Path = option(Path("runs"), "Folder of runs.", OUTPUT)
+    name: str | None = option(
+        None, "Name of the run. By default data set, method and time.", OUTPUT
+    )
+    fold: str = option("all", "1-based fold, or all.", DATA)
+    seed: Seed = option(1, "Of weights, order, sampling and augmentation.", OPTIMISATION)
+    select: Literal["last", "val", "best-on-test"] = option(
+        "val",
+        "Checkpoint to report: the last, the best on the held-out part (val), or best-on-test (as "
+        "published; optimistic).",
+        OPTIMISATION,
+    )
+    select_by: Literal["war", "uar", "mean"] = option(
+        "war", "What the best checkpoint is best in; mean is that of both.", OPTIMISATION
+    )
+    precision: Precision = option("auto", "Of the computation.", DEVICE)
+    accelerator: Accelerator = option("auto", "Where to compute.", DEVICE)
+    devices: Count = option(1, "Processes, one per device, on each machine.", DEVICE)
+    num_nodes: Count = option(1, "Machines; torchrun or Slurm starts dfer on each.", DEVICE)
+    strategy: Literal["auto", "ddp", "fsdp"] = option(
+        "auto",
+        "Of several processes: ddp keeps the whole model on each device, fsdp spreads it over "
+        "them; auto is ddp.",
+        DEVICE,
+    )
+    logger: Literal["none", "tensorboard", "wandb"] = option(
+        "none", "Where epochs are logged, too (extras).", OUTPUT
+    )
+    checkpoint_every: CountOrNone = option(
+        0, "Steps between saves within an epoch; 0: at the end of each.", OUTPUT
+    )
+    gradient_checkpointing: bool = option(
+        False, "Save memory by computing activations twice.", DEVICE
+    )
+    compile: bool = option(
+        False, "Fuse operations (torch.compile): slow start, faster steps.", DEVICE, "--compile"
+    )
+    cache_features: bool = option(
+        False,
+        "With --freeze-image: encode each frame once, train on features kept on disk.",
+        OPTIMISATION,
+        "--cache-features",
+    )
+    cached_views: CountOrNone = option(
+        0, "Augmented views of each clip in the cache; 0: no augmentation.", OPTIMISATION
+    )
+    features_in: Path | None = option(
+        None, "Folder of the features; else DFER_CACHE/features.", OPTIMISATION
+    )
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
@@ -265,10 +264,8 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """Settings of `dfer sweep`.
+    """Settings of `dfer sweep`."""
 
-    Attributes:
-        file: TOML file of settings and a grid.
-    """
-
-    file: Path = Path("sweep.toml")
+    file: Path = argument(
+        Path("sweep.toml"), "TOML file: settings of `dfer train`, and a grid.", required=True
+    )

@@ -2,250 +2,265 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from dfercli.config.kinds import Count, CountOrNone, Positive, Precision, Share, Stream
-from dfercli.config.preprocessing import MAX_PIXELS
-from dfercli.config.training import ModelConfig
+from dfercli.config.data import A_DATASET, DATASETS, CopyConfig, DatasetConfig
+from dfercli.config.kinds import Accelerator, Count, CountOrNone, Positive, Precision, Share, Stream
+from dfercli.config.options import (
+    DATA,
+    DEVICE,
+    MODEL,
+    OPTIMISATION,
+    OUTPUT,
+    argument,
+    option,
+    setting,
+)
+from dfercli.config.preprocessing import FacesConfig
+from dfercli.config.training import BACKBONES, ModelConfig
+from dfercli.typed import Range
 
-
-@dataclass(frozen=True)
-class CheckConfig:
-    """Settings of `dfer data check`.
-
-    Attributes:
-        dataset: `dfew`, `ferv39k`, `mafw`, a face store, or a list file.
-        root: Folder of a benchmark's copy; else `DFER_DATA/<name>`, else `data/<name>`.
-        frames: Folder of clips within the copy, where it holds several.
-        classes: MAFW's `single` or `compound` classes.
-        captions: Whether MAFW's lists with captions are meant.
-        label_order: Index order of a list file with numeric labels.
-        subset: The copy is a part of the data on purpose: do not compare with published sizes.
-        deep: Read every frame.
-        pictures: Frames that are shown to the face detector.
-    """
-
-    dataset: str = ""
-    root: Path | None = None
-    frames: str | None = None
-    classes: Literal["single", "compound"] = "single"
-    captions: bool = False
-    label_order: str | None = None
-    subset: bool = False
-    deep: bool = False
-    pictures: int = 48
+DEVICES = ("auto", "cpu", "cuda", "mps")
+TEMPLATES = ("name", "context", "photo", "five", "ten")
 
 
 @dataclass(frozen=True)
-class EvalConfig:
-    """Settings of `dfer eval`.
+class CheckConfig(DatasetConfig):
+    """Settings of `dfer data check`."""
 
-    Attributes:
-        checkpoint: A run folder, a fold folder, or a checkpoint folder.
-        dataset: What to evaluate on; by default the test list of the run's own data set, or its
-            held-out part where there is none.
-        root: Folder of a benchmark's copy.
-        fold: 1-based fold of the data set.
-        out: Folder for the results; by default `evaluation/<data set>` beside the checkpoint.
-        batch_size: Clips per forward pass.
-        workers: As for training.
-        precision: As for training.
-        device: `auto`, `cpu`, `cuda`.
-        bootstrap_samples: Resamples of the clips for the intervals.
-        streams: Look at these streams of the model only; empty is all of them.
-        streams_from: As for training.
-        classes: Where the data set has other classes than the model: `common` takes those present
-            in both, `open` the data set's, by their texts; `auto` is the model's own where they
-            hold all of the data set's, else `common`.
-        descriptions: Texts of the data set's classes for `open`.
-        clip_weights: File of the CLIP that a model was trained on, where it is not in its place.
-        clip: For `--zero-shot`, as for training.
-        template: For `--zero-shot`: `name`, `context`, `photo`, `five`, `ten`, or a text with
-            `{name}`.
-    """
-
-    checkpoint: Path = Path("runs")
-    dataset: str | None = None
-    root: Path | None = None
-    fold: int = 1
-    label_order: str | None = None
-    out: Path | None = None
-    batch_size: Count = 16
-    workers: CountOrNone | None = None
-    precision: Precision = "auto"
-    device: str = "auto"
-    bootstrap_samples: Count = 1000
-    streams: tuple[Stream, ...] = ()
-    streams_from: Path | None = None
-    classes: Literal["auto", "common", "open"] = "auto"
-    descriptions: Path | None = None
-    clip_weights: Path | None = None
-    clip: str = ModelConfig.clip
-    template: str = "five"
+    dataset: str = argument("", A_DATASET, suggestions=DATASETS, required=True)
+    subset: bool = option(
+        False, "A part of the data: ignore the published sizes.", DATA, "--subset"
+    )
+    deep: bool = option(False, "Read every frame.", DATA, "--deep")
+    pictures: int = setting(48, "Frames that are shown to the face detector.")
 
 
 @dataclass(frozen=True)
-class PredictConfig:
-    """Settings of `dfer predict`.
+class EvalConfig(CopyConfig):
+    """Settings of `dfer eval`."""
 
-    Attributes:
-        sources: Videos, images, folders (recursively), globs, face stores; `-` reads a list of
-            paths from standard input.
-        camera: Number of a camera, or the address of a stream, instead of sources.
-        show: Show what the camera sees in a window; None does where there is a display.
-        checkpoint: A run, a fold, a checkpoint, a published .pth or an exported .onnx; None takes
-            the newest finished run under `runs`, else zero-shot CLIP.
-        trust_code: Load a .torchscript file, which is code and can do whatever its user may do.
-        runs: Folder of runs.
-        clip: Zero-shot with this CLIP, MODEL/TAG; None where a checkpoint is meant.
-        clip_weights: Local file with the weights of `clip`.
-        labels: Classes of a zero-shot model, each a name or NAME=TEXT, or a .json file of
-            descriptions; none for the seven.
-        templates: Set of zero-shot templates: name, context, photo, five, ten.
-        window: Seconds that a window lasts.
-        stride: Seconds from one window to the next.
-        min_confidence: Below it a prediction is `uncertain`; None for the checkpoint's own.
-        top: Classes shown per span in the table.
-        out: Table to write: .jsonl, .csv or .parquet.
-        overwrite: With a camera, replace `out` where it exists; without one it is always replaced,
-            by a table that is whole.
-        faces_out: Keep the face store here; None for a temporary one.
-        video: Annotated video to write: a file for one source, else a folder.
-        html: Report to write: a file.
-        embed_mb: Megabytes of video that may go inside the report; the others are linked.
-        batch_size: Windows per forward pass.
-        device: `auto`, `cpu`, `cuda`, `mps`.
-        precision: As for training.
-        detector: As for `dfer preprocess`.
-        detector_weights: Its file.
-        faces: Faces of each source to keep: `all`, `largest`, or a number.
-        min_face: Longer side of the smallest face, in pixels of the source.
-        region: Look for faces in x,y,width,height (pixels) only.
-        start: Begin at this second.
-        end: Stop at this second.
-        max_pixels: Sources whose frames have more pixels are refused before they are decoded.
-        workers: Processes that find faces; None for one per core, 0 to work in this process.
-    """
+    checkpoint: Path = argument(
+        Path("runs"),
+        "A run, a fold, a checkpoint, or a published .pth file. The data set with --zero-shot.",
+        metavar="RUN|CHECKPOINT",
+        required=True,
+    )
+    dataset: str | None = argument(
+        None,
+        "What to measure on. By default the test clips of the run's own data set, or its held-out "
+        "part.",
+    )
+    fold: int = option(1, "1-based fold of DATASET.", DATA)
+    mafw_classes: Literal["single", "compound"] = option(
+        "single", "Of DATASET mafw: its 11 single or 43 compound classes.", DATA
+    )
+    out: Path | None = option(
+        None, "Folder of the results. By default evaluation/DATASET in the run.", OUTPUT
+    )
+    batch_size: Count = option(16, "Clips per forward pass.", DEVICE)
+    workers: CountOrNone | None = option(
+        None,
+        "Processes that read frames; 0 is this one.",
+        DEVICE,
+        default="2; on a GPU one per core, at most 16",
+    )
+    precision: Precision = option("auto", "Of the computation.", DEVICE)
+    device: Accelerator = option("auto", "Where to compute.", DEVICE)
+    bootstrap_samples: Count = option(1000, "Resamples for the 95 % intervals.", OUTPUT)
+    streams: tuple[Stream, ...] = option((), "Look at these streams of the model only.", MODEL)
+    streams_from: Path | None = option(
+        None, "Folder of landmarks, parsing and captions by clip.", DATA
+    )
+    classes: Literal["auto", "common", "open"] = option(
+        "auto",
+        "Of another label set: common (present in both) or open (the data set's, by their texts); "
+        "auto is the model's own where they hold all of the data set's, else common.",
+        MODEL,
+    )
+    descriptions: Path | None = option(None, "Class texts for --classes open.", MODEL)
+    clip_weights: Path | None = option(
+        None, "File of the CLIP weights, where they are not in place.", MODEL
+    )
+    clip: str = option(
+        ModelConfig.clip,
+        "CLIP of --zero-shot, MODEL/TAG.",
+        MODEL,
+        metavar="MODEL/TAG",
+        suggestions=BACKBONES,
+    )
+    template: str = option(
+        "five",
+        "Of --zero-shot: name, context, photo, five, ten, or a text with {name}.",
+        MODEL,
+        suggestions=TEMPLATES,
+    )
 
-    sources: tuple[str, ...] = ()
-    camera: str | None = None
-    show: bool | None = None
-    checkpoint: Path | None = None
-    trust_code: bool = False
-    runs: Path = Path("runs")
-    clip: str | None = None
-    clip_weights: Path | None = None
-    labels: tuple[str, ...] = ()
-    templates: str = "five"
-    window: float = 2.0
-    stride: float = 0.5
-    min_confidence: Share | None = None
-    top: Count = 2
-    out: Path | None = None
-    overwrite: bool = False
-    faces_out: Path | None = None
-    video: Path | None = None
-    html: Path | None = None
-    embed_mb: Positive = 20.0
-    batch_size: Count = 16
-    device: str = "auto"
-    precision: Precision = "auto"
-    detector: Literal["auto", "yunet", "retinaface", "blazeface", "scrfd", "sfd", "haar"] = "auto"
-    detector_weights: Path | None = None
-    faces: str = "all"
-    min_face: Count = 48
-    region: tuple[CountOrNone, ...] = ()
-    start: Positive = 0.0
-    end: Positive | None = None
-    max_pixels: Count = MAX_PIXELS
-    workers: CountOrNone | None = None
+
+@dataclass(frozen=True)
+class PredictConfig(FacesConfig):
+    """Settings of `dfer predict`."""
+
+    sources: tuple[str, ...] = argument(
+        (),
+        "Videos, images, folders (recursively), quoted globs, face stores; - reads a list of paths "
+        "from standard input.",
+        metavar="SOURCE...",
+    )
+    camera: str | None = option(
+        None,
+        "Watch a camera (0 is the first) or a stream instead.",
+        DATA,
+        metavar="NUMBER",
+    )
+    show: bool | None = option(
+        None,
+        "With --camera: show a window, or only print JSON lines. By default a window where there "
+        "is a display.",
+        OUTPUT,
+        "--show/--headless",
+    )
+    checkpoint: Path | None = option(
+        None,
+        "A run, a fold, a checkpoint, a published .pth or an exported .onnx. By default the newest "
+        "finished run, else zero-shot CLIP.",
+        MODEL,
+    )
+    trust_code: bool = option(
+        False,
+        "Run the code in a .torchscript file: it can do whatever you may do.",
+        MODEL,
+        "--trust-code",
+    )
+    runs: Path = option(Path("runs"), "Folder of runs.", MODEL)
+    clip: str | None = option(
+        None, "Zero-shot with this CLIP.", MODEL, metavar="MODEL/TAG", suggestions=BACKBONES
+    )
+    clip_weights: Path | None = option(None, "Local file with the weights of --clip.", MODEL)
+    labels: tuple[str, ...] = option(
+        (),
+        "Zero-shot classes: names or NAME=TEXT with commas between, or a .json file of "
+        "descriptions by `dfer describe`.",
+        MODEL,
+        metavar="A,B,…",
+    )
+    templates: str = option(
+        "five",
+        "Zero-shot templates: name, context, photo, five or ten.",
+        MODEL,
+        suggestions=TEMPLATES,
+    )
+    window: float = option(2.0, "Seconds that a window lasts.", MODEL)
+    stride: float = option(0.5, "Seconds from one window to the next.", MODEL)
+    min_confidence: Share | None = option(
+        None,
+        "Below it a prediction is uncertain. By default the checkpoint's own.",
+        MODEL,
+    )
+    top: Count = option(2, "Classes shown per span in the table.", OUTPUT)
+    out: Path | None = option(None, "Write all windows to a .jsonl, .csv or .parquet file.", OUTPUT)
+    overwrite: bool = option(
+        False, "With --camera: replace --out where it exists.", OUTPUT, "--overwrite"
+    )
+    faces_out: Path | None = option(None, "Keep the face store here, for another run.", OUTPUT)
+    video: Path | None = option(
+        None, "Write the annotated video: an .mp4, or a folder for several sources.", OUTPUT
+    )
+    html: Path | None = option(None, "Write a report to look at: one .html file.", OUTPUT)
+    embed_mb: Positive = option(
+        20.0, "Megabytes of video that go inside the report; others are linked.", OUTPUT
+    )
+    batch_size: Count = option(16, "Windows per forward pass.", DEVICE)
+    device: str = option("auto", "auto, cpu, cuda or mps.", DEVICE, suggestions=DEVICES)
+    precision: Precision = option("auto", "Of the computation.", DEVICE)
 
 
 @dataclass(frozen=True)
 class ConvertConfig:
-    """Settings of `dfer convert`.
+    """Settings of `dfer convert`."""
 
-    Attributes:
-        source: A published .pth file; with `to` official, a run, fold or checkpoint of ours.
-        out: The checkpoint folder to write; with `to` official, the .pth file.
-        to: `dfer` or `official`.
-        class_position: Where the class text stands, which a published file does not say.
-        check: Read what was written, and compare its logits.
-    """
-
-    source: Path = Path()
-    out: Path = Path()
-    to: Literal["dfer", "official"] = "dfer"
-    class_position: Literal["end", "middle", "front"] = "end"
-    check: bool = False
+    source: Path = argument(
+        Path(),
+        "A published .pth file, or a run, fold or checkpoint of ours for --to official.",
+        metavar="FILE|RUN|CHECKPOINT",
+        required=True,
+    )
+    out: Path = option(
+        Path(), "Checkpoint folder to write, or .pth file for --to official.", OUTPUT, required=True
+    )
+    to: Literal["dfer", "official"] = option("dfer", "official is the published code.", OUTPUT)
+    class_position: Literal["end", "middle", "front"] = option(
+        "end", "Where the class text stands, which a published file does not say.", MODEL
+    )
+    check: bool = option(
+        False, "Read what was written, and print how far its logits are off.", OUTPUT, "--check"
+    )
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Settings of `dfer export`.
+    """Settings of `dfer export`."""
 
-    Attributes:
-        checkpoint: A run, a fold, a checkpoint, or a published .pth.
-        format: `onnx` or `torchscript`.
-        out: The file; None for `model` with the format's suffix.
-        clip_weights: File of the CLIP that the model was trained on, where it is needed.
-        int8: For ONNX: weights of matrix products in 8 bits, about three times sooner on a CPU.
-    """
-
-    checkpoint: Path = Path("runs")
-    format: Literal["onnx", "torchscript"] = "onnx"
-    out: Path | None = None
-    clip_weights: Path | None = None
-    int8: bool = False
+    checkpoint: Path = argument(
+        Path("runs"),
+        "A run, a fold, a checkpoint, or a published .pth file.",
+        metavar="CHECKPOINT",
+        required=True,
+    )
+    format: Literal["onnx", "torchscript"] = option("onnx", "Of the file.", OUTPUT)
+    out: Path | None = option(None, "The file. By default model.onnx or model.torchscript.", OUTPUT)
+    clip_weights: Path | None = option(
+        None, "CLIP's weights, where the checkpoint leaves them out.", MODEL
+    )
+    int8: bool = option(
+        False,
+        "ONNX with weights in 8 bits: smaller, sooner on a CPU, rounded.",
+        OUTPUT,
+        "--int8",
+    )
 
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Settings of `dfer bench`.
+    """Settings of `dfer bench`."""
 
-    Attributes:
-        parts: What is measured.
-        clip: CLIP backbone of DFER-CLIP; `…/random` needs no weights.
-        num_frames: T, frames per clip.
-        classes: 7 or 11.
-        batch_sizes: Clips per forward pass, one measurement each; the first gives the ratio.
-        train_batch: Clips per training step; None for 4, and 48 on a GPU.
-        runs: Repetitions, of which the median counts.
-        device: `auto`, `cpu`, `cuda`, `mps`.
-        precision: As for training and prediction.
-    """
-
-    parts: tuple[Literal["loading", "inference", "training"], ...] = (
-        "loading",
-        "inference",
-        "training",
+    parts: tuple[Literal["loading", "inference", "training"], ...] = option(
+        ("loading", "inference", "training"),
+        "Of loading, inference, training.",
+        OUTPUT,
+        "--only",
+        metavar="PART,…",
     )
-    clip: str = "ViT-B-32-quickgelu/random"
-    num_frames: Count = 16
-    classes: Literal["7", "11"] = "7"
-    batch_sizes: tuple[int, ...] = (1, 8)
-    train_batch: Count | None = None
-    runs: Count = 5
-    device: str = "auto"
-    precision: Precision = "auto"
+    clip: str = option(
+        "ViT-B-32-quickgelu/random",
+        "CLIP backbone; …/random needs no weights.",
+        MODEL,
+        metavar="MODEL/TAG",
+    )
+    num_frames: Count = option(16, "Frames per clip.", MODEL)
+    classes: Literal["7", "11"] = option("7", "How many classes.", MODEL)
+    batch_sizes: tuple[int, ...] = option(
+        (1, 8), "Clips per forward pass; the first gives the ratio.", OPTIMISATION, metavar="N,…"
+    )
+    train_batch: Count | None = option(
+        None, "Clips per training step.", OPTIMISATION, default="4; on a GPU 48"
+    )
+    runs: Count = option(5, "Repetitions; the median counts.", OPTIMISATION)
+    device: str = option("auto", "auto, cpu, cuda or mps.", DEVICE, suggestions=DEVICES)
+    precision: Precision = option("auto", "Of the computation.", DEVICE)
 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Settings of `dfer demo`.
+    """Settings of `dfer demo`."""
 
-    Attributes:
-        out: Folder of everything that the demo makes.
-        train_identities: Drawn people to train on, each with all seven expressions.
-        test_identities: Drawn people never seen in training.
-        epochs: Passes over the training clips; None for those of the recipe.
-        seed: Seed of the people, the clips and the training.
-        workers: Processes; None for one per core.
-    """
-
-    out: Path = Path("dfer-demo")
-    train_identities: int = 56
-    test_identities: int = 11
-    epochs: int | None = None
-    seed: int = 1
-    workers: int | None = None
+    out: Path = option(Path("dfer-demo"), "Folder of everything that the demo makes.", OUTPUT)
+    train_identities: Annotated[int, Range(4)] = option(
+        56, "Drawn people to train on, each with all seven expressions.", DATA
+    )
+    test_identities: Count = option(11, "Drawn people never seen in training.", DATA)
+    epochs: Count | None = option(
+        None, "Passes over the training clips.", OPTIMISATION, default="the recipe's"
+    )
+    seed: int = option(1, "Of people, clips and training.", OPTIMISATION)
+    workers: Count | None = option(None, "Processes.", DEVICE, default="one per core")

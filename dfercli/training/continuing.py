@@ -29,7 +29,7 @@ def is_stillborn(run_folder: Path) -> bool:
 def refuse_other_settings(run_folder: Path, wanted: TrainConfig, *, hint: str) -> None:
     """Refuse to take a run for this training that was begun with other settings.
 
-    Where the run lies and how it is named is no setting.
+    Where the run lies, how it is named and where its settings came from is no setting.
 
     Raises:
         ConfigError: naming the settings that differ.
@@ -41,7 +41,7 @@ def refuse_other_settings(run_folder: Path, wanted: TrainConfig, *, hint: str) -
     if not own.streams:  # the run says which there were
         own = replace(own, streams=saved.model.finecliper.streams)
         wanted = replace(wanted, model=replace(wanted.model, finecliper=own))
-    saved = replace(saved, out=wanted.out, name=wanted.name)
+    saved = replace(saved, out=wanted.out, name=wanted.name, recipe=wanted.recipe)
     before, after = dict(_flat(to_plain(saved))), dict(_flat(to_plain(wanted)))
     if before != after:
         differences = setting_differences(before, after)

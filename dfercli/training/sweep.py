@@ -27,9 +27,9 @@ from dfercli.artifacts.atomic import write_text
 from dfercli.artifacts.locks import exclusive
 from dfercli.config import SweepConfig, TrainConfig
 from dfercli.errors import ConfigError
-from dfercli.overrides import override, read_toml, set_by_path
+from dfercli.layers import Layer, assigned, layered
+from dfercli.overrides import read_toml
 from dfercli.progress import Progress
-from dfercli.recipes import read_recipe, recipe_names
 from dfercli.report.tables import TextTable, percent, to_csv
 from dfercli.training import run as train
 from dfercli.training.continuing import refuse_other_settings
@@ -125,11 +125,9 @@ def plan(file: Path) -> list[SweepRun]:
         ConfigError: not a sweep, or settings that are wrong (named with the combination).
     """
     content = read_toml(file)
-    grid, recipe = content.pop("grid", None), content.pop("recipe", None)
+    grid = content.pop("grid", None)
     if not isinstance(grid, dict) or not grid:
         raise ConfigError(f"{file} has no grid", hint="add for example: [grid] seed = [1, 2, 3]")
-    if recipe is not None and not isinstance(recipe, str):
-        raise ConfigError(f"{file}: recipe: expected text, got {shown(recipe)}")
     choices = {name: _texts(values, f"{file}: grid.{name}") for name, values in grid.items()}
     if (size := math.prod(map(len, choices.values()))) > MAX_RUNS:
         raise ConfigError(
@@ -138,7 +136,7 @@ def plan(file: Path) -> list[SweepRun]:
     runs = []
     for combination in itertools.product(*choices.values()):
         values = dict(zip(choices, combination, strict=True))
-        config = _config(content, values, recipe, file)
+        config = _config(content, values, file)
         runs.append(SweepRun(values, replace(config, name=_name(values))))
     return runs
 
@@ -161,25 +159,19 @@ def sweep_table(rows: Sequence[SweepRow]) -> TextTable:
     )
 
 
-def _config(
-    content: dict[str, Any], values: dict[str, str], recipe: str | None, file: Path
-) -> TrainConfig:
-    """Defaults, then the method's recipe or the one named, then the file, then the combination."""
-    where = f"{file}, {_name(values)}"
-    chosen = set_by_path([f"{name}={value}" for name, value in values.items()])
-    asked = override(override(TrainConfig(), content, where=str(file)), chosen, where=where)
-    if not asked.dataset:
+def _config(content: dict[str, Any], values: dict[str, str], file: Path) -> TrainConfig:
+    """The settings of one combination."""
+    chosen = assigned(
+        [f"{name}={value}" for name, value in values.items()], f"{file}, {_name(values)}"
+    )
+    config = layered(TrainConfig(), [Layer(content, str(file)), chosen])
+    if not config.dataset:
         raise ConfigError(f"{file} names no dataset")
-    if asked.devices > 1:
+    if config.devices > 1:
         raise ConfigError(
             f"{file}: a sweep trains in one process", hint="or start it with torchrun, devices = 1"
         )
-    config, name = TrainConfig(), recipe or asked.model.method
-    if recipe is not None or name in recipe_names():
-        for table in read_recipe(name, asked.dataset):
-            config = override(config, table, where=f"recipe {name}")
-    config = override(config, content, where=str(file))
-    return override(config, chosen, where=where)
+    return config
 
 
 def _texts(values: Any, where: str) -> list[str]:

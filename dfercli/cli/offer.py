@@ -1,0 +1,322 @@
+"""Options of a command out of the fields of its config; typer parses them.
+
+What an option is called, takes and says stands beside its field (`dfercli.config.options`).
+"""
+
+import dataclasses
+import inspect
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass
+from functools import wraps
+from pathlib import Path
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import typer
+from rich.markup import escape
+from typer.core import TyperCommand
+
+from dfercli.config.options import OUTPUT, PANELS, SETTINGS, Offer, offer_of
+
+ConfigT = TypeVar("ConfigT")
+Command = Callable[..., None]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.", rich_help_panel=OUTPUT)]
+
+WIDEST_TYPE = 16
+_FILE, _ASSIGNMENTS, _CONTEXT = "config_file", "assignments", "context"
+
+
+@dataclass(frozen=True)
+class Asked(Generic[ConfigT]):
+    """What a command line asks for.
+
+    Attributes:
+        defaults: The config with its defaults.
+        command: Name of the command; its last word is also its table in a file.
+        typed: Values of options and arguments that were typed; those of a nested config are a
+            mapping.
+        file: The file of `--config`.
+        assignments: Of `--set`.
+    """
+
+    defaults: ConfigT
+    command: str
+    typed: Mapping[str, Any]
+    file: Path | None
+    assignments: Sequence[str]
+
+    def config(self) -> ConfigT:
+        """Layer all of it.
+
+        Raises:
+            ConfigError: an unknown setting or a value of the wrong kind; all are named.
+        """
+        from dfercli.layers import assigned, in_file, layered, options
+
+        layers = [] if self.file is None else [in_file(self.file, _table(self.command))]
+        layers += [options(self.typed, f"dfer {self.command}"), assigned(self.assignments)]
+        return layered(self.defaults, layers)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A field that a command offers: its path in the config, its type and what is said of it."""
+
+    path: tuple[str, ...]
+    hint: Any
+    default: Any
+    offer: Offer
+
+    @property
+    def parameter(self) -> str:
+        return "__".join(self.path)
+
+
+class HelpInOutput(TyperCommand):
+    """A command whose `--help` stands beside `--json`, in no panel of its own."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option, moved."""
+        found = super().get_help_option(ctx)
+        if found is not None:
+            found.rich_help_panel = OUTPUT
+        return found
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: lines to copy, one each."""
+    title = "Examples:" if len(lines) > 1 else "Example:"
+    return "\n\n".join([title, *map(escape, lines)])
+
+
+def offers(
+    kind: type[ConfigT], command: str, *, only: Sequence[str] | None = None
+) -> Callable[[Command], Command]:
+    """Give a command the options of a config, `--config` and `--set`.
+
+    The command is called with `Asked` first, and then with the options of its own.
+
+    Args:
+        kind: The config: a dataclass whose fields have defaults.
+        command: Name of the command.
+        only: Offer these fields alone, as `optim.batch_size`, without showing their defaults;
+            None for all that are offered.
+
+    Raises:
+        TypeError: a field without an offer, a name in `only` without a field, or a flag that two
+            options would have.
+    """
+    settings = [found for found in _settings(kind, ()) if found.offer.kind != "setting"]
+    if only is not None:
+        by_path = {".".join(found.path): found for found in settings}
+        if absent := [name for name in only if name not in by_path]:
+            raise TypeError(f"dfer {command}: no field for the option {', '.join(absent)}")
+        bare = dataclasses.replace
+        settings = [
+            bare(found, default=None, offer=bare(found.offer, default=None))
+            for found in map(by_path.__getitem__, only)
+        ]
+
+    def decorate(function: Command) -> Command:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        parameters = _in_order([*map(_parameter, settings), *_for_all(command), *own])
+        _refuse_twins(command, parameters)
+
+        @wraps(function)
+        def run(**values: Any) -> None:
+            context: typer.Context = values.pop(_CONTEXT)
+            typed: dict[str, Any] = {}
+            for found in settings:
+                value = values.pop(found.parameter)
+                if _was_typed(context, found.parameter):
+                    _put(typed, found.path, value)
+            file, assignments = values.pop(_FILE), values.pop(_ASSIGNMENTS) or []
+            function(Asked(kind(), command, typed, file, assignments), **values)
+
+        context = inspect.Parameter(
+            _CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
+        )
+        signature = inspect.Signature([context, *parameters])
+        run.__signature__ = signature  # type: ignore[attr-defined]
+        run.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
+        return run
+
+    return decorate
+
+
+def _settings(kind: Any, path: tuple[str, ...]) -> Iterator[_Setting]:
+    """The fields of a config and of those in it.
+
+    Raises:
+        TypeError: a field of which nothing says whether it is offered.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    for entry in dataclasses.fields(kind):
+        hint, place = hints[entry.name], (*path, entry.name)
+        if dataclasses.is_dataclass(hint):
+            yield from _settings(hint, place)
+        elif (offer := offer_of(entry)) is None:
+            raise TypeError(
+                f"{kind.__name__}.{entry.name} is neither an option, an argument nor a setting "
+                "without one: see dfercli/config/options.py"
+            )
+        else:
+            yield _Setting(place, hint, _default(entry), offer)
+
+
+def _default(entry: "Field[Any]") -> Any:
+    if entry.default is dataclasses.MISSING:
+        raise TypeError(f"the field {entry.name} has no default")
+    return entry.default
+
+
+def _parameter(found: _Setting) -> inspect.Parameter:
+    """The parameter that typer makes an option or an argument of."""
+    offer, base = found.offer, _without_none(found.hint)
+    is_list = get_origin(base) is tuple
+    choices = _choices(get_args(base)[0]) if is_list else ()
+    default = None if offer.default or found.default == "" else found.default
+    if is_list and offer.kind == "argument":
+        annotation: Any = list[get_args(base)[0]]  # type: ignore[misc]
+        default = list(default) if default else None
+    elif is_list:
+        annotation, default = str, ",".join(map(str, default or ())) or None
+    else:
+        annotation = base
+    if offer.required:
+        default = inspect.Parameter.empty
+    elif default is None:
+        annotation = annotation | None
+    listed = ", ".join(_choices(base))
+    is_long = len(listed) > WIDEST_TYPE  # typer would break it anywhere
+    said: dict[str, Any] = {
+        "help": escape(offer.help + (f" One of {listed}." if is_long else _bounds(found.hint))),
+        "metavar": found.path[-1].upper() if is_long else "" if base is bool else offer.metavar,
+        "show_default": offer.default or True,
+        "autocompletion": _completion(choices or offer.suggestions, several=is_list),
+    }
+    if offer.kind == "argument":
+        info = typer.Argument(**said)
+    else:
+        flags = offer.flags or (f"--{found.path[-1].replace('_', '-')}",)
+        if base is bool and not offer.flags:
+            flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}",)
+        info = typer.Option(*flags, rich_help_panel=offer.panel, **said)
+    return _keyword(found.parameter, Annotated[annotation, info], default)
+
+
+def _for_all(command: str) -> list[inspect.Parameter]:
+    """What each command with settings takes besides."""
+    file = typer.Option(
+        "--config",
+        help=f"TOML file of settings, in its table `{_table(command)}`.",
+        rich_help_panel=SETTINGS,
+    )
+    assignments = typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any setting by its name, also those without an option.",
+        rich_help_panel=SETTINGS,
+    )
+    return [
+        _keyword(_FILE, Annotated[Path | None, file], None),
+        _keyword(_ASSIGNMENTS, Annotated[list[str] | None, assignments], None),
+    ]
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, annotation=annotation, default=default)
+
+
+def _in_order(parameters: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
+    """Arguments first, then options panel by panel."""
+    order = (None, *PANELS)
+
+    def rank(parameter: inspect.Parameter) -> int:
+        return order.index(getattr(_info(parameter), "rich_help_panel", None))
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return sorted((p.replace(kind=keyword) for p in parameters), key=rank)
+
+
+def _info(parameter: inspect.Parameter) -> Any:
+    return get_args(parameter.annotation)[1]
+
+
+def _refuse_twins(command: str, parameters: Sequence[inspect.Parameter]) -> None:
+    taken: dict[str, str] = {}
+    for parameter in parameters:
+        info = _info(parameter)
+        declared = [info.default, *(info.param_decls or ())]
+        flags = [text for text in declared if isinstance(text, str) and text.startswith("-")]
+        for flag in (flag for text in flags for flag in text.split("/")):
+            if flag in taken:
+                raise TypeError(
+                    f"dfer {command}: {flag} would be both {taken[flag]} and {parameter.name}"
+                )
+            taken[flag] = parameter.name
+
+
+def _without_none(hint: Any) -> Any:
+    """The type of a value that was typed: no None, no bounds."""
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (option for option in get_args(hint) if option is not type(None))
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _is_literal(hint: Any) -> bool:
+    return get_origin(hint) is Literal
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    return get_args(hint) if _is_literal(hint) else ()
+
+
+def _bounds(hint: Any) -> str:
+    """The range of a number, where it is not the one that everybody expects."""
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (option for option in get_args(hint) if option is not type(None))
+    if get_origin(hint) is not Annotated:
+        return ""
+    bounds = get_args(hint)[1]
+    return f" ({bounds})" if bounds.lowest > 1 else ""
+
+
+def _completion(choices: Sequence[str], *, several: bool) -> Callable[[str], list[str]] | None:
+    """What the shell completes; in a list, the entry after the last comma."""
+    if not choices:
+        return None
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, _ = incomplete.rpartition(",") if several else ("", "", incomplete)
+        return [f"{before}{comma}{choice}" for choice in choices if choice not in before.split(",")]
+
+    return complete
+
+
+def _table(command: str) -> str:
+    return command.rpartition(" ")[2]
+
+
+def _was_typed(context: typer.Context, parameter: str) -> bool:
+    return getattr(context.get_parameter_source(parameter), "name", "") == "COMMANDLINE"
+
+
+def _put(typed: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    *tables, name = path
+    for table in tables:
+        typed = typed.setdefault(table, {})
+    typed[name] = value

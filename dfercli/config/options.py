@@ -1,0 +1,101 @@
+"""How a setting is offered on the command line, stated beside its field.
+
+`option(default, help, panel)` is a field with an option of its name, `argument` one with a place of
+its own, `setting` one that only files and `--set` reach. `dfercli.cli.offer` makes the options.
+"""
+
+from dataclasses import Field, dataclass, field
+from typing import Any, TypeVar
+
+ValueT = TypeVar("ValueT")
+
+KEY = "offered"
+
+DATA = "Data"
+FACES = "Faces"
+MODEL = "Model"
+LLM = "LLM"
+OPTIMISATION = "Optimisation"
+DEVICE = "Device"
+OUTPUT = "Output"
+SETTINGS = "Settings"
+PANELS = (DATA, FACES, MODEL, LLM, OPTIMISATION, DEVICE, OUTPUT, SETTINGS)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the command line says of a field.
+
+    Attributes:
+        help: What the setting is, as `--help` says it.
+        kind: `option`, `argument`, or `setting` (neither).
+        panel: The panel of `--help` that the option stands in.
+        flags: Its flags; empty for `--name-of-the-field`.
+        metavar: What stands for a value; None for the type.
+        default: Words for a default that is no fixed value.
+        suggestions: Values that the shell completes where others are accepted, too.
+        required: The command line must give it, whatever the default for Python is.
+    """
+
+    help: str
+    kind: str = "option"
+    panel: str | None = None
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    default: str | None = None
+    suggestions: tuple[str, ...] = ()
+    required: bool = False
+
+
+def option(
+    value: ValueT,
+    help: str,
+    panel: str,
+    *flags: str,
+    metavar: str | None = None,
+    default: str | None = None,
+    suggestions: tuple[str, ...] = (),
+    required: bool = False,
+) -> ValueT:
+    """A field that the command line offers as an option."""
+    return _field(
+        value,
+        Offer(
+            help,
+            panel=panel,
+            flags=flags,
+            metavar=metavar,
+            default=default,
+            suggestions=suggestions,
+            required=required,
+        ),
+    )
+
+
+def argument(
+    value: ValueT,
+    help: str,
+    *,
+    metavar: str | None = None,
+    suggestions: tuple[str, ...] = (),
+    required: bool = False,
+) -> ValueT:
+    """A field that the command line takes by its place."""
+    return _field(
+        value,
+        Offer(help, kind="argument", metavar=metavar, suggestions=suggestions, required=required),
+    )
+
+
+def setting(value: ValueT, help: str) -> ValueT:
+    """A field that has no option: it is set in files, by `--set` and from Python."""
+    return _field(value, Offer(help, kind="setting"))
+
+
+def offer_of(entry: "Field[Any]") -> Offer | None:
+    """What was stated beside a field; None where nothing was."""
+    return entry.metadata.get(KEY)
+
+
+def _field(value: ValueT, offer: Offer) -> ValueT:
+    return field(default=value, metadata={KEY: offer})

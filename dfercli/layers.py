@@ -1,0 +1,89 @@
+"""The one way from what was asked for to a config.
+
+Defaults, then the recipe of a training, then a file, then options, then `--set`: each layer over
+those before it. The command line, `dfer sweep`, `dfer info --method`, `dfer demo` and Python take
+this way:
+
+    config = layered(TrainConfig(), [in_file(Path("my.toml"), "train"),
+                                     options({"dataset": "faces/", "optim": {"epochs": 3}})])
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from dfercli.config import TrainConfig
+from dfercli.overrides import override, read_toml, set_by_path
+from dfercli.recipes import read_recipe, recipe_names
+
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings of one origin.
+
+    Attributes:
+        values: Name -> value; those of a nested config are a mapping.
+        where: The origin, for messages.
+        literal: As for `override`.
+    """
+
+    values: Mapping[str, Any]
+    where: str
+    literal: bool = False
+
+
+def in_file(path: Path, table: str) -> Layer:
+    """The settings in a table of a TOML file.
+
+    Raises:
+        ConfigError: the file is missing or not TOML.
+    """
+    return Layer(read_toml(path).get(table, {}), str(path))
+
+
+def options(values: Mapping[str, Any], where: str = "options") -> Layer:
+    """Values that are already apart, as the options of a command line or arguments in Python."""
+    return Layer(values, where, literal=True)
+
+
+def assigned(assignments: Sequence[str], where: str = "--set") -> Layer:
+    """Settings of the form `optim.batch_size=8`.
+
+    Raises:
+        ConfigError: one without `=`.
+    """
+    return Layer(set_by_path(list(assignments)), where)
+
+
+def layered(defaults: ConfigT, layers: Sequence[Layer]) -> ConfigT:
+    """Put layers over defaults, each over those before it.
+
+    Below the layers of a `TrainConfig` lies a recipe: the one that they name, else that of their
+    method, with what it says for their data set. `recipe` then says which it was.
+
+    Args:
+        defaults: The config with its defaults.
+        layers: From the lowest to the highest.
+
+    Raises:
+        ConfigError: an unknown setting, a value of the wrong kind, or no such recipe.
+    """
+    asked = _over(defaults, layers)
+    if not isinstance(asked, TrainConfig):
+        return asked
+    own = asked.model.method if asked.model.method in recipe_names() else None
+    recipe = asked.recipe or own
+    if recipe is None:
+        return asked
+    tables = [Layer(table, f"recipe {recipe}") for table in read_recipe(recipe, asked.dataset)]
+    config = cast(TrainConfig, _over(defaults, [*tables, *layers]))
+    return cast(ConfigT, replace(config, recipe=recipe))
+
+
+def _over(config: ConfigT, layers: Sequence[Layer]) -> ConfigT:
+    for layer in layers:
+        config = override(config, layer.values, where=layer.where, literal=layer.literal)
+    return config
