@@ -28,6 +28,7 @@ class RunResult:
             on.
         war: Its accuracy.
         uar: Its mean recall.
+        benchmark: Of lists that were known by their counts, the benchmark they are of.
     """
 
     dataset: str
@@ -41,6 +42,7 @@ class RunResult:
     evaluation: Annotated[str, PlainName()] | None
     war: float | None = None
     uar: float | None = None
+    benchmark: str | None = None
 
 
 def write_run_result(path: Path, result: RunResult) -> None:

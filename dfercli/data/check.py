@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from dfercli.data.clips import Clip, Fold
 from dfercli.data.frames import is_frame_name, list_frames
-from dfercli.data.guesses import FRAMES_PER_CLIP, guess_counts, guess_missing, guess_short
+from dfercli.data.guesses import (
+    FRAMES_PER_CLIP,
+    are_padded,
+    guess_counts,
+    guess_missing,
+    guess_short,
+)
 from dfercli.data.loading import read_frame
 from dfercli.data.published_sizes import PublishedTotals
 from dfercli.errors import DataError
@@ -119,7 +125,7 @@ def check_totals(folds: Sequence[Fold], totals: PublishedTotals) -> list[Finding
     sizes = [
         f"fold {fold.fold}: {len(fold.train)} + {len(fold.test)}, published {train} + {test}"
         for fold in folds
-        for train, test in (totals.fold_sizes[fold.fold - 1],)
+        for train, test in (totals.fold_sizes[(fold.published_fold or fold.fold) - 1],)
         if (len(fold.train), len(fold.test)) != (train, test)
     ]
     if sizes:
@@ -224,6 +230,7 @@ def check_frame_counts(
             "clips have another number of frames than the list says; the disk counts",
             [f"{clip.clip_id} ({found}, listed {clip.listed_frames})" for clip, found in differing],
             guess=guess_counts(differing),
+            is_fault=not (is_published and len(differing) <= len(short) and are_padded(differing)),
         ),
     ]
 

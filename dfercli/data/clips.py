@@ -53,6 +53,8 @@ class Fold:
         official: Whether these are the published lists.
         frame_source: What the frames are, for reports: the folder they came from.
         labelling: Where the labels come from, where the data leave a choice: every result says it.
+        benchmark: Of lists that are known by their counts, the benchmark they are of.
+        published_fold: Of such lists, the fold of it, where the counts tell.
     """
 
     dataset: str
@@ -63,3 +65,5 @@ class Fold:
     official: bool
     frame_source: str
     labelling: str = ""
+    benchmark: str | None = None
+    published_fold: int | None = None

@@ -9,6 +9,7 @@ from dfercli.data.clips import Clip, Fold
 from dfercli.data.dfew import read_dfew
 from dfercli.data.ferv39k import read_ferv39k
 from dfercli.data.layout import dataset_root
+from dfercli.data.list_folders import has_lists, lists_in
 from dfercli.data.lists import read_list_fold
 from dfercli.data.mafw import Classes, read_mafw
 from dfercli.data.open_sets import RAW_SETS, read_raw_set_fold
@@ -29,13 +30,15 @@ def num_folds(dataset: str, folds: int | None = None) -> int:
         raise ConfigError(f"--folds splits a face store; {dataset} has its own lists")
     if kind == "benchmark":
         return len(TOTALS[dataset.lower()].fold_sizes)
+    if kind == "lists":
+        return len(lists_in(Path(dataset)))
     if kind == "open set":
         return len(RAW_SETS[dataset.lower()].folds)
     return folds or 1
 
 
 def dataset_kind(dataset: str) -> str:
-    """`benchmark`, `open set`, `store` or `list`.
+    """`benchmark`, `open set`, `store`, `list` or `lists` (a folder of them).
 
     Raises:
         DataError: it is none of them.
@@ -49,9 +52,11 @@ def dataset_kind(dataset: str) -> str:
         return "store"
     if path.is_file():
         return "list"
+    if path.is_dir() and has_lists(path):
+        return "lists"
     raise DataError(
         f"no such data set: {dataset} (expected {', '.join((*BENCHMARKS, *RAW_SETS))}, a face "
-        "store, or a list file)",
+        "store, a list file, or a folder of lists)",
         hint="make a face store with: dfer preprocess videos/ --out faces/",
     )
 
@@ -104,6 +109,10 @@ def read_fold(
         found = read_store_fold(Path(dataset), fold=fold, folds=folds, seed=seed)
     elif kind == "open set":
         found = read_raw_set_fold(dataset.lower(), root, fold)
+    elif kind == "lists":
+        path = lists_in(Path(dataset))[fold - 1]
+        found = read_list_fold(path, root=root, frames=frames, label_order=label_order)
+        found = replace(found, dataset=dataset, fold=fold)
     elif kind == "list":
         found = read_list_fold(Path(dataset), root=root, frames=frames, label_order=label_order)
     else:
@@ -129,7 +138,7 @@ def split_warning(fold: Fold) -> str | None:
     if fold.dataset in RAW_SETS:
         return f"{fold.dataset} is not whole: actors are missing; say so with its results"
     if fold.dataset not in TOTALS:
-        return f"{fold.dataset} is a list file, not the official split: say so with its results"
+        return f"{fold.dataset} is a list, not the official split: say so with its results"
     train, test = TOTALS[fold.dataset].fold_sizes[fold.fold - 1]
     return (
         f"{fold.dataset} fold {fold.fold} is not the official split: {len(fold.train)} training "

@@ -41,16 +41,21 @@ def guess_short(short: int, clips: int, totals: PublishedTotals | None) -> str |
     return None
 
 
+def are_padded(differing: Sequence[tuple[Clip, int]]) -> bool:
+    """Whether all these clips are short ones that their list counts as if they were padded."""
+    return all(
+        found < FRAMES_PER_CLIP and clip.listed_frames == FRAMES_PER_CLIP
+        for clip, found in differing
+    )
+
+
 def guess_counts(differing: Sequence[tuple[Clip, int]]) -> str | None:
     """Why clips, each with the number of its frames on disk, may differ from their list."""
     if not differing:
         return None
     differences = Counter(found - (clip.listed_frames or 0) for clip, found in differing)
     usual, times = differences.most_common(1)[0]
-    if all(
-        found < FRAMES_PER_CLIP and clip.listed_frames == FRAMES_PER_CLIP
-        for clip, found in differing
-    ):
+    if are_padded(differing):
         return f"the list was made after short clips had been padded to {FRAMES_PER_CLIP} on disk"
     if len(differing) > 1 and times == len(differing):
         return f"each has {usual:+d} against its list: the frames were extracted in another way"

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from dfercli.data import dfew, ferv39k, mafw
 from dfercli.data.clips import Clip, Fold
 from dfercli.data.frames import is_video_file
+from dfercli.data.known_lists import KnownList, recognise, refuse_contradiction
 from dfercli.data.layout import dataset_root, numbered_lines
 from dfercli.data.published_sizes import BENCHMARKS
 from dfercli.errors import ConfigError, DataError
@@ -81,12 +82,13 @@ def read_list_fold(
         ConfigError: an unknown label order.
         DataError: a list that is missing, broken, or whose labels are ambiguous.
     """
-    parts = _train_and_test(path)
+    parts = train_and_test(path)
     rows = [[] if part is None else read_list(part) for part in parts]
     everything = [row for part in rows for row in part]
     common = _common_folder(row.path for row in everything)
     by_folder = [label_from_path(row.path.relative_to(common)) for row in everything]
-    labels, label_set = _resolve_labels(everything, by_folder, label_order, path)
+    known = recognise([row.label for row in rows[0]], [row.label for row in rows[1]], path)
+    labels, label_set = _resolve_labels(everything, by_folder, label_order, path, known)
     locator = _Locator(_root_of(path, root), frames, as_written=root is None and frames is None)
     clips = [
         Clip(
@@ -103,9 +105,24 @@ def read_list_fold(
         label_set=label_set,
         train=tuple(clips[: len(rows[0])]),
         test=tuple(clips[len(rows[0]) :]),
-        official=False,
+        official=known is not None and known.is_exact,
         frame_source=str(locator.root if frames is None else locator.root / frames),
+        labelling="" if known is None else _describe(known, everything, label_set),
+        benchmark=None if known is None else known.benchmark,
+        published_fold=None if known is None else known.fold,
     )
+
+
+def _describe(known: KnownList, rows: Sequence[ListRow], label_set: tuple[str, ...]) -> str:
+    """What a list is by its counts, in words."""
+    fold = "" if known.fold is None else f" fold {known.fold}"
+    text = f"by its counts {known.benchmark}{fold}{'' if known.is_exact else ', nearly'}"
+    indices = {row.label for row in rows}
+    if not known.classes or not all(label.isdecimal() for label in indices):
+        return text
+    order = tuple(known.classes[label] for label in sorted(indices, key=int))
+    names = [name for name, orders in LABEL_ORDERS.items() if order in orders.values()]
+    return f"{text}, labels in {f'the order of {names[0]}' if names else 'an order of its own'}"
 
 
 def read_list(path: Path) -> list[ListRow]:
@@ -160,7 +177,8 @@ def _parse(line: str, form: str) -> ListRow | None:
     return ListRow(PurePosixPath(path), None, label) if middle.lower().endswith(".wav") else None
 
 
-def _train_and_test(path: Path) -> tuple[Path | None, Path | None]:
+def train_and_test(path: Path) -> tuple[Path | None, Path | None]:
+    """The training list and the test list that a list is one of; None for one that is not there."""
     found = list(PART_NAME.finditer(path.name))
     if not found:
         return path, None
@@ -175,7 +193,11 @@ def _train_and_test(path: Path) -> tuple[Path | None, Path | None]:
 
 
 def _resolve_labels(
-    rows: Sequence[ListRow], by_folder: Sequence[str | None], label_order: str | None, where: Path
+    rows: Sequence[ListRow],
+    by_folder: Sequence[str | None],
+    label_order: str | None,
+    where: Path,
+    known: KnownList | None,
 ) -> tuple[list[str], tuple[str, ...]]:
     """The class of each row, and the label set.
 
@@ -185,6 +207,9 @@ def _resolve_labels(
     if not all(label.isdecimal() for label in written):
         return _resolve_words(written, where)
     indices = {int(label) for label in written}
+    if label_order is None and known is not None and known.classes:
+        names = [known.classes[label] for label in written]
+        return names, label_set_for(set(names)) or ELEVEN
     if label_order is None:
         named = [label for label in by_folder if label is not None]
         label_set = label_set_for(set(named))
@@ -195,6 +220,8 @@ def _resolve_labels(
             raise _ambiguous(indices, where)
         return named, label_set
     label_set = _label_order(label_order, indices, where)
+    if known is not None:
+        refuse_contradiction(known, label_set, label_order, written, where)
     names = [label_set[int(label)] for label in written]
     for row, name, expected in zip(rows, names, by_folder, strict=True):
         if expected in label_set and expected != name:

@@ -162,7 +162,7 @@ def summarise_run(name: str, folds: Sequence[FoldPredictions]) -> RunSummary:
     ]
     return RunSummary(
         name=name,
-        dataset=_dataset_name(folds[0].result.dataset),
+        dataset=_dataset_name(folds[0].result.benchmark or folds[0].result.dataset),
         folds=tuple(fold.number for fold in folds),
         summary=summarise_folds(predictions, folds[0].label_set),
         selected_on=" / ".join(dict.fromkeys(fold.result.selected_on for fold in folds)),

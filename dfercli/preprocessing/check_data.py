@@ -31,7 +31,7 @@ from dfercli.data.folds import dataset_kind, num_folds, published_totals, read_f
 from dfercli.data.frames import list_frames
 from dfercli.data.loading import read_frame
 from dfercli.data.open_sets import RAW_SETS
-from dfercli.data.published_sizes import PublishedTotals
+from dfercli.data.published_sizes import TOTALS, PublishedTotals
 from dfercli.data.store_check import check_store
 from dfercli.data.store_folds import read_store_clips
 from dfercli.errors import DataError
@@ -58,6 +58,12 @@ def run(config: CheckConfig, progress: Progress) -> CheckReport:
     totals = None
     if not config.subset:
         totals = published_totals(config.dataset, config.classes, config.captions)
+    if known := folds[0].benchmark:
+        totals = None if config.subset else TOTALS[known]
+        lists = [f"{Path(fold.dataset).name} fold {fold.fold}: {fold.labelling}" for fold in folds]
+        findings.append(
+            Finding("benchmark", f"these are lists of {known}", 1, tuple(lists), is_fault=False)
+        )
     if totals is not None:
         findings += check_totals(folds, totals)
     findings += check_lists(folds)

@@ -72,6 +72,7 @@ def finish_fold(
         evaluation=name,
         war=evaluation.war if evaluation else None,
         uar=evaluation.uar if evaluation else None,
+        benchmark=clips.fold.benchmark,
     )
     if fabric.is_global_zero:
         write_run_result(folder.result, result)
