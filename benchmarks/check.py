@@ -22,7 +22,7 @@ import torch
 
 from dfercli.bench import run as bench
 from dfercli.config import BenchConfig, ModelConfig
-from dfercli.inference.loaded_model import LoadedModel, ready
+from dfercli.inference.loaded_model import ready
 from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.progress import LogProgress
@@ -48,7 +48,7 @@ def ratio(slow: Callable[[], object], fast: Callable[[], object]) -> float:
 def shared_frames() -> float:
     """Windows a quarter apart: each frame encoded for every window, against once."""
     config = ModelConfig(clip="ViT-B-32-quickgelu/random", num_frames=FRAMES)
-    model = ready(new_model(config, SEVEN, 1), "", LoadedModel, device="cpu", precision="32")
+    model = ready(new_model(config, SEVEN, 1), "", device="cpu", precision="32")
     count = FRAMES + STEP * (WINDOWS - 1)
     size = model.image_size
     frames = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)

@@ -13,11 +13,11 @@ from torch.profiler import ProfilerActivity, profile
 from dfercli.config import ModelConfig, OptimConfig
 from dfercli.data.batches import Batch
 from dfercli.inference.fabric import make_fabric
-from dfercli.inference.loaded_model import LoadedModel, ready
+from dfercli.inference.loaded_model import ready
 from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.models.optimizer import build_optimizer
-from dfercli.training.fit import update_weights
+from dfercli.training.step import update_weights
 
 ROWS = 14
 
@@ -30,9 +30,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     arguments = parser.parse_args()
     config = ModelConfig(clip=arguments.clip)
-    model = ready(
-        new_model(config, SEVEN, 1), "", LoadedModel, device="cpu", precision=arguments.precision
-    )
+    model = ready(new_model(config, SEVEN, 1), "", device="cpu", precision=arguments.precision)
     size = model.image_size
     frames = torch.randint(0, 256, (1, 16, 3, size, size), dtype=torch.uint8)
     model.logits(frames)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dfercli.artifacts.model_card import ModelCard
 from dfercli.config import Precision, PredictConfig
 from dfercli.data.augmentation import resize
 from dfercli.data.sampling import sample_test
@@ -43,7 +44,7 @@ class FramesPrediction:
         return highest
 
 
-class Recognizer(LoadedModel):
+class Recognizer:
     """A model of facial expressions, as `dfercli.load` returns it.
 
     Example:
@@ -51,6 +52,52 @@ class Recognizer(LoadedModel):
         >>> model = load("runs/faces-dfer-clip-20250101-120000")
         >>> model.predict_video("clip.mp4").to_dataframe()
     """
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        """Where the model came from."""
+        return self._model.name
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model says about itself."""
+        return self._model.card
+
+    @property
+    def label_set(self) -> tuple[str, ...]:
+        """The K class names, in the order of the outputs."""
+        return self._model.label_set
+
+    @property
+    def num_frames(self) -> int:
+        """T, frames per clip."""
+        return self._model.num_frames
+
+    @property
+    def image_size(self) -> int:
+        """S, the side of a frame in pixels."""
+        return self._model.image_size
+
+    def logits(self, frames: Tensor) -> Tensor:
+        """Compare clips with classes.
+
+        Args:
+            frames: (B, T, 3, S, S), float in [0, 1] or uint8, RGB, on any device.
+
+        Returns:
+            (B, K) float32 on the CPU.
+
+        Raises:
+            DataError: frames of another shape or kind.
+        """
+        return self._model.logits(frames)
+
+    def probabilities(self, frames: Tensor) -> NDArray[np.float64]:
+        """Calibrated probabilities (B, K) of clips as `logits` takes them; rows sum to 1."""
+        return self._model.probabilities(frames)
 
     def predict_video(
         self,
@@ -86,7 +133,7 @@ class Recognizer(LoadedModel):
             window=window,
             stride=stride,
         )
-        result = run(settings, progress or LogProgress(), self)
+        result = run(settings, progress or LogProgress(), self._model)
         if len(result.videos) > 1:
             names = ", ".join(video.source for video in result.videos[:3])
             raise DataError(f"{path} holds more than one source: {names}", hint="name one of them")
@@ -155,10 +202,7 @@ def load(
         ConfigError: TorchScript that is not trusted; or the device or the precision is not to be
             had.
     """
-    return load_checkpoint(
-        Path(path).expanduser(),
-        Recognizer,
-        device=device,
-        precision=precision,
-        trust_code=trust_code,
+    model = load_checkpoint(
+        Path(path).expanduser(), device=device, precision=precision, trust_code=trust_code
     )
+    return Recognizer(model)

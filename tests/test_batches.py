@@ -12,7 +12,7 @@ from dfercli.data.augmentation import AugmentDraw
 from dfercli.data.batches import Batch, moved_ahead
 from dfercli.data.device_augmentation import RawClips
 from dfercli.progress import LogProgress
-from dfercli.training import fit
+from dfercli.training import fit, step
 from dfercli.training import run as train
 
 
@@ -127,5 +127,5 @@ def test_losses_that_are_read_now_and_then_add_up_to_the_same(tmp_path, monkeypa
 
 
 def test_a_gpu_is_not_waited_for_in_each_step():
-    assert fit.steps_to_a_look(torch.device("cuda", 0)) > 1
-    assert fit.steps_to_a_look(torch.device("cpu")) == 1
+    assert step.steps_to_a_look(torch.device("cuda", 0)) > 1
+    assert step.steps_to_a_look(torch.device("cpu")) == 1

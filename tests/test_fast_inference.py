@@ -9,14 +9,13 @@ import torch
 from open_clip.transformer import QuickGELU
 from toy_model import write_toy_checkpoint
 
-from dfercli import load
 from dfercli.artifacts.face_store import TrackData
 from dfercli.bench.reference import PublishedDferClip
 from dfercli.config import ModelConfig, TrainConfig
 from dfercli.data.sampling import sample_test
 from dfercli.errors import ConfigError
 from dfercli.inference import devices
-from dfercli.inference.loaded_model import LoadedModel, ready
+from dfercli.inference.loaded_model import load_checkpoint, ready
 from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.models import clip_backbone
@@ -53,7 +52,7 @@ def test_frames_that_come_late_are_sampled_by_the_time_at_which_they_are_shown()
 
 
 def test_a_frame_that_several_clips_hold_is_encoded_once_with_the_same_result(tmp_path):
-    model = load(write_toy_checkpoint(tmp_path / "checkpoint"))
+    model = load_checkpoint(write_toy_checkpoint(tmp_path / "checkpoint"))
     frames = torch.randint(0, 256, (6, 3, model.image_size, model.image_size), dtype=torch.uint8)
     clips = np.array([[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5], [5, 5, 5, 5]])
     encoded = []
@@ -79,7 +78,7 @@ def test_on_a_cpu_images_are_encoded_few_at_a_time_with_the_same_result(monkeypa
 
 def test_a_model_whose_frames_depend_on_one_another_sees_whole_clips():
     config = ModelConfig(method="finecliper", clip="tiny-vit/random", num_frames=4, text_type="pn")
-    model = ready(new_model(config, SEVEN, 1), "fine", LoadedModel)
+    model = ready(new_model(config, SEVEN, 1), "fine")
     assert not model.shares_frames
     frames = torch.randint(0, 256, (5, 3, 48, 48), dtype=torch.uint8)
     clips = np.array([[0, 1, 2, 3], [1, 2, 3, 4]])
@@ -91,9 +90,9 @@ def test_a_model_whose_frames_depend_on_one_another_sees_whole_clips():
 def test_bfloat16_on_a_cpu_rounds_the_image_encoder_and_hardly_moves_probabilities():
     config = ModelConfig(clip="tiny-vit/random", num_frames=4)
     frames = torch.randint(0, 256, (8, 4, 3, 48, 48), dtype=torch.uint8)
-    exact = ready(new_model(config, SEVEN, 1), "32", LoadedModel, precision="32")
+    exact = ready(new_model(config, SEVEN, 1), "32", precision="32")
     restored = new_model(config, SEVEN, 1)
-    rounded = ready(restored, "bf16", LoadedModel, precision="bf16-mixed")
+    rounded = ready(restored, "bf16", precision="bf16-mixed")
     assert restored.module.clip.visual.conv1.weight.dtype == torch.bfloat16
     assert restored.module.temporal.class_token.dtype == torch.float32
     difference = np.abs(exact.probabilities(frames) - rounded.probabilities(frames)).max()

@@ -359,4 +359,4 @@ def test_classes_of_another_data_set_are_the_common_ones_or_encoded_anew(store, 
     (measured,) = evaluate.run(replace(common, classes="open"), SilentProgress())
     assert measured.evaluation.label_set == names
     assert measured.class_texts[2] == "A person with an expression of contempt"
-    assert measured.classes.startswith("classes of the data set, encoded anew")
+    assert measured.classes.startswith("classes of the data set, from their texts")

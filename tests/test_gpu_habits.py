@@ -18,7 +18,7 @@ from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.models.optimizer import build_optimizer
 from dfercli.progress import LogProgress
-from dfercli.training import fit
+from dfercli.training import fit, step
 from dfercli.training import run as train
 
 FRAMES = torch.randint(0, 256, (2, 2, 3, 48, 48), dtype=torch.uint8)
@@ -50,11 +50,11 @@ def test_a_training_step_never_waits_for_the_device(method, options):
     optim = OptimConfig(gradient_clip=1.0)
     model, optimizer = fabric.setup(module, build_optimizer(module, optim))
     model.train()
-    fit.update_weights(fabric, model, module, optimizer, optim, Batch(FRAMES, LABELS, LABELS))
+    step.update_weights(fabric, model, module, optimizer, optim, Batch(FRAMES, LABELS, LABELS))
     # The optimiser counts its steps on the host here; fused ones do so on the device.
     optimizer.step = lambda *_, **__: None
     with Looks() as looks:
-        fit.update_weights(fabric, model, module, optimizer, optim, Batch(FRAMES, LABELS, LABELS))
+        step.update_weights(fabric, model, module, optimizer, optim, Batch(FRAMES, LABELS, LABELS))
     assert looks.found == []
 
 

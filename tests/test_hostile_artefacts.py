@@ -61,7 +61,7 @@ from dfercli.prediction.journal import Journal
 from dfercli.report.card import card_rows
 from dfercli.report.video_prediction import Moment, VideoPrediction
 from dfercli.training import run as train
-from dfercli.training.fit import EPOCH_SCHEMA, EpochRow
+from dfercli.training.state import EPOCH_SCHEMA, EpochRow
 from dfercli.training.sweep import plan
 from dfercli.typed import typed
 
@@ -183,7 +183,11 @@ READERS = (
     ),
     Reader(
         "config.json",
-        {"schema": "dfer.train_config/1", **to_plain(TrainConfig())},
+        {
+            "schema": "dfer.train_config/1",
+            **to_plain(TrainConfig()),
+            "asked": {"optim": {"batch_size": 512}},
+        },
         lambda path: read_train_config(FoldFolder(path.parent)),
         optional=".",
     ),

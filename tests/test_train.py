@@ -23,12 +23,13 @@ from dfercli.cli.app import run as dfer
 from dfercli.config import DataConfig, OptimConfig
 from dfercli.data.batches import Batch
 from dfercli.data.fold_clips import read_fold_clips
+from dfercli.errors import ConfigError
 from dfercli.inference.restore import restore_model
 from dfercli.models import clip_backbone
 from dfercli.progress import LogProgress
 from dfercli.training import fit
 from dfercli.training import run as train
-from dfercli.training.fit import update_weights
+from dfercli.training.step import step_seed, update_weights
 
 Read = Callable[[], str]
 
@@ -220,10 +221,10 @@ def test_the_first_of_the_best_epochs_is_selected(
 
 
 def test_each_step_and_process_draws_its_own_numbers_on_every_machine() -> None:
-    seeds = [fit.step_seed(1, step, rank) for step in range(3) for rank in range(2)]
+    seeds = [step_seed(1, step, rank) for step in range(3) for rank in range(2)]
     assert len(set(seeds)) == 6
-    assert fit.step_seed(1, 0, 0) == seeds[0] != fit.step_seed(2, 0, 0)
-    assert fit.step_seed(1, 2, 3) == 3822189696
+    assert step_seed(1, 0, 0) == seeds[0] != step_seed(2, 0, 0)
+    assert step_seed(1, 2, 3) == 3822189696
 
 
 def test_a_batch_larger_than_the_data_is_made_smaller_with_a_note(
@@ -232,8 +233,16 @@ def test_a_batch_larger_than_the_data_is_made_smaller_with_a_note(
     progress = Interrupting(after_steps=-1)
     config = small_config(own_store, tmp_path / "runs", select="last")
     config = replace(config, optim=replace(config.optim, batch_size=48, epochs=1))
-    train.run(config, progress)
+    result = train.run(config, progress)
     assert progress.notes[:1] == ["batch size 48 is more than the 8 training clips: using 8"]
+    saved = json.loads((result.run / "fold-1" / "config.json").read_text())
+    assert saved["optim"]["batch_size"] == 8
+    assert saved["asked"] == {"optim": {"batch_size": 48}}
+    again = train.run_or_resume(replace(config, name=result.run.name), progress)
+    assert again == result
+    other = replace(config, name=result.run.name, optim=replace(config.optim, batch_size=8))
+    with pytest.raises(ConfigError, match=r"optim\.batch_size 48 -> 8"):
+        train.run_or_resume(other, progress)
 
 
 def test_a_run_folder_that_exists_is_kept(store: Path, tmp_path: Path, errors: Read) -> None:

@@ -7,6 +7,7 @@ import torch
 from miniature_datasets import make_dfew
 from trainings import OPTIONS, Interrupting, last_weights
 
+from dfercli.artifacts.run_config import read_train_config
 from dfercli.artifacts.run_folder import FoldFolder, fold_folders
 from dfercli.cli.app import run as dfer
 from dfercli.progress import LogProgress
@@ -56,7 +57,7 @@ def test_every_fold_says_that_it_is_not_the_official_split(
 def test_five_folds_killed_in_the_third_and_resumed_are_the_same(
     root: Path, whole: Path, tmp_path: Path
 ) -> None:
-    config = train.read_train_config(FoldFolder(whole / "fold-1"))
+    config = read_train_config(FoldFolder(whole / "fold-1"))
     config = type(config)(**{**vars(config), "out": tmp_path})
     with pytest.raises(KeyboardInterrupt):
         train.run(config, Interrupting(2 * STEPS_PER_FOLD + 3))

@@ -26,7 +26,7 @@ from dfercli.inference.devices import (
     require_precision,
 )
 from dfercli.inference.fabric import make_fabric
-from dfercli.inference.loaded_model import LoadedModel, ready
+from dfercli.inference.loaded_model import ready
 from dfercli.inference.restore import new_model
 from dfercli.labels import ELEVEN, SEVEN
 from dfercli.models.clip_backbone import split_clip_name
@@ -34,7 +34,7 @@ from dfercli.models.cost import cost_of
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.optimizer import build_optimizer
 from dfercli.progress import Progress, Task
-from dfercli.training.fit import set_up_training, update_weights
+from dfercli.training.step import set_up_training, update_weights
 
 BENCH_SCHEMA = "dfer.bench/1"
 TRAIN_BATCH = {"cuda": 48}  # of DFER-CLIP; elsewhere few, as a step would take minutes
@@ -151,7 +151,7 @@ def _measure_inference(
     restored, other = _new_model(config), _new_model(config)
     flops = cost_of(restored.module).flops_per_clip
     precision, mixed = precision_for_answers(config.precision, place, restored.module)
-    model = ready(restored, "bench", LoadedModel, device=config.device, precision=config.precision)
+    model = ready(restored, "bench", device=config.device, precision=config.precision)
     reference = PublishedDferClip(other.module.to(place).eval())
     speeds = []
     for batch_size in config.batch_sizes:
@@ -218,7 +218,6 @@ def _memory_of_ours(config: BenchConfig, place: torch.device) -> float:
         model = ready(
             _new_model(config),
             "bench",
-            LoadedModel,
             device=config.device,
             precision=config.precision,
         )

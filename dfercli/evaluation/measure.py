@@ -1,7 +1,7 @@
 """What a checkpoint says about a list of clips, and what that is worth."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,6 +71,21 @@ class Measured:
         }
 
 
+@dataclass(frozen=True)
+class Classes:
+    """The classes of an evaluation.
+
+    Attributes:
+        label_set: Their names.
+        from_texts: Whether the model has to encode their texts, as they are not its own classes.
+        note: What to tell the user; None where they are the model's own.
+    """
+
+    label_set: tuple[str, ...]
+    from_texts: bool = False
+    note: str | None = None
+
+
 def evaluate_checkpoint(
     checkpoint: Path,
     clips: Sequence[Clip],
@@ -98,58 +113,13 @@ def evaluate_checkpoint(
         selected: Whether these clips chose the checkpoint; then there is no interval.
         calibrated_on_these: Whether they fitted its temperature; then there is no ECE.
     """
-    model = restore_model(checkpoint, clip_weights=config.clip_weights)
+    model, classes = _restore(checkpoint, label_set, config, progress)
     _warn_if_trained_on(model, measured_on, progress)
-    classes = choose_classes(model.card.label_set, label_set, config.classes)
-    if classes.encoded_anew:
-        model = restore_model(
-            checkpoint,
-            clip_weights=config.clip_weights,
-            label_set=classes.label_set,
-            descriptions=config.descriptions,
-        )
-    if classes.note:
-        progress.note(classes.note)
-        total = len(clips)
-        clips = [clip for clip in clips if clip.label in (None, *classes.label_set)]
-        if len(clips) < total:
-            progress.note(f"{total - len(clips)} of {total} clips are of other classes: left out")
-    look_at(model.module, config.streams)
-    card = model.card.looking_at(model.module.streams)
-    if card is not model.card:
-        fitted, now = model.card.calibrated_streams, model.module.streams
-        progress.note(
-            f"no calibration: it was fitted with {', '.join(fitted)}, not with {', '.join(now)}"
-        )
-    streams = stream_reader(
-        model.module, clips, model.card.label_set, config.streams_from, progress
-    )
-    missing = streams.missing(clips)
-    if lacking := [f"{count} lack {name}" for name, count in missing.items() if count]:
-        progress.note(f"of {len(clips)} clips {', '.join(lacking)}: judged by the other streams")
-    dataset = ClipDataset(
-        clips,
-        model.card.label_set,
-        num_frames=model.config.num_frames,
-        image_size=model.card.image_size,
-        streams=streams,
-    )
-    unlabelled = [clip.clip_id for clip in clips if clip.label is None]
-    if unlabelled:
-        raise DataError(f"{len(unlabelled)} clips have no label, the first is {unlabelled[0]}")
-    resolved = resolve_precision(config.precision, fabric.device.type)
-    if rounds_weights(config.precision, resolved, fabric.device):
-        keep_encoder_in_bfloat16(model.module.clip.visual)
-    logits = predict_logits(
-        fabric,
-        fabric.setup_module(model.module),
-        dataset,
-        progress,
-        batch_size=config.batch_size,
-        workers=config.workers,
-    )
+    clips = _clips_of(clips, classes, progress)
+    dataset = _dataset(model, clips, config, progress)
+    logits = _predict(model, dataset, config, fabric, progress)
     columns = [model.card.label_set.index(name) for name in classes.label_set]
-    probabilities = softmax(logits[:, columns], card.calibration["temperature"])
+    probabilities = softmax(logits[:, columns], model.card.calibration["temperature"])
     evaluation = evaluate(
         probabilities,
         np.array([columns.index(label) for label in dataset.labels]),
@@ -170,35 +140,120 @@ def evaluate_checkpoint(
         evaluation,
         tuple(model.card.class_texts[column] for column in columns),
         streams=model.module.streams,
-        missing=missing,
+        missing=dataset.streams.missing(clips),
         classes=classes.note or Measured.classes,
     )
     if fabric.is_global_zero:
         write_evaluation(measured, clips, probabilities)
-        write_evaluation_page(
-            out / "report.html",
-            evaluation,
-            benchmark=next((name for name in BENCHMARKS if f" {name} " in measured_on), None),
-            measured_on=measured_on,
-            checkpoint=str(checkpoint),
-            selected_on=measured.selected_on,
-            class_texts=measured.class_texts,
-            mistakes=worst_mistakes(
-                clips, probabilities, classes.label_set, num_frames=model.config.num_frames
-            ),
-            card=card,
-        )
+        _write_page(measured, model, clips, probabilities)
     fabric.barrier()
     return measured
 
 
-@dataclass(frozen=True)
-class Classes:
-    """The classes of an evaluation: their names, whether by new texts, and what to say of it."""
+def _restore(
+    checkpoint: Path, label_set: tuple[str, ...] | None, config: EvalConfig, progress: Progress
+) -> tuple[RestoredModel, Classes]:
+    """Restore the model for the classes and the streams that it is to be measured on."""
+    model = restore_model(checkpoint, clip_weights=config.clip_weights)
+    classes = choose_classes(model.card.label_set, label_set, config.classes)
+    if classes.from_texts:
+        model = restore_model(
+            checkpoint,
+            clip_weights=config.clip_weights,
+            label_set=classes.label_set,
+            descriptions=config.descriptions,
+        )
+    look_at(model.module, config.streams)
+    card = model.card.looking_at(model.module.streams)
+    if card is not model.card:
+        fitted, now = model.card.calibrated_streams, model.module.streams
+        progress.note(
+            f"no calibration: it was fitted with {', '.join(fitted)}, not with {', '.join(now)}"
+        )
+    return replace(model, card=card), classes
 
-    label_set: tuple[str, ...]
-    encoded_anew: bool = False
-    note: str | None = None
+
+def _clips_of(clips: Sequence[Clip], classes: Classes, progress: Progress) -> Sequence[Clip]:
+    """The clips of the chosen classes.
+
+    Raises:
+        DataError: a clip has no label.
+    """
+    if classes.note:
+        progress.note(classes.note)
+        total = len(clips)
+        clips = [clip for clip in clips if clip.label in (None, *classes.label_set)]
+        if len(clips) < total:
+            progress.note(f"{total - len(clips)} of {total} clips are of other classes: left out")
+    unlabelled = [clip.clip_id for clip in clips if clip.label is None]
+    if unlabelled:
+        raise DataError(f"{len(unlabelled)} clips have no label, the first is {unlabelled[0]}")
+    return clips
+
+
+def _dataset(
+    model: RestoredModel, clips: Sequence[Clip], config: EvalConfig, progress: Progress
+) -> ClipDataset:
+    """The clips as the model takes them, with its streams."""
+    streams = stream_reader(
+        model.module, clips, model.card.label_set, config.streams_from, progress
+    )
+    missing = streams.missing(clips)
+    if lacking := [f"{count} lack {name}" for name, count in missing.items() if count]:
+        progress.note(f"of {len(clips)} clips {', '.join(lacking)}: judged by the other streams")
+    return ClipDataset(
+        clips,
+        model.card.label_set,
+        num_frames=model.config.num_frames,
+        image_size=model.card.image_size,
+        streams=streams,
+    )
+
+
+def _predict(
+    model: RestoredModel,
+    dataset: ClipDataset,
+    config: EvalConfig,
+    fabric: Fabric,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """Logits (N, K) of all clips, K the model's classes."""
+    resolved = resolve_precision(config.precision, fabric.device.type)
+    if rounds_weights(config.precision, resolved, fabric.device):
+        keep_encoder_in_bfloat16(model.module.clip.visual)
+    return predict_logits(
+        fabric,
+        fabric.setup_module(model.module),
+        dataset,
+        progress,
+        batch_size=config.batch_size,
+        workers=config.workers,
+    )
+
+
+def _write_page(
+    measured: Measured,
+    model: RestoredModel,
+    clips: Sequence[Clip],
+    probabilities: NDArray[np.float64],
+) -> None:
+    """Write the page of one evaluation."""
+    write_evaluation_page(
+        measured.folder / "report.html",
+        measured.evaluation,
+        benchmark=next((name for name in BENCHMARKS if f" {name} " in measured.measured_on), None),
+        measured_on=measured.measured_on,
+        checkpoint=str(measured.checkpoint),
+        selected_on=measured.selected_on,
+        class_texts=measured.class_texts,
+        mistakes=worst_mistakes(
+            clips,
+            probabilities,
+            measured.evaluation.label_set,
+            num_frames=model.config.num_frames,
+        ),
+        card=model.card,
+    )
 
 
 def choose_classes(
@@ -217,15 +272,17 @@ def choose_classes(
     if asked is None or set(asked) == set(known) or (how == "auto" and set(asked) < set(known)):
         return Classes(known)
     if how == "open":
-        return Classes(asked, True, f"classes of the data set, encoded anew: {', '.join(asked)}")
+        return Classes(
+            asked, True, f"classes of the data set, from their texts: {', '.join(asked)}"
+        )
     common = tuple(name for name in known if name in asked)
     if len(common) < 2:
         raise DataError(
             f"the model knows {', '.join(known)}; the data set has {', '.join(asked)}: "
             f"{len(common)} in both",
-            hint="encode the data set's class texts anew: --classes open",
+            hint="take the classes from the texts of the data set: --classes open",
         )
-    return Classes(common, False, f"classes present in both: {', '.join(common)}")
+    return Classes(common, note=f"classes present in both: {', '.join(common)}")
 
 
 def write_evaluation(

@@ -93,11 +93,10 @@ def other_streams(card: ModelCard) -> list[str]:
 
 def _trained(path: Path, config: PredictConfig) -> ChosenModel:
     def load() -> "LoadedModel":
-        from dfercli.inference.loaded_model import LoadedModel, load_checkpoint
+        from dfercli.inference.loaded_model import load_checkpoint
 
         return load_checkpoint(
             path,
-            LoadedModel,
             device=config.device,
             precision=config.precision,
             clip_weights=config.clip_weights,
@@ -112,16 +111,14 @@ def _trained(path: Path, config: PredictConfig) -> ChosenModel:
 
 
 def _zero_shot(config: PredictConfig) -> ChosenModel:
-    from dfercli.inference.loaded_model import LoadedModel, ready
+    from dfercli.inference.loaded_model import ready
     from dfercli.inference.restore import zero_shot_model
 
     name = config.clip or ModelConfig.clip
     texts = class_texts(config.labels or SEVEN, config.templates)
     restored = zero_shot_model(name, config.clip_weights, texts)
     described = f"zero-shot CLIP {name}"
-    model = ready(
-        restored, described, LoadedModel, device=config.device, precision=config.precision
-    )
+    model = ready(restored, described, device=config.device, precision=config.precision)
     return ready_choice(model)
 
 

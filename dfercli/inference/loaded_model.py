@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -126,17 +125,13 @@ class LoadedModel:
         return softmax(logits.numpy(), self.card.calibration["temperature"])
 
 
-ModelT = TypeVar("ModelT", bound=LoadedModel)
-
-
 def ready(
     model: RestoredModel,
     name: str,
-    kind: type[ModelT],
     *,
     device: str = "auto",
     precision: Precision = "auto",
-) -> ModelT:
+) -> LoadedModel:
     """Put a model on its device.
 
     Raises:
@@ -156,23 +151,21 @@ def ready(
         return run
 
     encode = on_device(module.frame_features) if module.encodes_frames_alone else None
-    return kind(on_device(module), model.card, name, encode)
+    return LoadedModel(on_device(module), model.card, name, encode)
 
 
 def load_checkpoint(
     path: Path,
-    kind: type[ModelT],
     *,
     device: str = "auto",
     precision: Precision = "auto",
     clip_weights: Path | None = None,
     trust_code: bool = False,
-) -> ModelT:
+) -> LoadedModel:
     """Load a run, a fold, a checkpoint folder, a published .pth or an exported file.
 
     Args:
         path: Where it is.
-        kind: `LoadedModel`, or a class made of it.
         device: `auto`, `cpu`, `cuda`, `mps`.
         precision: Of an exported file always 32 bits.
         clip_weights: File of the CLIP that the model was trained on, where the checkpoint leaves
@@ -187,7 +180,7 @@ def load_checkpoint(
     resolve_precision(precision)  # refuses a wrong word before weights are read
     if is_exported(path):
         forward, card = load_exported(path, device, trust_code=trust_code)
-        return kind(forward, card, str(path))
+        return LoadedModel(forward, card, str(path))
     checkpoint = path if path.is_file() else find_checkpoint(path)
     model = restore_model(checkpoint, clip_weights=clip_weights)
-    return ready(model, str(checkpoint), kind, device=device, precision=precision)
+    return ready(model, str(checkpoint), device=device, precision=precision)

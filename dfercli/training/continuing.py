@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dfercli.artifacts.atomic import is_temporary
-from dfercli.artifacts.run_config import read_train_config
+from dfercli.artifacts.run_config import read_asked_config
 from dfercli.artifacts.run_folder import fold_folders
 from dfercli.artifacts.store_writing import setting_differences
 from dfercli.config import TrainConfig
@@ -36,11 +36,7 @@ def refuse_other_settings(run_folder: Path, wanted: TrainConfig, *, hint: str) -
     """
     if not is_begun(run_folder):
         return
-    saved = next(read_train_config(f) for f in fold_folders(run_folder) if f.config.is_file())
-    own = wanted.model.finecliper
-    if not own.streams:  # the run says which there were
-        own = replace(own, streams=saved.model.finecliper.streams)
-        wanted = replace(wanted, model=replace(wanted.model, finecliper=own))
+    saved = next(read_asked_config(f) for f in fold_folders(run_folder) if f.config.is_file())
     saved = replace(saved, out=wanted.out, name=wanted.name, recipe=wanted.recipe)
     before, after = dict(_flat(to_plain(saved))), dict(_flat(to_plain(wanted)))
     if before != after:

@@ -6,47 +6,31 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch.distributed as dist
 from lightning_fabric import Fabric
 
-from dfercli.artifacts.atomic import write_json
-from dfercli.artifacts.checkpoint import TRAINING_STATE_NAME, read_training_state
 from dfercli.artifacts.locks import exclusive
-from dfercli.artifacts.run_config import CONFIG_SCHEMA, dataset_name, read_train_config
+from dfercli.artifacts.run_config import (
+    dataset_name,
+    read_asked_config,
+)
 from dfercli.artifacts.run_folder import FoldFolder, fold_folders
 from dfercli.config import TrainConfig
-from dfercli.data.clips import Clip, Fold
-from dfercli.data.fold_clips import FoldClips, read_fold_clips, wanted_folds
-from dfercli.data.folds import split_warning
-from dfercli.data.loading import ClipDataset
-from dfercli.data.streams import StreamReader
-from dfercli.errors import ArtifactError, ConfigError, DataError, DferError
-from dfercli.evaluation.clip_streams import available_streams, stream_reader
+from dfercli.data.fold_clips import wanted_folds
+from dfercli.errors import ArtifactError, ConfigError, DferError
 from dfercli.inference.collectives import first_failure
 from dfercli.inference.devices import precision_for_training
 from dfercli.inference.fabric import make_fabric
-from dfercli.inference.fsdp import load_optimizer_state
-from dfercli.inference.restore import RestoredModel, new_model, restore_model
-from dfercli.models.batch_norm import synchronise_batch_norm
 from dfercli.models.clip_backbone import split_clip_name
-from dfercli.models.cost import cost_lines, cost_of
-from dfercli.models.losses import make_criterion
-from dfercli.models.method import Method
 from dfercli.names import is_plain
-from dfercli.overrides import to_plain
 from dfercli.processes import StopSignals, stop_signals
 from dfercli.progress import Progress, SilentProgress
-from dfercli.training.cached_features import cached_datasets, require_frozen
-from dfercli.training.calibrate import calibrate
+from dfercli.training.cached_features import require_frozen
 from dfercli.training.continuing import is_begun, is_stillborn, refuse_other_settings
-from dfercli.training.epoch_logger import open_logger, require_logger
-from dfercli.training.fit import Position, Training, fit, set_up_training
-from dfercli.training.fold_data import FoldData
-from dfercli.training.fold_result import FoldResult, finish_fold, read_result
-from dfercli.training.run_records import crop_settings, environment, trained_on
-from dfercli.typed import typed
+from dfercli.training.epoch_logger import require_logger
+from dfercli.training.fold import train_fold
+from dfercli.training.fold_result import FoldResult, read_result
 
 END_SECONDS = 10.0  # for the other processes of a training to end by themselves
 
@@ -115,7 +99,7 @@ def resume(run_folder: Path, progress: Progress) -> TrainResult:
     folders = fold_folders(run_folder)
     if not folders:
         raise ArtifactError(f"no run to resume: {run_folder} has no fold-1/")
-    config = read_train_config(folders[0])
+    config = read_asked_config(folders[0])
     fabric = _launch(config)
     with _locked(run_folder, fabric):
         return _train_folds(config, run_folder, wanted_folds(config), fabric, progress)
@@ -181,7 +165,7 @@ def _train_folds(
                 if folder.is_finished:
                     results.append(read_result(folder, number))
                 else:
-                    results.append(_train_fold(config, folder, number, fabric, progress, signals))
+                    results.append(train_fold(config, folder, number, fabric, progress, signals))
         except KeyboardInterrupt:
             progress.note(f"stopped; continue with: dfer train --resume {run_folder}")
             raise
@@ -202,152 +186,3 @@ def _other_processes(fabric: Fabric, signals: StopSignals) -> Iterator[None]:
     finally:
         if dist.is_initialized():  # left to the interpreter's end, gloo's threads may abort it
             dist.destroy_process_group()
-
-
-def _train_fold(
-    config: TrainConfig,
-    folder: FoldFolder,
-    number: int,
-    fabric: Fabric,
-    progress: Progress,
-    signals: StopSignals,
-) -> FoldResult:
-    clips = read_fold_clips(config, number)
-    config = _with_streams(config, clips, progress)
-    settings = _usable_settings(config, clips, fabric.world_size, progress)
-    if fabric.is_global_zero:
-        write_json(folder.config, {"schema": CONFIG_SCHEMA, **to_plain(config)})
-        write_json(folder.environment, environment(config, fabric))
-    if warning := split_warning(clips.fold):
-        progress.note(warning)
-    model, start, state = _begin(settings, clips.fold, folder)
-    bare = model.module
-    if config.gradient_checkpointing:
-        bare.clip.set_grad_checkpointing()
-    for line in cost_lines(cost_of(bare), settings.optim.batch_size // fabric.world_size):
-        progress.info(line)
-    if fabric.world_size > 1:
-        synchronise_batch_norm(bare, fabric.device.type)
-    data = (
-        cached_datasets(settings, clips, model, fabric, progress)
-        if settings.cache_features
-        else _datasets(settings, clips, bare, fabric, progress)
-    )
-    bare.criterion = make_criterion(settings.optim, data.train.labels, clips.fold.label_set)
-    module, optimizer = set_up_training(
-        fabric,
-        bare,
-        settings.optim,
-        precision_for_training(config),
-        compile=config.compile,
-    )
-    if state is not None:
-        try:
-            load_optimizer_state(module, optimizer, state["optimizer"])
-            fabric.strategy.precision.load_state_dict(state["precision"])
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise ArtifactError(
-                f"{folder.last}: its training state does not fit the model: {error!r}"
-            ) from error
-    logger = open_logger(config, folder) if fabric.is_global_zero else None
-    training = Training(
-        fabric=fabric,
-        module=bare,
-        model=module,
-        optimizer=optimizer,
-        data=data,
-        config=settings,
-        folder=folder,
-        card=replace(
-            model.card,
-            crop=crop_settings(config.dataset),
-            trained_on=trained_on(settings, clips),
-        ),
-        progress=progress,
-        logger=logger,
-        signals=signals,
-    )
-    fit(training, start)
-    if logger is not None:
-        logger.finalize("success")
-    calibrate(folder.selected, training.data, fabric, settings, progress)
-    return finish_fold(settings, folder, clips, fabric, progress)
-
-
-def _usable_settings(
-    config: TrainConfig, clips: FoldClips, world_size: int, progress: Progress
-) -> TrainConfig:
-    """The settings with a batch size that the clips and the processes allow."""
-    num_clips, optim = len(clips.train), config.optim
-    if num_clips < world_size:
-        raise DataError(
-            f"{config.dataset} has {num_clips} clips to train on, expected at least {world_size}"
-        )
-    if num_clips < optim.batch_size:
-        usable = num_clips // world_size * world_size
-        progress.note(
-            f"batch size {optim.batch_size} is more than the {num_clips} training clips: "
-            f"using {usable}"
-        )
-        optim = replace(optim, batch_size=usable)
-    return replace(config, optim=optim)
-
-
-def _with_streams(config: TrainConfig, clips: FoldClips, progress: Progress) -> TrainConfig:
-    """The settings with the streams that FineCLIPER will look at, by name."""
-    own = config.model.finecliper
-    if config.model.method != "finecliper":
-        return config
-    there = available_streams(clips.train, config.data.streams_from)
-    if absent := [name for name in own.streams if name not in there]:
-        raise DataError(
-            f"no training clip of {config.dataset} has {', '.join(absent)}",
-            hint="dfer preprocess --landmarks --parsing polygons and dfer describe make them",
-        )
-    streams = own.streams or there
-    progress.info(f"streams: {', '.join(streams)}")
-    return replace(config, model=replace(config.model, finecliper=replace(own, streams=streams)))
-
-
-def _begin(
-    config: TrainConfig, fold: Fold, folder: FoldFolder
-) -> tuple[RestoredModel, Position, dict[str, Any] | None]:
-    """A new model, or the last checkpoint of a fold that was begun before and its state."""
-    if not folder.last.exists():
-        return new_model(config.model, fold.label_set, config.seed), Position(), None
-    state = read_training_state(folder.last)
-    model = restore_model(folder.last, clip_weights=config.model.clip_weights)
-    where = str(folder.last / TRAINING_STATE_NAME)
-    position: Position = typed(Position, state.get("position"), where, field="position")
-    return model, position, state
-
-
-def _datasets(
-    config: TrainConfig, clips: FoldClips, module: Method, fabric: Fabric, progress: Progress
-) -> FoldData:
-    label_set, num_frames = clips.fold.label_set, config.model.num_frames
-    image_size, folder = module.image_size, config.data.streams_from
-
-    def streams(part: tuple[Clip, ...]) -> StreamReader:
-        return stream_reader(module, part, label_set, folder, progress)
-
-    train = ClipDataset(
-        clips.train,
-        label_set,
-        num_frames=num_frames,
-        image_size=image_size,
-        augmentation=config.augment,
-        seed=config.seed,
-        streams=streams(clips.train),
-        augment_on_device=fabric.device.type == "cuda",
-    )
-    held_out = None
-    if clips.held_out:
-        held_out = ClipDataset(
-            clips.held_out,
-            label_set,
-            num_frames=num_frames,
-            image_size=image_size,
-            streams=streams(clips.held_out),
-        )
-    return FoldData(train, held_out, clips.held_out_name)
