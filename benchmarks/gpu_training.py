@@ -29,7 +29,7 @@ from dfercli.bench.machine import matrix_rate, wait_for
 from dfercli.bench.reference import PublishedDferClip
 from dfercli.config import AugmentConfig, ModelConfig, OptimConfig
 from dfercli.data.augmentation import draw_augmentation
-from dfercli.data.batches import Batch, moved_ahead
+from dfercli.data.batches import Batch, prefetch_to_device
 from dfercli.data.device_augmentation import RawClips
 from dfercli.inference.devices import set_float32
 from dfercli.inference.restore import new_model
@@ -157,7 +157,7 @@ def our_batches(setting: Setting, size: int) -> Iterator[tuple[Tensor, Tensor]]:
             frames = RawClips(own, (shape,) * count, tuple(draws), size)
             yield Batch(frames, labels, clips)
 
-    for batch in moved_ahead(raw(), setting.device):
+    for batch in prefetch_to_device(raw(), setting.device):
         yield batch.inputs(setting.device)["frames"], batch.labels
 
 

@@ -1,4 +1,4 @@
-"""The Python API: load a model, ask it about videos, frames or batches of frames."""
+"""The Python API: load a model, use it on videos, frames or batches of frames."""
 
 import os
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from dfercli.report.video_prediction import VideoPrediction
 
 @dataclass(frozen=True)
 class FramesPrediction:
-    """What B clips show that were given as frames.
+    """What B clips show, given as frames.
 
     Attributes:
         label_set: The K class names.
@@ -199,8 +199,8 @@ def load(
 
     Raises:
         ArtifactError: missing, cut short, corrupt or incompatible.
-        ConfigError: TorchScript that is not trusted; or the device or the precision is not to be
-            had.
+        ConfigError: TorchScript that is not trusted; or the device or the precision is
+            not available.
     """
     model = load_checkpoint(
         Path(path).expanduser(), device=device, precision=precision, trust_code=trust_code

@@ -1,4 +1,4 @@
-"""`dfer demo`: draw labelled videos, then run all five stages on them as anybody would.
+"""`dfer demo`: draw labelled videos, then run all five stages on them as a user would.
 
 The faces are drawn and the model is a toy; the code is the one that real videos go through.
 """
@@ -45,7 +45,7 @@ CRF = 28  # visible compression noise, as in videos from a phone
 NUM_FRAMES = 20
 FPS = 10.0
 FRAME_SIZE = 240
-PERSON_SECONDS = 300.0  # without a video, after which a process is given up
+PERSON_SECONDS = 300.0  # without a new video, until a process is considered lost
 
 CROP_SIZE = 64
 DETECT_EVERY = 4  # the Haar cascade is slow, and drawn heads move slowly
@@ -76,7 +76,7 @@ class DemoResult:
 def run(config: DemoConfig, progress: Progress) -> DemoResult:
     """Render, preprocess, describe, train, evaluate and predict.
 
-    Videos and face crops that an earlier run made are used again.
+    Videos and face crops of an earlier run are reused.
 
     Raises:
         DataError: the detector did not find a drawn face.
@@ -153,7 +153,7 @@ def _preprocess(config: DemoConfig, part: str, progress: Progress) -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Compute on one thread: on matrices this small, several wait for one another, not work."""
+    """Compute on one thread: on matrices this small, several threads only wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,7 +1,7 @@
-"""JSON and TOML of strangers: bounded in size and depth, with one meaning, else refused.
+"""Untrusted JSON and TOML: bounded in size and depth, and unambiguous, else refused.
 
-`parse_json` and `parse_toml` raise a ValueError that says in a few words what is wrong; whoever
-calls them names the file, and knows whose error it is.
+`parse_json` and `parse_toml` raise a ValueError that says briefly what is wrong; the caller adds
+the file, and knows whose error it is.
 """
 
 import json
@@ -31,7 +31,7 @@ def read_document(path: Path, *, may_be_pipe: bool = False) -> bytes:
 
     Args:
         path: The file.
-        may_be_pipe: Take a pipe as well, such as a shell's `<(…)`; what a user names may be one.
+        may_be_pipe: Accept a pipe as well, such as a shell's `<(…)`, for files that a user names.
 
     Raises:
         OSError: the file cannot be read.
@@ -75,7 +75,7 @@ def dump_json(value: Any, *, indent: int | None = None, sort_keys: bool = False)
 
 
 def parse_json(content: bytes | str) -> Any:
-    """Parse JSON whose every reader sees the same.
+    """Parse JSON that every reader understands in the same way.
 
     Raises:
         ValueError: not UTF-8, not JSON, nested deeper than `MAX_DEPTH`, a name twice in an object,
@@ -94,7 +94,7 @@ def parse_json(content: bytes | str) -> Any:
 
 
 def end_of_json(text: str, start: int) -> int:
-    """Where the JSON value ends that begins at `start`; whether it can be used is not told.
+    """Where the JSON value that begins at `start` ends; its content is not checked.
 
     Raises:
         ValueError: none begins there.
@@ -120,13 +120,13 @@ def parse_toml(content: bytes | str) -> dict[str, Any]:
 
 
 def _open_file(path: Path, may_be_pipe: bool) -> int:
-    # A pipe that nobody writes to would be waited for without an end.
+    # Opening a pipe that nobody writes to would block forever.
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if may_be_pipe else os.O_NONBLOCK))
     kind = os.fstat(handle).st_mode
     if stat.S_ISREG(kind) or (may_be_pipe and (stat.S_ISFIFO(kind) or stat.S_ISCHR(kind))):
         return handle
     os.close(handle)
-    raise ValueError("a folder" if stat.S_ISDIR(kind) else "no ordinary file")
+    raise ValueError("a folder" if stat.S_ISDIR(kind) else "not a regular file")
 
 
 def _decode(content: bytes | str) -> str:
@@ -147,13 +147,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise ValueError(f"the number {digits[:20]} is beyond all bounds")
+        raise ValueError(f"the number {digits[:20]} is too large")
     return value
 
 

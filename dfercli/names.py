@@ -1,4 +1,4 @@
-"""Names out of files and servers that become names of files: checked here, and nowhere else.
+"""Untrusted names that become file names: checked here, and nowhere else.
 
 `PlainName` and `RelativeName` say in the type of a field what a name must be (see `typed`), so that
 it is checked when it is read. `inside` joins checked names to a folder.
@@ -10,7 +10,7 @@ from unicodedata import category
 
 from dfercli.errors import ArtifactError
 
-MAX_NAME_BYTES = 240  # file systems take 255, and a suffix comes behind
+MAX_NAME_BYTES = 240  # file systems take 255, and a suffix follows
 MAX_PATH_LETTERS = 4096
 SEPARATORS = frozenset("/\\")
 CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})  # NUL, new lines, halves of surrogate pairs
@@ -68,10 +68,10 @@ def is_plain(name: str) -> bool:
 
 
 def plain_name(text: str, otherwise: str) -> str:
-    """Make a plain name out of any text: what no name may hold becomes `_`.
+    """Make a plain name of any text; forbidden characters become `_`.
 
     Args:
-        text: What to call it after.
+        text: Any text.
         otherwise: The name where nothing is left of `text`.
     """
     letters = (letter if letter.isalnum() or letter in "-_.+" else "_" for letter in text)
@@ -91,6 +91,6 @@ def inside(folder: Path, *names: str) -> Path:
         if not RelativeName().accepts(name):
             raise ArtifactError(
                 f"{folder}: expected a name {RelativeName()}, got {name[:80]!r}",
-                hint="whoever made this wanted files elsewhere read, written or removed",
+                hint="the name may be meant to reach files elsewhere: do not trust it",
             )
     return folder.joinpath(*(PurePosixPath(name) for name in names))

@@ -154,7 +154,7 @@ def _leave_a_terminal_that_is_gone() -> None:
 
 
 @contextlib.contextmanager
-def deaf_to_signals() -> Iterator[None]:
+def block_signals() -> Iterator[None]:
     """Start processes that these signals do not reach; whoever starts them hears and stops them.
 
     A terminal sends Ctrl-C to every process, and a cluster its signals to every process of a job.

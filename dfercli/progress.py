@@ -1,4 +1,4 @@
-"""How long work reports to whoever watches: a small protocol, and the one for library use.
+"""How long-running work reports: a small protocol, and its implementation for library use.
 
 Stages take a `Progress`. The command line passes one that draws bars on stderr; the default
 writes notes to the `dfercli` logger and draws nothing.
@@ -23,7 +23,7 @@ class Task(Protocol):
 
 
 class Progress(Protocol):
-    """What a stage may tell while it works."""
+    """What a stage may report while it works."""
 
     def task(self, description: str, total: float | None = None) -> AbstractContextManager[Task]:
         """Open a task of `total` steps; `None` means that the number is unknown."""
@@ -32,7 +32,7 @@ class Progress(Protocol):
         """Say one line that the user should know, such as a fallback that was taken."""
 
     def info(self, message: str) -> None:
-        """Say one line about how the work goes on; `--quiet` leaves it out."""
+        """Say one line about the progress of the work; `--quiet` leaves it out."""
 
 
 class _NoTask:

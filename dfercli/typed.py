@@ -1,7 +1,8 @@
-"""Values out of files, as the types that the code expects: nothing is converted, nothing guessed.
+"""Read values from files as the types that the code expects: nothing is converted or guessed.
 
 `typed(ClipRow, row, where)` reads a dataclass; TypedDicts, tuples, dicts, unions, literals and
-`Annotated` types with a bound are read the same way. What does not fit is said with its place.
+`Annotated` types with a bound are read the same way. A value that does not fit is reported with its
+place.
 """
 
 import dataclasses
@@ -49,9 +50,9 @@ class Range:
 
 
 class _MisfitError(Exception):
-    """A value that is not of its type, and where it lies below the value that is read.
+    """A value that is not of its type, and its path below the value that is read.
 
-    What to say of it is found only when it is said: a union tries its types one after the other.
+    The message is made only when it is needed: a union tries its types one after the other.
     """
 
     def __init__(self, hint: Any, value: Any, reason: str | None = None) -> None:
@@ -73,8 +74,8 @@ class _MisfitError(Exception):
 def typed(kind: Any, value: Any, where: str, *, field: str = "", schema: str | None = None) -> Any:
     """Return `value`, as JSON or TOML gave it, as a `kind`.
 
-    Entries that a dataclass or a TypedDict does not have are passed over: a later version may
-    have written them.
+    Entries that a dataclass or a TypedDict does not have are ignored: a later version may have
+    written them.
 
     Args:
         kind: A dataclass, or any other type of the annotations that our dataclasses have.
@@ -98,7 +99,7 @@ def typed(kind: Any, value: Any, where: str, *, field: str = "", schema: str | N
 
 
 def describe(hint: Any) -> str:
-    """What values a type has, in words."""
+    """Describe the values of a type, for messages."""
     origin = get_origin(hint)
     if origin is Annotated:
         base, *bounds = get_args(hint)
@@ -119,7 +120,7 @@ def describe(hint: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value of a stranger in a message: short, however large or deep it is."""
+    """Show an untrusted value in a message: short, however large or deep it is."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = 60
     short.maxlevel = 2

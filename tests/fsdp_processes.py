@@ -10,7 +10,7 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from dfercli.config import ModelConfig, OptimConfig
-from dfercli.inference.fsdp import load_optimizer_state, scalars, whole_state
+from dfercli.inference.fsdp import full_state_dict, load_optimizer_state, scalars
 from dfercli.models.clip_backbone import build_clip
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.optimizer import build_optimizer
@@ -27,7 +27,7 @@ def make_model() -> DferClip:
 
 
 def spread(model: DferClip) -> FullyShardedDataParallel:
-    """As `SpreadStrategy` does on GPUs; Fabric refuses FSDP on CPUs."""
+    """As `ShardedStrategy` does on GPUs; Fabric refuses FSDP on CPUs."""
     return FullyShardedDataParallel(
         model,
         use_orig_params=True,
@@ -50,7 +50,7 @@ def main() -> None:
     optimizer = build_optimizer(bare, OPTIM)
     model = spread(bare)
     step(model, optimizer, own)
-    weights, state = whole_state(model, bare, optimizer)
+    weights, state = full_state_dict(model, bare, optimizer)
     gathered = [weights, state]
     dist.broadcast_object_list(gathered)
     weights, state = gathered
@@ -61,7 +61,7 @@ def main() -> None:
     resumed = spread(again)
     load_optimizer_state(resumed, second, state)
     step(resumed, second, own)
-    result, _ = whole_state(resumed, again, second)
+    result, _ = full_state_dict(resumed, again, second)
 
     if rank == 0:
         alone = make_model()

@@ -9,7 +9,7 @@ from trainings import last_weights, small_config
 
 from dfercli.artifacts.jsonl import read_rows
 from dfercli.data.augmentation import AugmentDraw
-from dfercli.data.batches import Batch, moved_ahead
+from dfercli.data.batches import Batch, prefetch_to_device
 from dfercli.data.device_augmentation import RawClips
 from dfercli.progress import LogProgress
 from dfercli.training import fit, step
@@ -46,7 +46,7 @@ def test_a_batch_on_a_device_has_its_raw_clips_augmented():
 
 def test_on_a_cpu_batches_come_as_they_are():
     batches = raw_batches(3)
-    assert list(moved_ahead(iter(batches), torch.device("cpu"))) == batches
+    assert list(prefetch_to_device(iter(batches), torch.device("cpu"))) == batches
 
 
 class FakeStream:
@@ -88,7 +88,7 @@ def test_on_cuda_a_batch_is_moved_while_the_step_before_runs(monkeypatch):
     monkeypatch.setattr(
         torch.Tensor, "record_stream", lambda tensor, stream: held.append(stream.name)
     )
-    for batch in moved_ahead(iter(raw_batches(4)), torch.device("cuda")):
+    for batch in prefetch_to_device(iter(raw_batches(4)), torch.device("cuda")):
         assert len(held) == 4 * (int(batch.labels[0]) + 1)  # frames, labels, captions, which have
         calls.append(f"work on {int(batch.labels[0])}")
     wait = "working waits for copying"
@@ -105,7 +105,7 @@ def test_on_a_gpu_every_batch_arrives_whole():
     batches, device = [batch.pin_memory() for batch in raw_batches(50)], torch.device("cuda")
     busy = torch.rand(2048, 2048, device=device)
     arrived = []
-    for batch in moved_ahead(iter(batches), device):
+    for batch in prefetch_to_device(iter(batches), device):
         busy = (busy @ busy).softmax(-1)  # the device is behind the host
         arrived.append(batch.frames.clone())
     for frames, batch in zip(arrived, batches, strict=True):
@@ -115,7 +115,7 @@ def test_on_a_gpu_every_batch_arrives_whole():
 def test_losses_that_are_read_now_and_then_add_up_to_the_same(tmp_path, monkeypatch):
     store = bright_and_dark_store(tmp_path / "faces", clips_per_class=6)
     for name, every in (("each", 1), ("third", 3)):
-        monkeypatch.setattr(fit, "steps_to_a_look", lambda device, every=every: every)
+        monkeypatch.setattr(fit, "sync_every", lambda device, every=every: every)
         config = small_config(store, tmp_path / name, checkpoint_every=2)
         train.run(config, LogProgress())
     each, third = (tmp_path / name / "run" for name in ("each", "third"))
@@ -127,5 +127,5 @@ def test_losses_that_are_read_now_and_then_add_up_to_the_same(tmp_path, monkeypa
 
 
 def test_a_gpu_is_not_waited_for_in_each_step():
-    assert step.steps_to_a_look(torch.device("cuda", 0)) > 1
-    assert step.steps_to_a_look(torch.device("cpu")) == 1
+    assert step.sync_every(torch.device("cuda", 0)) > 1
+    assert step.sync_every(torch.device("cpu")) == 1

@@ -267,7 +267,7 @@ def test_torn_and_foreign_files_are_made_again_with_one_note(store: Path, tmp_pa
     assert said == "5 encoded now)"
     notes = [note for note in progress.notes if "features" in note]
     assert len(notes) == 1
-    assert notes[0].startswith("4 files of cached features were damaged and are made again: ")
+    assert notes[0].startswith("4 files of cached features were damaged and are computed again: ")
     assert [file.read_bytes() for file in files] == contents
 
 
@@ -353,7 +353,7 @@ def test_the_command_says_what_it_keeps(
         (("--method", "finecliper", "--cache-features"), "adapters inside its image", "dfer-clip"),
         (
             (*CACHED, "--temporal-layers", "0", "--set", "model.context_tokens=0"),
-            "nothing is left to train",
+            "there is nothing to train",
             "--temporal-layers 1",
         ),
         (
@@ -361,8 +361,8 @@ def test_the_command_says_what_it_keeps(
                 *(*CACHED, "--cached-views", "2"),
                 *("--set", "augment.crop_scale=1", "--set", "augment.flip=0"),
             ),
-            "all views are alike",
-            "leave --cached-views out",
+            "all views are the same",
+            "omit --cached-views",
         ),
         ((*CACHED, "--cached-views", "-1"), "cached_views: expected a whole number", ""),
     ],

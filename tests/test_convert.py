@@ -210,8 +210,8 @@ def damaged(kind: str) -> dict[str, Any]:
         ("two CLIPs", "the two copies of image_encoder.proj differ"),
         ("missing", "the checkpoint lacks temporal_net.cls_token"),
         ("shape", "temporal_net.cls_token: expected shape (1, 1, 32), got (1, 1, 31)"),
-        ("no text", "no CLIP token embedding"),
-        ("other", "is no DFER-CLIP checkpoint"),
+        ("no text", "not a CLIP token embedding"),
+        ("other", "is not a DFER-CLIP checkpoint"),
         ("no tensors", "holds no state_dict of tensors"),
     ],
 )

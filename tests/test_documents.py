@@ -88,9 +88,9 @@ def test_no_more_is_read_than_a_document_may_hold(tmp_path: Path) -> None:
 
 def test_nobody_waits_for_a_pipe_that_lies_in_place_of_an_artefact(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.json")
-    with pytest.raises(ArtifactError, match="no ordinary file"):
+    with pytest.raises(ArtifactError, match="not a regular file"):
         read_json(tmp_path / "model.json")
-    with pytest.raises(ArtifactError, match="no ordinary file"):
+    with pytest.raises(ArtifactError, match="not a regular file"):
         list(read_rows(tmp_path / "model.json"))
     with pytest.raises(ArtifactError, match="a folder"):
         read_json(tmp_path)

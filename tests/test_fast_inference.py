@@ -114,7 +114,7 @@ def test_auto_is_bfloat16_for_large_encoders_on_cpus_with_units_for_it(monkeypat
     with pytest.raises(ConfigError, match="16-mixed needs a CUDA device"):
         devices.precision_for_answers("16-mixed", cpu, toy)
     with pytest.raises(ConfigError, match="expected auto, cpu, cuda or mps"):
-        devices.find_device("tpu")
+        devices.resolve_device("tpu")
 
 
 def test_training_on_such_a_cpu_is_in_bfloat16_but_for_toys(monkeypatch):

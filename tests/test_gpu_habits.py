@@ -99,10 +99,10 @@ def test_a_gpu_that_only_emulates_bfloat16_takes_float16(monkeypatch, native, ex
 def test_devices_by_number(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert devices.find_device("cuda:1") == torch.device("cuda", 1)
+    assert devices.resolve_device("cuda:1") == torch.device("cuda", 1)
     for wrong in ("cuda:2", "cuda:", "cuda:x", "cpu:x", "cpu:1", "tpu"):
         with pytest.raises(ConfigError):
-            devices.find_device(wrong)
+            devices.resolve_device(wrong)
 
 
 def test_a_gpu_is_read_for_by_all_cores_and_a_cpu_by_two(monkeypatch):

@@ -194,7 +194,7 @@ def test_a_run_is_called_by_a_plain_name(
 
 def test_only_leftovers_in_a_folder_of_ours_are_removed_as_such(tmp_path: Path) -> None:
     for wrong in (tmp_path / "thesis.tex", tmp_path / "other" / ".x.partial-1"):
-        with pytest.raises(ArtifactError, match="no unfinished write"):
+        with pytest.raises(ArtifactError, match="not an unfinished write"):
             remove_temporary(tmp_path / "store", wrong)
 
 

@@ -69,7 +69,7 @@ ODD_BODIES = {
     "deep tables": completion('{"a":' * DEEP + "1" + "}" * DEEP),
     "a deep body": b"[" * DEEP + b"]" * DEEP,
     "a deep count": json.dumps(whole()).encode()[:-1] + b',"x":' + b"[" * 500 + b"]" * 500 + b"}",
-    "beyond all bounds": completion('{"caption": 1e400}'),
+    "too large": completion('{"caption": 1e400}'),
     "beyond all bounds beside": completion('{"caption": "The brows rise.", "x": -1e400}'),
     "beyond all bounds in the body": json.dumps(whole(created=0)).encode()[:-1] + b',"x":1e400}',
     "no number": completion('{"caption": NaN}'),

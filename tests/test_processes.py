@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from dfercli.data.loading import one_thread, silent_without_reader, start_reading
+from dfercli.data.loading import init_reader, silent_without_reader, start_reading
 from dfercli.preprocessing.worker_pool import Finished, WorkerPool
-from dfercli.processes import deaf_to_signals
+from dfercli.processes import block_signals
 
 
 def holds_back_ctrl_c() -> bool:
@@ -27,7 +27,7 @@ def test_a_process_holds_ctrl_c_back_from_its_first_moment_and_its_parent_does_n
 ) -> None:
     context = multiprocessing.get_context(method)
     ours, theirs = context.Pipe()
-    with deaf_to_signals():
+    with block_signals():
         process = context.Process(target=tell, args=(theirs,))  # type: ignore[attr-defined]
         process.start()
     assert not holds_back_ctrl_c()
@@ -44,7 +44,7 @@ class Masks(Dataset[torch.Tensor]):
 
 
 def test_processes_that_read_leave_ctrl_c_to_the_training() -> None:
-    loader = DataLoader(Masks(), num_workers=1, worker_init_fn=one_thread)
+    loader = DataLoader(Masks(), num_workers=1, worker_init_fn=init_reader)
     assert [bool(mask) for mask in start_reading(loader)] == [True, True]
 
 

@@ -81,7 +81,7 @@ def unchecked(tmp_path, monkeypatch):
 
 def test_a_file_without_a_published_check_sum_is_said_to_be_unchecked(unchecked, capsys):
     assert dfer(["weights", "--json"]) == 0
-    checks = {row["name"]: row["check sum"] for row in json.loads(capsys.readouterr().out)}
+    checks = {row["name"]: row["checksum"] for row in json.loads(capsys.readouterr().out)}
     assert checks["retinaface"] == checks["scrfd"] == "not checked"
     assert checks["yunet"] == "SHA-256"
     assert checks["landmarks"] == "10 digits"
@@ -90,4 +90,4 @@ def test_a_file_without_a_published_check_sum_is_said_to_be_unchecked(unchecked,
     assert dfer(["weights", "retinaface"]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{unchecked}\n"
-    assert "retinaface is not checked: no check sum is published" in captured.err
+    assert "retinaface is not checked: no checksum is published" in captured.err

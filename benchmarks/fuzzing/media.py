@@ -201,7 +201,7 @@ def _mutate_frames(rng: random.Random, seed: Path, folder: Path, name: str) -> t
 
 
 def hostile_sides(rng: random.Random, kind: str, content: bytes) -> tuple[bytes, str]:
-    """Write other sides into a file's header, with check sums that fit."""
+    """Write other sides into a file's header, with checksums that fit."""
     width, height = rng.choice(SIDES), rng.choice(SIDES)
     data = bytearray(content)
     done = f"says {width} x {height}"

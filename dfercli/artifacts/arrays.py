@@ -1,4 +1,4 @@
-"""Arrays of `.npz` files, whose kind and size are looked at before there is memory for them."""
+"""Arrays of `.npz` files; kind and size are checked before memory is allocated."""
 
 import lzma
 import tokenize
@@ -26,11 +26,11 @@ HEADER_FAULTS = (
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """What an array must be.
+    """The expected kind and shape of an array.
 
     Attributes:
         dtype: What it is returned as; the file may hold it in another width.
-        shape: Sizes behind the first axis.
+        shape: Sizes after the first axis.
         optional: Whether the file may lack it.
     """
 
@@ -45,7 +45,7 @@ class ArraySpec:
 def read_arrays(
     path: Path, specs: Mapping[str, ArraySpec], *, same_length: bool = True
 ) -> dict[str, NDArray[np.generic]]:
-    """Read arrays of one file; others in it are passed over. Nothing in it is run.
+    """Read arrays of one file and ignore the others. Nothing in it is executed.
 
     Args:
         path: The file.

@@ -20,7 +20,7 @@ def is_temporary(path: Path) -> bool:
 
 
 def unwritable(path: Path, error: OSError) -> ArtifactError:
-    """The error for a path that the system would not let us write (disk full, no permission)."""
+    """Make the error for a path that cannot be written (disk full, no permission)."""
     return ArtifactError(f"cannot write {path}: {error.strerror or error}")
 
 
@@ -55,21 +55,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, whole or not at all."""
+    """Write `content` to `path` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, whole or not at all.
+    """Write `text` as UTF-8 to `path` atomically.
 
-    Bytes of file names that are no UTF-8 are spelt out.
+    Bytes of file names that are not UTF-8 are escaped.
     """
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON that ends in a newline, whole or not at all."""
+    """Write `value` atomically as indented JSON that ends in a newline."""
     write_text(path, dump_json(value, indent=2) + "\n")
 
 
@@ -105,7 +105,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.chmod(0o755)
         yield temporary
         if path.is_symlink():
-            path.unlink()  # the link goes, not what it points to
+            path.unlink()  # remove the link, not its target
         if path.is_dir():
             _replace_folder(path, temporary)
         else:
@@ -118,7 +118,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _replace_folder(path: Path, new: Path) -> None:
-    """Put `new` in the place of the folder `path`, which comes back where that fails."""
+    """Replace the folder `path` by `new`; restore it if that fails."""
     aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{TEMPORARY_MARK}"))
     path.replace(aside)  # on Linux an empty folder may be replaced
     try:

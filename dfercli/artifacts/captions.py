@@ -1,4 +1,4 @@
-"""`captions.jsonl` of a face store: what changes in the face of each clip, in words."""
+"""`captions.jsonl` of a face store: how the face of each clip changes, as text."""
 
 from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ class CaptionRow:
         model: The LLM that saw them.
         refine_model: The LLM that shortened the text.
         settings: SHA-256 of all settings that shape a caption.
-        masked: Words that named an expression and were taken out.
+        masked: Words that named an expression and were removed.
         answers: Keys of the cached answers that led to it.
         created: When the last answer came, ISO 8601 in UTC.
     """
@@ -45,13 +45,13 @@ class CaptionRow:
 
 
 def append_caption(store: Path, row: CaptionRow) -> None:
-    """Add a caption, which replaces an earlier one of its clip; safe with several processes."""
+    """Add a caption or replace the clip's earlier one; safe across processes."""
     with exclusive(store / ".captions.lock"):
         append_row(store / CAPTIONS_FILE, row.to_row())
 
 
 def write_captions(store: Path, rows: Iterable[CaptionRow]) -> None:
-    """Write all captions of a store anew."""
+    """Rewrite all captions of a store."""
     with exclusive(store / ".captions.lock"):
         write_rows(store / CAPTIONS_FILE, (row.to_row() for row in rows))
 

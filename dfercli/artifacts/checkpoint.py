@@ -28,7 +28,7 @@ def save_checkpoint(
     card: dict[str, Any],
     training_state: dict[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint atomically.
 
     Args:
         folder: Where; replaced if it exists.
@@ -43,11 +43,11 @@ def save_checkpoint(
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
         try:
             save_file(plain, temporary / WEIGHTS_NAME)
-            (temporary / WEIGHTS_NAME).chmod(0o644)  # safetensors lets nobody else read
+            (temporary / WEIGHTS_NAME).chmod(0o644)  # safetensors lets only the owner read
             if training_state is not None:
                 torch.save(training_state, temporary / TRAINING_STATE_NAME)
         except (SafetensorError, RuntimeError) as error:
-            # Both libraries hide the system's error (disk full) in one of their own.
+            # Both libraries wrap the system's error (disk full) in their own.
             raise ArtifactError(f"cannot write checkpoint {folder}: {error}") from error
         text = dump_json({"schema": MODEL_SCHEMA, **card}, indent=2)
         (temporary / CARD_NAME).write_text(text + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What exported models are called, and the card in a TorchScript file, read without its code."""
+"""Names of exported models, and the card of a TorchScript file, read without running it."""
 
 import zipfile
 import zlib
@@ -27,7 +27,7 @@ def card_of_entry(content: str | bytes | None, path: Path) -> ModelCard:
     """The model card that an exported file holds as its entry `CARD_ENTRY`.
 
     Raises:
-        ArtifactError: none, or a broken one.
+        ArtifactError: there is none, or it is broken.
     """
     if not content:
         raise ArtifactError(f"{path} was not written by `dfer export`: it holds no model card")

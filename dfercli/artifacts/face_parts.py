@@ -1,4 +1,4 @@
-"""Optional parts of a face store: where the 68 points are, and what part of a face a pixel shows.
+"""Optional parts of a face store: 68 landmarks per crop, and the facial region of each pixel.
 
 `landmarks/<clip_id>.npz` holds `landmarks_px` (n, 68, 2) float32 in pixels of the crops, a row per
 crop in order of time, NaN where none were found. `parsing/<clip_id>/000000.png` holds uint8 indices
@@ -78,7 +78,7 @@ def read_parsing(path: Path) -> NDArray[np.uint8]:
 
 
 def write_landmarks(store: Path, clip_id: str, landmarks_px: NDArray[np.floating]) -> None:
-    """Write a clip's landmarks (n, 68, 2) in pixels of the crops, whole or not at all."""
+    """Write a clip's landmarks (n, 68, 2) in pixels of the crops atomically."""
     with atomic_path(landmarks_path(store, clip_id)) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, landmarks_px=landmarks_px.astype(np.float32))
 
@@ -86,7 +86,7 @@ def write_landmarks(store: Path, clip_id: str, landmarks_px: NDArray[np.floating
 def write_parsing(
     store: Path, clip_id: str, names: list[str], regions: Iterable[NDArray[np.uint8]]
 ) -> None:
-    """Write a clip's parsing maps, whole or not at all.
+    """Write a clip's parsing maps atomically.
 
     Args:
         store: The face store.

@@ -1,8 +1,8 @@
-"""Frame features of clips on disk: one file per clip and view, named by what it was made from.
+"""Frame features of clips on disk: one file per clip and view, named after its inputs.
 
-A file is named by the SHA-256 of all that affects its content, so that it is never out of date:
-other frames, other weights or another view are another file. Files are whole or absent, and two
-processes that write the same one write the same content.
+The name is the SHA-256 of everything that affects the content, so a file is never stale: other
+frames, weights or views give another file. Files are written atomically, and two processes that
+write the same file write the same content.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ State = Literal["whole", "missing", "damaged"]
 
 
 def features_key(made_from: Mapping[str, Any]) -> str:
-    """SHA-256 of what features are made from, JSON-ready, in canonical JSON."""
+    """The SHA-256 of the inputs of features (JSON-ready), as canonical JSON."""
     canonical = json.dumps({"schema": FEATURES_SCHEMA, **made_from}, sort_keys=True)
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
@@ -36,7 +36,7 @@ def features_path(folder: Path, key: str) -> Path:
 
 
 def write_features(path: Path, features: Tensor) -> None:
-    """Write the features (n, D) of a clip's n frames, whole or not at all.
+    """Write the features (n, D) of a clip's n frames atomically.
 
     Raises:
         ArtifactError: the system refused the write.
@@ -59,7 +59,7 @@ def features_state(path: Path) -> State:
 
 
 def read_features(path: Path) -> Tensor:
-    """The features (n, D) of a clip's n frames; memory that is looked at is read, not the rest.
+    """Map the features (n, D) of a clip's n frames; only the parts that are used are read.
 
     Raises:
         ArtifactError: the file is gone or damaged since it was written or checked.
@@ -71,11 +71,11 @@ def read_features(path: Path) -> Tensor:
     except (SafetensorError, OSError) as error:
         raise ArtifactError(
             f"cached features are gone or damaged: {path}: {error}",
-            hint="continue the run with --resume; they are made again",
+            hint="continue the run with --resume; they are computed again",
         ) from error
 
 
 def _about(path: Path, features: Tensor) -> dict[str, str]:
     check_sum = hashlib.sha256(save({TENSOR_NAME: features})).hexdigest()
     about = {"schema": FEATURES_SCHEMA, "key": path.stem, "sha256": check_sum}
-    return {"dfer": json.dumps(about)}  # one entry, as safetensors has no order of several
+    return {"dfer": json.dumps(about)}  # one entry: safetensors does not keep the order of several

@@ -1,7 +1,7 @@
 """Files from elsewhere: fetched once, whole, by one process, and the same ever after.
 
 One way for detectors' weights and for models by name: a lock, a part that is resumed, bounds, a
-check sum, and the move into place. Where no check sum is published, size and SHA-256 are recorded
+checksum, and the move into place. Where no checksum is published, size and SHA-256 are recorded
 at the first fetch, and a file that has become another one is refused.
 """
 
@@ -31,7 +31,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Record:
-    """What was fetched, for a file whose owners publish no check sum.
+    """What was fetched, for a file whose owners publish no checksum.
 
     Attributes:
         place: Where from.
@@ -54,7 +54,7 @@ class Remote:
         name: As the user knows it.
         place: `https://…`, or `drive:` and the ID of a file on Google Drive.
         most_bytes: More than it has; a download ends there.
-        record: Where size and check sum are kept.
+        record: Where size and checksum are kept.
         sha256: Its published SHA-256, or as many of the first digits as are known.
         size_bytes: Its published size.
         hint: What to do where it cannot be fetched.
@@ -82,7 +82,7 @@ def read_record(path: Path) -> Record | None:
 
 
 def fault_of(remote: Remote, size: int, sha256: str) -> str | None:
-    """Why a file of this size and check sum is not the one that is meant; None where it is."""
+    """Why a file of this size and checksum is not the one that is meant; None where it is."""
     if not sha256.startswith(remote.sha256):
         return f"its SHA-256 is {sha256}, expected {remote.sha256}"
     if remote.size_bytes is not None and size != remote.size_bytes:

@@ -19,12 +19,12 @@ def dump_row(row: dict[str, Any]) -> str:
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write all `rows`, whole or not at all."""
+    """Write all `rows` atomically."""
     write_text(path, "".join(dump_row(row) + "\n" for row in rows))
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Append one row with a single write; a broken last line that a kill left is cut off first."""
+    """Append one row with a single write, after removing a last line that a kill left torn."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A link in place of the file may lead anywhere.
@@ -39,7 +39,7 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def _cut_torn_end(file: BinaryIO) -> None:
-    """Cut what follows the last newline of a file open for appending."""
+    """Truncate a file open for appending after its last newline."""
     end = file.seek(0, os.SEEK_END)
     if end == 0:
         return
@@ -69,7 +69,7 @@ def read_rows(path: Path, *, allow_torn_end: bool = False) -> Iterator[dict[str,
 def read_typed_rows(
     path: Path, kind: type[RowT], *, schema: str, allow_torn_end: bool = False
 ) -> Iterator[RowT]:
-    """Read the rows of a JSON lines file as what they are, one by one; see `read_rows`.
+    """Read the rows of a JSON lines file as dataclasses, one by one; see `read_rows`.
 
     Args:
         path: The file.

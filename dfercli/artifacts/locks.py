@@ -1,8 +1,8 @@
 """Locks between processes and threads, released by the system when their holder dies.
 
-The system's locks (flock, by the filelock library) know no names, so that who holds one is written
-beside it. A file system without such locks gets a lock that is a file; filelock takes that over
-from a dead process of the same machine, and no other.
+The system's locks (flock, through filelock) do not name their holder, so a file beside the lock
+does. On a file system without such locks the lock itself is a file; filelock takes it over from a
+dead process of the same machine only.
 """
 
 import os
@@ -23,8 +23,8 @@ from dfercli.errors import ArtifactError
 from dfercli.typed import Range, typed
 
 POLL_SECONDS = 0.01
-ENDING_SECONDS = 0.5  # for a process that was killed just now to be gone
-GONE_SECONDS = 10.0  # for the system to free what a dead process held
+ENDING_SECONDS = 0.5  # until a process that was just killed is gone
+GONE_SECONDS = 10.0  # until the system frees the lock of a dead process
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Holder:
     """Who holds a lock.
 
     Attributes:
-        process: Its number.
-        host: The machine it is of.
+        process: Its PID.
+        host: The machine it runs on.
         since: Local time, ISO 8601.
         command: How it was started.
     """
@@ -45,7 +45,7 @@ class Holder:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it is known that there is no such process any more."""
+        """Whether the process is known to be gone."""
         if self.host != socket.gethostname():
             return False
         try:
@@ -98,10 +98,10 @@ def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Ite
 
 @contextmanager
 def writing_file(path: Path) -> Iterator[None]:
-    """Hold the lock of a file that is being made, so that no other process makes it, too.
+    """Hold the lock of a file that is being written, so that no other process writes it as well.
 
     Raises:
-        ArtifactError: another does; it is named.
+        ArtifactError: another process does (named).
     """
     with exclusive(
         path.with_name(f".{path.name}.lock"), busy=f"{path} is being written", stays=False
@@ -145,7 +145,7 @@ def _this_process() -> Holder:
 
 
 def _read_holder(beside: Path) -> Holder | None:
-    """Who wrote that it holds the lock; None while that is not written, or cannot be read."""
+    """Read who holds the lock; None where that is not written yet or not readable."""
     with suppress(ArtifactError):
         holder: Holder = typed(Holder, read_json(beside), str(beside))
         return holder

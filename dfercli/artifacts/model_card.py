@@ -1,4 +1,4 @@
-"""`model.json`: all that is needed to build a model again, to use it, and to judge it."""
+"""`model.json`: everything needed to rebuild, use and judge a model."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Depth = Annotated[int, Range(0, 128)]
 
 @dataclass(frozen=True)
 class ModelName:
-    """Marks the name of a model inside a library: never a path or an address."""
+    """Marks the name of a model inside a library: never a path or a URL."""
 
     def accepts(self, value: str) -> bool:
         """Tell whether `value` can only be such a name."""
@@ -74,13 +74,13 @@ class Backbone(_Backbone, total=False):
 
 
 class Streams(TypedDict, total=False):
-    """What is asked of FineCLIPER's own settings without building it."""
+    """FineCLIPER's own settings that are checked before it is built."""
 
     streams: list[str]
 
 
 class ModelTable(TypedDict, total=False):
-    """What is asked of the settings of a model without building it."""
+    """The settings of a model that are checked before it is built."""
 
     method: str
     normalization: str
@@ -117,7 +117,7 @@ class _Temperature(TypedDict):
 
 
 class Calibration(_Temperature, total=False):
-    """What logits are divided by, and below what a prediction is uncertain."""
+    """The temperature of the logits, and the confidence below which a prediction is uncertain."""
 
     min_confidence: Annotated[float, Range(0, 1)]
 
@@ -144,7 +144,7 @@ class _Methods(TypedDict, total=False):
 
 
 class CardResults(_Methods):
-    """What a model is worth."""
+    """How well a model recognises."""
 
     measured_on: str
     num_clips: int
@@ -166,9 +166,9 @@ class ModelCard:
         backbone: CLIP's `name`, `tag`, `sha256` of the weights, `architecture` and local `file`.
         image_size: Side of the frames in pixels.
         sampling: `num_frames`, and the names of the rules for training and test.
-        crop: Settings of the face store it was trained on; None where frames came ready made.
+        crop: Settings of the face store it was trained on; None where `dfer` did not crop them.
         trained_on: Data set, fold, number of clips, frame source, seed.
-        selected_on: How this checkpoint was chosen, in words.
+        selected_on: How this checkpoint was chosen, as text.
         calibration: `temperature` that logits are divided by before the softmax.
         results: What was measured, where and how.
     """
@@ -206,11 +206,11 @@ class ModelCard:
 
     @property
     def min_confidence(self) -> float:
-        """Below it a prediction is uncertain, as chosen after training; 0 where nothing was."""
+        """The threshold of confidence chosen after training; 0 where none was chosen."""
         return float(self.calibration.get("min_confidence", 0.0))
 
     def threshold(self, asked: float | None) -> float:
-        """The confidence below which a prediction is uncertain: what was asked, else its own."""
+        """The confidence below which a prediction is uncertain: as asked for, else its own."""
         return self.min_confidence if asked is None else asked
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether the network may be used, and whether a server is there: told within seconds."""
+"""Whether the network may be used and a server answers, decided within seconds."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ def is_offline() -> bool:
 
 
 def connect(host: str, port: int) -> None:
-    """Knock at a server's port.
+    """Open a connection to a server and close it again.
 
     Raises:
         OSError: nobody answers within seconds.
@@ -23,14 +23,14 @@ def connect(host: str, port: int) -> None:
 
 
 def require_server(url: str) -> None:
-    """Fail at once where a server cannot be reached, which the hub's client tries for a minute.
+    """Fail fast if a server cannot be reached; the hub's client would retry for a minute.
 
     Raises:
         OSError: offline by `DFER_OFFLINE`, or nobody answers.
     """
     if is_offline():
         raise OSError("DFER_OFFLINE is set")
-    if not getproxies():  # a proxy looks names up itself
+    if not getproxies():  # a proxy resolves names itself
         place = urlsplit(url)
         port = place.port or (80 if place.scheme == "http" else 443)
         connect(place.hostname or "", port)

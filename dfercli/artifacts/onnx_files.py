@@ -1,8 +1,8 @@
-"""ONNX files of strangers: looked at before any runtime sees them.
+"""Untrusted ONNX files, checked before any runtime reads them.
 
-A runtime opens files that a model names as outside data, and makes room for whatever sizes it
-claims. So a file is refused that holds more than operators of ONNX itself, in one graph, on its own
-data, with sizes that are within bounds.
+A runtime opens every file that a model names as external data and allocates whatever size it
+claims. So only ONNX's own operators are accepted, in one graph, on data inside the file, with
+bounded sizes.
 """
 
 import math
@@ -19,13 +19,13 @@ SMALL_BYTES = 1 << 10  # tensors that may be the shapes of others
 
 
 def read_onnx(path: Path) -> bytes:
-    """Read an ONNX file, and make sure that it is no more than a computation.
+    """Read an ONNX file and check that all it does is compute.
 
     Args:
         path: The file.
 
     Returns:
-        Its content, for a runtime: what was looked at is what is used.
+        Its content, so that the runtime uses exactly what was checked.
 
     Raises:
         ArtifactError: missing, no ONNX model, or one with outside data, own operators, nested
@@ -35,12 +35,12 @@ def read_onnx(path: Path) -> bytes:
         import onnx  # a third of a second, for this one format
     except ImportError as error:
         raise ArtifactError(
-            f"looking into {path} needs the package onnx", hint='pip install "dfercli[export]"'
+            f"checking {path} needs the package onnx", hint='pip install "dfercli[export]"'
         ) from error
     content = _content(path)
     try:
         model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's kinds are its own, one for each of its engines
+    except Exception as error:  # each engine of protobuf raises its own kinds of errors
         raise ArtifactError(f"not a readable ONNX model: {path}") from error
     if not model.graph.node:
         raise ArtifactError(f"not a readable ONNX model: {path}: it computes nothing")
@@ -66,7 +66,7 @@ def _content(path: Path) -> bytes:
 
 
 def _fault(model: Any, size: int) -> str | None:
-    """What makes a model more than a computation on its own data, in words."""
+    """What a model does beyond computing on its own data, for the message."""
     graph = model.graph
     if model.functions or model.training_info:
         return "holds functions of its own"
@@ -84,7 +84,7 @@ def _fault(model: Any, size: int) -> str | None:
         if not 0 <= _elements(tensor.dims) <= 8 * size:  # the smallest have a bit each
             return f"claims {list(tensor.dims)} elements, more than it holds"
         if len(tensor.raw_data) > SMALL_BYTES:
-            tensor.ClearField("raw_data")  # sizes can be inferred without it, and much sooner
+            tensor.ClearField("raw_data")  # shape inference works without it, and much faster
     return _absurd_size(model)
 
 

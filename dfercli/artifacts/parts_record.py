@@ -27,7 +27,7 @@ class PartsRecord:
 
 
 def parts_made(store: Path) -> dict[str, str]:
-    """How the parts that are there were made, by folder; `NOT_RECORDED` where nobody said.
+    """Read how the existing parts were made, by folder; `NOT_RECORDED` where that is unknown.
 
     Raises:
         ArtifactError: `parts.json` is broken.
@@ -40,7 +40,7 @@ def parts_made(store: Path) -> dict[str, str]:
 
 
 def record_parts(store: Path, made: Mapping[str, str], dataset: str | None = None) -> None:
-    """Write down how parts are made, before the first of them is.
+    """Record how parts are made, before the first one is written.
 
     Args:
         store: The folder.

@@ -1,4 +1,4 @@
-"""Decode pictures of any origin: how large one will be is read from its header first."""
+"""Decode untrusted pictures; the size is read from the header first."""
 
 import io
 import struct
@@ -19,7 +19,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.errors import TooLargeError
 
-# What a file of each kind begins with. OpenCV would take more kinds, whatever the file's name.
+# The first bytes of each format. OpenCV would accept more formats, whatever the name.
 HEADERS: dict[bytes, type[ImageFile.ImageFile]] = {
     b"\xff\xd8\xff": JpegImageFile,
     b"\x89PNG": PngImageFile,
@@ -28,7 +28,7 @@ HEADERS: dict[bytes, type[ImageFile.ImageFile]] = {
     b"II*\0": TiffImageFile,
     b"MM\0*": TiffImageFile,
 }
-# What Pillow raises on damage in a header.
+# What Pillow raises on a damaged header.
 DAMAGE = (SyntaxError, ValueError, OSError, KeyError, TypeError, OverflowError, struct.error)
 
 
@@ -51,14 +51,14 @@ def decode_picture(
     Args:
         content: The file's bytes.
         path: The file, for the message.
-        flags: OpenCV's, which say what it becomes.
+        flags: Those of `cv2.imdecode`.
         max_pixels: The largest picture that is decoded, as the user set it; None for 8K.
 
     Returns:
-        What `cv2.imdecode` gives; None where that is no picture.
+        The result of `cv2.imdecode`; None where it is not a picture.
 
     Raises:
-        TooLargeError: it has more pixels; nothing of it was decoded.
+        TooLargeError: it has more pixels; nothing was decoded.
     """
     size = _size_in_header(content)
     if size is None:
@@ -81,7 +81,7 @@ def check_size(path: Path, width: int, height: int, max_pixels: int | None = Non
         max_pixels: The bound that the user set; None for 8K.
 
     Raises:
-        TooLargeError: it is.
+        TooLargeError: it has more pixels.
     """
     bound = MAX_PIXELS if max_pixels is None else max_pixels
     if width * height > bound:
@@ -93,7 +93,7 @@ def check_size(path: Path, width: int, height: int, max_pixels: int | None = Non
 
 
 def _size_in_header(content: bytes) -> tuple[int, int] | None:
-    """Width and height; None where it is no picture of a kind that is read."""
+    """Width and height; None where the format is not supported."""
     for start, kind in HEADERS.items():
         if content.startswith(start):
             try:

@@ -77,7 +77,7 @@ def columns(label_set: Sequence[str]) -> list[str]:
 
 
 def check_table_path(path: Path) -> None:
-    """Refuse a table whose format the name does not tell.
+    """Refuse a table whose name has no known suffix.
 
     Raises:
         ConfigError: another suffix than .jsonl, .csv or .parquet.
@@ -89,7 +89,7 @@ def check_table_path(path: Path) -> None:
 def write_predictions(
     path: Path, predictions: Iterable[WindowPrediction], label_set: Sequence[str]
 ) -> None:
-    """Write a table in the format of its name, whole or not at all.
+    """Write a table in the format of its name atomically.
 
     Raises:
         ConfigError: another suffix than .jsonl, .csv or .parquet.

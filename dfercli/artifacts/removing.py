@@ -1,4 +1,4 @@
-"""Removing what lies in a folder of ours: never outside of it, never through a link."""
+"""Remove files inside one of our folders: never outside it, never through a link."""
 
 import os
 import shutil
@@ -10,9 +10,9 @@ from dfercli.names import inside
 
 
 def remove_inside(folder: Path, *names: str) -> None:
-    """Remove the file or folder that `names` lead to below `folder`; nothing where it is missing.
+    """Remove the file or folder that `names` lead to below `folder`, if it exists.
 
-    A link is removed itself, not what it points to.
+    Of a link, only the link itself is removed.
 
     Args:
         folder: A folder of ours. It may be a link: it is what the user named.
@@ -33,13 +33,13 @@ def remove_temporary(folder: Path, path: Path) -> None:
         ArtifactError: it is not such a leftover, a link is on the way, or the system refuses.
     """
     if not is_temporary(path) or folder not in path.parents:
-        raise ArtifactError(f"{path} is no unfinished write in {folder}")
+        raise ArtifactError(f"{path} is not an unfinished write in {folder}")
     require_no_links(folder, path.parent)
     remove_own(path)
 
 
 def remove_own(path: Path) -> None:
-    """Remove a file or folder whose name is ours, not one that was read; of a link itself.
+    """Remove a file or folder that our own code names; of a link, only the link itself.
 
     Raises:
         ArtifactError: the system refuses.
@@ -54,16 +54,16 @@ def remove_own(path: Path) -> None:
 
 
 def require_no_links(folder: Path, path: Path) -> None:
-    """Refuse a `path` that leads from `folder` through a link: it may lie anywhere.
+    """Refuse a `path` below `folder` that goes through a link, which may lead anywhere.
 
     Raises:
-        ArtifactError: a part of the way below `folder` is a link (named).
+        ArtifactError: a part of the path below `folder` is a link (named).
     """
     for part in (path, *path.parents):
         if part == folder:
             return
         if part.is_symlink():
             raise ArtifactError(
-                f"{part} is a link to {os.readlink(part)}: what lies behind it is not touched",
+                f"{part} is a link to {os.readlink(part)}: its target is not touched",
                 hint=f"move its content into {folder}, or link {folder} as a whole",
             )

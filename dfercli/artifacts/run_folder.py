@@ -3,7 +3,7 @@
 config.json          every setting, resolved; written before any work
 environment.json     versions and hardware
 metrics.jsonl        one row per epoch
-checkpoints/last     link to the newest whole checkpoint
+checkpoints/last     link to the newest complete checkpoint
 checkpoints/best     link to the best one so far, where one is selected
 evaluation/<data set>/
 result.json          written last: the run is finished
@@ -50,12 +50,12 @@ class FoldFolder:
 
     @property
     def last(self) -> Path:
-        """The newest whole checkpoint."""
+        """The newest complete checkpoint."""
         return self.checkpoints / "last"
 
     @property
     def last_name(self) -> str | None:
-        """The name of the newest whole checkpoint, or None."""
+        """The name of the newest complete checkpoint, or None."""
         return os.readlink(self.last) if self.last.is_symlink() else None
 
     @property
@@ -65,7 +65,7 @@ class FoldFolder:
 
     @property
     def selected(self) -> Path:
-        """The checkpoint that stands for the run: the best one where one was chosen."""
+        """The selected checkpoint: the best one if one was chosen, else the last."""
         return self.best if self.best.exists() else self.last
 
     @property
@@ -75,7 +75,7 @@ class FoldFolder:
 
     @property
     def is_finished(self) -> bool:
-        """Whether training reached its end."""
+        """Whether training has finished."""
         return self.result.is_file()
 
     def evaluation(self, dataset: str) -> Path:
@@ -83,7 +83,7 @@ class FoldFolder:
         return inside(self.path, "evaluation", dataset)
 
     def point(self, link: Path, checkpoint: Path) -> None:
-        """Move a link to a checkpoint that is whole, then drop those that no link points to."""
+        """Point a link at a complete checkpoint, then remove those that no link points to."""
         require_no_links(self.path, self.checkpoints)
         replace_link(link, checkpoint.name)
         kept = {os.readlink(path) for path in (self.last, self.best) if path.is_symlink()}
@@ -115,7 +115,7 @@ def newest_finished_fold(runs: Path) -> FoldFolder | None:
 
 
 def find_checkpoint(path: Path) -> Path:
-    """Return the checkpoint folder that `path` means.
+    """Resolve `path` to a checkpoint folder.
 
     Args:
         path: A checkpoint folder, a fold folder, or a run folder (its first finished fold). In a

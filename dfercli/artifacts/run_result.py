@@ -22,8 +22,8 @@ class RunResult:
         official_split: Whether the clips are those of the published split.
         seed: Of the training.
         checkpoint: Name of the selected checkpoint's folder.
-        selected_on: How it was selected, in words.
-        measured_on: What it was measured on, in words.
+        selected_on: How it was selected, as text.
+        measured_on: What it was measured on, as text.
         evaluation: Name of the folder of that evaluation; None where there was nothing to measure
             on.
         war: Its accuracy.
@@ -46,7 +46,7 @@ class RunResult:
 
 
 def write_run_result(path: Path, result: RunResult) -> None:
-    """Write `result.json`, whole or not at all."""
+    """Write `result.json` atomically."""
     write_json(path, {"schema": RESULT_SCHEMA, **asdict(result)})
 
 

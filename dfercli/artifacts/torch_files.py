@@ -1,8 +1,7 @@
-"""Files of PyTorch, read as tensors and plain containers: nothing in them is run.
+"""Read PyTorch files as tensors and plain containers; nothing in them is executed.
 
-torch's restricted reader refuses what a pickle may not name. Two things it leaves to its caller are
-refused here: packed archives, which may unpack to any size, and tensors that claim more elements
-than the file holds.
+torch's restricted unpickler refuses forbidden names. Two more things are refused here: compressed
+archives, which may expand to any size, and tensors that claim more elements than the file holds.
 """
 
 import zipfile
@@ -45,7 +44,7 @@ def load_torch(path: Path) -> Any:
 
 
 def check_torch_file(path: Path) -> None:
-    """Look at a file that a library is to read by `torch.load` with `weights_only`.
+    """Check a file before a library reads it by `torch.load` with `weights_only`.
 
     Raises:
         ArtifactError: missing, a damaged archive, a packed one, or TorchScript.
@@ -53,7 +52,7 @@ def check_torch_file(path: Path) -> None:
     if not path.is_file():
         raise ArtifactError(f"no such file: {path}")
     if not zipfile.is_zipfile(path):
-        return  # the older format, or none: the reader tells
+        return  # the older format, or not PyTorch's: the reader will say
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -68,7 +67,7 @@ def check_torch_file(path: Path) -> None:
     size = sum(member.file_size for member in members)
     if packed or size > path.stat().st_size:
         raise ArtifactError(
-            f"{path} is a packed archive of {size} bytes: torch.save packs nothing",
+            f"{path} is a compressed archive of {size} bytes; torch.save never compresses",
             hint="it may be built to fill the memory: do not trust it",
         )
 

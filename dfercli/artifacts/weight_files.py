@@ -28,9 +28,9 @@ class WeightFile:
         use: What needs it.
         url: Where it comes from.
         file_name: Its name in the cache.
-        sha256: Its check sum, or as many of the first digits as are known; empty where unknown.
+        sha256: Its checksum, or as many of the first digits as are known; empty where unknown.
         licence: Terms of the weights.
-        most_bytes: More than the file has; a download ends there.
+        most_bytes: Upper bound of its size; a download stops there.
         folder: `dfer`: this project's cache; `hub`: torch's, where face-alignment looks.
     """
 
@@ -45,7 +45,7 @@ class WeightFile:
 
     @property
     def check(self) -> str:
-        """What its content is compared with, in a few words."""
+        """What its content is checked against, as text."""
         if not self.sha256:
             return "as first fetched" if self.remote.record.is_file() else "not checked"
         return "SHA-256" if len(self.sha256) == 64 else f"{len(self.sha256)} digits"
@@ -170,7 +170,7 @@ def hub_folder() -> Path:
 
 
 def is_known(path: Path) -> bool:
-    """Tell whether a file is one of ours, by the check sum that its owners published."""
+    """Tell whether a file is one of ours, by the checksum that its owners published."""
     return file_sha256(path) in {file.sha256 for file in WEIGHT_FILES if len(file.sha256) == 64}
 
 
@@ -185,6 +185,6 @@ def fetch(file: WeightFile, progress: Progress | None = None) -> Path:
     """The path of a weight file; it is fetched unless it lies in the cache already.
 
     Raises:
-        ArtifactError: it is not there and cannot be fetched, or has another check sum.
+        ArtifactError: it is not there and cannot be fetched, or has another checksum.
     """
     return fetch_file(file.remote, file.path, progress, is_there=lambda: is_whole(file))

@@ -1,4 +1,4 @@
-"""What machine `dfer bench` runs on, and how much memory it has taken."""
+"""The machine that `dfer bench` runs on, and the memory it has used."""
 
 import contextlib
 import platform
@@ -32,7 +32,7 @@ def describe_machine(place: torch.device) -> dict[str, Any]:
 
 
 def peak_memory_mb(place: torch.device) -> float:
-    """The most memory that this process has held, on a GPU that of the device."""
+    """The peak memory of this process, or of the device on a GPU."""
     if place.type == "cuda":
         return torch.cuda.max_memory_allocated(place) / MB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -40,14 +40,14 @@ def peak_memory_mb(place: torch.device) -> float:
 
 
 def wait_for(place: torch.device) -> None:
-    """Wait until a device has done its work, so that the host's clock tells the truth."""
+    """Wait until a device has finished, so that the host's clock is right."""
     if place.type == "cuda":
         torch.cuda.synchronize(place)
 
 
 def matrix_rate(place: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of large matrix products: the best of several windows."""
-    # One product must take far longer than to start it.
+    """FLOP/s of large matrix products: the best of several windows."""
+    # A product must take far longer than its launch.
     side, products = (8192, 20) if place.type == "cuda" else (2048, 1)
     left, right = (torch.rand(side, side, device=place).to(dtype) for _ in range(2))
     seconds = []
@@ -63,7 +63,7 @@ def matrix_rate(place: torch.device, dtype: torch.dtype) -> float:
 
 @contextlib.contextmanager
 def whole_float32() -> Iterator[None]:
-    """Multiply float32 with all its bits, whatever mixed precision has set for what it leaves."""
+    """Multiply float32 exactly, whatever mixed precision has set."""
     products = torch.get_float32_matmul_precision()
     convolutions = torch.backends.cudnn.allow_tf32
     set_float32(exact=True)

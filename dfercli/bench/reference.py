@@ -1,8 +1,8 @@
 """What `dfer bench` compares with: the arithmetic of the published code of DFER-CLIP.
 
-A stand-in, written anew: float32 throughout, the class texts encoded in full length in every
-forward pass, frames read and augmented one by one with PIL, plain SGD. It is never used for
-anything but comparison.
+A stand-in, written from scratch: float32 throughout, the class texts encoded in full length in
+every forward pass, frames read and augmented one by one with PIL, plain SGD. It is used for
+comparison only.
 """
 
 from collections.abc import Sequence

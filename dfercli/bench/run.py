@@ -1,6 +1,6 @@
 """`dfer bench`: how fast this machine loads, recognises and trains, and what bounds it.
 
-Everything is measured beside the published arithmetic (`bench_reference`), by turns in one run,
+Everything is measured beside the published arithmetic (`bench_reference`), alternating in one run,
 with random weights and made-up frames: ratios can be compared between machines, seconds cannot.
 """
 
@@ -20,10 +20,10 @@ from dfercli.config import BenchConfig, ModelConfig, OptimConfig, TrainConfig
 from dfercli.data.batches import Batch
 from dfercli.errors import ConfigError
 from dfercli.inference.devices import (
-    find_device,
     precision_for_answers,
     precision_for_training,
     require_precision,
+    resolve_device,
 )
 from dfercli.inference.fabric import make_fabric
 from dfercli.inference.loaded_model import ready
@@ -55,7 +55,7 @@ class BenchResult:
         inference_parts: Seconds of the parts of recognising one clip.
         training: One step.
         memory_mb: Most memory that the process (on a GPU: the device) held with ours alone.
-        bottleneck: What bounds this machine, in words.
+        bottleneck: What bounds this machine, as text.
     """
 
     machine: dict[str, Any]
@@ -92,13 +92,13 @@ def run(config: BenchConfig, progress: Progress) -> BenchResult:
     """Measure.
 
     Raises:
-        ConfigError: a device, a precision or a size that is not to be had.
+        ConfigError: a device, a precision or a size that is not available.
         ArtifactError: weights that are missing.
     """
     if not config.batch_sizes or min(config.batch_sizes) < 1:
         raise ConfigError(f"--batch-sizes takes positive numbers, got {config.batch_sizes}")
-    split_clip_name(config.clip)  # refuses a wrong name before anything is measured
-    place = find_device(config.device)
+    split_clip_name(config.clip)  # refuses a wrong name before measuring
+    place = resolve_device(config.device)
     require_precision(config.precision, place)
     peak = {
         name: matrix_rate(place, dtype) / 1e9
@@ -176,7 +176,7 @@ def _measure_inference(
 
 
 def _parts(module: DferClip, config: BenchConfig, place: torch.device) -> dict[str, float]:
-    """Where the time of one clip goes; the class texts cost theirs once."""
+    """How the time of one clip is spent; class texts are encoded only once."""
     frames = _frames(1, config, module.image_size)[0].to(place)
     with torch.inference_mode():
         features = module.frame_features(frames)[None].float()
@@ -190,7 +190,7 @@ def _parts(module: DferClip, config: BenchConfig, place: torch.device) -> dict[s
 
 
 def _trainer(config: BenchConfig, place: torch.device) -> tuple[Callable[[], object], str, float]:
-    """A step of ours as `dfer train` does it, its precision, and operations of a forward pass."""
+    """A training step as `dfer train` does it, its precision, and the FLOPs of a forward pass."""
     wanted = TrainConfig(
         model=_model_config(config), accelerator=cast(Any, place.type), precision=config.precision
     )
@@ -213,7 +213,7 @@ def _train_batch(config: BenchConfig, place: torch.device) -> int:
 
 
 def _memory_of_ours(config: BenchConfig, place: torch.device) -> float:
-    """The most memory that ours takes, before a reference is built."""
+    """The peak memory of our model, before a reference is built."""
     if "inference" in config.parts:
         model = ready(
             _new_model(config),

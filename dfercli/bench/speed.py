@@ -1,4 +1,4 @@
-"""How `dfer bench` measures: works by turns, their medians and ratios."""
+"""How `dfer bench` measures: alternating runs, their medians and ratios."""
 
 import statistics
 import time
@@ -14,7 +14,7 @@ from dfercli.progress import Task
 
 @dataclass(frozen=True)
 class Speed:
-    """One measurement beside the reference.
+    """One measurement, compared with the reference.
 
     Attributes:
         batch_size: Clips at once.
@@ -56,7 +56,7 @@ def by_turns(
     place: torch.device,
     task: Task | None,
 ) -> list[float]:
-    """Median seconds of several works, by turns after one to warm up."""
+    """Median seconds of several functions that run in turn, after one warm-up each."""
     seconds: list[list[float]] = [[] for _ in works]
     for round_number in range(runs + 1):
         for number, work in enumerate(works):

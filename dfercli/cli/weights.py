@@ -30,7 +30,7 @@ def weights(
         for file in wanted:
             print_line(str(fetch(file, progress)))
             if file.check == "not checked":
-                progress.note(f"{file.name} is not checked: no check sum is published")
+                progress.note(f"{file.name} is not checked: no checksum is published")
         return
     broken = [file for file in WEIGHT_FILES if file.path.exists() and not is_whole(file)]
     rows = [
@@ -38,7 +38,7 @@ def weights(
             "name": file.name,
             "for": file.use,
             "state": "broken" if file in broken else "here" if file.path.exists() else "not here",
-            "check sum": file.check,
+            "checksum": file.check,
             "licence": file.licence,
             "path": str(file.path),
             "url": file.url,
@@ -49,10 +49,10 @@ def weights(
     if json:
         print_json(rows)
     else:
-        columns = ("name", "for", "state", "check sum", "licence", "path")
+        columns = ("name", "for", "state", "checksum", "licence", "path")
         print_table("", columns, [[row[column] for column in columns] for row in rows])
     if broken:
         raise ArtifactError(
-            f"{broken[0].path} has another check sum than {broken[0].name}",
+            f"{broken[0].path} has another checksum than {broken[0].name}",
             hint=f"remove it, then: dfer weights {broken[0].name}",
         )

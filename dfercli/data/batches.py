@@ -14,7 +14,7 @@ from dfercli.data.device_augmentation import RawClip, RawClips
 from dfercli.errors import DferError
 
 StreamValues = tuple[Tensor | RawClips, Tensor]
-"""What the clips of a batch have of a stream, and which of them have it: (B,) bool."""
+"""One stream of a batch of clips, and which clips have it: (B,) bool."""
 
 Item = tuple[Tensor | RawClip, int, int, dict[str, tuple[Tensor | RawClip, Tensor]]]
 """Frames, label index, clip position, and for each stream its values and whether it is there."""
@@ -120,7 +120,7 @@ def _stack(values: Sequence[Any]) -> Tensor | RawClips:
     return torch.stack(list(values))
 
 
-def moved_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+def prefetch_to_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     """Move batches to the device, each while the one before is worked on there.
 
     On CUDA a stream of its own copies and augments while the device still works on the batch

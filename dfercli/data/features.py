@@ -26,7 +26,7 @@ from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import augment, draw_augmentation, resize
 from dfercli.data.batches import Item
 from dfercli.data.clips import Clip
-from dfercli.data.loading import ClipDataset, clip_frames, one_thread, read_frames, start_reading
+from dfercli.data.loading import ClipDataset, clip_frames, init_reader, read_frames, start_reading
 from dfercli.data.sampling import clip_rng, sample_test, sample_train
 from dfercli.errors import DataError, DferError
 
@@ -205,7 +205,7 @@ def items_in_order(dataset: "Dataset[ItemT | DferError]", workers: int) -> Itera
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_it_is,
-        worker_init_fn=one_thread,
+        worker_init_fn=init_reader,
     )
     for item in start_reading(loader):
         if isinstance(item, DferError):

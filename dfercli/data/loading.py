@@ -23,7 +23,7 @@ from dfercli.data.frames import list_frames
 from dfercli.data.sampling import clip_rng, epoch_clips, sample_test, sample_train
 from dfercli.data.streams import StreamReader
 from dfercli.errors import DataError, DferError
-from dfercli.processes import deaf_to_signals
+from dfercli.processes import block_signals
 from dfercli.torch_private import shut_down_readers
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -282,7 +282,7 @@ def silent_without_reader(kind: type[BaseException], error: BaseException, trace
         sys.__excepthook__(kind, error, trace)
 
 
-def one_thread(_worker: int) -> None:
+def init_reader(_worker: int) -> None:
     """Set up a process that reads frames: there is one for each core."""
     sys.excepthook = silent_without_reader
     cv2.setNumThreads(0)
@@ -292,7 +292,7 @@ def one_thread(_worker: int) -> None:
 def start_reading(loader: DataLoader[Any]) -> Iterator[Any]:
     """Start the processes of a loader, and yield what they read; none is left behind."""
     before = set(multiprocessing.active_children())
-    with deaf_to_signals():
+    with block_signals():
         items = iter(loader)
     readers = set(multiprocessing.active_children()) - before
     try:
@@ -321,7 +321,7 @@ def batch_loader(
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=one_thread,
+        worker_init_fn=init_reader,
         pin_memory=pin_memory,
     )
     for batch in start_reading(loader):

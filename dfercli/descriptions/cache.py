@@ -74,7 +74,7 @@ class AnswerCache:
         return answer if answer.key == key else None
 
     def put(self, answer: Answer) -> None:
-        """Keep an answer, whole or not at all."""
+        """Keep an answer atomically."""
         write_json(self._path(answer.key), {"schema": ANSWER_SCHEMA, **asdict(answer)})
 
     @contextmanager

@@ -124,7 +124,7 @@ def has_shipped_descriptions(label_set: tuple[str, ...]) -> bool:
 
 
 def write_texts(path: Path, texts: ClassTexts) -> None:
-    """Write a descriptions file, whole or not at all."""
+    """Write a descriptions file atomically."""
     write_json(path, texts.to_json())
 
 

@@ -49,7 +49,7 @@ EXPRESSIONS = MappingProxyType(
 def expression_curves(
     expression: str, rng: np.random.Generator, num_frames: int, fps: float
 ) -> np.ndarray:
-    """Make the intensities of one clip: near nothing, onset, apex, offset, and blinks.
+    """Make the intensities of one clip: almost neutral, onset, apex, offset, and blinks.
 
     Intensity (0.7 to 1.0 of the prototype), the optional units, and the moment at which each unit
     sets in vary from clip to clip.

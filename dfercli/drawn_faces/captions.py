@@ -1,4 +1,4 @@
-"""Describe in words what moves in a face, from its action units alone, never naming a class."""
+"""Describe the movements of a face from its action units alone, never naming a class."""
 
 from types import MappingProxyType
 

@@ -37,10 +37,10 @@ class Measured:
     Attributes:
         checkpoint: The checkpoint folder or file.
         selected_on: How the checkpoint was chosen, in words.
-        measured_on: Which clips these were, in words.
+        measured_on: Which clips these were, as text.
         folder: Where the results lie.
         evaluation: The metrics.
-        class_texts: The texts that the classes were given by.
+        class_texts: The texts of the classes.
         streams: The views of the clips that the model looked at.
         missing: How many clips lack each further stream; they are judged by the others.
         classes: Which classes these are, in words, where the model has others.

@@ -1,1 +1,1 @@
-"""Models brought to a device, run, exported and described."""
+"""Run models on a device, export and describe them."""

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChosenModel:
-    """The model that is to answer.
+    """The chosen model.
 
     Attributes:
-        name: Where it came from, in words.
+        name: Where it came from, as text.
         card: What it says about itself.
-        load: Makes it ready. That imports torch and open_clip, which takes seconds in which faces
-            can be found.
+        load: Loads it. That imports torch and open_clip, which takes seconds; faces can be found
+            meanwhile.
     """
 
     name: str
@@ -49,14 +49,14 @@ def choose_model(config: PredictConfig, progress: Progress) -> ChosenModel:
 
     Raises:
         ConfigError: settings that contradict each other, or an unknown CLIP.
-        ArtifactError: a checkpoint or weights that are missing or cannot be used; of a folder, what
-            is wrong with its weights is noticed by `load`.
+        ArtifactError: a checkpoint or weights that are missing or cannot be used; of a
+            folder, faults of the weights are found by `load`.
     """
     wants_zero_shot = config.clip is not None or bool(config.labels)
     if config.checkpoint is not None and wants_zero_shot:
         raise ConfigError(
             "--labels and --clip are for zero-shot CLIP; a checkpoint has its own",
-            hint="leave --checkpoint out, or train on your classes: dfer train",
+            hint="omit --checkpoint, or train on your classes: dfer train",
         )
     checkpoint, why = config.checkpoint, "as asked for"
     if checkpoint is None and not wants_zero_shot:
@@ -70,7 +70,7 @@ def choose_model(config: PredictConfig, progress: Progress) -> ChosenModel:
         progress.note(f"model: {model.name} ({why})")
         if streams := other_streams(model.card):
             progress.note(
-                f"it was trained on {', '.join(streams)}, too: judging by frames alone, "
+                f"it was also trained on {', '.join(streams)}: using the frames only, "
                 "without its calibration, which was fitted with all of them"
             )
     else:
@@ -84,7 +84,7 @@ def choose_model(config: PredictConfig, progress: Progress) -> ChosenModel:
 
 
 def other_streams(card: ModelCard) -> list[str]:
-    """The views beside the frames that a model was trained on (FineCLIPER)."""
+    """The streams besides the frames that a model was trained on (FineCLIPER)."""
     if card.model.get("method") != "finecliper":
         return []
     own = card.model.get("finecliper", {})
@@ -103,7 +103,7 @@ def _trained(path: Path, config: PredictConfig) -> ChosenModel:
             trust_code=config.trust_code,
         )
 
-    if path.is_file():  # says what it is only when it is read
+    if path.is_file():  # only its content says what it is
         return ready_choice(load())
     checkpoint = find_checkpoint(path)
     card = read_model_card(checkpoint).looking_at(("frames",))

@@ -1,4 +1,4 @@
-"""Work that several training processes do together."""
+"""Collective operations of several training processes."""
 
 from collections.abc import Iterator
 
@@ -15,10 +15,10 @@ from dfercli.processes import Asked, Stopped, StopSignals
 def read_together(
     fabric: Fabric, batches: Iterator[Batch], signals: StopSignals | None = None
 ) -> Iterator[Batch]:
-    """Pass batches on; where one process cannot read its own, all of them raise its error.
+    """Yield batches; if one process cannot read its own, all of them raise its error.
 
-    Otherwise the others would wait for it for ever. What a signal asks of one process, all do
-    before the same batch: end, or save (`signals.agreed`).
+    Otherwise the others would wait for it forever. A signal to one process makes all of them
+    stop or save before the same batch (`signals.agreed`).
 
     Raises:
         Stopped: before a batch, where `signals` hold a stop.
@@ -57,5 +57,5 @@ def all_reduce(fabric: Fabric, values: torch.Tensor, operation: str) -> torch.Te
 
 
 def is_main_process() -> bool:
-    """Whether this process speaks for all of them; known before they have found one another."""
+    """Whether this process reports for all; known before the process group exists."""
     return getattr(rank_zero_only, "rank", 0) == 0

@@ -25,10 +25,10 @@ LARGEST_DIFFERENCE = 1e-4  # of logits, which are cosines times 100
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far the logits of the written checkpoint are from others.
+    """How far the logits of the written checkpoint differ from others.
 
     Attributes:
-        reference: What they were compared with, in words.
+        reference: What they were compared with, as text.
         difference: The largest difference.
     """
 
@@ -46,10 +46,10 @@ class Converted:
 
 
 def run(config: ConvertConfig, progress: Progress) -> Converted:
-    """Convert a checkpoint; nothing that the source pickles is ever executed.
+    """Convert a checkpoint; nothing in the source's pickle is ever executed.
 
     Raises:
-        ConfigError: the place to write to is taken.
+        ConfigError: the target exists already.
         ArtifactError: a source that is missing, damaged, malicious or of another kind; or, with
             `check`, logits that differ.
     """
@@ -83,7 +83,7 @@ def _write_official(out: Path, model: RestoredModel, progress: Progress) -> None
             "the published code knows classes by number only; here they are in the order "
             f"{', '.join(model.card.label_set)}"
         )
-    # The entries of the published trainer; ours have no optimiser or plots in its form.
+    # The entries that the published trainer writes; we have no optimiser or plots in its form.
     content = {
         "epoch": 0,
         "state_dict": published_weights(model.module, list(model.card.class_texts)),
@@ -94,12 +94,12 @@ def _write_official(out: Path, model: RestoredModel, progress: Progress) -> None
     with atomic_path(out) as temporary:
         try:
             torch.save(content, temporary)
-        except RuntimeError as error:  # torch hides the system's error (disk full) in its own
+        except RuntimeError as error:  # torch wraps the system's error (disk full) in its own
             raise ArtifactError(f"cannot write {out}: {error}") from error
 
 
 def _compare(config: ConvertConfig, model: RestoredModel) -> list[Comparison]:
-    """Compare what was written with the source, and with golden values that lie beside it."""
+    """Compare the written checkpoint with the source, and with golden values beside it."""
     written = restore_model(config.out, class_position=model.config.class_position)
     frames = wave_frames(model.config.num_frames, model.card.image_size)
     logits, expected = _logits(written, frames), _logits(model, frames)

@@ -1,4 +1,4 @@
-"""On which device and in which precision a model runs; without lightning-fabric, slow to import."""
+"""The device and precision that a model runs in; without lightning-fabric, slow to import."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -11,11 +11,11 @@ from dfercli.errors import ConfigError
 from dfercli.models.clip_backbone import TOYS
 from dfercli.models.method import Method
 
-WORTH_BFLOAT16 = 10_000_000  # weights; a smaller encoder does not wait for matrix products
+WORTH_BFLOAT16 = 10_000_000  # weights; in a smaller encoder matrix products take little of the time
 
 
 def resolve_precision(precision: Precision, accelerator: str = "auto") -> Precision:
-    """Turn `auto` into what the device is good at.
+    """Resolve `auto` to the best precision of the device.
 
     On a CUDA device `bf16-mixed` where it has bfloat16, else `16-mixed`; elsewhere `32`. `32-true`
     is `32`; `bf16-true` is `bf16-mixed` with the image encoder's weights in bfloat16, too (see
@@ -49,7 +49,7 @@ def precision_for_training(config: TrainConfig) -> Precision:
     """The precision that a model is trained in.
 
     As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` where it multiplies bfloat16
-    matrices in units of their own (AMX), but for the toys, which are too small to gain by it.
+    matrices in dedicated units (AMX), except for toys, which are too small to gain from it.
 
     Raises:
         ConfigError: `bf16-true`.
@@ -69,11 +69,11 @@ def precision_for_training(config: TrainConfig) -> Precision:
     return resolved
 
 
-def find_device(device: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device; `auto` takes a GPU if it can.
+def resolve_device(device: str) -> torch.device:
+    """Resolve `auto`, `cpu`, `cuda`, `cuda:1` or `mps` to a device; `auto` takes a GPU if possible.
 
     Raises:
-        ConfigError: the device is not to be had.
+        ConfigError: the device is not available.
     """
     is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
@@ -90,13 +90,13 @@ def find_device(device: str) -> torch.device:
 
 
 def set_float32(*, exact: bool) -> None:
-    """Multiply float32 on CUDA with all its bits, or as TF32, which tensor cores take."""
+    """Multiply float32 on CUDA exactly, or as TF32 on tensor cores."""
     torch.set_float32_matmul_precision("highest" if exact else "high")
     torch.backends.cudnn.allow_tf32 = not exact
 
 
 def require_precision(precision: Precision, device: torch.device) -> None:
-    """Refuse a precision that the device does not have.
+    """Refuse a precision that the device does not support.
 
     Raises:
         ConfigError: `16-mixed` without a CUDA device.
@@ -108,10 +108,10 @@ def require_precision(precision: Precision, device: torch.device) -> None:
 def precision_for_answers(
     precision: Precision, device: torch.device, module: Method
 ) -> tuple[Precision, torch.dtype]:
-    """The precision in which a trained model answers, and the type of mixed products.
+    """The precision of inference with a trained model, and the type of mixed products.
 
     As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` where it multiplies bfloat16
-    matrices in units of their own (AMX) and the image encoder is large. Where a CPU only has
+    matrices in dedicated units (AMX) and the image encoder is large. On a CPU that only has
     instructions for it (AVX-512), float32 is as fast or faster.
 
     Raises:
@@ -134,9 +134,9 @@ def multiplies_bfloat16() -> bool:
 
 
 def keep_encoder_in_bfloat16(encoder: nn.Module) -> None:
-    """Round the weights of an image encoder to bfloat16 for good.
+    """Round the weights of an image encoder to bfloat16, permanently.
 
     Mixed precision rounds them in every forward pass, which on a CPU costs more than it saves.
-    For models that are not trained on.
+    For models that are not trained any further.
     """
     encoder.to(torch.bfloat16)

@@ -29,15 +29,15 @@ from dfercli.progress import Progress
 SUFFIXES = {"onnx": ONNX_SUFFIX, "torchscript": TORCHSCRIPT_SUFFIX}
 TOLERANCE = 1e-4  # between the exported logits and PyTorch's
 INT8_TOLERANCE = 1.0  # logits are 100 times cosines
-TRACED_CLIPS, CHECKED_CLIPS = 2, 3  # different, so that a frozen batch size is noticed
+TRACED_CLIPS, CHECKED_CLIPS = 2, 3  # different, to notice a batch size that was frozen
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was exported.
+    """The result of an export.
 
     Attributes:
-        checkpoint: What it was made of.
+        checkpoint: The source.
         out: The file.
         size_bytes: Its size.
         difference: The largest difference of a logit from PyTorch's.
@@ -74,7 +74,7 @@ def run(config: ExportConfig, progress: Progress) -> ExportResult:
     Raises:
         ConfigError: an unknown format, or a name that does not fit it.
         ArtifactError: a checkpoint that cannot be used, a package that is missing, or a file that
-            does not agree with PyTorch; such a file is not kept.
+            does not agree with PyTorch; such a file is removed.
     """
     out = _out_path(config)
     is_file = config.checkpoint.is_file()
@@ -137,7 +137,7 @@ def _noise(clips: int, shape: tuple[int, ...]) -> Tensor:
 def _write_onnx(module: nn.Module, example: Tensor, path: Path, card: str) -> None:
     try:
         import onnx
-        import onnxscript  # noqa: F401 - what torch.onnx needs, said here with its remedy
+        import onnxscript  # noqa: F401 - needed by torch.onnx; here the message names the remedy
     except ImportError as error:
         raise ArtifactError(f"{error.name} is not installed", hint=INSTALL_HINT) from error
     import_runtime()
@@ -156,7 +156,7 @@ def _write_onnx(module: nn.Module, example: Tensor, path: Path, card: str) -> No
 
 
 def _round_to_int8(path: Path, card: str) -> None:
-    """Turn the weights of matrix products into 8 bits; activations are rounded as they come."""
+    """Quantise the weights of matrix products to 8 bits, and activations at run time."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -164,7 +164,7 @@ def _round_to_int8(path: Path, card: str) -> None:
     with tempfile.TemporaryDirectory(prefix="dfer-int8-") as folder:
         plain, prepared, rounded = (str(Path(folder) / f"{step}.onnx") for step in range(3))
         proto = onnx.load(str(path))
-        # The exporter folds transposes into weights, but leaves their former shapes behind.
+        # The exporter folds transposes into weights, but does not update their recorded shapes.
         del proto.graph.value_info[:]
         onnx.save(proto, plain)
         try:
@@ -178,7 +178,7 @@ def _round_to_int8(path: Path, card: str) -> None:
             )
         except Exception as error:  # onnx and onnxruntime each raise their own kinds
             reason = (str(error).strip().splitlines() or [repr(error)])[0]
-            raise ArtifactError(f"ONNX Runtime cannot round this model: {reason}") from error
+            raise ArtifactError(f"ONNX Runtime cannot quantise this model: {reason}") from error
         proto = onnx.load(rounded)
         onnx.helper.set_model_props(proto, {CARD_ENTRY: card})
         onnx.save(proto, str(path))
@@ -186,7 +186,7 @@ def _round_to_int8(path: Path, card: str) -> None:
 
 def _write_torchscript(module: nn.Module, example: Tensor, path: Path, card: str) -> None:
     with warnings.catch_warnings():
-        # torch recommends torch.export, whose files need Python; TorchScript is for C++.
+        # torch recommends torch.export, but its files need Python; TorchScript runs in C++.
         warnings.simplefilter("ignore")
         traced = torch.jit.freeze(torch.jit.trace(module, example))  # leaves unused weights out
         torch.jit.save(traced, str(path), _extra_files={CARD_ENTRY: card})

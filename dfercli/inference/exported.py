@@ -1,7 +1,7 @@
 """Exported models: one file with the visual path, the text features and the model card inside.
 
-An ONNX file is a computation, and is looked at before it is used. TorchScript is code that may
-read and write files: it is loaded only where the user says so.
+An ONNX file only computes, and is checked before use. TorchScript is code that may read and write
+files: it is loaded only if the user says so.
 """
 
 import warnings
@@ -17,7 +17,7 @@ from dfercli.artifacts.exported_files import CARD_ENTRY, card_of_entry, is_torch
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.onnx_files import read_onnx
 from dfercli.errors import ArtifactError, ConfigError
-from dfercli.inference.devices import find_device
+from dfercli.inference.devices import resolve_device
 
 INSTALL_HINT = 'pip install "dfercli[export]"'
 
@@ -41,7 +41,7 @@ def load_exported(
     Raises:
         ArtifactError: missing, corrupt, of another origin, more than a computation (see
             `read_onnx`), or a package is missing.
-        ConfigError: TorchScript that is not trusted, or the device is not to be had.
+        ConfigError: TorchScript that is not trusted, or the device is not available.
     """
     if not path.is_file():
         raise ArtifactError(f"no such file: {path}")
@@ -51,7 +51,7 @@ def load_exported(
             hint="--trust-code (in Python trust_code=True) runs it where you trust whoever made "
             "it; dfer export --format onnx writes a file that needs no trust",
         )
-    where = find_device(device)
+    where = resolve_device(device)
     if not is_torchscript(path):
         return _load_onnx(path, where, needs_it=device != "auto")
     return _load_torchscript(path, where)

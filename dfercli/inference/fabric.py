@@ -1,4 +1,4 @@
-"""Running a model over clips, on any device and in any number of processes."""
+"""Lightning-fabric set up for any device and any number of processes."""
 
 import os
 from typing import Any, cast
@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from dfercli.config import Precision
 from dfercli.errors import ConfigError, DferError
 from dfercli.inference.devices import resolve_precision, set_float32
-from dfercli.inference.fsdp import SpreadStrategy
+from dfercli.inference.fsdp import ShardedStrategy
 from dfercli.processes import Asked
 
 
@@ -25,8 +25,8 @@ def make_fabric(
     """Make lightning-fabric's engine.
 
     Raises:
-        ConfigError: the accelerator, the precision or the number of devices is not to be had, or
-            the other machines are not known.
+        ConfigError: the accelerator, the precision or the number of devices is not available, or
+            the other machines are unknown.
     """
     if num_nodes > 1 and not {"MASTER_ADDR", "SLURM_NTASKS"} & os.environ.keys():
         raise ConfigError(
@@ -38,14 +38,14 @@ def make_fabric(
         raise ConfigError("precision 16-mixed needs a CUDA device", hint="use bf16-mixed or 32")
     resolved = resolve_precision(precision, accelerator)
     if has_cuda:
-        # What mixed precision leaves in float32 may use the tensor cores; `32` means all its bits.
+        # Float32 parts of mixed precision may use tensor cores; `32` means exact float32.
         set_float32(exact=resolved == "32")
     try:
         return Fabric(
             accelerator=accelerator,
             devices=devices,
             precision=cast(Any, resolved),
-            strategy=SpreadStrategy() if strategy == "fsdp" and has_cuda else strategy,
+            strategy=ShardedStrategy() if strategy == "fsdp" and has_cuda else strategy,
             num_nodes=num_nodes,
         )
     except (RuntimeError, ValueError, ImportError) as error:
@@ -59,7 +59,7 @@ def agree(fabric: Fabric, error: DferError | None, asked: Asked) -> tuple[DferEr
     if fabric.world_size == 1:
         return error, asked
     told = torch.tensor([error is not None, asked.stop, asked.save], device=fabric.device)
-    # Fabric's own would first wait at a barrier, in each step.
+    # Fabric's all_reduce would wait at a barrier first, in each step.
     torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
     failed, stop, save = told.tolist()
     if not failed:

@@ -1,4 +1,4 @@
-"""Models that are spread over processes (FSDP): how, and how their state comes together."""
+"""Models that are sharded over processes (FSDP), and their full state."""
 
 from typing import Any, cast
 
@@ -13,15 +13,15 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 
-class SpreadStrategy(FSDPStrategy):
-    """Fabric's FSDP, but for scalars, which cannot be spread: CLIP's frozen logit scale."""
+class ShardedStrategy(FSDPStrategy):
+    """Fabric's FSDP, except for scalars, which cannot be sharded: CLIP's frozen logit scale."""
 
     def __init__(self) -> None:
         self.ignored: list[nn.Parameter] = []
         super().__init__(ignored_states=self.ignored)
 
     def setup_module(self, module: nn.Module) -> nn.Module:
-        """Spread a model."""
+        """Shard a model."""
         self.ignored[:] = scalars(module)
         return super().setup_module(module)
 
@@ -31,12 +31,12 @@ def scalars(model: nn.Module) -> list[nn.Parameter]:
     return [weight for weight in model.parameters() if weight.ndim == 0]
 
 
-def whole_state(
+def full_state_dict(
     model: nn.Module, bare: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Collect the weights by their names, and the optimiser's state.
 
-    Every process must call this; where the state is spread, the first one alone gets it.
+    Every process must call this; of a sharded model only the first one gets the state.
 
     Args:
         model: As the strategy wrapped it.
@@ -54,7 +54,7 @@ def whole_state(
 def load_optimizer_state(
     model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
 ) -> None:
-    """Give an optimiser the state that `whole_state` returned; every process must call this."""
+    """Give an optimiser the state that `full_state_dict` returned; every process must call this."""
     spread = _spread(model)
     if spread is None:
         optimizer.load_state_dict(state)

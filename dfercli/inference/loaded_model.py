@@ -1,4 +1,4 @@
-"""A model that is ready to answer: frames in, logits and calibrated probabilities out."""
+"""A model ready for inference: frames in, logits and calibrated probabilities out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +14,9 @@ from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.config import Precision
 from dfercli.errors import DataError
 from dfercli.inference.devices import (
-    find_device,
     keep_encoder_in_bfloat16,
     precision_for_answers,
+    resolve_device,
     resolve_precision,
     rounds_weights,
 )
@@ -29,18 +29,18 @@ Compute = Callable[[Tensor], Tensor]
 
 
 class LoadedModel:
-    """A recogniser of expressions, on its device.
+    """A model of expressions, on its device.
 
     Args:
         forward: Frames (B, T, 3, S, S), uint8 or float in [0, 1], to logits (B, K).
         card: What the model says about itself.
-        name: Where it came from, in words.
+        name: Where it came from, as text.
         encode: Where the model encodes each frame alone: frames (N, 3, S, S) to their features
             (N, D), which `forward` takes as (B, T, D) in place of frames.
 
     Attributes:
         card: What the model says about itself.
-        name: Where it came from, in words.
+        name: Where it came from, as text.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class LoadedModel:
             return torch.zeros(0, len(self.label_set))
         with torch.inference_mode():
             logits = self._forward(frames).float().cpu()
-        return logits.clone()  # an inference tensor could not be used in training outside
+        return logits.clone()  # so that callers may train on it, unlike on an inference tensor
 
     def probabilities(self, frames: Tensor) -> NDArray[np.float64]:
         """Calibrated probabilities (B, K) of clips as `logits` takes them; rows sum to 1."""
@@ -135,9 +135,9 @@ def ready(
     """Put a model on its device.
 
     Raises:
-        ConfigError: the device or the precision is not to be had.
+        ConfigError: the device or the precision is not available.
     """
-    place = find_device(device)
+    place = resolve_device(device)
     module = model.module.to(place).eval()
     resolved, mixed = precision_for_answers(precision, place, module)
     if rounds_weights(precision, resolved, place):
@@ -174,8 +174,8 @@ def load_checkpoint(
 
     Raises:
         ArtifactError: missing, cut short, corrupt or incompatible.
-        ConfigError: TorchScript that is not trusted; or the device or the precision is not to be
-            had.
+        ConfigError: TorchScript that is not trusted; or the device or the precision is
+            not available.
     """
     resolve_precision(precision)  # refuses a wrong word before weights are read
     if is_exported(path):

@@ -6,7 +6,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
-from dfercli.data.batches import moved_ahead
+from dfercli.data.batches import prefetch_to_device
 from dfercli.data.loading import ClipDataset, batch_loader, evaluation_batches
 from dfercli.inference.collectives import all_reduce, read_together
 from dfercli.processes import StopSignals, num_cores
@@ -35,7 +35,7 @@ def predict_logits(
         progress: Where to report.
         batch_size: Clips per forward pass in each process.
         workers: Processes that read frames; see `num_readers`.
-        description: What to call the work.
+        description: What the progress bar says.
         signals: A stop that these hold ends the work in all processes before the same batch.
 
     Returns:
@@ -56,9 +56,9 @@ def predict_logits(
     rows: dict[int, torch.Tensor] = {}
     was_training = model.training
     model.eval()
-    # Not inference_mode, in which FSDP cannot bring its weights together.
+    # Not inference_mode, in which FSDP cannot gather its weights.
     with torch.no_grad(), progress.task(description, total=len(dataset)) as task:
-        for batch in moved_ahead(read_together(fabric, loaded, signals), fabric.device):
+        for batch in prefetch_to_device(read_together(fabric, loaded, signals), fabric.device):
             logits = model(**batch.inputs(fabric.device)).float()
             rows.update(zip(batch.clips.tolist(), logits, strict=True))
             task.advance(len(batch.clips) * fabric.world_size)
@@ -67,7 +67,7 @@ def predict_logits(
 
 
 def _gather(fabric: Fabric, rows: dict[int, torch.Tensor], num_clips: int) -> NDArray[np.float32]:
-    """Put the rows of all processes together; a clip that two of them have still counts once."""
+    """Gather the rows of all processes; a clip that two of them hold counts once."""
     num_classes = next(iter(rows.values())).shape[0] if rows else 0
     logits = torch.full((num_clips, num_classes), -torch.inf, device=fabric.device)
     for index, row in rows.items():
@@ -76,9 +76,9 @@ def _gather(fabric: Fabric, rows: dict[int, torch.Tensor], num_clips: int) -> ND
 
 
 def num_readers(workers: int | None, fabric: Fabric) -> int:
-    """How many processes read frames for this one where `workers` are asked for.
+    """How many processes read frames for this one, given `workers`.
 
-    By default two: beside a CPU's forward pass they are idle. A GPU takes what all cores can read.
+    By default two, which suffice beside a CPU's forward pass. A GPU gets one per core.
     """
     if workers is not None or fabric.device.type != "cuda":
         return 2 if workers is None else workers

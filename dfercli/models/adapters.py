@@ -47,10 +47,10 @@ class AdaptedBlock(nn.Module):
 
     Args:
         block: open_clip's frozen block.
-        attention_adapter: Whether there is an adapter, with skip, behind the attention.
+        attention_adapter: Whether there is an adapter, with skip, after the attention.
         mlp_adapter: Whether there is an adapter beside or behind the MLP.
         config: Ratio, scale and placement.
-        drop_path: Chance in training that the MLP adapter is skipped.
+        drop_path: Probability in training that the MLP adapter is skipped.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class AdaptedBlock(nn.Module):
         return self.adapted_mlp(self.adapted_attention(q_x, attn_mask))
 
     def attend(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
-        """The block's own attention behind its first norm, without the residual."""
+        """The block's own attention after its first norm, without the residual."""
         block = self.block
         attended: Tensor = block.attention(q_x=block.ln_1(x), attn_mask=attn_mask)
         scaled: Tensor = block.ls_1(attended)
@@ -132,7 +132,7 @@ class AdaptedImageBlock(AdaptedBlock):
         block: open_clip's frozen block.
         num_frames: T; the batch of images is made of whole clips.
         config: Which adapters, and their shape.
-        drop_path: Chance in training that the temporal or the MLP adapter is skipped.
+        drop_path: Probability in training that the temporal or the MLP adapter is skipped.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ def adapt_image_encoder(clip: CLIP, num_frames: int, config: FineCliperConfig) -
     """Wrap the blocks of CLIP's image encoder in place; freeze it before.
 
     Raises:
-        ConfigError: the image encoder is no ViT of open_clip's plain blocks.
+        ConfigError: the image encoder is not a ViT of open_clip's plain blocks.
     """
     if not isinstance(clip.visual, VisionTransformer):
         raise ConfigError(

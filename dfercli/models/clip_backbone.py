@@ -133,7 +133,7 @@ def clip_architecture(name: str) -> dict[str, Any]:
 
 
 class _WithoutDrawing(TorchFunctionMode):
-    """Leaves new weights as the memory has them, as drawing those of CLIP takes seconds."""
+    """Leave new weights uninitialised, since drawing those of CLIP takes seconds."""
 
     def __torch_function__(
         self,
@@ -152,7 +152,7 @@ def build_clip(architecture: dict[str, Any], *, draw: bool = True) -> open_clip.
 
     Args:
         architecture: open_clip's model configuration.
-        draw: Draw random weights; else they hold anything, for weights to be loaded.
+        draw: Draw random weights; else they stay uninitialised until weights are loaded.
 
     Raises:
         ArtifactError: open_clip does not accept the configuration.
@@ -182,7 +182,7 @@ class QuickGelu(nn.Module):
 
 
 def replace_activations(model: nn.Module, old: type[nn.Module], new: type[nn.Module]) -> None:
-    """Put a `new()` in the place of every `old` in a model."""
+    """Replace every `old` in a model by a `new()`."""
     for part in list(model.modules()):
         for name, child in list(part.named_children()):
             if isinstance(child, old):
@@ -227,7 +227,7 @@ def load_same_backbone(identity: BackboneIdentity, weights: Path | None) -> open
         weights: A local file with its weights; None for where they were, or the tag's download.
 
     Raises:
-        ArtifactError: the weights are not to be had, or are others.
+        ArtifactError: the weights are unavailable, or differ.
     """
     if weights is None:
         known = identity.file
@@ -312,7 +312,7 @@ def tokenize(texts: Sequence[str], context_length: int) -> Tensor:
 
 
 def tokenize_captions(texts: Sequence[str], context_length: int) -> Tensor:
-    """Tokenise texts of any length; what is beyond the context is cut off before EOT.
+    """Tokenise texts of any length, truncated to the context, EOT kept.
 
     Returns:
         (len(texts), L) int64, L the length of the longest.
@@ -339,7 +339,7 @@ def encode_token_embeddings(
 ) -> Tensor:
     """Run CLIP's text transformer on token embeddings and read the feature at EOT.
 
-    The attention is causal, so what stands behind EOT cannot matter; it is cut off.
+    The attention is causal, so tokens after EOT have no effect; they are cut off.
 
     Args:
         model: The backbone.
@@ -362,8 +362,8 @@ def encode_token_embeddings(
     return features
 
 
-# A CPU is slower with more: what one product writes, the next one fetches from memory instead of
-# from its caches (128 images of 224 px at once take 1.1 to 1.4 times as long as 16 at a time).
+# More at once is slower on a CPU: the result of one product no longer fits its caches before the
+# next one reads it (128 images of 224 px at once take 1.1 to 1.4 times as long as 16 at a time).
 PIXELS_AT_ONCE = 16 * 224 * 224
 
 

@@ -27,7 +27,8 @@ class ContextTokens(nn.Module):
             (half of the context on each side) or `front` (SOT, text, context, EOT).
 
     Attributes:
-        length: Positions up to the last EOT; on the host, as asking the device means to wait.
+        length: Positions up to the last EOT; on the host, since reading it from the device would
+            wait.
 
     Raises:
         ConfigError: a class text is too long for CLIP's context together with N tokens.

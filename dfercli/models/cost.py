@@ -15,7 +15,7 @@ CAPTION_TOKENS = 77
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 Shape = torch.Size
 BYTES = 4  # of a float32
-OPTIMIZER_COPIES = 3  # gradient and AdamW's two moments; SGD with momentum has one less
+OPTIMIZER_COPIES = 3  # gradient and AdamW's two moments; SGD with momentum has one fewer
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ModelCost:
 
 
 def cost_of(module: Method) -> ModelCost:
-    """Count weights, and follow one clip through the model on tensors without content."""
+    """Count weights, and trace one clip through the model with fake tensors."""
     trained = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
     total = sum(weight.numel() for weight in module.parameters())
     flops, activations = _follow_a_clip(module)
@@ -95,7 +95,7 @@ def _follow_a_clip(module: Method) -> tuple[int, int]:
 
     was_training = module.training
     # The fused attention of evaluation hides its operations from the counter; batch
-    # normalisation would count the clip in.
+    # normalisation would update its statistics.
     for part in module.modules():
         part.training = not isinstance(part, BATCH_NORMS)
     counter = flop_counter()
@@ -120,7 +120,7 @@ def _one_clip(module: Method) -> dict[str, Any]:
 
 
 def cost_lines(cost: ModelCost, batch_size: int) -> list[str]:
-    """The cost in words, a line each."""
+    """The cost as lines of text."""
     share = cost.tunable_weights / cost.total_weights
     return [
         f"tunable weights {cost.tunable_weights:,} of {cost.total_weights:,} ({share:.1%})",

@@ -68,7 +68,7 @@ class DferClip(Method):
         self._text_cache = TextCache()
 
     def train(self, mode: bool = True) -> "DferClip":
-        """Set the mode; a frozen image encoder keeps that of evaluation (batch normalisation)."""
+        """Set the mode; a frozen image encoder stays in evaluation mode (batch normalisation)."""
         super().train(mode)
         if self.freeze_image:
             self.clip.visual.eval()

@@ -45,7 +45,7 @@ TEMPERATURE = 0.01
 CAPTIONS = "captions"
 
 StreamValues = tuple[Tensor, Tensor]
-"""What the clips of a batch have of a stream, and which of them have it: (B,) bool."""
+"""One stream of a batch of clips, and which clips have it: (B,) bool."""
 
 
 class FineCliper(Method):
@@ -57,7 +57,7 @@ class FineCliper(Method):
     Args:
         clip: The CLIP backbone with its weights; its blocks are wrapped in place.
         texts: K positive texts in label order, then, unless the logits are `positive`, K negative.
-        config: The settings; those of `config.finecliper` above all.
+        config: The settings, mainly those of `config.finecliper`.
 
     Raises:
         ConfigError: a CLIP that adapters do not fit, or a text that is too long.

@@ -1,4 +1,4 @@
-"""Streams of a clip into one feature: softmax-normalised weights over those that are there."""
+"""Fuse the streams of a clip into one feature, by softmax weights over those present."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ class StreamFusion(nn.Module):
 
     Args:
         streams: Names of the M streams.
-        learned: Whether the weights are learned; else all streams that are there count the same.
-        dropout: Chance in training that a stream of a clip is left out; one always stays.
+        learned: Whether the weights are learned; else all present streams count equally.
+        dropout: Probability in training that a stream of a clip is left out; one always stays.
     """
 
     def __init__(self, streams: Sequence[str], *, learned: bool, dropout: float) -> None:

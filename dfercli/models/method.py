@@ -1,4 +1,4 @@
-"""What training, evaluation and prediction ask of a model, whichever method it is.
+"""The interface of a method to training, evaluation and prediction.
 
 A third method is one file like `mean_pooling.py` and one line in `build.py`.
 """
@@ -45,9 +45,9 @@ class Method(nn.Module, ABC):
         clip: The CLIP backbone.
         normalization: What is done to pixels before they go into the image encoder.
         streams: Names of the views of a clip that it looks at; each one but the frames comes as a
-            keyword of `forward`. A part of them may be set, to look at no others.
+            keyword of `forward`. It may be set to some of them, to use no others.
         criterion: The loss of logits (B, K) against labels (B,), which a training may set.
-        encodes_frames_alone: Whether each frame is encoded without a look at the others, by
+        encodes_frames_alone: Whether each frame is encoded independently of the others, by
             `frame_features`; then `forward` takes such features, (B, T, D), in place of frames.
         backbone_is_frozen: Whether all weights of CLIP stay as they are; then a checkpoint leaves
             them out and names their file.
@@ -64,7 +64,7 @@ class Method(nn.Module, ABC):
 
     @staticmethod
     def wants_negative_texts(config: ModelConfig) -> bool:
-        """Whether `texts` hold a negative text of each class behind the positive ones."""
+        """Whether `texts` hold a negative text of each class after the positive ones."""
         return False
 
     @abstractmethod
@@ -110,7 +110,7 @@ class Method(nn.Module, ABC):
 
 
 def cosines(video: Tensor, texts: Tensor) -> Tensor:
-    """Compare features of unit length in float32, also where products are made in less.
+    """Compare features of unit length in float32, even under mixed precision.
 
     Rounded to bfloat16, a cosine is off by up to 0.004, and logits are a hundred times that.
 

@@ -26,7 +26,7 @@ def build_optimizer(
         fused: Update all weights in one kernel; see `can_fuse`.
 
     Raises:
-        AssertionError: a trainable weight is in no group, or in two: a fault of the method.
+        AssertionError: a trainable weight is in no group, or in two: a bug of the method.
     """
     groups = model.parameter_groups(config)
     grouped = [id(parameter) for group in groups for parameter in group.parameters]
@@ -46,7 +46,7 @@ def build_optimizer(
 
 
 def lr_factor(step: int, steps_per_epoch: int, config: OptimConfig) -> float:
-    """What the base learning rates are multiplied by at one step, counted over all epochs."""
+    """The factor of the base learning rates at one step, counted over all epochs."""
     warmup_steps = config.warmup_epochs * steps_per_epoch
     if step < warmup_steps:
         return (step + 1) / warmup_steps

@@ -47,7 +47,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
         raise ArtifactError(f"{path} holds no state_dict of tensors")
     weights = {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}
     if "prompt_learner.ctx" not in weights or "temporal_net.pos_embedding" not in weights:
-        raise ArtifactError(f"{path} is no DFER-CLIP checkpoint: it has no prompt_learner.ctx")
+        raise ArtifactError(f"{path} is not a DFER-CLIP checkpoint: it has no prompt_learner.ctx")
     return weights
 
 
@@ -88,9 +88,9 @@ def _stand_in(name: str) -> type:
 
 
 def published_names(name: str) -> list[str]:
-    """The names under which the published implementation keeps one of our weights.
+    """The names under which the published implementation stores one of our weights.
 
-    CLIP's weights stand there twice: in the part that uses them, and in the whole CLIP again.
+    CLIP's weights are stored twice: in the part that uses them, and again in the whole CLIP.
     """
     for ours, published in (
         ("clip.visual.", ["image_encoder.", "clip_model_.visual."]),
@@ -115,7 +115,7 @@ def published_names(name: str) -> list[str]:
                 if ours == "temporal.blocks.":
                     rest = rest.replace(part, published_part)
             return [prefix + rest for prefix in published]
-    raise ValueError(f"no weight of DFER-CLIP: {name}")
+    raise ValueError(f"not a weight of DFER-CLIP: {name}")
 
 
 def published_architecture(weights: dict[str, Tensor]) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def published_class_texts(weights: dict[str, Tensor]) -> list[str]:
     """Recover the class texts: each embedding in `token_suffix` is an exact row of CLIP's.
 
     Raises:
-        ArtifactError: a row is none of CLIP's token embeddings, or the tokens are of no text.
+        ArtifactError: a row is not one of CLIP's token embeddings, or no text gives the tokens.
     """
     table = weights["clip_model_.token_embedding.weight"]  # (V, W)
     end_of_text = table.shape[0] - 1
@@ -163,7 +163,7 @@ def published_class_texts(weights: dict[str, Tensor]) -> list[str]:
         for row in suffix:
             token = rows.get(row.contiguous().numpy().tobytes())
             if token is None:
-                raise ArtifactError("token_suffix holds a row that is no CLIP token embedding")
+                raise ArtifactError("token_suffix holds a row that is not a CLIP token embedding")
             if token == end_of_text:
                 break
             found.append(token)
@@ -195,7 +195,7 @@ def published_weights(model: DferClip, class_texts: list[str]) -> dict[str, Tens
 
 
 def _strange_to_published_code(model: DferClip) -> list[str]:
-    """What about a model the published code has no way to express."""
+    """What the published code cannot express about a model."""
     faults = []
     visual, text = model.clip.visual, model.clip.transformer
     if not isinstance(visual, VisionTransformer):

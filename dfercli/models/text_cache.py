@@ -15,19 +15,19 @@ class TextCache:
         self._kept: tuple[Hashable, Tensor] | None = None
 
     def features(self, weights: Sequence[nn.Parameter], encode: Callable[[], Tensor]) -> Tensor:
-        """Return what `encode` gives, from the cache where that is the same.
+        """Return the result of `encode`, from the cache if nothing it depends on has changed.
 
         Args:
             weights: All weights that the features depend on.
             encode: Computes the features; called where gradients may flow into `weights`, and
-                where a weight, the device, the precision or the mode is another than last time.
+                where a weight, the device, the precision or the mode differs from last time.
         """
         if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
             # The weights are about to change, and fused optimisers do not count that as a version.
             self._kept = None
             return encode()
         if any(weight.is_inference() for weight in weights):
-            return encode()  # such weights do not tell when they change
+            return encode()  # these do not count their changes
         state = _state(weights)
         if self._kept is None or self._kept[0] != state:
             self._kept = (state, encode())
@@ -35,7 +35,7 @@ class TextCache:
 
 
 def _state(weights: Sequence[nn.Parameter]) -> Hashable:
-    """Each weight's place and version, and the mode that the features are computed in."""
+    """Each weight's address and version, and the mode that the features are computed in."""
     device = weights[0].device.type
     precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     mode = (precision, torch.is_inference_mode_enabled())

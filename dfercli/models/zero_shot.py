@@ -1,4 +1,4 @@
-"""Zero-shot CLIP: no training, any classes that can be put into words."""
+"""Zero-shot CLIP: no training, any classes that a text can describe."""
 
 from collections.abc import Sequence
 

@@ -38,7 +38,7 @@ def faces_folder(work: Path) -> Path:
 
 
 def settings_digest(settings: Any) -> str:
-    """A check sum of all that decides what is predicted, given as JSON-ready values."""
+    """A checksum of all that decides what is predicted, given as JSON-ready values."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

@@ -17,7 +17,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Generic, TypeVar
 
 from dfercli.errors import DferError
-from dfercli.processes import deaf_to_signals
+from dfercli.processes import block_signals
 
 HEARTBEAT_SECONDS = 0.2
 START_SECONDS = 120.0  # for a new process to import what it needs, beyond the time limit
@@ -137,7 +137,7 @@ class _Worker:
         self._process: SpawnProcess = context.Process(
             target=_work, args=(theirs, setup, argument), daemon=True
         )
-        with deaf_to_signals():  # we hear it and stop them
+        with block_signals():  # we hear it and stop them
             self._process.start()
         theirs.close()
         self.started = False

@@ -86,7 +86,7 @@ class NamedModel:
         licence_data: Whose data it was trained on, and their terms.
         research_only: Whether one of these allows research alone.
         citation: What to cite.
-        most_bytes: More than the file has; a download ends there.
+        most_bytes: Upper bound of its size; a download stops there.
         clip: The CLIP of a zero-shot model, MODEL/TAG.
         templates: The zero-shot templates that the published numbers were measured with.
         trained_on: The benchmark it was trained on.

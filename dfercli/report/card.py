@@ -1,4 +1,4 @@
-"""The model card in words: what a checkpoint is, was trained on, is worth, and is not for."""
+"""The model card as text: what a checkpoint is, its training, its results and its limits."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ def _trained_on(trained: dict[str, Any]) -> str:
 
 def _calibration(calibration: dict[str, Any]) -> list[tuple[str, str]]:
     if "ece_before" not in calibration:
-        return [("calibration", "none: probabilities are as the training left them")]
+        return [("calibration", "none")]
     after = calibration["ece_after"]
     error = "not measured" if after is None else f"{100 * after:.1f} %"
     rule = calibration.get("ece_rule", "on the clips that fitted it")

@@ -14,7 +14,7 @@ from dfercli.report.pages import render
 from dfercli.report.published_results import SELECTION, published_for
 from dfercli.report.tables import NO_ECE, NO_VALUE, per_class_table, percent, percent_interval
 
-BENCHMARKS = ("dfew", "ferv39k", "mafw")  # with published results to stand beside
+BENCHMARKS = ("dfew", "ferv39k", "mafw")  # with published results to compare with
 PLOT_LEFT, PLOT_BOTTOM = 40, 260
 PLOT_WIDTH, PLOT_HEIGHT = 290, 250
 
@@ -27,7 +27,7 @@ class Mistake:
         clip_id: The clip.
         label: Its class.
         predicted: What the model said.
-        confidence: How sure it was.
+        confidence: The probability of that class.
         jpeg: A frame of it; empty where none can be read.
     """
 
@@ -50,16 +50,16 @@ def write_evaluation_page(
     mistakes: Sequence[Mistake],
     card: ModelCard,
 ) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Args:
         path: The HTML file.
         evaluation: What was measured.
         benchmark: The data set, where it is one of `BENCHMARKS`.
-        measured_on: Which clips these were, in words.
+        measured_on: Which clips these were, as text.
         checkpoint: Where the model came from.
-        selected_on: How it was chosen, in words.
-        class_texts: The texts that the classes were given by.
+        selected_on: How it was chosen, as text.
+        class_texts: The texts of the classes.
         mistakes: The most confident ones, strongest first.
         card: Of the model.
     """

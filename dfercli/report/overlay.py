@@ -12,7 +12,7 @@ from dfercli.report.colours import class_colours
 from dfercli.report.drawn_text import drawn_text
 from dfercli.report.timeline import Timeline, spans_of
 
-TEXT_SCALE = 0.75  # of what supervision thinks best: faces are small, and often many
+TEXT_SCALE = 0.75  # of supervision's default: faces are small, and often many
 SMALLEST_TEXT = 0.45
 MOST_TRACKS = 4  # shown in the timeline at once
 BACKDROP = (24, 24, 24)
@@ -86,7 +86,7 @@ class Overlay:
         }
 
     def _strip(self, timeline: Timeline, width_px: int) -> NDArray[np.uint8]:
-        """The whole course of one track as one row of pixels, (1, width, 3) BGR."""
+        """The whole timeline of one track as one row of pixels, (1, width, 3) BGR."""
         strip = np.full((1, width_px, 3), UNSEEN, np.uint8)
         scale = width_px / max(self._length_seconds, 1e-6)
         for span in spans_of(timeline):

@@ -50,7 +50,7 @@ def write_prediction_page(
     min_confidence: float,
     settings: Sequence[tuple[str, str]],
 ) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Args:
         path: The HTML file.

@@ -1,4 +1,4 @@
-"""Results that papers publish on DFEW, FERV39k and MAFW, to stand beside one's own."""
+"""Results that papers publish on DFEW, FERV39k and MAFW, to compare one's own with."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ SELECTION = "as published, mostly best-on-test"
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """One row of the table that papers compare themselves in.
+    """One row of the comparison table of papers.
 
     Attributes:
         method: Its name and year.

@@ -34,8 +34,8 @@ class RunSummary:
         dataset: What it was trained on.
         folds: Numbers of the folds that are finished, in the order of `summary.folds`.
         summary: Its results.
-        selected_on: How its checkpoints were chosen, in words.
-        measured_on: On which clips each fold was measured, in words.
+        selected_on: How its checkpoints were chosen, as text.
+        measured_on: On which clips each fold was measured, as text.
         official_split: Whether every fold is a published one.
     """
 
@@ -59,7 +59,7 @@ def results_table(
 
 
 def compact(table: TextTable) -> TextTable:
-    """The table of `results_table` for a terminal: without what `selection_notes` tells."""
+    """The table of `results_table` for a terminal, without the columns in `selection_notes`."""
     rows = []
     for number, row in enumerate(table.rows):
         is_same_run = number > 0 and table.rows[number - 1][0] == row[0]
@@ -68,7 +68,7 @@ def compact(table: TextTable) -> TextTable:
 
 
 def selection_notes(table: TextTable) -> list[str]:
-    """What `compact` leaves out of `results_table`: clips, split and selection rule of each run."""
+    """The columns that `compact` omits: clips, split and selection rule of each run."""
     runs: dict[tuple[str, ...], list[str]] = {}
     for row in table.rows:
         measured_on, split, rule, method = row[-TOLD_BELOW:]

@@ -1,4 +1,4 @@
-"""From overlapping windows to one course of time per face: intervals, spans, means and gaps."""
+"""From overlapping windows to one timeline per face: intervals, spans, means and gaps."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Timeline:
-    """What one face shows, as M intervals of time in a row.
+    """What one face shows, in M consecutive intervals of time.
 
     Attributes:
         track: Number of the face's track.
@@ -55,7 +55,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of time in which one class stays the most probable one of a face.
+    """A span of time in which one class is the most probable one of a face.
 
     Attributes:
         track: Number of the face's track.

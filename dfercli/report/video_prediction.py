@@ -1,4 +1,4 @@
-"""What was found in one video: predictions, their course of time, gaps and strongest moments."""
+"""What was found in one video: predictions, timelines, gaps and strongest moments."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Moment:
-    """A face at a moment at which the model was most sure of a class.
+    """A face at the moment at which the model was most confident of a class.
 
     Attributes:
         track: Number of the face's track.
@@ -55,7 +55,7 @@ class VideoPrediction:
     detector: str | None = None
 
     def timelines(self) -> list[Timeline]:
-        """One course of time per face track."""
+        """One timeline per face track."""
         return build_timelines(self.predictions)
 
     def spans(self) -> list[Span]:

@@ -43,10 +43,10 @@ NOT_FROZEN = {
 
 
 def require_frozen(config: TrainConfig) -> None:
-    """Refuse settings with which the image encoder cannot be frozen, or features not be kept.
+    """Refuse settings that do not allow a frozen image encoder or cached features.
 
     Raises:
-        ConfigError: what does not go together; the way out is the hint.
+        ConfigError: settings that exclude each other; the hint names the way out.
     """
     model = config.model
     if config.cached_views and not config.cache_features:
@@ -68,20 +68,20 @@ def require_frozen(config: TrainConfig) -> None:
         )
     if not model.temporal_layers and not model.context_tokens:
         raise ConfigError(
-            f"{asked}: without temporal layers and context tokens nothing is left to train",
+            f"{asked}: without temporal layers and context tokens there is nothing to train",
             hint="add --temporal-layers 1 or --context-tokens 8",
         )
     if config.cached_views and config.augment.is_off:
         raise ConfigError(
-            f"--cached-views {config.cached_views}: all views are alike, as augmentation is off",
-            hint="leave --cached-views out",
+            f"--cached-views {config.cached_views}: without augmentation all views are the same",
+            hint="omit --cached-views",
         )
 
 
 def cached_datasets(
     config: TrainConfig, clips: FoldClips, model: RestoredModel, fabric: Fabric, progress: Progress
 ) -> FoldData:
-    """Encode what the cache does not hold yet, and return data sets that read from it.
+    """Encode the clips that are not cached yet, and return data sets that read the cache.
 
     Every process must call this, with the bare model; each encodes its share.
 
@@ -142,7 +142,7 @@ def cached_datasets(
 
 
 def _encoder_digest(model: RestoredModel, config: TrainConfig, fabric: Fabric) -> str:
-    """Digest of all that the features of a frame depend on, besides the frame."""
+    """Digest of everything that a frame's features depend on, except the frame."""
     weights = hashlib.sha256()
     for name, tensor in sorted(model.module.clip.visual.state_dict().items()):
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -172,7 +172,7 @@ def _look_for(
     fabric: Fabric,
     progress: Progress,
 ) -> list[list[ViewFile]]:
-    """The files of each clip; each process reads its share of the clips, and all get to know."""
+    """Look up the files of each clip; each process checks its share and shares the result."""
     own = wanted[fabric.global_rank :: fabric.world_size]
     found: list[list[ViewFile]] = []
     error: DferError | None = None
@@ -192,12 +192,12 @@ def _look_for(
 
 
 def _missing(files: Sequence[Sequence[ViewFile]], progress: Progress) -> list[ViewFile]:
-    """The views to encode, each content once; says how many files had been there but damaged."""
+    """The views to encode, each content once; reports how many files were damaged."""
     unique = {file.path: file for of_clip in files for file in of_clip}.values()
     damaged = [file for file in unique if file.state == "damaged"]
     if damaged:
         progress.note(
-            f"{len(damaged)} files of cached features were damaged and are made again: "
+            f"{len(damaged)} files of cached features were damaged and are computed again: "
             f"{damaged[0].path}" + (", …" if len(damaged) > 1 else "")
         )
     return [file for file in unique if file.state != "whole"]
@@ -211,7 +211,7 @@ def _encode(
     fabric: Fabric,
     progress: Progress,
 ) -> int:
-    """Encode views and write them; each process takes its share. Returns how many in all."""
+    """Encode and write views, each process its share; return how many were encoded in all."""
     own = files[fabric.global_rank :: fabric.world_size]
     error: DferError | None = None
     if files:
@@ -225,8 +225,8 @@ def _encode(
     absent = [file.path for file in files if not file.path.is_file()]
     if absent:
         error = ArtifactError(
-            f"{len(absent)} files of features that other processes made are not in {source.folder}",
-            hint="name a folder that all machines see: --features-in FOLDER",
+            f"{len(absent)} feature files that other processes wrote are not in {source.folder}",
+            hint="name a folder that all machines share: --features-in FOLDER",
         )
     if failure := first_failure(fabric, error):
         raise failure
@@ -256,8 +256,8 @@ def _encode_own(
             if content_digest(digests) != piece.file.content:
                 raise DataError(
                     f"clip {piece.file.clip.clip_id}: the frames in {piece.file.clip.location} "
-                    "were changed while they were encoded",
-                    hint="run the same command again when they are whole",
+                    "changed while they were being encoded",
+                    hint="run the same command again when they are complete",
                 )
             write_features(piece.file.path, torch.cat(features))
             digests, features = [], []

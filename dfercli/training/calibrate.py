@@ -1,4 +1,4 @@
-"""After training: make probabilities honest on clips that were held out, and write it down."""
+"""After training: calibrate the probabilities on held-out clips, and record how."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from dfercli.metrics.calibration import (
 from dfercli.progress import Progress
 from dfercli.training.fold_data import FoldData
 
-THRESHOLD_RULE = "parts right from wrong best on the same clips"
+THRESHOLD_RULE = "best separates right from wrong on the same clips"
 
 
 def calibrate(
@@ -30,7 +30,7 @@ def calibrate(
 ) -> None:
     """Fit a temperature and choose a threshold on the validation clips; both go to model.json.
 
-    Without validation clips nothing is done: on test clips it would be no calibration.
+    Without validation clips nothing is done; test clips must not be used for it.
 
     Args:
         checkpoint: The selected checkpoint.
@@ -83,7 +83,7 @@ def calibrate(
 def record_results(
     checkpoint: Path, evaluation: Evaluation, measured_on: str, fabric: Fabric
 ) -> None:
-    """Write what a checkpoint is worth into its own model.json."""
+    """Record the results of a checkpoint in its model.json."""
     results = {
         "measured_on": measured_on,
         "num_clips": evaluation.num_clips,

@@ -1,4 +1,4 @@
-"""What there is of a run already: nothing, a part, all of it, or one of other settings."""
+"""The state of an existing run: nothing yet, begun, finished, or of other settings."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,19 +15,19 @@ from dfercli.overrides import to_plain
 
 
 def is_begun(run_folder: Path) -> bool:
-    """Whether a run has its settings written down, so that it can be continued."""
+    """Whether a run has recorded its settings, so that it can be continued."""
     return any(folder.config.is_file() for folder in fold_folders(run_folder))
 
 
 def is_stillborn(run_folder: Path) -> bool:
-    """Whether a run was killed before it had written so much as its settings."""
+    """Whether a run was killed before it recorded its settings."""
     files = [path for path in run_folder.rglob("*") if path.is_file() and not is_temporary(path)]
     was_to_be = fold_folders(run_folder) or any(path.name == ".lock" for path in files)
     return bool(was_to_be) and all(path.name.startswith(".lock") for path in files)
 
 
 def refuse_other_settings(run_folder: Path, wanted: TrainConfig, *, hint: str) -> None:
-    """Refuse to take a run for this training that was begun with other settings.
+    """Refuse to continue a run that was begun with other settings.
 
     Where the run lies, how it is named and where its settings came from is no setting.
 

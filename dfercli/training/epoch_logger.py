@@ -14,10 +14,10 @@ from dfercli.overrides import to_plain
 
 
 class WandbLogger(Logger):
-    """Weights & Biases behind Fabric's interface; its own one needs the whole of lightning.
+    """Weights & Biases behind Fabric's interface; the official logger needs all of lightning.
 
     Args:
-        name: Of the run; also its id, so that a resumed run goes on in the same place.
+        name: Of the run; also its id, so that a resumed run continues the same one.
         folder: Where its files lie.
         settings: Every setting of the training.
     """

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from dfercli.artifacts.jsonl import append_row
-from dfercli.data.batches import Batch, moved_ahead
+from dfercli.data.batches import Batch, prefetch_to_device
 from dfercli.data.loading import TrainingBatches, batch_loader
 from dfercli.errors import ConfigError
 from dfercli.inference.collectives import all_reduce, read_together
@@ -31,7 +31,7 @@ from dfercli.training.state import (
     save,
     save_as_asked,
 )
-from dfercli.training.step import step_seed, steps_to_a_look, update_weights
+from dfercli.training.step import step_seed, sync_every, update_weights
 
 
 def fit(training: Training, start: Position) -> Position:
@@ -63,7 +63,7 @@ def fit(training: Training, start: Position) -> Position:
         workers=num_readers(config.data.workers, fabric),
         pin_memory=fabric.device.type == "cuda",
     )
-    stream = moved_ahead(read_together(fabric, loaded, signals), fabric.device)
+    stream = prefetch_to_device(read_together(fabric, loaded, signals), fabric.device)
     position = start
     total = config.optim.epochs * batches.steps_per_epoch
     done = start.epoch * batches.steps_per_epoch + start.step
@@ -93,8 +93,8 @@ def _run_epoch(
     config, fabric, signals = training.config, training.fabric, training.signals
     training.model.train()
     began, clips_seen = time.monotonic(), 0
-    look_every = steps_to_a_look(fabric.device)
-    unread: list[Tensor] = []  # what steps came to, on the device
+    every_steps = sync_every(fabric.device)
+    unread: list[Tensor] = []  # the counts of the last steps, still on the device
     while position.step < steps_per_epoch:
         try:
             batch = next(stream)
@@ -126,7 +126,7 @@ def _run_epoch(
         task.advance()
         every = config.checkpoint_every
         saves = bool(every) and position.step % every == 0 and position.step < steps_per_epoch
-        if not (saves or position.step == steps_per_epoch or len(unread) == look_every):
+        if not (saves or position.step == steps_per_epoch or len(unread) == every_steps):
             continue
         position = _with_counts(fabric, position, unread)
         seen_in_epoch = position.step * config.optim.batch_size
@@ -142,10 +142,10 @@ def _run_epoch(
 
 
 def _with_counts(fabric: Fabric, position: Position, unread: list[Tensor]) -> Position:
-    """The position with what the last steps came to, read from the device; empties `unread`.
+    """Add the counts of the last steps, read from the device, to the position; empty `unread`.
 
     Raises:
-        ConfigError: a loss that is no number.
+        ConfigError: the loss is not finite.
     """
     if not unread:
         return position
@@ -193,7 +193,7 @@ def _end_epoch(training: Training, position: Position) -> Position:
                 signals=training.signals,
             )
         except Stopped:
-            if training.signals.agreed.stop:  # all steps are done, but for what they came to
+            if training.signals.agreed.stop:  # all steps are done, only their result is missing
                 save_as_asked(training, position)
             raise
         war, uar = war_and_uar(logits, np.array(data.held_out.labels))

@@ -24,8 +24,8 @@ class FoldResult:
     Attributes:
         fold: 1-based.
         checkpoint: The selected checkpoint.
-        selected_on: How it was selected, in words.
-        measured_on: What `evaluation` was measured on, in words.
+        selected_on: How it was selected, as text.
+        measured_on: What `evaluation` was measured on, as text.
         evaluation: Its metrics; None where there was nothing to measure on.
     """
 

@@ -32,7 +32,7 @@ from dfercli.training.epoch_logger import require_logger
 from dfercli.training.fold import train_fold
 from dfercli.training.fold_result import FoldResult, read_result
 
-END_SECONDS = 10.0  # for the other processes of a training to end by themselves
+END_SECONDS = 10.0  # until the other processes of a training end by themselves
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,22 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
     require_logger(config.logger)
     require_frozen(config)
     if config.model.clip_weights is None:
-        split_clip_name(config.model.clip)  # refuses a wrong name before there is a folder
+        split_clip_name(config.model.clip)  # refuses a wrong name before the folder is made
     fabric = _launch(config)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     name = config.name or f"{dataset_name(config.dataset)}-{config.model.method}-{stamp}"
     run_folder = config.out / fabric.broadcast(name)
     _refuse_existing(run_folder, fabric)
     with _locked(run_folder, fabric):
-        _refuse_existing(run_folder, fabric)  # another may have been quicker
+        _refuse_existing(run_folder, fabric)  # another process may have been faster
         return _train_folds(config, run_folder, folds, fabric, progress)
 
 
 def run_or_resume(config: TrainConfig, progress: Progress) -> TrainResult:
     """Train in the run folder that `config` names, or continue what was begun there.
 
-    Without a name it is `<dataset>-<method>`, with no time, so that the same settings always mean
-    the same folder. A run that is finished is told again.
+    Without a name it is `<dataset>-<method>`, without a time, so that the same settings always
+    mean the same folder. Of a finished run the results are reported again.
 
     Raises:
         ConfigError: settings that cannot be used, or that are not those of the run.
@@ -130,10 +130,10 @@ def _locked(run_folder: Path, fabric: Fabric) -> Iterator[None]:
 
 
 def _launch(config: TrainConfig) -> Fabric:
-    """Start the engine and, where there are to be several processes, the others.
+    """Start Fabric and, if several processes were asked for, the other ones.
 
     Raises:
-        ConfigError: the device is not to be had, or batches cannot be shared equally.
+        ConfigError: the device is not available, or batches cannot be shared equally.
     """
     num_processes = config.devices * config.num_nodes
     if config.optim.batch_size % num_processes:
@@ -174,7 +174,7 @@ def _train_folds(
 
 @contextmanager
 def _other_processes(fabric: Fabric, signals: StopSignals) -> Iterator[None]:
-    """Part from the other processes of a training; those that were started here end with it."""
+    """Leave the process group; processes that were started here end with this one."""
     try:
         yield
     except KeyboardInterrupt:
@@ -184,5 +184,5 @@ def _other_processes(fabric: Fabric, signals: StopSignals) -> Iterator[None]:
             process.kill()
         raise
     finally:
-        if dist.is_initialized():  # left to the interpreter's end, gloo's threads may abort it
+        if dist.is_initialized():  # at the interpreter's exit, gloo's threads may abort it
             dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What a run writes down about itself: where it ran, and what it was trained on."""
+"""What a run records about itself: where it ran, and what it was trained on."""
 
 import os
 import platform
@@ -49,7 +49,7 @@ def trained_on(config: TrainConfig, clips: FoldClips) -> dict[str, Any]:
 
 
 def crop_settings(dataset: str) -> dict[str, Any] | None:
-    """How a face store was made; None for frames that came ready made."""
+    """How a face store was made; None for frames that `dfer` did not crop."""
     store = Path(dataset)
     return dict(read_dataset(store)["settings"]) if is_face_store(store) else None
 

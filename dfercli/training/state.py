@@ -1,4 +1,4 @@
-"""How far training has come, and how that is kept: checkpoints, links and rows of metrics."""
+"""The state of a training and how it is saved: checkpoints, links and rows of metrics."""
 
 import signal
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +14,7 @@ from dfercli.artifacts.jsonl import read_typed_rows, write_rows
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.config import TrainConfig
-from dfercli.inference.fsdp import whole_state
+from dfercli.inference.fsdp import full_state_dict
 from dfercli.inference.restore import checkpoint_weights
 from dfercli.models.method import Method
 from dfercli.processes import SAVING, StopSignals
@@ -26,7 +26,7 @@ EPOCH_SCHEMA = "dfer.epoch/1"
 
 
 class EpochRow(TypedDict):
-    """What is asked of a row of `metrics.jsonl`; the rest is kept as it is."""
+    """The checked fields of a row of `metrics.jsonl`; others are kept as they are."""
 
     schema: str
     epoch: int
@@ -34,7 +34,7 @@ class EpochRow(TypedDict):
 
 @dataclass(frozen=True)
 class Position:
-    """How far training has come; with the weights and the optimiser, all that a resume needs.
+    """How far training has come; with weights and optimiser, everything a resume needs.
 
     Attributes:
         epoch: Epochs done.
@@ -55,7 +55,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Training:
-    """What the loop works on.
+    """Everything the training loop needs.
 
     Attributes:
         fabric: The engine.
@@ -63,11 +63,11 @@ class Training:
         model: The same, set up by `fabric`.
         optimizer: Set up by `fabric`.
         data: The clips.
-        config: The settings, with the batch size that is really used.
+        config: The settings as used.
         folder: Where the fold is written.
-        card: What goes into model.json, but for the selection.
+        card: The content of model.json, without the selection.
         progress: Where to report.
-        logger: Where epochs are logged to besides metrics.jsonl.
+        logger: Where epochs are logged, besides metrics.jsonl.
         signals: A stop that these hold back ends the loop once its work is saved.
     """
 
@@ -85,7 +85,7 @@ class Training:
 
 
 def save_as_asked(training: Training, position: Position) -> None:
-    """Save where all processes agreed to, unless nothing is done yet; and say so."""
+    """Save because all processes agreed to, unless nothing is done yet, and say so."""
     if position == Position():
         return
     save(training, position)
@@ -95,8 +95,8 @@ def save_as_asked(training: Training, position: Position) -> None:
 
 
 def save(training: Training, position: Position, *, is_best: bool = False) -> None:
-    """Write a checkpoint, then move `last` (and `best`) to it; one that is there stays."""
-    weights, optimizer = whole_state(training.model, training.module, training.optimizer)
+    """Write a checkpoint unless it exists, then move `last` (and `best`) to it."""
+    weights, optimizer = full_state_dict(training.model, training.module, training.optimizer)
     name = f"epoch-{position.epoch:04d}-step-{position.step:06d}"
     if training.fabric.is_global_zero and training.folder.last_name != name:
         checkpoint = training.folder.checkpoints / name
@@ -117,7 +117,7 @@ def save(training: Training, position: Position, *, is_best: bool = False) -> No
 
 
 def forget_rows_after(folder: FoldFolder, epoch: int) -> None:
-    """Drop the rows of epochs that will be run again."""
+    """Remove the rows of epochs that will run again."""
     if folder.metrics.is_file():
         rows = list(
             read_typed_rows(folder.metrics, EpochRow, schema=EPOCH_SCHEMA, allow_torn_end=True)

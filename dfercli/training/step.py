@@ -21,7 +21,7 @@ def set_up_training(
     *,
     compile: bool = False,
 ) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Bring a model and its optimiser to the device, in the forms that are fastest there.
+    """Move a model and its optimiser to the device, in the form that is fastest there.
 
     Args:
         fabric: The engine.
@@ -33,7 +33,7 @@ def set_up_training(
     Returns:
         The model as `update_weights` takes it, and the optimiser.
     """
-    # Convolutions are a quarter faster so; to a transformer's only one it makes no difference.
+    # This makes convolutions a quarter faster; a transformer's single one does not matter.
     module.clip.visual.to(memory_format=torch.channels_last)
     model, optimizer = fabric.setup(
         cast(nn.Module, torch.compile(module)) if compile else module,
@@ -43,12 +43,12 @@ def set_up_training(
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """The seed of what layers draw in a step: another for each step and process of a run."""
+    """The seed of random layers in a step, different for each step and process of a run."""
     return int(np.random.SeedSequence((seed, step, rank)).generate_state(1)[0])
 
 
-def steps_to_a_look(device: torch.device) -> int:
-    """After how many steps to read what they came to: on a GPU each look waits for all its work."""
+def sync_every(device: torch.device) -> int:
+    """After how many steps to read their result: on a GPU each read waits for all its work."""
     return 10 if device.type == "cuda" else 1
 
 
@@ -60,19 +60,19 @@ def update_weights(
     optim: OptimConfig,
     batch: Batch,
 ) -> Tensor:
-    """Update the weights by one batch, of which each process has its share.
+    """Update the weights by one batch; each process holds its share of it.
 
     Args:
         fabric: The engine.
         model: Set up by `fabric`.
         module: The bare model.
         optimizer: Set up by `fabric`.
-        optim: Pieces that a batch is worked on in, and the clipping of gradients.
+        optim: Accumulation steps, and the clipping of gradients.
         batch: The clips.
 
     Returns:
-        The sum of the losses of this process's clips and how many were recognised, (2,) float32 on
-        the device, so that nobody has to wait for it.
+        The sum of the losses of this process's clips and how many were recognised, (2,) float32,
+        left on the device to avoid waiting for it.
     """
     counts = torch.zeros(2, device=fabric.device)
     optimizer.zero_grad(set_to_none=True)
@@ -86,7 +86,7 @@ def update_weights(
         recognised = module.logits(outputs).argmax(-1) == labels
         counts += torch.stack([loss_sum.detach(), recognised.sum().float()])
     if optim.gradient_clip:
-        # Loss scaling (16-mixed) skips steps whose gradients are not finite; to look here would
+        # Loss scaling (16-mixed) skips steps whose gradients are not finite; checking here would
         # wait for the device.
         fabric.clip_gradients(
             model, optimizer, max_norm=optim.gradient_clip, error_if_nonfinite=False

@@ -76,10 +76,10 @@ class SweepRow:
 
 
 def run(config: SweepConfig, progress: Progress) -> tuple[SweepRow, ...]:
-    """Train what is not trained yet, and summarise all. A run that was begun is continued.
+    """Train what is not trained yet, and summarise everything. Begun runs are continued.
 
     Raises:
-        ConfigError: a file that is no sweep, or settings that are wrong; before any training.
+        ConfigError: the file is not a sweep, or settings are wrong; before any training.
         DataError: clips that cannot be used.
         ArtifactError: a run of an earlier sweep that cannot be read.
     """
@@ -91,7 +91,7 @@ def run(config: SweepConfig, progress: Progress) -> tuple[SweepRow, ...]:
         try:
             rows = _train_all(runs, progress)
         except KeyboardInterrupt:
-            progress.note(f"the same sweep goes on where it stopped: dfer sweep {config.file}")
+            progress.note(f"continue it with: dfer sweep {config.file}")
             raise
         write_text(out / "sweep.csv", to_csv(sweep_table(rows)))
     return rows
@@ -193,7 +193,7 @@ def _name(values: dict[str, str]) -> str:
 
 
 def _short(names: list[str]) -> dict[str, str]:
-    """Each setting's own name without its tables, where no other has the same."""
+    """Each setting's name without its tables, where that is unambiguous."""
     last = {name: name.rpartition(".")[2] for name in names}
     counts = Counter(last.values())
     return {name: own if counts[own] == 1 else name for name, own in last.items()}

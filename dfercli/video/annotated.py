@@ -28,7 +28,7 @@ def write_annotated(
     note: Callable[[str], None] = logger.warning,
     crf: int = 20,
 ) -> int:
-    """Write frames at their own presentation times, whole or not at all.
+    """Write frames at their own presentation times atomically.
 
     The video begins with its first frame. An odd width or height is padded by one repeated pixel,
     as 4:2:0 chroma needs even sides. Frames are consumed one at a time.

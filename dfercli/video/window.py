@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfercli.errors import ConfigError
-from dfercli.processes import deaf_to_signals
+from dfercli.processes import block_signals
 
 NO_DISPLAY = "no window can be opened on this machine's display"
 
@@ -30,7 +30,7 @@ class Window:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_show_all, args=(theirs, title), daemon=True)
-        with deaf_to_signals():
+        with block_signals():
             self._process.start()
         theirs.close()
 

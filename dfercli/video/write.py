@@ -24,7 +24,7 @@ def write_video(
     preset: str = "veryfast",
     gop_seconds: float = 2.0,
 ) -> int:
-    """Write `frames` to `path`, whole or not at all.
+    """Write `frames` to `path` atomically.
 
     Frames are consumed one at a time, so a generator of any length needs the memory of a few. An
     odd width or height is padded by one repeated pixel, as 4:2:0 chroma needs even sides.
