@@ -295,7 +295,9 @@ def test_every_field_of_an_artefact_is_checked(reader: Reader, tmp_path: Path) -
             elif kind in ("wrong", "list", "huge", "infinite", "deep"):
                 is_list = isinstance(value, list) and isinstance(_at(reader.content, place), list)
                 assert said is not None, (name, kind)
-                assert is_list or field in said, (name, kind, said)
+                # The parser itself refuses a number that is not finite, before fields are known.
+                is_named = field in said or (kind == "infinite" and "1e999" in said)
+                assert is_list or is_named, (name, kind, said)
 
 
 def _at(content: Any, place: tuple[Any, ...]) -> Any:
