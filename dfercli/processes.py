@@ -8,6 +8,7 @@ to go on; commands that save as they work have nothing to do for it.
 
 import _thread
 import contextlib
+import ctypes
 import errno
 import os
 import signal
@@ -22,6 +23,8 @@ from types import FrameType
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAVING = signal.SIGUSR1
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h has them
+LARGE_BLOCK_BYTES = 8 * 1024**2  # above the frames of 1080p, which are taken and freed all the time
 ONE_REQUEST_SECONDS = 0.5
 """`timeout` and some schedulers send a signal to a process and to its group: twice, at once."""
 
@@ -179,3 +182,14 @@ def num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def give_large_blocks_back() -> None:
+    """Let freed blocks of `LARGE_BLOCK_BYTES` and more leave this process at once, where glibc is.
+
+    Else glibc keeps freed frames of 4K and 8K, up to 32 MB each, in every thread that had one.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BLOCK_BYTES)

@@ -71,6 +71,25 @@ def decode_picture(
     return None if image is None else np.asarray(image)
 
 
+def scaled(
+    image: NDArray[np.uint8], scale: float, interpolation: int = cv2.INTER_AREA
+) -> NDArray[np.uint8]:
+    """A picture in another size; no side gets shorter than one pixel, however narrow it is.
+
+    Args:
+        image: (H, W, 3) uint8.
+        scale: New sides in parts of the old ones.
+        interpolation: OpenCV's.
+    """
+    height, width = image.shape[:2]
+    if min(height, width) * scale >= 1:
+        return np.asarray(
+            cv2.resize(image, None, fx=scale, fy=scale, interpolation=interpolation), np.uint8
+        )
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
+
+
 def check_size(path: Path, width: int, height: int, max_pixels: int | None = None) -> None:
     """Refuse a picture, or a video of pictures, that is larger than the bound.
 

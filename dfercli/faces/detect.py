@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 NO_TRACK = -1  # in place of the number of a track, for a face that has none
+NARROWEST_PX = 8  # of a picture that a detector is shown: in less there is no face
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,20 @@ class Faces:
 def no_faces() -> Faces:
     """An image without a face."""
     return Faces(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+
+
+def without_doubles(found: list[Faces], overlap: float) -> Faces:
+    """All faces of several views of a picture, each once: the best of those that overlap."""
+    found = [faces for faces in found if len(faces)]
+    if not found:
+        return no_faces()
+    boxes = np.concatenate([faces.box_xyxy_px for faces in found])
+    scores = np.concatenate([faces.score for faces in found])
+    points = [faces.points_px for faces in found if faces.points_px is not None]
+    sizes = np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
+    kept = cv2.dnn.NMSBoxes(sizes.tolist(), scores.tolist(), 0.0, overlap)
+    every = Faces(boxes, scores, np.concatenate(points) if points else None)
+    return every.select(np.asarray(kept, np.intp).ravel())
 
 
 class Detector(Protocol):

@@ -5,7 +5,7 @@ are held back as interpolation and smoothing look ahead, so memory does not grow
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.artifacts.pictures import scaled
 from dfercli.errors import DataError
-from dfercli.faces.detect import NO_TRACK, Detector, Faces
+from dfercli.faces.detect import NARROWEST_PX, NO_TRACK, Detector, Faces, no_faces
 
 DETECT_SECONDS = 0.12  # between detections where `detect_every` is not set
 TRACKING_SLACK = 0.75  # of a track also faces down to this part of `min_face_px` are kept
@@ -94,11 +95,15 @@ class _Sighting:
 
 @dataclass
 class Step(Generic[FrameT]):
-    """One frame on its way: `faces` where it is to be detected on, `seen` by track number."""
+    """One frame on its way: `faces` where it is to be detected on, `seen` by track number.
+
+    `picture` is what the detector will be shown, where that was made ahead.
+    """
 
     frame: FrameT
     begins_scene: bool
     detect: bool
+    picture: NDArray[np.uint8] | None = None
     faces: Faces | None = None
     seen: dict[int, _Sighting] = field(default_factory=dict)
     unnamed: list[_Sighting] = field(default_factory=list)
@@ -139,23 +144,39 @@ class FaceFollower(Generic[FrameT]):
         """
         return self.link(self.detect(frames))
 
-    def detect(self, frames: Iterable[tuple[FrameT, bool]]) -> Iterator[Step[FrameT]]:
+    def detect(
+        self,
+        frames: Iterable[tuple[FrameT, bool]],
+        without_image: Callable[[FrameT], FrameT] | None = None,
+    ) -> Iterator[Step[FrameT]]:
         """The first half of `follow`, which may run in another thread than the second.
 
         Detects on the first, the last and every n-th frame of each scene, in batches.
+
+        Args:
+            frames: Each with whether it begins a new scene.
+            without_image: Gives the frame without its picture, which is not kept then; None to
+                hand frames on as they are.
         """
         held: list[Step[FrameT]] = []
         since_detection = 0
         for frame, is_cut in frames:
             if is_cut and held:
                 held[-1].detect = True
+            elif held and not held[-1].detect:
+                held[-1].picture = None
             begins_scene = is_cut or (since_detection == 0 and not held)
             detect = begins_scene or since_detection >= self._settings.detect_every
             since_detection = 1 if detect else since_detection + 1
-            held.append(Step(frame, begins_scene, detect))
+            step = Step(frame, begins_scene, detect)
+            if without_image is not None:
+                # Whether to detect on it may show with the next frame only.
+                step.picture = self._shown(frame.image)
+                step.frame = without_image(frame)
+            held.append(step)
+            del frame, step  # else they live until the next one is there
             if detect and sum(step.detect for step in held) >= self._detector.batch_size:
                 yield from self._detect_on(held)
-                held = []
         if held:
             held[-1].detect = True
             yield from self._detect_on(held)
@@ -164,32 +185,57 @@ class FaceFollower(Generic[FrameT]):
         """The second half of `follow`: name, interpolate and smooth what was detected."""
         return self._smooth(self._name(steps))
 
-    def _detect_on(self, steps: list[Step[FrameT]]) -> list[Step[FrameT]]:
+    def _detect_on(self, steps: list[Step[FrameT]]) -> Iterator[Step[FrameT]]:
+        """Detect where that is wanted; yield all steps and take them out of the list."""
         wanted = [step for step in steps if step.detect]
-        found = self._find([step.frame.image for step in wanted])
-        for step, faces in zip(wanted, found, strict=True):
-            step.faces = faces
-        return steps
+        pictures = [
+            self._shown(step.frame.image) if step.picture is None else step.picture
+            for step in wanted
+        ]
+        for step, faces in zip(wanted, self._find(pictures), strict=True):
+            step.faces, step.picture = faces, None
+        del wanted, pictures
+        while steps:
+            yield steps.pop(0)
 
-    def _find(self, images: list[NDArray[np.uint8]]) -> list[Faces]:
-        """Detect in the region only, on images as small as the smallest face to find allows."""
-        x, y = 0, 0
+    def _shown(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The region only, as small as the smallest face to find allows."""
         if self._settings.region_xywh_px is not None:
             x, y, width, height = self._settings.region_xywh_px
-            if images and (y >= images[0].shape[0] or x >= images[0].shape[1]):
-                size = f"{images[0].shape[1]} x {images[0].shape[0]}"
+            if y >= image.shape[0] or x >= image.shape[1]:
+                size = f"{image.shape[1]} x {image.shape[0]}"
                 raise DataError(f"the region begins outside of the picture of {size} pixels")
-            images = [image[y : y + height, x : x + width] for image in images]
-        scale = min(1.0, self._detector.smallest_face_px / self._found_px)
-        if scale < 1.0:
-            images = [_shrunk(image, scale) for image in images]
+            image = image[y : y + height, x : x + width]
+        scale = self._scale()
+        return np.ascontiguousarray(_shrunk(image, scale) if scale < 1.0 else image)
+
+    def _scale(self) -> float:
+        return min(1.0, self._detector.smallest_face_px / self._found_px)
+
+    def _find(self, pictures: list[NDArray[np.uint8]]) -> list[Faces]:
+        """Detect; the faces are in pixels of the whole frame."""
+        x, y = (self._settings.region_xywh_px or (0, 0))[:2]
         results = []
-        for faces in self._detector.detect([np.ascontiguousarray(image) for image in images]):
-            moved = faces.moved(x, y, 1.0 / scale)
+        for faces in self._detected(pictures):
+            moved = faces.moved(x, y, 1.0 / self._scale())
             sides_px = (moved.box_xyxy_px[:, 2:] - moved.box_xyxy_px[:, :2]).max(axis=1, initial=0)
             self.largest_face_px = max(self.largest_face_px, float(sides_px.max(initial=0)))
             results.append(moved.select(sides_px >= self._found_px))
         return results
+
+    def _detected(self, pictures: list[NDArray[np.uint8]]) -> list[Faces]:
+        """What the detector finds; it never sees pictures that are too narrow for a face."""
+        wide = [min(picture.shape[:2]) >= NARROWEST_PX for picture in pictures]
+        shown = [picture for picture, fits in zip(pictures, wide, strict=True) if fits]
+        try:
+            found = iter(self._detector.detect(shown) if shown else [])
+        except cv2.error as error:
+            height, width = shown[0].shape[:2]
+            raise DataError(
+                f"the {self._detector.name} detector fails on a picture of {width} x {height} "
+                f"pixels: {error.err}"
+            ) from error
+        return [next(found) if fits else no_faces() for fits in wide]
 
     def _name(self, steps: Iterable[Step[FrameT]]) -> Iterator[Step[FrameT]]:
         """Name faces, and interpolate those found on both sides of frames without detection."""
@@ -245,8 +291,7 @@ def _shrunk(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
         half = (max(1, image.shape[1] // 2), max(1, image.shape[0] // 2))
         image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
         scale *= 2
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(small, np.uint8)
+    return scaled(image, scale, cv2.INTER_LINEAR)
 
 
 def _sightings(faces: Faces) -> Iterator[_Sighting]:

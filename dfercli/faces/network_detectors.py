@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from dfercli.artifacts.onnx_files import read_onnx
 from dfercli.artifacts.torch_files import check_torch_file
 from dfercli.artifacts.weight_files import is_known
 from dfercli.errors import ArtifactError
-from dfercli.faces.detect import Faces, no_faces
+from dfercli.faces.detect import Faces, no_faces, without_doubles
 
 GPU_BATCH = 8
 OVERLAP = 0.3
@@ -76,11 +75,16 @@ class NetworkDetector:
             image[top : top + side, left : left + side]
             for left, top in zip(lefts, tops, strict=True)
         ]
+        found_in = [
+            faces
+            for begin in range(0, count, GPU_BATCH)
+            for faces in self._detect_batch(squares[begin : begin + GPU_BATCH])
+        ]
         found = [
             faces.moved(float(left), float(top))
-            for faces, left, top in zip(self._detect_batch(squares), lefts, tops, strict=True)
+            for faces, left, top in zip(found_in, lefts, tops, strict=True)
         ]
-        return _without_doubles(found)
+        return without_doubles(found, OVERLAP)
 
 
 def _check_weights(name: str, weights: Path) -> None:
@@ -126,14 +130,3 @@ def _as_faces(rows: Any) -> Faces:
         return no_faces()
     table = table[np.argsort(-table[:, 4], kind="stable")]
     return Faces(table[:, :4].astype(np.float32), np.clip(table[:, 4], 0, 1).astype(np.float32))
-
-
-def _without_doubles(found: list[Faces]) -> Faces:
-    """All faces of several views, each once: the best of those that overlap."""
-    boxes = np.concatenate([faces.box_xyxy_px for faces in found])
-    scores = np.concatenate([faces.score for faces in found])
-    if len(boxes) == 0:
-        return no_faces()
-    sizes = np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
-    kept = cv2.dnn.NMSBoxes(sizes.tolist(), scores.tolist(), 0.0, OVERLAP)
-    return Faces(boxes, scores).select(np.asarray(kept, np.intp).ravel())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dfercli.artifacts.face_store import TrackData, read_track
 from dfercli.config import PreprocessConfig
+from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.errors import ArtifactError
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.preprocessing.sources import open_source
@@ -19,11 +20,11 @@ from dfercli.report.overlay import Overlay, ShownFace
 from dfercli.report.timeline import Timeline
 from dfercli.report.video_prediction import VideoPrediction
 from dfercli.video.annotated import write_annotated
-from dfercli.video.frames import Frame
+from dfercli.video.frames import Frame, num_bytes
 from dfercli.video.prefetch import prefetched
 from dfercli.video.sources import find_sources
 
-DECODE_AHEAD = 4
+DECODE_AHEAD, DECODE_BYTES = 4, 64 * 1024**2  # the lesser of both
 
 
 def annotate(
@@ -36,6 +37,7 @@ def annotate(
     stop: threading.Event,
     start: float = 0.0,
     end: float | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> None:
     """Write the annotated video of a source, in its original size and with all of its frames.
 
@@ -48,13 +50,14 @@ def annotate(
         stop: Once set, the video is given up and not kept.
         start: First second that was looked at.
         end: Last second that was looked at.
+        max_pixels: Larger frames are not decoded.
 
     Raises:
         DataError: the source is gone or cannot be decoded any more.
         ArtifactError: the video cannot be written, or was given up.
     """
     (place,) = find_sources((source.name,))
-    reader = open_source(place, replace(PreprocessConfig(), start=start, end=end))
+    reader = open_source(place, PreprocessConfig(start=start, end=end, max_pixels=max_pixels))
     timelines = {timeline.track: timeline for timeline in video.timelines()}
     tracks = _TracksInView(
         [_track(clip.track, read_track(source.store, clip.clip_id)) for clip in source.clips]
@@ -62,7 +65,7 @@ def annotate(
 
     def drawn() -> Iterator[Frame]:
         overlay: Overlay | None = None
-        for frame in prefetched(reader, DECODE_AHEAD):
+        for frame in prefetched(reader, DECODE_AHEAD, DECODE_BYTES, num_bytes):
             if stop.is_set():
                 raise ArtifactError(f"{out} was given up")
             if overlay is None:

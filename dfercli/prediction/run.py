@@ -291,6 +291,7 @@ def _finish_source(plan: _Plan, done: RecognisedSource, stop: threading.Event) -
                 stop=stop,
                 start=config.start,
                 end=config.end,
+                max_pixels=config.max_pixels,
             )
             video = replace(video, annotated=str(out))
     except (DataError, ArtifactError) as error:

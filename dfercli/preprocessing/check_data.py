@@ -6,11 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dfercli.artifacts.face_store import is_face_store, read_clips, read_failures
+from dfercli.artifacts.pictures import scaled
 from dfercli.config import CheckConfig
 from dfercli.data.check import (
     ClipOnDisk,
@@ -35,6 +35,7 @@ from dfercli.data.published_sizes import TOTALS, PublishedTotals
 from dfercli.data.store_check import check_store
 from dfercli.data.store_folds import read_store_clips
 from dfercli.errors import DataError
+from dfercli.faces.detect import NARROWEST_PX
 from dfercli.faces.haar import HaarDetector
 from dfercli.preprocessing.check_raw_set import check_raw_set
 from dfercli.preprocessing.check_report import CheckReport, first_pictures
@@ -202,8 +203,10 @@ def _face_finder() -> FaceFinder:
 
     def find(picture: NDArray[np.uint8]) -> NDArray[np.floating]:
         scale = min(1.0, LONGEST_SIDE_PX / max(picture.shape[:2]))
-        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        boxes: NDArray[np.floating] = detector.detect([small.astype(np.uint8)])[0].box_xyxy_px
+        small = scaled(picture, scale)
+        if min(small.shape[:2]) < NARROWEST_PX:
+            return np.zeros((0, 4), np.float32)
+        boxes: NDArray[np.floating] = detector.detect([small])[0].box_xyxy_px
         boxes = boxes / scale
         return boxes
 

@@ -1,9 +1,8 @@
 """What `dfer preprocess` does with one source: decode, follow faces, write its clips."""
 
 import os
-from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from dfercli.artifacts.face_store import ClipRow, FailureRow, TrackData
 from dfercli.artifacts.store_writing import CropSink, SourceRecord, crop_sink, write_record
 from dfercli.config import PreprocessConfig
-from dfercli.config.preprocessing import USUAL_MIN_SECONDS
 from dfercli.errors import DataError, TooLargeError
 from dfercli.faces.build import DetectorChoice, build_detector
 from dfercli.faces.detect import Detector
@@ -22,15 +20,27 @@ from dfercli.faces.follow import (
     TrackedFace,
 )
 from dfercli.preprocessing.crops import cut_crop, follow_settings
+from dfercli.preprocessing.growing_tracks import (
+    GrowingTrack,
+    choose_tracks,
+    faces_by_frame,
+    why_no_clip,
+)
 from dfercli.preprocessing.sources import open_source
+from dfercli.processes import give_large_blocks_back
 from dfercli.video.cuts import CutFinder
 from dfercli.video.decode import silence_decoders
-from dfercli.video.frames import Frame
+from dfercli.video.frames import Frame, num_bytes
 from dfercli.video.prefetch import prefetched
 from dfercli.video.sources import Source, source_signature
 
-DECODE_AHEAD = 4
-DETECT_AHEAD = 8
+# How far decoding and detecting run ahead: in frames, and in bytes of them, whichever is less.
+DECODE_AHEAD, DECODE_BYTES = 4, 64 * 1024**2
+DETECT_AHEAD, DETECT_BYTES = 8, 32 * 1024**2
+# Of pictures that wait until their crops can be cut; times the detector's batch, up to a bound.
+WAITING_BYTES = 160 * 1024**2
+MOST_BATCHED = 4
+NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 BGR_QUALITY = cv2.IMWRITE_JPEG_QUALITY
 
 Report = Callable[[int, int], None]
@@ -61,6 +71,7 @@ class SourceJob:
 def set_up_sources(setting: WorkerSetting) -> Callable[[SourceJob, Report], SourceRecord]:
     """Prepare a process for sources, and return the function that does one."""
     silence_decoders()
+    give_large_blocks_back()
     config, choice, threads = setting
     cv2.setNumThreads(threads)
     detector = build_detector(choice)
@@ -122,126 +133,219 @@ def record_of(
     )
 
 
-class _Track:
-    """The rows of one track file, growing; flat arrays, as an hour has 90,000 rows."""
+class _Waiting:
+    """Counts the bytes of pictures between two threads: those that look for faces, and that cut.
 
-    def __init__(self) -> None:
-        self.frame_index = array("q")
-        self.pts_seconds = array("d")
-        self.boxes = array("f")
-        self.scores = array("f")
-        self.detected = array("b")
-        self.points = array("f")
+    Args:
+        max_bytes: How many they may be.
+        looks_ahead: How many pictures wait in any case, once so many have come.
 
-    def add(self, frame: Frame, face: TrackedFace) -> None:
-        self.frame_index.append(frame.index)
-        self.pts_seconds.append(frame.pts_seconds)
-        self.boxes.extend(face.box_xyxy_px.tolist())
-        self.scores.append(face.score)
-        self.detected.append(face.detected)
-        if face.points_px is not None:
-            self.points.extend(face.points_px.ravel().tolist())
+    Attributes:
+        is_too_much: Whether they were more; set once, by the first of the two threads.
+    """
 
-    def __len__(self) -> int:
-        return len(self.frame_index)
+    def __init__(self, max_bytes: int, looks_ahead: int) -> None:
+        self._max_bytes = max_bytes
+        self._looks_ahead = looks_ahead
+        self.is_too_much = False
+        self._num_pictures = self._came = 0  # by the one thread
+        self._gone = 0  # by the other
 
-    def data(self) -> TrackData:
-        points = np.array(self.points, np.float32).reshape(-1, 5, 2)
-        return TrackData(
-            frame_index=np.array(self.frame_index, np.int64),
-            pts_seconds=np.array(self.pts_seconds, np.float64),
-            box_xyxy_px=np.array(self.boxes, np.float32).reshape(-1, 4),
-            score=np.array(self.scores, np.float32),
-            points_px=points if len(points) == len(self) else None,
-            detected=np.array(self.detected, np.bool_),
-        )
+    def comes(self, image: NDArray[np.uint8]) -> bool:
+        """Count a picture; tell whether there is room for it."""
+        self._num_pictures += 1
+        self._came += image.nbytes
+        will_wait = self._looks_ahead * image.nbytes if self._num_pictures > 1 else 0
+        if max(will_wait, self._came - self._gone) > self._max_bytes:
+            self.is_too_much = True
+        return not self.is_too_much
 
-    def sides_px(self) -> NDArray[np.float32]:
-        boxes = np.array(self.boxes, np.float32).reshape(-1, 4)
-        sides: NDArray[np.float32] = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
-        return sides
+    def goes(self, image: NDArray[np.uint8]) -> None:
+        self._gone += image.nbytes
 
-    def total_area(self) -> float:
-        return float((self.sides_px().astype(np.float64) ** 2).sum())
+
+@dataclass(frozen=True)
+class _Followed:
+    """What was seen in a source.
+
+    Attributes:
+        tracks: The faces by number of their track.
+        num_frames: How many frames were kept.
+        interval: Mean seconds between them, 0 where there is one.
+        largest_face_px: The longer side of the largest face, whether kept or not.
+        fps: Of the source.
+        warnings: What went wrong while reading.
+    """
+
+    tracks: dict[int, GrowingTrack]
+    num_frames: int
+    interval: float
+    largest_face_px: float
+    fps: float
+    warnings: tuple[str, ...]
 
 
 def _make_clips(
     job: SourceJob, config: PreprocessConfig, detector: Detector, report: Report
 ) -> SourceRecord:
+    """Follow faces and cut their crops, in one pass where the pictures between fit into memory.
+
+    A crop is cut once it is known where the face is in the frames that follow, so pictures wait.
+    Where they are too large, or too many, faces are followed without them first; the source is
+    decoded again to cut the crops. Both ways give the same crops.
+    """
+    signature = source_signature(job.source.path)
+    with crop_sink(config.out, job.key) as sink:
+        followed = _follow(job, config, detector, report, sink)
+        if followed is not None:
+            _refuse_changed(job, signature)
+            return _record_clips(job, config, followed, detector.name, sink)
+    with crop_sink(config.out, job.key) as sink:
+        followed = _follow(job, config, detector, report, None)
+        assert followed is not None
+        chosen = choose_tracks(followed.tracks, config, followed.interval, followed.num_frames)
+        _cut_crops(job, config, {track: followed.tracks[track] for track in chosen}, report, sink)
+        _refuse_changed(job, signature)
+        return _record_clips(job, config, followed, detector.name, sink)
+
+
+def _refuse_changed(job: SourceJob, signature: tuple[int, int]) -> None:
+    if source_signature(job.source.path) != signature:
+        raise DataError("it changed while it was read")
+
+
+def _follow(
+    job: SourceJob,
+    config: PreprocessConfig,
+    detector: Detector,
+    report: Report,
+    sink: CropSink | None,
+) -> _Followed | None:
+    """Follow the faces of a source.
+
+    Args:
+        job: The source.
+        config: Settings.
+        detector: Finds the faces.
+        report: Called with frames and crops done.
+        sink: Where crops go; None to cut none, so that no picture is kept.
+
+    Returns:
+        What was seen; None where pictures that wait for their crops take too much memory.
+
+    Raises:
+        DataError: the source cannot be used.
+    """
     # Of few frames a second faces are followed through those between, which get no crops.
     between_seconds = DETECT_SECONDS if config.detect_every is None else None
     reader = open_source(job.source, config, lambda: report(0, 0), between_seconds)
-    follower = FaceFollower[Frame](detector, follow_settings(config, reader.fps))
-    tracks: dict[int, _Track] = {}
+    settings = follow_settings(config, reader.fps)
+    follower = FaceFollower[Frame](detector, settings)
+    waiting = None
+    if sink is not None:
+        max_bytes = WAITING_BYTES * min(MOST_BATCHED, detector.batch_size)
+        waiting = _Waiting(max_bytes, settings.detect_every + settings.smooth_frames)
+    tracks: dict[int, GrowingTrack] = {}
     num_frames, first_seconds, last_seconds = 0, 0.0, 0.0
-    with crop_sink(config.out, job.key) as sink:
-        # Decoding, detecting and cropping overlap: the first two run in threads of their own.
-        detected = follower.detect(_with_cuts(prefetched(reader, DECODE_AHEAD)))
-        for frame, faces in follower.link(prefetched(detected, DETECT_AHEAD)):
-            if not frame.wanted:
-                report(0, 0)
+    # Decoding, detecting and cropping overlap: the first two run in threads of their own.
+    frames = _with_cuts(prefetched(reader, DECODE_AHEAD, DECODE_BYTES, num_bytes), waiting)
+    detected = follower.detect(frames, None if sink is not None else _without_image)
+    steps = prefetched(detected, DETECT_AHEAD, DETECT_BYTES, lambda step: num_bytes(step.frame))
+    for frame, faces in follower.link(steps):
+        if waiting is not None:
+            waiting.goes(frame.image)
+            if waiting.is_too_much:
                 continue
+        if frame.wanted:
             first_seconds = frame.pts_seconds if num_frames == 0 else first_seconds
             last_seconds = frame.pts_seconds
             num_frames += 1
             for face in faces:
-                _write_crop(sink, frame, face, config)
-                tracks.setdefault(face.track, _Track()).add(frame, face)
-            report(1, len(faces))
-        interval = (last_seconds - first_seconds) / (num_frames - 1) if num_frames > 1 else 0.0
-        chosen = _choose(tracks, config, interval, num_frames)
-        clips = tuple(
-            _keep(sink, number, track, tracks[track].data(), job, reader.fps, detector.name)
-            for number, track in enumerate(chosen)
-        )
-    failure = None
-    if not clips:
-        reason = _why_no_clip(tracks, config, interval, num_frames, follower.largest_face_px)
-        failure = FailureRow(job.name_in_store, "faces", reason)
-    return record_of(
-        job,
-        num_frames=num_frames,
-        clips=clips,
-        failure=failure,
-        warnings=tuple(reader.warnings),
+                if sink is not None:
+                    _write_crop(sink, frame, face, config)
+                tracks.setdefault(face.track, GrowingTrack()).add(frame, face)
+        num_crops = len(faces) if sink is not None else 0
+        report(int(frame.wanted), num_crops if frame.wanted else 0)
+        del frame  # else it lives until the next one is there
+    if waiting is not None and waiting.is_too_much:
+        return None
+    return _Followed(
+        tracks,
+        num_frames,
+        (last_seconds - first_seconds) / (num_frames - 1) if num_frames > 1 else 0.0,
+        follower.largest_face_px,
+        reader.fps,
+        tuple(reader.warnings),
     )
 
 
-def _with_cuts(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
+def _record_clips(
+    job: SourceJob, config: PreprocessConfig, followed: _Followed, detector: str, sink: CropSink
+) -> SourceRecord:
+    """Make clips of the tracks that count, whose crops are in the sink."""
+    tracks, num_frames = followed.tracks, followed.num_frames
+    chosen = choose_tracks(tracks, config, followed.interval, num_frames)
+    clips = tuple(
+        _keep(sink, number, track, tracks[track].data(), job, followed.fps, detector)
+        for number, track in enumerate(chosen)
+    )
+    failure = None
+    if not clips:
+        reason = why_no_clip(
+            tracks, config, followed.interval, num_frames, followed.largest_face_px
+        )
+        failure = FailureRow(job.name_in_store, "faces", reason)
+    return record_of(
+        job, num_frames=num_frames, clips=clips, failure=failure, warnings=followed.warnings
+    )
+
+
+def _cut_crops(
+    job: SourceJob,
+    config: PreprocessConfig,
+    tracks: dict[int, GrowingTrack],
+    report: Report,
+    sink: CropSink,
+) -> None:
+    """Decode the frames of these tracks again, and cut their crops.
+
+    Raises:
+        DataError: they are not there any more.
+    """
+    if not tracks:
+        return
+    indices = frozenset(index for track in tracks.values() for index in track.frame_index)
+    reader = open_source(job.source, config, lambda: report(0, 0), indices=indices)
+    faces = faces_by_frame(tracks)
+    following = next(faces, None)
+    for frame in prefetched(reader, DECODE_AHEAD, DECODE_BYTES, num_bytes):
+        while following is not None and following[0] == frame.index:
+            _write_crop(sink, frame, following[1], config)
+            report(0, 1)
+            following = next(faces, None)
+        del frame  # else it lives until the next one is there
+    if following is not None:
+        raise DataError("it changed while it was read")
+
+
+def _without_image(frame: Frame) -> Frame:
+    return replace(frame, image=NO_IMAGE)
+
+
+def _with_cuts(frames: Iterator[Frame], waiting: _Waiting | None) -> Iterator[tuple[Frame, bool]]:
+    """Each frame with whether it begins a scene, as long as there is room for those that wait."""
     finder = CutFinder()
     for frame in frames:
+        if waiting is not None and not waiting.comes(frame.image):
+            return
         yield frame, finder.is_cut(frame.image)
+        del frame  # else it lives until the next one is decoded
 
 
 def _write_crop(sink: CropSink, frame: Frame, face: TrackedFace, config: PreprocessConfig) -> None:
     bgr = cv2.cvtColor(cut_crop(frame, face, config), cv2.COLOR_RGB2BGR)
     _, jpeg = cv2.imencode(".jpg", bgr, [BGR_QUALITY, config.jpeg_quality])
     sink.add(face.track, frame.index, jpeg.tobytes())
-
-
-def _choose(
-    tracks: dict[int, _Track], config: PreprocessConfig, interval: float, num_frames: int
-) -> list[int]:
-    """The tracks that become clips, in order of their first frame."""
-    needed = _needed_frames(config, interval, num_frames)
-    good = [
-        number
-        for number, track in tracks.items()
-        if len(track) >= needed and float(np.median(track.sides_px())) >= config.min_face
-    ]
-    if config.faces != "all":
-        limit = 1 if config.faces == "largest" else int(config.faces)
-        good = sorted(good, key=lambda number: (-tracks[number].total_area(), number))[:limit]
-    return sorted(good, key=lambda number: (tracks[number].frame_index[0], number))
-
-
-def _needed_frames(config: PreprocessConfig, interval: float, num_frames: int) -> float:
-    """Crops that a track needs: `min_seconds` of them; a single picture's track needs one."""
-    if interval <= 0:
-        return 1
-    if config.min_seconds is not None:
-        return round(config.min_seconds / interval, 3)
-    return min(USUAL_MIN_SECONDS / interval, max(1, num_frames / 2))
 
 
 def _keep(
@@ -267,43 +371,4 @@ def _keep(
         end_seconds=round(float(data.pts_seconds[-1]), 6),
         detector=detector,
         groups=job.groups,
-    )
-
-
-def _why_no_clip(
-    tracks: dict[int, _Track],
-    config: PreprocessConfig,
-    interval: float,
-    num_frames: int,
-    largest_face_px: float,
-) -> str:
-    if num_frames == 0:
-        return "no frame is left by --start, --end"
-    if largest_face_px == 0:
-        where = " in the region" if config.region else ""
-        return (
-            f"no face found{where} in {num_frames} frames, looking for {config.min_face} px or "
-            "more (--min-face)"
-        )
-    if largest_face_px < config.min_face:
-        return (
-            f"faces are too small: the largest is {largest_face_px:.0f} px, "
-            f"--min-face is {config.min_face}"
-        )
-    if not tracks:
-        return (
-            f"no face is sure enough to be followed: the largest found in {num_frames} frames is "
-            f"{largest_face_px:.0f} px"
-        )
-    seconds = max(len(track) for track in tracks.values()) * interval
-    needed = _needed_frames(config, interval, num_frames) * interval
-    side_px = max(float(np.median(track.sides_px())) for track in tracks.values())
-    longest = f"the longest has {seconds:.2f} s, needed are {needed:.2f} s (--min-seconds)"
-    largest = f"the largest has {side_px:.1f} px, --min-face is {config.min_face}"
-    if side_px < config.min_face:
-        return f"faces are too small: of {len(tracks)} tracks {largest}"
-    if seconds < needed:
-        return f"faces are seen too shortly: of {len(tracks)} tracks {longest}"
-    return (
-        f"no face is seen for long enough and large: of {len(tracks)} tracks {longest}; {largest}"
     )

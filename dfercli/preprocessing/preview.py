@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dfercli.artifacts.atomic import write_bytes
 from dfercli.artifacts.face_store import ClipRow, TrackData, frame_paths, read_track
+from dfercli.artifacts.pictures import scaled
 from dfercli.artifacts.store_writing import preview_paths
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ArtifactError, DataError
@@ -113,8 +114,7 @@ def _annotated_frames(
     size: tuple[int, int] | None = None
     for frame in open_source(item.job.source, config):
         scale = min(1.0, WIDEST_PX / max(frame.image.shape[:2]))
-        image = cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        picture = np.asarray(image, np.uint8)
+        picture = scaled(frame.image, scale)
         for (track, data), row_of in zip(tracks, rows, strict=True):
             if frame.index in row_of:
                 _draw(picture, track, data, row_of[frame.index], scale)

@@ -14,6 +14,7 @@ def open_source(
     config: PreprocessConfig,
     alive: Callable[[], None] | None = None,
     between_seconds: float | None = None,
+    indices: frozenset[int] | None = None,
 ) -> VideoReader | ImageReader:
     """Open a source for the frames that `config` selects.
 
@@ -22,11 +23,14 @@ def open_source(
         config: Says which frames.
         alive: Called while frames are decoded, from whatever thread does that.
         between_seconds: Hand out frames between these, too, so far apart and not `wanted`.
+        indices: Hand out the frames with these numbers instead.
 
     Raises:
         DataError: it cannot be opened.
     """
-    selection = Selection(config.every, config.fps, config.start, config.end, between_seconds)
+    selection = Selection(
+        config.every, config.fps, config.start, config.end, between_seconds, indices
+    )
     if source.kind == "video":
         return VideoReader(source.path, selection, alive, config.max_pixels)
     return ImageReader(source.path, config.folder_fps, selection, config.max_pixels)

@@ -1,5 +1,7 @@
 """Find scene cuts: a frame that differs from its predecessor far more than frames did lately."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -34,10 +36,13 @@ def _quarter_histograms(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     step = max(1, min(image.shape[:2]) // THUMBNAIL_SIDE_PX)
     thumbnail = image[::step, ::step]
     half_height, half_width = thumbnail.shape[0] // 2, thumbnail.shape[1] // 2
-    rows = []
+    rows: list[NDArray[Any]] = []
     for top in (slice(None, half_height), slice(half_height, None)):
         for side in (slice(None, half_width), slice(half_width, None)):
             quarter = np.ascontiguousarray(thumbnail[top, side])
+            if quarter.size == 0:  # in a picture that is one pixel wide
+                rows.append(np.zeros(512))
+                continue
             counts = cv2.calcHist([quarter], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3)
             rows.append(counts.ravel() / max(1.0, float(counts.sum())))
-    return np.stack(rows)
+    return np.stack(rows).astype(np.float32)

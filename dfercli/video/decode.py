@@ -95,9 +95,9 @@ class VideoReader:
         self.fps = _rate(pts_seconds) or self.fps
         skipped = 0
         for index, seconds in enumerate(pts_seconds.tolist()):
-            if picker.past_end(seconds):
+            if picker.is_over(index, seconds):
                 break
-            wanted = picker.pick(seconds)
+            wanted = picker.pick(index, seconds)
             if wanted is None:
                 skipped += 1
                 continue
@@ -141,9 +141,9 @@ class VideoReader:
                     self._alive()
                     seconds = clock.next(None if time is None else time - origin)
                     pts_seconds = [*pts_seconds[:1], seconds]
-                    if picker.past_end(seconds):
+                    if picker.is_over(index, seconds):
                         break
-                    wanted = picker.pick(seconds)
+                    wanted = picker.pick(index, seconds)
                     if wanted is not None and index >= skip:
                         yield Frame(index, seconds, _upright(frame), wanted)
                 else:

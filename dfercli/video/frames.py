@@ -39,6 +39,7 @@ class Selection:
         end_seconds: Drop frames from here on.
         between_seconds: Where frames to keep lie clearly further apart, hand out frames between
             them about so far apart, as not wanted; None for none.
+        indices: Keep frames with these numbers alone, whatever `every` and `fps` say.
     """
 
     every: int = 1
@@ -46,9 +47,15 @@ class Selection:
     start_seconds: float = 0.0
     end_seconds: float | None = None
     between_seconds: float | None = None
+    indices: frozenset[int] | None = None
 
 
 ALL_FRAMES = Selection()
+
+
+def num_bytes(frame: Frame) -> int:
+    """The memory that the picture of a frame takes."""
+    return frame.image.nbytes
 
 
 class Picker:
@@ -62,6 +69,7 @@ class Picker:
     def __init__(self, selection: Selection, fps: float) -> None:
         self._selection = selection
         self._seen = 0
+        self._last_index = None if selection.indices is None else max(selection.indices, default=-1)
         self._due_seconds: float | None = None
         self._picked_seconds: float | None = None  # the last one, wanted or between
         self._step_seconds: float | None = None  # to a frame between, None where there are none
@@ -71,8 +79,10 @@ class Picker:
         if between is not None and kept_seconds > CLEARLY_FURTHER * between:
             self._step_seconds = between - interval / 2  # of the frames around, the nearest
 
-    def pick(self, pts_seconds: float) -> bool | None:
+    def pick(self, index: int, pts_seconds: float) -> bool | None:
         """What to do with the next frame: True to keep it, False to look at it, None to drop it."""
+        if self._selection.indices is not None:
+            return True if index in self._selection.indices else None
         wanted = self._keep(pts_seconds)
         if not wanted and not self._is_between(pts_seconds):
             return None
@@ -83,16 +93,21 @@ class Picker:
         if self._step_seconds is None or self._picked_seconds is None:
             return False
         due = self._picked_seconds + self._step_seconds
-        return pts_seconds >= due and not self.past_end(pts_seconds)
+        return pts_seconds >= due and not self._past_end(pts_seconds)
 
-    def past_end(self, pts_seconds: float) -> bool:
-        """Tell whether no later frame can be kept."""
+    def is_over(self, index: int, pts_seconds: float) -> bool:
+        """Tell whether neither this frame nor a later one can be kept."""
+        if self._last_index is not None and index > self._last_index:
+            return True
+        return self._past_end(pts_seconds)
+
+    def _past_end(self, pts_seconds: float) -> bool:
         end = self._selection.end_seconds
         return end is not None and pts_seconds >= end
 
     def _keep(self, pts_seconds: float) -> bool:
         selection = self._selection
-        if pts_seconds < selection.start_seconds or self.past_end(pts_seconds):
+        if pts_seconds < selection.start_seconds or self._past_end(pts_seconds):
             return False
         self._seen += 1
         if (self._seen - 1) % selection.every:

@@ -84,7 +84,7 @@ class ImageReader:
         faults: list[DataError] = []
         for index, path in enumerate(self._images):
             seconds = index / self.fps if self.fps > 0 else 0.0
-            wanted = picker.pick(seconds)
+            wanted = picker.pick(index, seconds)
             if wanted is None:
                 continue
             try:

@@ -1,0 +1,160 @@
+"""The face tracks of one source while they grow, which of them become clips, and why none does."""
+
+from array import array
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfercli.artifacts.face_store import TrackData
+from dfercli.config import PreprocessConfig
+from dfercli.config.preprocessing import USUAL_MIN_SECONDS
+from dfercli.faces.follow import TrackedFace
+from dfercli.video.frames import Frame
+
+
+class GrowingTrack:
+    """The rows of one track; flat arrays, as an hour has 90,000 rows."""
+
+    def __init__(self) -> None:
+        self.frame_index = array("q")
+        self.pts_seconds = array("d")
+        self.scores = array("f")
+        self.detected = array("b")
+        self._boxes = array("f")
+        self._smooth_boxes = array("f")
+        self._points = array("f")
+        self._smooth_points = array("f")
+
+    def add(self, frame: Frame, face: TrackedFace) -> None:
+        """Add the face that was seen in a frame."""
+        self.frame_index.append(frame.index)
+        self.pts_seconds.append(frame.pts_seconds)
+        self.scores.append(face.score)
+        self.detected.append(face.detected)
+        self._boxes.extend(face.box_xyxy_px.tolist())
+        self._smooth_boxes.extend(face.smooth_box_xyxy_px.tolist())
+        if face.points_px is not None and face.smooth_points_px is not None:
+            self._points.extend(face.points_px.ravel().tolist())
+            self._smooth_points.extend(face.smooth_points_px.ravel().tolist())
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.frame_index)
+
+    def face(self, row: int, track: int) -> TrackedFace:
+        """The face of one row, as it was added."""
+        boxes, points = slice(4 * row, 4 * row + 4), slice(10 * row, 10 * row + 10)
+        has_points = len(self._points) == 10 * len(self)
+        return TrackedFace(
+            track=track,
+            box_xyxy_px=np.array(self._boxes[boxes], np.float32),
+            smooth_box_xyxy_px=np.array(self._smooth_boxes[boxes], np.float32),
+            score=self.scores[row],
+            detected=bool(self.detected[row]),
+            points_px=_five_points(self._points[points]) if has_points else None,
+            smooth_points_px=_five_points(self._smooth_points[points]) if has_points else None,
+        )
+
+    def data(self) -> TrackData:
+        """All rows, as they are stored."""
+        points = np.array(self._points, np.float32).reshape(-1, 5, 2)
+        return TrackData(
+            frame_index=np.array(self.frame_index, np.int64),
+            pts_seconds=np.array(self.pts_seconds, np.float64),
+            box_xyxy_px=np.array(self._boxes, np.float32).reshape(-1, 4),
+            score=np.array(self.scores, np.float32),
+            points_px=points if len(points) == len(self) else None,
+            detected=np.array(self.detected, np.bool_),
+        )
+
+    def sides_px(self) -> NDArray[np.float32]:
+        """The longer side of each box."""
+        boxes = np.array(self._boxes, np.float32).reshape(-1, 4)
+        sides: NDArray[np.float32] = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+        return sides
+
+    def total_area(self) -> float:
+        """Sum of the areas of squares around the boxes."""
+        return float((self.sides_px().astype(np.float64) ** 2).sum())
+
+
+def _five_points(values: "array[float]") -> NDArray[np.float32]:
+    return np.array(values, np.float32).reshape(5, 2)
+
+
+def faces_by_frame(tracks: dict[int, GrowingTrack]) -> Iterator[tuple[int, TrackedFace]]:
+    """Yield the number of a frame with a face in it, in order of the frames."""
+    numbers = list(tracks)
+    lengths = [len(tracks[number]) for number in numbers]
+    of_track = np.repeat(np.array(numbers, np.int64), lengths)
+    rows = np.concatenate([np.arange(length) for length in lengths])
+    frames = np.concatenate([np.array(tracks[n].frame_index, np.int64) for n in numbers])
+    for place in np.lexsort((of_track, frames)).tolist():
+        number = int(of_track[place])
+        yield int(frames[place]), tracks[number].face(int(rows[place]), number)
+
+
+def choose_tracks(
+    tracks: dict[int, GrowingTrack], config: PreprocessConfig, interval: float, num_frames: int
+) -> list[int]:
+    """The tracks that become clips, in order of their first frame."""
+    needed = _needed_frames(config, interval, num_frames)
+    good = [
+        number
+        for number, track in tracks.items()
+        if len(track) >= needed and float(np.median(track.sides_px())) >= config.min_face
+    ]
+    if config.faces != "all":
+        limit = 1 if config.faces == "largest" else int(config.faces)
+        good = sorted(good, key=lambda number: (-tracks[number].total_area(), number))[:limit]
+    return sorted(good, key=lambda number: (tracks[number].frame_index[0], number))
+
+
+def _needed_frames(config: PreprocessConfig, interval: float, num_frames: int) -> float:
+    """Crops that a track needs: `min_seconds` of them; a single picture's track needs one."""
+    if interval <= 0:
+        return 1
+    if config.min_seconds is not None:
+        return round(config.min_seconds / interval, 3)
+    return min(USUAL_MIN_SECONDS / interval, max(1, num_frames / 2))
+
+
+def why_no_clip(
+    tracks: dict[int, GrowingTrack],
+    config: PreprocessConfig,
+    interval: float,
+    num_frames: int,
+    largest_face_px: float,
+) -> str:
+    """Say in one line why a source gave no clip."""
+    if num_frames == 0:
+        return "no frame is left by --start, --end"
+    if largest_face_px == 0:
+        where = " in the region" if config.region else ""
+        return (
+            f"no face found{where} in {num_frames} frames, looking for {config.min_face} px or "
+            "more (--min-face)"
+        )
+    if largest_face_px < config.min_face:
+        return (
+            f"faces are too small: the largest is {largest_face_px:.0f} px, "
+            f"--min-face is {config.min_face}"
+        )
+    if not tracks:
+        return (
+            f"no face is sure enough to be followed: the largest found in {num_frames} frames is "
+            f"{largest_face_px:.0f} px"
+        )
+    seconds = max(len(track) for track in tracks.values()) * interval
+    needed = _needed_frames(config, interval, num_frames) * interval
+    side_px = max(float(np.median(track.sides_px())) for track in tracks.values())
+    longest = f"the longest has {seconds:.2f} s, needed are {needed:.2f} s (--min-seconds)"
+    largest = f"the largest has {side_px:.1f} px, --min-face is {config.min_face}"
+    if side_px < config.min_face:
+        return f"faces are too small: of {len(tracks)} tracks {largest}"
+    if seconds < needed:
+        return f"faces are seen too shortly: of {len(tracks)} tracks {longest}"
+    return (
+        f"no face is seen for long enough and large: of {len(tracks)} tracks {longest}; {largest}"
+    )
