@@ -1,6 +1,6 @@
 """Settings of what is done with data and with trained models."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -95,6 +95,12 @@ class EvalConfig(CopyConfig):
         MODEL,
         suggestions=TEMPLATES,
     )
+
+    @property
+    def data(self) -> DatasetConfig:
+        """Which copy and which classes of `dataset` are meant."""
+        copy = {field.name: getattr(self, field.name) for field in fields(CopyConfig)}
+        return DatasetConfig(classes=self.mafw_classes, **copy)
 
 
 @dataclass(frozen=True)

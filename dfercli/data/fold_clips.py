@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from dfercli.config import TrainConfig
 from dfercli.data.clips import Clip, Fold, group_of
-from dfercli.data.folds import dataset_kind, num_folds, read_fold
+from dfercli.data.folds import dataset_kind, num_folds, read_fold, read_fold_of
 from dfercli.data.sampling import split_validation
 from dfercli.errors import ConfigError, DataError
 
@@ -73,14 +73,10 @@ def read_fold_clips(config: TrainConfig, number: int) -> FoldClips:
         DataError: data that cannot be read or divided.
     """
     data = config.data
-    fold = read_fold(
+    fold = read_fold_of(
         config.dataset,
-        root=data.root,
+        data,
         fold=number,
-        label_order=data.label_order,
-        frames=data.frames,
-        classes=data.classes,
-        captions=data.captions,
         folds=data.folds,
         group=data.group,
         seed=split_seed(config),

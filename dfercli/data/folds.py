@@ -3,8 +3,10 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dfercli.artifacts.face_store import is_face_store
+from dfercli.config import DatasetConfig
 from dfercli.data.clips import Clip, Fold
 from dfercli.data.dfew import read_dfew
 from dfercli.data.ferv39k import read_ferv39k
@@ -120,6 +122,20 @@ def read_fold(
     if not allow_missing:
         _refuse_missing(found)
     return found
+
+
+def read_fold_of(dataset: str, copy: DatasetConfig, *, fold: int = 1, **more: Any) -> Fold:
+    """Read one fold of a copy as settings describe it; see `read_fold`."""
+    return read_fold(
+        dataset,
+        root=copy.root,
+        fold=fold,
+        label_order=copy.label_order,
+        frames=copy.frames,
+        classes=copy.classes,
+        captions=copy.captions,
+        **more,
+    )
 
 
 def published_totals(

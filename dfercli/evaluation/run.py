@@ -9,8 +9,9 @@ from dfercli.artifacts.model_card import CARD_NAME, is_checkpoint, read_model_ca
 from dfercli.artifacts.run_config import dataset_name, read_train_config
 from dfercli.artifacts.run_folder import FoldFolder, find_checkpoint, fold_folders
 from dfercli.config import EvalConfig
+from dfercli.data.clips import Fold
 from dfercli.data.fold_clips import read_fold_clips
-from dfercli.data.folds import read_fold, split_warning
+from dfercli.data.folds import read_fold_of, split_warning
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.evaluation.measure import Measured, evaluate_checkpoint
 from dfercli.inference.fabric import make_fabric
@@ -28,6 +29,11 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
     fabric = make_fabric(config.device, 1, config.precision)
     if config.dataset is not None:
         return (_evaluate_on(config, config.dataset, fabric, progress),)
+    if config.mafw_classes != EvalConfig.mafw_classes:
+        raise ConfigError(
+            f"--mafw-classes {config.mafw_classes}: name the data set, a run's own has its classes",
+            hint=f"dfer eval {config.checkpoint} mafw --mafw-classes {config.mafw_classes}",
+        )
     folders = [folder for folder in _folds_of(config.checkpoint) if folder.config.is_file()]
     if not folders:
         raise ConfigError(
@@ -89,7 +95,7 @@ def _fold_number(checkpoint: Path) -> int:
 
 def _evaluate_on(config: EvalConfig, dataset: str, fabric: Fabric, progress: Progress) -> Measured:
     """Measure a checkpoint on the test clips of a data set, or on all where it has no test list."""
-    fold = read_fold(dataset, root=config.root, fold=config.fold, label_order=config.label_order)
+    fold = read_fold_of(dataset, config.data, fold=config.fold)
     if warning := split_warning(fold):
         progress.note(warning)
     is_file = config.checkpoint.is_file()
@@ -99,8 +105,7 @@ def _evaluate_on(config: EvalConfig, dataset: str, fabric: Fabric, progress: Pro
     return evaluate_checkpoint(
         checkpoint,
         fold.test or fold.train,
-        measured_on=f"{kind} of {fold.dataset} fold {fold.fold}"
-        + (f" ({fold.labelling})" if fold.labelling else ""),
+        measured_on=f"{kind} of {fold.dataset} fold {fold.fold}{_labelled(config, fold)}",
         out=config.out or FoldFolder(beside).evaluation(_folder_name(config, dataset)),
         fabric=fabric,
         config=config,
@@ -109,9 +114,17 @@ def _evaluate_on(config: EvalConfig, dataset: str, fabric: Fabric, progress: Pro
     )
 
 
+def _labelled(config: EvalConfig, fold: Fold) -> str:
+    """Which labels of a data set that has several, in brackets."""
+    is_compound = fold.dataset == "mafw" and config.mafw_classes == "compound"
+    labelling = fold.labelling or ("compound classes" if is_compound else "")
+    return f" ({labelling})" if labelling else ""
+
+
 def _folder_name(config: EvalConfig, dataset: str) -> str:
     """The data set's name, and what else tells one evaluation on it from another."""
     parts = [dataset_name(dataset)]
+    parts += [config.mafw_classes] if config.mafw_classes != "single" else []
     parts += [config.classes] if config.classes != "auto" else []
     parts += ["+".join(config.streams)] if config.streams else []
     return "-".join(parts)

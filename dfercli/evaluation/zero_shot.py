@@ -6,7 +6,7 @@ import numpy as np
 
 from dfercli.artifacts.run_config import dataset_name
 from dfercli.config import EvalConfig, ModelConfig
-from dfercli.data.folds import read_fold, split_warning
+from dfercli.data.folds import read_fold_of, split_warning
 from dfercli.data.loading import ClipDataset
 from dfercli.descriptions.texts import fill, zero_shot_templates
 from dfercli.errors import ConfigError
@@ -33,9 +33,7 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
     """
     assert config.dataset is not None
     templates = _templates(config.template)
-    fold = read_fold(
-        config.dataset, root=config.root, fold=config.fold, label_order=config.label_order
-    )
+    fold = read_fold_of(config.dataset, config.data, fold=config.fold)
     if warning := split_warning(fold):
         progress.note(warning)
     labels, clips = fold.label_set, fold.test or fold.train

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from dfercli.artifacts.face_store import ClipRow, is_face_store, read_clips, read_dataset
 from dfercli.artifacts.model_card import ModelCard
-from dfercli.config import PredictConfig, PreprocessConfig
+from dfercli.config import FacesConfig, PredictConfig, PreprocessConfig
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.overrides import override, to_plain
 from dfercli.prediction.tracked_source import TrackedSource
@@ -45,19 +45,8 @@ def preprocess_config(config: PredictConfig, card: ModelCard, store: Path) -> Pr
         like_training = override(PreprocessConfig(), recorded, where="crop settings of the model")
     except ConfigError as error:
         raise ArtifactError(error.message) from error
-    return replace(
-        like_training,
-        out=store,
-        detector=config.detector,
-        detector_weights=config.detector_weights,
-        faces=config.faces,
-        min_face=config.min_face,
-        region=config.region,
-        start=config.start,
-        end=config.end,
-        max_pixels=config.max_pixels,
-        workers=config.workers,
-    )
+    asked = {field.name: getattr(config, field.name) for field in fields(FacesConfig)}
+    return replace(like_training, out=store, **asked)
 
 
 def compare_crops(store: Path, card: ModelCard, progress: Progress) -> None:

@@ -27,7 +27,7 @@ from dfercli.data.check import (
     sample_clips,
 )
 from dfercli.data.clips import Clip, Fold
-from dfercli.data.folds import dataset_kind, num_folds, published_totals, read_fold
+from dfercli.data.folds import dataset_kind, num_folds, published_totals, read_fold_of
 from dfercli.data.frames import list_frames
 from dfercli.data.loading import read_frame
 from dfercli.data.open_sets import RAW_SETS
@@ -101,16 +101,7 @@ def _read_folds(config: CheckConfig, progress: Progress) -> tuple[list[Fold], li
     findings: list[Finding] = []
     for number in range(1, num_folds(config.dataset) + 1):
         try:
-            fold = read_fold(
-                config.dataset,
-                root=config.root,
-                fold=number,
-                label_order=config.label_order,
-                frames=config.frames,
-                classes=config.classes,
-                captions=config.captions,
-                allow_missing=True,
-            )
+            fold = read_fold_of(config.dataset, config, fold=number, allow_missing=True)
         except DataError as error:
             findings.append(Finding("lists", error.message, 1))
             if number == num_folds(config.dataset) and not folds:
