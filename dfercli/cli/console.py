@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -21,6 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from dfercli.errors import ConfigError
 from dfercli.progress import Task
 
 _NOT_PRINTED = re.compile(
@@ -42,6 +44,17 @@ def print_error(message: str, hint: str | None = None) -> None:
     sys.stderr.write(f"error: {' '.join(printable(message).split())}\n")
     if hint:
         sys.stderr.write(f"hint: {printable(hint)}\n")
+
+
+def agreed(question: str) -> bool:
+    """Ask the user, on stderr.
+
+    Raises:
+        ConfigError: nobody sits there to answer.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigError(f"nobody can be asked: {question}", hint="answer it with --yes")
+    return typer.confirm(question, err=True)
 
 
 def print_json(value: Any) -> None:

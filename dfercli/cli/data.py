@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
-from dfercli.cli.offer import Asked, HelpInOutput, Json, Quiet, examples, offers
-from dfercli.config import CheckConfig
+from dfercli.cli.console import ConsoleProgress, agreed, print_json, print_line, print_table
+from dfercli.cli.offer import Asked, HelpInOutput, Json, Quiet, Yes, examples, offers
+from dfercli.config import CheckConfig, GetConfig
 from dfercli.config.options import OUTPUT
 
 FOUND_FAULTS = 3
 
-data = typer.Typer(help="Check data sets, merge face stores.", no_args_is_help=True)
+data = typer.Typer(help="Get and check data sets, merge face stores.", no_args_is_help=True)
 
 
 @data.command(
@@ -37,6 +37,50 @@ def check(asked: Asked[CheckConfig], json: Json = False, quiet: Quiet = False) -
             print_line(line)
     if not report.is_clean:
         raise typer.Exit(FOUND_FAULTS)
+
+
+@data.command(
+    "get",
+    epilog=examples(
+        "dfer data get ravdess --root data/ravdess --actors 1-4", "dfer data get crema-d"
+    ),
+    cls=HelpInOutput,
+)
+@offers(GetConfig, "data get")
+def get(asked: Asked[GetConfig], yes: Yes = False, quiet: Quiet = False) -> None:
+    """Fetch an open data set: size and licence first, then archives, checked and unpacked.
+
+    What was begun is gone on with. For crema-d, which comes through git LFS, it prints what to type
+    and which videos are missing.
+    """
+    from dfercli.open_data.run import own_steps, plan, run, wanted_set
+
+    config = asked.config()
+    progress = ConsoleProgress(quiet=quiet)
+    raw_set, place = wanted_set(config)
+    if raw_set.zenodo is None:
+        commands, missing = own_steps(raw_set, place)
+        print_line(f"licence: {raw_set.licence}")
+        if missing:
+            print_line(f"{raw_set.title} comes through git LFS. Type:\n{commands}")
+            print_line(f"missing: {len(missing)} of {len(raw_set.expected())} videos")
+            for name in missing if place.is_dir() else ():
+                print_line(f"  {name}")
+            raise typer.Exit(FOUND_FAULTS)
+        print_line(f"{place}: nothing is missing")
+        return
+    wanted = plan(config, progress)
+    for line in wanted.lines():
+        print_line(line)
+    if not wanted.files:
+        print_line("nothing to fetch")
+        return
+    if not yes and not agreed("Fetch it?"):
+        print_line("nothing was fetched")
+        return
+    count = run(wanted, progress)
+    print_line(f"{place}: {count} videos unpacked")
+    print_line(f"next: dfer data check {raw_set.name} --root {place}")
 
 
 @data.command(

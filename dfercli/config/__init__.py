@@ -23,6 +23,7 @@ from dfercli.config.using import (
     DemoConfig,
     EvalConfig,
     ExportConfig,
+    GetConfig,
     PredictConfig,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "ExportConfig",
     "FacesConfig",
     "FineCliperConfig",
+    "GetConfig",
     "ModelConfig",
     "OptimConfig",
     "Precision",

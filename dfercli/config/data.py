@@ -7,7 +7,8 @@ from typing import Literal
 from dfercli.config.kinds import CountOrNone, Seed, Share
 from dfercli.config.options import DATA, DEVICE, option, setting
 
-DATASETS = ("dfew", "ferv39k", "mafw", "ravdess", "crema-d")
+OPEN_SETS = ("ravdess", "crema-d")
+DATASETS = ("dfew", "ferv39k", "mafw", *OPEN_SETS)
 A_DATASET = f"{', '.join(DATASETS)}, a face store, or a list file."
 LABEL_ORDERS = ("dfer-clip", "mae-dfer", "s2d")
 

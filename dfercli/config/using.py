@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
-from dfercli.config.data import A_DATASET, DATASETS, CopyConfig, DatasetConfig
+from dfercli.config.data import A_DATASET, DATASETS, OPEN_SETS, CopyConfig, DatasetConfig
 from dfercli.config.kinds import Accelerator, Count, CountOrNone, Positive, Precision, Share, Stream
 from dfercli.config.options import (
     DATA,
@@ -34,6 +34,17 @@ class CheckConfig(DatasetConfig):
     )
     deep: bool = option(False, "Read every frame.", DATA, "--deep")
     pictures: int = setting(48, "Frames that are shown to the face detector.")
+
+
+@dataclass(frozen=True)
+class GetConfig:
+    """Settings of `dfer data get`."""
+
+    dataset: str = argument(
+        "", "An open data set: ravdess or crema-d.", suggestions=OPEN_SETS, required=True
+    )
+    root: Path | None = option(None, "Where it goes.", DATA, default="data/NAME")
+    actors: str = option("", "These actors only.", DATA, metavar="1-3,7", default="all")
 
 
 @dataclass(frozen=True)

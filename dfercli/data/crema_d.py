@@ -199,4 +199,5 @@ CREMA_D = RawSet(
     label=label,
     sources=("acted", "face-votes"),
     tables=(TABLE, DEMOGRAPHICS),
+    repository="https://github.com/CheyneyComputerScience/CREMA-D.git",
 )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from dfercli.data.raw_sets import Choice, Labels, RawSet, Take
+from dfercli.data.raw_sets import Choice, Labels, RawSet, Take, ZenodoRecord
 from dfercli.errors import ConfigError
 from dfercli.labels import SEVEN
 
@@ -85,6 +85,11 @@ def _subject(actor: int) -> str:
     return f"actor-{actor:02d}"
 
 
+def _archive(subject: str) -> str:
+    """The archive with the spoken takes of an actor, about 0.55 GB."""
+    return f"Video_Speech_Actor_{subject.removeprefix('actor-')}.zip"
+
+
 RAVDESS = RawSet(
     name="ravdess",
     title="RAVDESS",
@@ -97,4 +102,5 @@ RAVDESS = RawSet(
     read_name=read_name,
     expected=expected,
     label=label,
+    zenodo=ZenodoRecord("1188976", _archive),
 )

@@ -70,6 +70,19 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class ZenodoRecord:
+    """Where a set lies on Zenodo.
+
+    Attributes:
+        number: Of the record.
+        archive: The name of the archive that holds the takes of a subject.
+    """
+
+    number: str
+    archive: Callable[[str], str]
+
+
+@dataclass(frozen=True)
 class RawSet:
     """What is known of an open data set.
 
@@ -84,6 +97,8 @@ class RawSet:
         label: Label takes that lie in a folder.
         sources: The words that `Choice.source` takes, the default first.
         tables: Files of the set that tell more than the names do.
+        zenodo: Where it is fetched from, where that needs no step of the user.
+        repository: The git repository that holds it through git LFS, where it is got that way.
     """
 
     name: str
@@ -96,6 +111,8 @@ class RawSet:
     label: Callable[[Sequence[Take], Path, Choice], Labels]
     sources: tuple[str, ...] = ("acted",)
     tables: tuple[str, ...] = ()
+    zenodo: ZenodoRecord | None = None
+    repository: str | None = None
 
 
 @dataclass(frozen=True)
