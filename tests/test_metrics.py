@@ -9,6 +9,8 @@ from dfercli.artifacts.evaluation import evaluation_from_json
 from dfercli.errors import ArtifactError, DataError
 from dfercli.labels import SEVEN
 from dfercli.metrics.comparison import compare, mcnemar_exact
+from dfercli.metrics.groups import rates_per_group
+from dfercli.metrics.intervals import wilson
 from dfercli.metrics.rates import Predicted, evaluate, summarise_folds
 
 
@@ -148,3 +150,27 @@ def test_broken_metrics_are_refused():
         evaluation_from_json({key: value for key, value in written.items() if key != "war"})
     with pytest.raises(ArtifactError, match=r"expected schema dfer\.evaluation/1"):
         evaluation_from_json({})
+
+
+def test_groups_are_measured_each_by_itself():
+    probabilities = np.eye(3)[[0, 0, 1, 2, 0]]
+    targets = np.array([0, 1, 1, 2, 2])
+    groups = [
+        {"sex": "male", "take": "1", "set": "a"},
+        {"sex": "male", "take": "2", "set": "a"},
+        {"sex": "female", "take": "3", "set": "a"},
+        {"sex": "female", "take": "4", "set": "a"},
+        {"take": "5", "set": "a"},
+    ]
+    found = {
+        (rates.group, rates.value): rates
+        for rates in rates_per_group(probabilities, targets, ("x", "y", "z"), groups)
+    }
+    assert {value for group, value in found if group == "sex"} == {"male", "female", "unknown"}
+    assert ("set", "a") not in found
+    male = found["sex", "male"]
+    assert (male.num_clips, male.war, male.uar) == (2, 0.5, 0.5)
+    assert male.recalls == {"x": 1.0, "y": 0.0, "z": None}
+    assert found["sex", "female"].war_interval == wilson(1.0, 2)
+    many = [{"take": str(number)} for number in range(30)]
+    assert rates_per_group(np.eye(3)[[0] * 30], np.zeros(30, int), ("x", "y", "z"), many) == ()

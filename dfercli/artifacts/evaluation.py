@@ -107,6 +107,33 @@ class Evaluation:
         }
 
 
+@dataclass(frozen=True)
+class GroupRates:
+    """How well the clips of one group are recognised.
+
+    Attributes:
+        group: What the clips are parted by, such as `sex`.
+        value: What these have in common, such as `female`.
+        num_clips: How many they are.
+        war: Share of them that is recognised.
+        war_interval: Its 95 % interval by Wilson's formula, which takes clips as independent.
+        uar: Mean of the recalls over the classes that they have.
+        recalls: Class -> recall; None where they have no clip of it.
+    """
+
+    group: str
+    value: str
+    num_clips: int
+    war: float
+    war_interval: Interval
+    uar: float
+    recalls: dict[str, float | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `metrics.json`."""
+        return {**asdict(self), "war_interval": list(self.war_interval)}
+
+
 def as_list(interval: Interval | None) -> list[float] | None:
     """An interval as JSON."""
     return None if interval is None else list(interval)

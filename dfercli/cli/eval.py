@@ -36,7 +36,7 @@ def evaluate(
 ) -> None:
     """Measure UAR, WAR, recalls, confusion and calibration of a checkpoint."""
     config = asked.config()
-    from dfercli.report.tables import per_class_table, percent, summary_table
+    from dfercli.report.tables import group_table, per_class_table, percent, summary_table
 
     if zero_shot:
         from dfercli.evaluation.zero_shot import run
@@ -67,10 +67,13 @@ def evaluate(
         print_line(f"results: {found[0].folder.parent}")
         return
     for measured in found:
-        for table in (
+        tables = [
             summary_table(measured.evaluation, measured.measured_on),
             per_class_table(measured.evaluation),
-        ):
+        ]
+        if measured.groups:
+            tables.append(group_table(measured.groups, measured.evaluation.label_set))
+        for table in tables:
             print_table(table.title, table.columns, table.rows)
         print_line(f"checkpoint: {measured.checkpoint}, selected on {measured.selected_on}")
         if measured.streams != ("frames",):

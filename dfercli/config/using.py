@@ -281,3 +281,14 @@ class DemoConfig:
     )
     seed: int = option(1, "Of people, clips and training.", OPTIMISATION)
     workers: Count | None = option(None, "Processes.", DEVICE, default="one per core")
+    real: Literal["ravdess", "crema-d"] | None = option(
+        None, "Real faces instead of drawn ones: an open data set.", DATA
+    )
+    actors: str = option("1-4", "Of --real, the actors.", DATA, metavar="1-3,7")
+    root: Path | None = option(
+        None, "Of --real, the folder of the videos where they are here already.", DATA
+    )
+    clip: str | None = option(
+        None, "Of --real, the CLIP backbone.", MODEL, default="the recipe's", suggestions=BACKBONES
+    )
+    clip_weights: Path | None = option(None, "Of --real, a local file with its weights.", MODEL)

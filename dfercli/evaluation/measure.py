@@ -9,9 +9,9 @@ import numpy as np
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from dfercli.artifacts.atomic import write_json
+from dfercli.artifacts.atomic import write_json, write_text
 from dfercli.artifacts.clip_predictions import CLIP_PREDICTION_SCHEMA
-from dfercli.artifacts.evaluation import Evaluation
+from dfercli.artifacts.evaluation import Evaluation, GroupRates
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.config import EvalConfig
 from dfercli.data.clips import Clip
@@ -23,11 +23,12 @@ from dfercli.inference.devices import keep_encoder_in_bfloat16, resolve_precisio
 from dfercli.inference.predict_logits import predict_logits
 from dfercli.inference.probabilities import softmax
 from dfercli.inference.restore import RestoredModel, restore_model
+from dfercli.metrics.groups import rates_per_group
 from dfercli.metrics.rates import evaluate
 from dfercli.progress import Progress
 from dfercli.report.evaluation_page import BENCHMARKS, write_evaluation_page
 from dfercli.report.plots import plot_confusion, plot_reliability
-from dfercli.report.tables import write_confusion_csv
+from dfercli.report.tables import group_table, to_csv, write_confusion_csv
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Measured:
         streams: The views of the clips that the model looked at.
         missing: How many clips lack each further stream; they are judged by the others.
         classes: Which classes these are, in words, where the model has others.
+        groups: The same rates of parts of the clips, where something is known to part them by.
     """
 
     checkpoint: Path
@@ -55,6 +57,7 @@ class Measured:
     streams: tuple[str, ...] = ("frames",)
     missing: dict[str, int] = field(default_factory=dict)
     classes: str = "the model's own"
+    groups: tuple[GroupRates, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What `dfer eval --json` prints."""
@@ -67,6 +70,7 @@ class Measured:
             "streams": list(self.streams),
             "clips_without_stream": self.missing,
             "classes": self.classes,
+            **({"groups": [group.to_json() for group in self.groups]} if self.groups else {}),
             **self.evaluation.to_json(),
         }
 
@@ -120,9 +124,10 @@ def evaluate_checkpoint(
     logits = _predict(model, dataset, config, fabric, progress)
     columns = [model.card.label_set.index(name) for name in classes.label_set]
     probabilities = softmax(logits[:, columns], model.card.calibration["temperature"])
+    targets = np.array([columns.index(label) for label in dataset.labels])
     evaluation = evaluate(
         probabilities,
-        np.array([columns.index(label) for label in dataset.labels]),
+        targets,
         classes.label_set,
         subjects=[clip.subject for clip in clips],
         selected=selected,
@@ -142,6 +147,9 @@ def evaluate_checkpoint(
         streams=model.module.streams,
         missing=dataset.streams.missing(clips),
         classes=classes.note or Measured.classes,
+        groups=rates_per_group(
+            probabilities, targets, classes.label_set, [clip.groups for clip in clips]
+        ),
     )
     if fabric.is_global_zero:
         write_evaluation(measured, clips, probabilities)
@@ -301,6 +309,9 @@ def write_evaluation(
         for clip, row in zip(clips, probabilities, strict=True)
     ]
     write_rows(folder / "predictions.jsonl", rows)
+    if measured.groups:
+        table = group_table(measured.groups, evaluation.label_set)
+        write_text(folder / "groups.csv", to_csv(table))
     write_confusion_csv(evaluation, folder / "confusion.csv")
     plot_confusion(evaluation, folder / "confusion.png", measured.measured_on)
     plot_reliability(evaluation, folder / "reliability.png", measured.measured_on)

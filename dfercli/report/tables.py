@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dfercli.artifacts.atomic import write_text
 from dfercli.artifacts.csv_cells import safe_cell
-from dfercli.artifacts.evaluation import Evaluation, Interval
+from dfercli.artifacts.evaluation import Evaluation, GroupRates, Interval
 
 NO_VALUE = "-"
 NO_ECE = "none: these clips fitted the temperature"
@@ -80,6 +80,24 @@ def summary_table(evaluation: Evaluation, title: str = "Result") -> TextTable:
         ("clips", str(evaluation.num_clips), NO_VALUE, ""),
     )
     return TextTable(title, ("", "%", "95 % interval", "by"), rows)
+
+
+def group_table(groups: Sequence[GroupRates], label_set: Sequence[str]) -> TextTable:
+    """Recalls, UAR and WAR of each group of clips."""
+    rows = [
+        (
+            group.group,
+            group.value,
+            str(group.num_clips),
+            percent(group.uar),
+            percent(group.war),
+            percent_interval(group.war_interval),
+            *(percent(group.recalls[name]) for name in label_set),
+        )
+        for group in groups
+    ]
+    columns = ("group", "value", "clips", "UAR %", "WAR %", "95 % interval", *label_set)
+    return TextTable("Per group", columns, tuple(rows))
 
 
 def to_csv(table: TextTable) -> str:

@@ -111,7 +111,7 @@ def train_fold(
         folder=folder,
         card=replace(
             model.card,
-            crop=crop_settings(config.dataset),
+            crop=crop_settings(clips.fold),
             trained_on=trained_on(config, clips),
         ),
         progress=progress,

@@ -3,15 +3,14 @@
 import os
 import platform
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
-from dfercli.artifacts.face_store import is_face_store, read_dataset
+from dfercli.artifacts.face_store import read_dataset
 from dfercli.config import TrainConfig
-from dfercli.data.clips import Clip
+from dfercli.data.clips import Clip, Fold
 from dfercli.data.fold_clips import FoldClips
 from dfercli.inference.devices import precision_for_training
 
@@ -40,6 +39,7 @@ def trained_on(config: TrainConfig, clips: FoldClips) -> dict[str, Any]:
         "fold": clips.fold.fold,
         "official_split": clips.fold.official,
         "frame_source": clips.fold.frame_source,
+        **({"labelling": clips.fold.labelling} if clips.fold.labelling else {}),
         "num_train": len(clips.train),
         "num_held_out": len(clips.held_out),
         "num_subjects": subjects(clips.train),
@@ -48,10 +48,10 @@ def trained_on(config: TrainConfig, clips: FoldClips) -> dict[str, Any]:
     }
 
 
-def crop_settings(dataset: str) -> dict[str, Any] | None:
-    """How a face store was made; None for frames that `dfer` did not crop."""
-    store = Path(dataset)
-    return dict(read_dataset(store)["settings"]) if is_face_store(store) else None
+def crop_settings(fold: Fold) -> dict[str, Any] | None:
+    """How the face store of a fold was made; None for frames that `dfer` did not crop."""
+    store = fold.train[0].store if fold.train else None
+    return None if store is None else dict(read_dataset(store)["settings"])
 
 
 def environment(config: TrainConfig, fabric: Fabric) -> dict[str, Any]:
