@@ -113,6 +113,18 @@ def test_a_busy_server_is_asked_again(status, headers, tmp_path, zenodo):
     assert len(listener.notes) == 2
 
 
+def test_a_part_outlives_a_busy_server(tmp_path, zenodo, monkeypatch):
+    monkeypatch.setattr(client, "TRIES", 1)
+    zenodo.cut_at = 400_000
+    with pytest.raises(ServiceError):
+        fetch(tmp_path / "data")
+    zenodo.refusals = [(503, {})]
+    with pytest.raises(ServiceError):
+        fetch(tmp_path / "data")
+    assert fetch(tmp_path / "data") == 2
+    assert zenodo.requests[-1][1] == "bytes=400000-"
+
+
 def test_retry_after_is_kept(tmp_path, zenodo, monkeypatch):
     zenodo.refusals = [(429, {"Retry-After": "7"})]
     waits = []

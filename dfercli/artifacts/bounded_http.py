@@ -46,7 +46,24 @@ class BodyTooLargeError(httpx2.ReadError):
 
 
 class DownloadError(Exception):
-    """A file could not be downloaded; the message says why."""
+    """A file could not be downloaded; the message says why.
+
+    Attributes:
+        status: What the server answered, where it refused.
+        retry_after: How long it asks to wait, as it says it.
+    """
+
+    def __init__(
+        self, message: str, status: int | None = None, retry_after: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the server refused for now only."""
+        return self.status is not None and (self.status in (408, 429) or self.status >= 500)
 
 
 def exchange(
@@ -296,9 +313,14 @@ async def _store(
 ) -> str:
     continues = _continues(response, part)
     if response.status_code != 200 and not continues:
-        if part is not None:
+        refusal = DownloadError(
+            f"the server answered {response.status_code}",
+            response.status_code,
+            response.headers.get("retry-after"),
+        )
+        if part is not None and not refusal.may_pass:
             part.done()  # else a part that the server refuses would be offered for ever
-        raise DownloadError(f"the server answered {response.status_code}")
+        raise refusal
     if response.headers.get("content-type", "").strip().lower().startswith("text/html"):
         raise DownloadError("the server sent a page (text/html), no file")
     _refuse_packed(response)

@@ -158,7 +158,8 @@ def _ask(url: str) -> httpx2.Response:
     except httpx2.RequestError as error:
         raise _RefusedError(str(error), may_help=True, wait_seconds=None) from error
     if response.status_code != 200:
-        raise _refusal_of(response.status_code, response.headers.get("retry-after"))
+        status, asked = response.status_code, response.headers.get("retry-after")
+        raise _refusal_of(DownloadError(f"the server answered {status}", status, asked))
     return response
 
 
@@ -168,7 +169,7 @@ def _download(url: str, target: Path, size: int, on_bytes: OnBytes) -> None:
         download(url, target, most_bytes=size, resume=True, on_bytes=on_bytes)
     except DownloadError as error:
         if error.status is not None:
-            raise _refusal_of(error.status, error.retry_after) from error
+            raise _refusal_of(error) from error
         raise _RefusedError(str(error), may_help=True, wait_seconds=None) from error
     there = target.stat().st_size
     if there != size:
@@ -176,10 +177,7 @@ def _download(url: str, target: Path, size: int, on_bytes: OnBytes) -> None:
         raise _RefusedError(reason, may_help=True, wait_seconds=None)
 
 
-def _refusal_of(status: int, retry_after: str | None) -> _RefusedError:
-    wait = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
-    return _RefusedError(
-        f"the server answered {status}",
-        may_help=status in (408, 429) or status >= 500,
-        wait_seconds=wait,
-    )
+def _refusal_of(error: DownloadError) -> _RefusedError:
+    asked = error.retry_after
+    wait = float(asked) if asked is not None and asked.isdecimal() else None
+    return _RefusedError(str(error), may_help=error.may_pass, wait_seconds=wait)
