@@ -39,10 +39,12 @@ from fuzzing.running import Case, Running, Verdict  # noqa: E402
 from fuzzing.seeds import make_seeds  # noqa: E402
 
 import dfercli  # noqa: E402
+from dfercli.descriptions.tokens import token_counter  # noqa: E402
 
 SHARED = HERE.parents[1] / "shared"
 GROUPS = ("media", "artefacts", "answers")
 TURN = ("artefacts", "media", "artefacts", "media", "artefacts", "answers")
+QUICK_TURN = ("artefacts", "media", "artefacts", "artefacts", "answers", "artefacts")
 SECONDS = 30.0
 LIBRARIES = (
     *("matplotlib.pyplot", "onnx", "onnxruntime", "onnxscript", "openai", "pandas"),
@@ -125,11 +127,14 @@ MAKERS = {
 }
 
 
-def names_of(seed: int, count: int, only: str | None, first: int = 0) -> Iterator[str]:
+def names_of(
+    seed: int, count: int, only: str | None, first: int = 0, *, quick: bool = False
+) -> Iterator[str]:
     """The names of cases, `group:seed:number`; the number goes on within its group."""
+    turns = QUICK_TURN if quick else TURN
     numbers = dict.fromkeys(MAKERS, 0)
     for turn in range(first + count):
-        group = only or TURN[turn % len(TURN)]
+        group = only or turns[turn % len(turns)]
         if turn >= first:
             yield f"{group}:{seed}:{numbers[group]}"
         numbers[group] += 1
@@ -158,6 +163,7 @@ def prepare(folder: Path, *, quick: bool) -> Path:
         importlib.import_module(name)
     torch, cv2 = sys.modules["torch"], sys.modules["cv2"]
     torch.set_num_threads(1)
+    token_counter()
     cv2.setNumThreads(0)
     warnings.filterwarnings("ignore", category=FutureWarning)  # of TorchScript, once a case
     seeds = folder / "seeds"
@@ -248,7 +254,13 @@ def main() -> int:
         print(table([json.loads(line) for line in lines]))
         return 0
     names = arguments.repeat or list(
-        names_of(arguments.seed, arguments.cases, arguments.only, arguments.first)
+        names_of(
+            arguments.seed,
+            arguments.cases,
+            arguments.only,
+            arguments.first,
+            quick=arguments.quick,
+        )
     )
     with tempfile.TemporaryDirectory(prefix="dfer-fuzz-") as temporary:
         folder = arguments.keep or Path(temporary)

@@ -165,3 +165,17 @@ def test_what_is_drawn_has_the_colour_of_the_class():
 def test_classes_have_colours_of_their_own():
     names = ("happiness", "bored", "confused", "neutral")
     assert len(set(class_colours(names))) == len(names)
+
+
+def test_sound_without_a_decoder_is_told_and_left_out(tmp_path):
+    source = video_with_sound(tmp_path / "a.avi", "libmp3lame", 44100, "mpeg4")
+    content = bytearray(source.read_bytes())
+    kind = content.rindex(b"strf") + 8
+    assert content[kind : kind + 2] == b"\x55\0"  # MP3
+    content[kind : kind + 2] = b"\x77\x77"
+    source.write_bytes(content)
+    notes = []
+    out = tmp_path / "b.mp4"
+    assert write_annotated(out, black_frames(), sound_of=source, note=notes.append) == 25
+    assert len(notes) == 1
+    assert "its sound cannot be kept: there is no decoder for it" in notes[0]

@@ -26,6 +26,7 @@ from dfercli.video import decode, decord_file
 from dfercli.video.camera import Camera
 from dfercli.video.decode import VideoReader
 from dfercli.video.images import ImageReader, read_image
+from dfercli.video.probe import probe_video
 from dfercli.video.reorder import pictures_with_times
 from dfercli.video.write import write_video
 
@@ -144,6 +145,7 @@ def test_a_stream_for_which_there_is_no_decoder(tmp_path):
     path.write_bytes(content.replace(b"avc1", b"zzzz"))
     with pytest.raises(DataError, match=r"unknown\.mp4: no decoder for its kind of video"):
         VideoReader(path)
+    assert probe_video(path) is None
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,17 @@
 """How many CLIP tokens a text takes."""
 
 from collections.abc import Callable
+from functools import cache
 
 CLIP_TOKENS = 77
 """Length of CLIP's text input, start and end tokens included."""
 
 
+@cache
 def token_counter() -> Callable[[str], int]:
     """Return a function that counts the CLIP tokens of a text, without start and end token.
 
-    Loads open_clip and its vocabulary (seconds): make one counter and keep it.
+    Loads open_clip and its vocabulary (seconds) at the first call.
     """
     from open_clip.tokenizer import SimpleTokenizer
 

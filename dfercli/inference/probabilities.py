@@ -3,9 +3,19 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.errors import ArtifactError
+
 
 def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities (N, K) from logits (N, K), divided by a calibration temperature."""
+    """Probabilities (N, K) from logits (N, K), divided by a calibration temperature.
+
+    Raises:
+        ArtifactError: a logit is not finite, so that nothing that follows would be a number.
+    """
+    if not np.isfinite(logits).all():
+        raise ArtifactError(
+            "the model answers with what is no finite number: its weights are damaged"
+        )
     from scipy.special import softmax as scipy_softmax  # slow to import
 
     probabilities: NDArray[np.float64] = scipy_softmax(

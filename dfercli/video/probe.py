@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -33,7 +34,9 @@ def probe_video(path: Path) -> VideoFacts | None:
             stream = container.streams.best("video")
             if stream is None:
                 return None
-            context = container.streams.video[0].codec_context
+            context: Any = container.streams.video[0].codec_context
+            if context is None:  # there is no decoder
+                return None
             seconds = None if container.duration is None else container.duration / av.time_base
             return VideoFacts(
                 seconds,

@@ -46,16 +46,20 @@ def open_sound(
     sound, video = opened.streams.audio[0], opened.streams.video[0]
     # Frames are timed from the first one of the video, which some containers begin late.
     from_seconds += float((video.start_time or 0) * (video.time_base or 0))
+    context: Any = sound.codec_context  # None where there is no decoder
+    if context is None:
+        note(f"{source}: its sound cannot be kept: there is no decoder for it")
+        return None
     # Packets of other containers are often timed or framed in ways that MP4 refuses midway.
     is_mp4 = "mp4" in opened.format.name.split(",")
-    if is_mp4 and sound.codec_context.codec.canonical_name in COPIED:
+    if is_mp4 and context.codec.canonical_name in COPIED:
 
         def copied(container: Any) -> Any:
             return container.add_stream_from_template(sound)
 
         if _takes(copied):
             return Sound(target, copied(target), opened.demux(sound), from_seconds, note)
-    rate = _nearest_rate(sound.codec_context.sample_rate)
+    rate = _nearest_rate(context.sample_rate)
 
     def encoded(container: Any) -> Any:
         return container.add_stream(CODEC, rate=rate, layout="stereo")
