@@ -40,7 +40,7 @@ class RealDemoResult:
         store: The face store.
         run: The run folder.
         evaluation: On the actor who was never seen in training.
-        measured_on: Which clips these are, in words.
+        measured_on: Which clips these are, as text.
         page: The page of one of these videos.
         seconds: Stage -> wall time.
     """

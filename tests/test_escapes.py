@@ -18,7 +18,7 @@ from dfercli.artifacts.jsonl import append_row, read_rows
 from dfercli.artifacts.predictions import WindowPrediction, write_predictions
 from dfercli.cli.app import run
 from dfercli.cli.console import ConsoleProgress, print_error, print_json, print_line, print_table
-from dfercli.metrics import evaluate
+from dfercli.metrics.rates import evaluate
 from dfercli.prediction.players import _player
 from dfercli.report.drawn_text import drawn_text
 from dfercli.report.overlay import Overlay, ShownFace

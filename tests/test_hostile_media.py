@@ -143,7 +143,7 @@ def test_a_stream_for_which_there_is_no_decoder(tmp_path):
     content = path.read_bytes()
     assert b"avc1" in content
     path.write_bytes(content.replace(b"avc1", b"zzzz"))
-    with pytest.raises(DataError, match=r"unknown\.mp4: no decoder for its kind of video"):
+    with pytest.raises(DataError, match=r"unknown\.mp4: no decoder for this kind of video"):
         VideoReader(path)
     assert probe_video(path) is None
 

@@ -387,7 +387,7 @@ def test_a_source_that_cannot_be_used_costs_itself_only(videos, tmp_path, capsys
     assert "Traceback" not in printed.err
     reasons = {row["source"]: row["reason"] for row in json.loads(printed.out)["failures"]}
     assert reasons.pop("../odd/b\\udcff.mp4") == "its name is not valid UTF-8: rename it"
-    said = "the region begins outside of the picture of 40 x 40 pixels"
+    said = "the region begins outside the picture of 40 x 40 pixels"
     assert reasons.pop("../odd/c.png") == said
 
 

@@ -22,8 +22,8 @@ class AugmentDraw:
     """What happens to every frame of one clip, in this order.
 
     Attributes:
-        brightness: Factor; what becomes brighter than white is white.
-        rotation_degrees: Angle about the centre, counter-clockwise; black comes in from outside.
+        brightness: Factor; the result is clipped at white.
+        rotation_degrees: Angle about the centre, counter-clockwise; uncovered corners are black.
         crop: top, left, height, width in pixels; this part is resized to the model's size.
         flip: Whether the frames are mirrored.
     """
@@ -52,7 +52,7 @@ def draw_augmentation(
 def _draw_crop(
     height: int, width: int, smallest_scale: float, rng: np.random.Generator
 ) -> tuple[int, int, int, int] | None:
-    """A random part of the picture; None where ten tries found none that fits."""
+    """Draw a random part of the picture; None if ten tries found none that fits."""
     if smallest_scale >= 1:
         return (0, 0, height, width)
     for _ in range(CROP_TRIES):
@@ -90,7 +90,7 @@ def _augment_image(
 ) -> None:
     """Augment one picture (H, W, 3) into `planes` (3, S, S).
 
-    One picture after the other stays in the processor's cache, which a whole clip does not.
+    A single picture fits the processor's cache; a whole clip does not.
     """
     top, left, height, width = draw.crop
     if not draw.rotation_degrees:
@@ -101,12 +101,12 @@ def _augment_image(
     if draw.rotation_degrees:
         centre = ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2)
         matrix = cv2.getRotationMatrix2D(centre, draw.rotation_degrees, 1)
-        matrix[:, 2] -= left, top  # only what the crop keeps
+        matrix[:, 2] -= left, top  # only the part that the crop keeps
         image = cv2.warpAffine(image, matrix, (width, height))
     if height > size or width > size:
         image = resize(torch.from_numpy(image).permute(2, 0, 1), size).permute(1, 2, 0).numpy()
     else:
-        # The same to one grey level, without antialiasing, which enlarging does not need.
+        # Equal within one grey level: enlarging needs no antialiasing.
         image = cv2.resize(image, (size, size))
     if draw.flip:
         image = cv2.flip(image, 1)

@@ -1,4 +1,4 @@
-"""Clips stacked to batches, and their way to the device that works on them."""
+"""Stack clips to batches, and move these to the device."""
 
 import math
 from collections import deque
@@ -17,7 +17,7 @@ StreamValues = tuple[Tensor | RawClips, Tensor]
 """One stream of a batch of clips, and which clips have it: (B,) bool."""
 
 Item = tuple[Tensor | RawClip, int, int, dict[str, tuple[Tensor | RawClip, Tensor]]]
-"""Frames, label index, clip position, and for each stream its values and whether it is there."""
+"""Frames, label index, clip position, and for each stream its values and whether it exists."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Batch:
     """Some clips, ready for a model.
 
     Attributes:
-        frames: (B, T, 3, S, S) uint8, or raw clips that the device is to augment; or features of
+        frames: (B, T, 3, S, S) uint8, or raw clips to be augmented on the device; or features of
             the frames, (B, T, D) float.
         labels: (B,) int64 indices into the label set; -1 where a clip has no label.
         clips: (B,) int64 positions in the data set's list of clips.
@@ -47,7 +47,7 @@ class Batch:
         return {"frames": _on_device(self.frames, device), **streams}
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device, raw clips augmented there."""
+        """Copy to a device, and augment raw clips there."""
         inputs = self.inputs(device)
         return Batch(
             inputs.pop("frames"),
@@ -63,7 +63,7 @@ class Batch:
         return [self.frames, self.labels, *(own for own in pairs if isinstance(own, Tensor))]
 
     def pin_memory(self) -> "Batch":
-        """The same in page-locked memory, as the DataLoader asks of a batch."""
+        """Copy to page-locked memory; the DataLoader calls this."""
         streams = {
             name: (values.pin_memory(), present.pin_memory())
             for name, (values, present) in self.streams.items()
@@ -73,7 +73,7 @@ class Batch:
         )
 
     def split(self, pieces: int) -> list["Batch"]:
-        """Cut into at most so many pieces of nearly equal size."""
+        """Split into at most so many pieces of nearly equal size."""
         size = math.ceil(len(self.labels) / pieces)
         parts = [slice(start, start + size) for start in range(0, len(self.labels), size)]
         return [
@@ -94,7 +94,7 @@ def _on_device(values: Tensor | RawClips, device: torch.device) -> Tensor:
 
 
 def collate(items: list[Item | DferError]) -> Batch | DferError:
-    """Stack items into a batch; an item that could not be read takes the place of its batch."""
+    """Stack items into a batch; an item that could not be read replaces its batch."""
     read = []
     for item in items:
         if isinstance(item, DferError):
@@ -115,21 +115,21 @@ def _stack(values: Sequence[Any]) -> Tensor | RawClips:
     if isinstance(values[0], RawClip):
         return RawClips.of(values)
     if values[0].dtype == torch.uint8:
-        # NumPy asks for large pages, with which fresh memory costs a third of torch's time.
+        # NumPy allocates huge pages, so fresh memory takes a third of torch's time.
         return torch.from_numpy(np.stack([own.numpy() for own in values]))
     return torch.stack(list(values))
 
 
 def prefetch_to_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """Move batches to the device, each while the one before is worked on there.
+    """Move batches to the device, each while the one before is being processed there.
 
-    On CUDA a stream of its own copies and augments while the device still works on the batch
-    before, as long as nobody waits for the device in each step. Two steps are under way at most.
-    On other devices batches are yielded as they come.
+    On CUDA a separate stream copies and augments while the device still processes the batch
+    before, unless the host waits for the device in each step. At most two steps are in flight. On
+    other devices batches are yielded as they come.
 
     Args:
         batches: In page-locked memory, where the device is a CUDA device.
-        device: Where they are to be.
+        device: The target.
     """
     if device.type != "cuda":
         yield from batches
@@ -143,6 +143,6 @@ def prefetch_to_device(batches: Iterator[Batch], device: torch.device) -> Iterat
             moved = batch.to(device)
         working.wait_stream(stream)
         for tensor in moved.tensors():
-            tensor.record_stream(working)  # its memory is free when that work is done, not before
+            tensor.record_stream(working)  # do not reuse its memory before that work is done
         yield moved
         under_way.append(working.record_event())

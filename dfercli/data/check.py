@@ -1,7 +1,7 @@
-"""What is wrong with a copy of a data set, and a guess at the cause in plain words.
+"""Find what is wrong with a copy of a data set, and guess the cause.
 
-Every function looks at one kind of fault and returns its findings; reading the lists, looking at
-the disk and judging pictures are separate, so that each is as cheap as it can be.
+Every function checks for one kind of fault and returns its findings. Reading the lists, checking
+the disk and judging pictures are separate, so that each is as cheap as possible.
 """
 
 import os
@@ -42,10 +42,10 @@ class Finding:
             `label`, `leak`, `unreadable` or `whole-frames`; of a face store also what
             `store_check` names.
         message: What was found, one line.
-        count: How many clips, frames or classes are concerned.
-        names: They, by name.
+        count: How many clips, frames or classes are affected.
+        names: Their names.
         guess: What may have caused it, where there is a guess.
-        is_fault: False where it is as published and only good to know.
+        is_fault: False for what is as published and merely good to know.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ClipOnDisk:
-    """What lies at the location of a clip.
+    """What exists at the location of a clip.
 
     Attributes:
         exists: Whether there is anything.
@@ -72,7 +72,7 @@ class ClipOnDisk:
 
 
 def look_at(location: Path) -> ClipOnDisk:
-    """Look at one clip without opening a frame."""
+    """Check one clip without opening a frame."""
     try:
         with os.scandir(location) as entries:
             frames = sum(is_frame_name(entry.name) for entry in entries)
@@ -102,7 +102,7 @@ def check_totals(folds: Sequence[Fold], totals: PublishedTotals) -> list[Finding
                 "clips",
                 f"the lists name {len(clips)} clips, published are {totals.num_clips}",
                 abs(len(clips) - totals.num_clips),
-                guess="these lists are of a part of the data set, or were made anew"
+                guess="these lists are of a part of the data set, or were made by somebody else"
                 if len(clips) < totals.num_clips
                 else None,
             )
@@ -141,7 +141,7 @@ def check_totals(folds: Sequence[Fold], totals: PublishedTotals) -> list[Finding
 
 
 def check_lists(folds: Sequence[Fold]) -> list[Finding]:
-    """Find clips that one list names twice, that have two labels, or that train and test share."""
+    """Find clips that are listed twice, have two labels, or are in both train and test."""
     duplicates: list[str] = []
     leaks: list[str] = []
     labels: dict[str, set[str | None]] = defaultdict(set)
@@ -277,12 +277,12 @@ def read_everything(
             measured[clip.clip_id] = found
             advance()
     finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the clips in the queue
+        pool.shutdown(cancel_futures=True)  # on Ctrl-C, do not wait for queued clips
     findings = named_finding(
         "unreadable",
         "frames or videos cannot be read",
         broken,
-        guess="they were cut short by an unpacking or a copy that was interrupted",
+        guess="they were cut short when unpacking or copying was interrupted",
     )
     return findings, measured
 
@@ -290,7 +290,7 @@ def read_everything(
 def sample_clips(
     clips: Sequence[Clip], on_disk: Mapping[str, ClipOnDisk], most: int, seed: int = 0
 ) -> list[Clip]:
-    """Up to `most` clips that hold something, drawn at random."""
+    """Draw at random up to `most` clips that have frames."""
     candidates = [
         clip
         for clip in clips
@@ -303,7 +303,7 @@ def sample_clips(
 def check_crops(
     pictures: Iterable[NDArray[np.uint8]], find_faces: FaceFinder
 ) -> tuple[list[Finding], int]:
-    """Judge by a face detector whether pictures are face crops.
+    """Use a face detector to judge whether pictures are face crops.
 
     A crop is filled by its face. Where the largest face takes up less than 35 % of the shorter side
     in the median picture, these are whole frames; pictures without a face say nothing.
@@ -347,7 +347,7 @@ def named_finding(
     guess: str | None = None,
     is_fault: bool = True,
 ) -> list[Finding]:
-    """A finding about clips or files, whose number begins its message; none without names."""
+    """A finding about clips or files; its message begins with their number. None without names."""
     if not names:
         return []
     one = {

@@ -1,4 +1,4 @@
-"""What a data set is to the rest: clips with names for labels, in folds."""
+"""The common form of data sets: clips with labels as names, in folds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Clip:
 
 
 def group_of(clip: Clip) -> str:
-    """What a split must not part: the clips of a subject, else those of a source, else the clip."""
+    """What a split keeps together: the clips of a subject, else of a source, else the clip."""
     if clip.subject is not None:
         return clip.subject
     return f"source {clip.source}" if clip.source is not None else f"clip {clip.clip_id}"

@@ -47,7 +47,7 @@ CLASSES = tuple(name for name in SEVEN if name in EMOTIONS.values())
 
 
 def read_name(stem: str) -> Take | None:
-    """The take of a file's stem; None where it is no name of a clip of CREMA-D."""
+    """The take of a file's stem; None where it does not name a clip of CREMA-D."""
     match = NAME.fullmatch(stem)
     if match is None or match[2] not in SENTENCES or match[3] not in EMOTIONS:
         return None

@@ -1,6 +1,6 @@
 """Training augmentation of a whole batch on the device that trains.
 
-The same pictures, to one or two grey levels, as `dfercli.data.augmentation` makes on a CPU. Crop,
+The pictures equal those of `dfercli.data.augmentation` within one or two grey levels. Crop,
 flip and resize are one linear map of rows and one of columns, so that they are two matrix products.
 """
 
@@ -21,7 +21,7 @@ CLIPS_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class RawClip:
-    """The decoded frames of one clip, and what is to be done to them.
+    """The decoded frames of one clip, and how to augment them.
 
     Attributes:
         frames: (T, H, W, 3) uint8 RGB.
@@ -52,7 +52,7 @@ class RawClips:
 
     @classmethod
     def of(cls, clips: Sequence[RawClip]) -> "RawClips":
-        """Put the clips of a batch together."""
+        """Join the clips of a batch."""
         return cls(
             torch.from_numpy(np.concatenate([clip.frames.numpy().ravel() for clip in clips])),
             tuple(clip.frames.shape for clip in clips),
@@ -70,7 +70,7 @@ class RawClips:
         return RawClips(pixels, self.shapes[part], self.draws[part], self.image_size)
 
     def pin_memory(self) -> "RawClips":
-        """The same in page-locked memory."""
+        """Copy to page-locked memory."""
         pixels = self.pixels.pin_memory()
         return RawClips(pixels, self.shapes, self.draws, self.image_size)
 
@@ -103,7 +103,7 @@ def augment_clips(
 
     Args:
         frames: (B, T, H, W, 3) uint8.
-        draws: Of each clip.
+        draws: The draw of each clip.
         size: Side S of the result in pixels.
         dtype: In which the pictures are resized; by default float16 on CUDA, which holds 0 to 255
             to an eighth, and float32 elsewhere.
@@ -140,7 +140,7 @@ def _rotate(frames: Tensor, degrees: Tensor) -> Tensor:
     b, height, t, _, width = frames.shape
     cosine, sine = degrees.deg2rad().cos(), degrees.deg2rad().sin()
     zero = torch.zeros_like(degrees)
-    # From where in the source a pixel comes; both sides count from -1 to 1, whatever the shape.
+    # Where in the source a pixel comes from; both axes run from -1 to 1, whatever the shape.
     source = torch.stack(
         [cosine, -sine * height / width, zero, sine * width / height, cosine, zero]
     )

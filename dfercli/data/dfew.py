@@ -42,7 +42,7 @@ def read_dfew(root: Path, fold: int, frames: str | None = None) -> Fold:
         frames: The folder of clips relative to `root`; by default the first known one.
 
     Raises:
-        DataError: lists or frames are not there, or a row is broken (named).
+        DataError: lists or frames are missing, or a row is broken (named).
     """
     train, test = (_read_numbers(_list_path(root, part, fold)) for part in ("train", "test"))
     labels = {label for _, label in train + test}

@@ -1,7 +1,7 @@
 """Clips as features of their frames on disk, for an image encoder that is frozen.
 
-The features of one frame depend on no other frame, so that every frame of a clip is encoded once
-and the published random sampling over time goes on as with frames. A view is an augmented copy of
+The features of one frame depend on no other frame, so every frame of a clip is encoded once,
+and random sampling over time works as it does on frames. A view is an augmented copy of
 all frames of a clip; without views there is no augmentation.
 """
 
@@ -34,12 +34,12 @@ ItemT = TypeVar("ItemT")
 
 FRAMES_AT_ONCE = 64
 VIEW_DRAW = 0x71E3
-"""Parts the draw of a view from the other draws of the same seed, epoch and clip."""
+"""Separates the draw of a view from the other draws of the same seed, epoch and clip."""
 
 
 @dataclass(frozen=True)
 class ViewSource:
-    """What the features of a view are made from, besides the clip.
+    """The inputs of a view's features, besides the clip.
 
     Attributes:
         folder: Where the files lie.
@@ -116,7 +116,7 @@ def content_digest(digests: Iterable[bytes]) -> str:
 
 
 class ClipContents(Dataset["list[ViewFile] | DferError"]):
-    """What the features of clips are called, by their content, and which are there.
+    """The names of clips' features, from their content, and which of them exist.
 
     Args:
         wanted: Clips, and which views of each.
@@ -133,7 +133,7 @@ class ClipContents(Dataset["list[ViewFile] | DferError"]):
         return len(self.wanted)
 
     def __getitem__(self, index: int) -> list[ViewFile] | DferError:
-        """Return the files of a clip, or the error that kept its frames from being read."""
+        """Return the files of a clip, or the error of reading its frames."""
         clip, views = self.wanted[index]
         try:
             paths = clip_frames(clip)
@@ -183,7 +183,7 @@ class FramesToEncode(Dataset["Piece | DferError"]):
         return len(self.pieces)
 
     def __getitem__(self, index: int) -> Piece | DferError:
-        """Return a piece, or the error that kept its frames from being read."""
+        """Return a piece, or the error of reading its frames."""
         file, start = self.pieces[index]
         try:
             paths = clip_frames(file.clip)[start : start + FRAMES_AT_ONCE]

@@ -26,7 +26,7 @@ def read_ferv39k(root: Path, frames: str | None = None) -> Fold:
         frames: The folder of clips relative to `root`; by default the first known one.
 
     Raises:
-        DataError: lists or frames are not there, or a row is broken (named).
+        DataError: lists or frames are missing, or a row is broken (named).
     """
     train, test = (_read_rows(_list_path(root, part)) for part in ("train", "test"))
     folder = frames_folder("FERV39k", root, FRAMES, chosen=frames, nested=NESTED)

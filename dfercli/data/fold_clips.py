@@ -1,4 +1,4 @@
-"""Which clips a fold is trained on, which choose its checkpoint, and which it is tested on."""
+"""The clips of a fold for training, for selecting the checkpoint, and for testing."""
 
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ VALIDATION_DRAW, TEST_DRAW = 0x5EED, 0x7E57  # so that one split says nothing ab
 
 @dataclass(frozen=True)
 class FoldClips:
-    """The clips of one fold by what they are for.
+    """The clips of one fold by their use.
 
     Attributes:
         fold: As the data set gives it.
@@ -22,7 +22,7 @@ class FoldClips:
         held_out: Choose the checkpoint; empty where nothing is chosen.
         held_out_name: `validation`, or `test` for best-on-test.
         test: Measured at the end; the held-out clips where there is no test list.
-        test_name: What `test` is, in words.
+        test_name: What `test` is, as text.
     """
 
     fold: Fold

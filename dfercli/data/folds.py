@@ -1,4 +1,4 @@
-"""The one way from the name of a data set to its clips."""
+"""The single way from the name of a data set to its clips."""
 
 import os
 from dataclasses import replace
@@ -141,7 +141,7 @@ def read_fold_of(dataset: str, copy: DatasetConfig, *, fold: int = 1, **more: An
 def published_totals(
     dataset: str, classes: Classes = "single", captions: bool = False
 ) -> PublishedTotals | None:
-    """The published size of a benchmark; None for other data and for lists nobody counted."""
+    """The published size of a benchmark; None for other data and for lists of unknown size."""
     if dataset.lower() == "mafw" and (classes != "single" or captions):
         return None
     return TOTALS.get(dataset.lower())
@@ -186,5 +186,5 @@ def _refuse_missing(fold: Fold) -> None:
         raise DataError(
             f"{fold.dataset} fold {fold.fold}: {len(missing)} of {len(clips)} clips are not on "
             f"disk, the first is {missing[0].clip_id} (expected at {missing[0].location})",
-            hint=f"see all that is wrong with: dfer data check {fold.dataset}",
+            hint=f"list everything that is wrong with: dfer data check {fold.dataset}",
         )

@@ -11,7 +11,7 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpe
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key by which `2.jpg` comes before `10.jpg`, padded or not."""
+    """Sort key that puts `2.jpg` before `10.jpg`, padded or not."""
     return tuple(
         (0, int(part), part) if part.isdecimal() else (1, 0, part)
         for part in re.split(r"(\d+)", name)
@@ -33,7 +33,7 @@ def list_frames(location: Path) -> list[Path]:
     """The frames of a clip in order of time, whether their numbers are padded or not.
 
     Args:
-        location: The folder of the clip; other files in it are passed over.
+        location: The folder of the clip; other files in it are ignored.
 
     Raises:
         DataError: the folder is missing or holds no frame; the clip is named.

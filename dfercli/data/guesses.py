@@ -1,4 +1,4 @@
-"""Guesses at the cause of what a check found, in plain words."""
+"""Guess the cause of what a check found."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ MOST_NAMES = 5
 
 
 def guess_missing(clips: Sequence[Clip], missing: Sequence[Clip], frame_source: str) -> str | None:
-    """Why clips may be missing: all of them, all of one folder, or all after a certain one."""
+    """Guess why clips are missing: all of them, all of one folder, or all after a certain one."""
     if not missing:
         return None
     if len(missing) == len(clips):
-        return f"{frame_source} is not the folder that the lists speak of: try --frames or --root"
+        return f"{frame_source} is not the folder that the lists refer to: try --frames or --root"
     folders = {clip.location.parent for clip in missing}
     there = {clip.location.parent for clip in clips} - folders
     if len(missing) > 1 and there and not any(folder.exists() for folder in folders):
@@ -28,7 +28,7 @@ def guess_missing(clips: Sequence[Clip], missing: Sequence[Clip], frame_source: 
 
 
 def guess_short(short: int, clips: int, totals: PublishedTotals | None) -> str | None:
-    """Why more clips may be short than are published."""
+    """Guess why more clips are short than were published."""
     if short == 0:
         return None
     if totals is not None and totals.short_clips is not None:
@@ -50,7 +50,7 @@ def are_padded(differing: Sequence[tuple[Clip, int]]) -> bool:
 
 
 def guess_counts(differing: Sequence[tuple[Clip, int]]) -> str | None:
-    """Why clips, each with the number of its frames on disk, may differ from their list."""
+    """Guess why clips, given with their number of frames on disk, differ from their list."""
     if not differing:
         return None
     differences = Counter(found - (clip.listed_frames or 0) for clip, found in differing)

@@ -1,7 +1,7 @@
-"""Which benchmark, fold and order of labels a list is of, by how many clips it has of each class.
+"""Recognise the benchmark, fold and label order of a list by its number of clips per class.
 
 The classes of DFEW, FERV39k and MAFW differ in size, so that the counts of a whole fold name each
-class: an index with 145 clips of 11,697 is DFEW's disgust, whatever anybody says.
+class: an index with 145 clips of 11,697 is DFEW's disgust, whatever the label order claims.
 """
 
 import re
@@ -19,7 +19,7 @@ ONE_LIST_OFF_BY = 0.2  # of a class, where a train or test list is there alone
 
 @dataclass(frozen=True)
 class KnownList:
-    """What the counts of a list say.
+    """What the counts of a list reveal.
 
     Attributes:
         benchmark: `dfew`, `ferv39k` or `mafw`.
@@ -95,7 +95,7 @@ def refuse_contradiction(
     raise DataError(
         f"{where}: under the label order {label_order} these lists have {own}; "
         f"{known.benchmark} has {wanted} in all",
-        hint="leave --label-order out: the counts say which index is which class"
+        hint="omit --label-order: the counts show which index is which class"
         if known.classes
         else "choose another --label-order",
     )

@@ -1,4 +1,4 @@
-"""Where the copy of a data set lies, and where its clips lie in it."""
+"""Find the copy of a data set, and the clips in it."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -55,7 +55,7 @@ def frames_folder(
     chosen: str | None,
     nested: Sequence[str] = (),
 ) -> Path:
-    """The folder that holds the clips: the `chosen` one, else the first candidate that is there.
+    """The folder that holds the clips: the `chosen` one, else the first candidate that exists.
 
     Raises:
         DataError: there is none.
@@ -96,12 +96,12 @@ def index_clips(folder: Path, depth: int = 1) -> dict[str, Path]:
 
 
 def index_numbered_clips(folder: Path) -> dict[int, Path]:
-    """`index_clips` for clips that are numbers, padded or not; other names are passed over."""
+    """`index_clips` for clips named by numbers, padded or not; other names are ignored."""
     return {int(name): path for name, path in index_clips(folder).items() if name.isdecimal()}
 
 
 def read_list_text(path: Path) -> str:
-    """Read a list as text: UTF-8 with or without a mark at its start, else GBK.
+    """Read a list as text: UTF-8 with or without a BOM, else GBK.
 
     Raises:
         DataError: it cannot be read, or is neither.
@@ -136,5 +136,5 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def name_below(path: Path, root: Path) -> str:
-    """`path` as it is named in reports: relative to `root` where it lies below it."""
+    """`path` for reports: relative to `root` if it lies below it."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

@@ -7,7 +7,7 @@ Three forms, one per line, told apart by the first line:
     <video folder> <wav file> <label>    HiCMAE
 
 A label is a word, or an index that means something only beside an order of the classes. Paths are
-those of another machine: what lies behind them is looked up below a root.
+those of another machine: their last parts are looked up below a root.
 """
 
 import os
@@ -71,7 +71,7 @@ def read_list_fold(
 
     Args:
         path: The list. With `train` in its name the list of the same name with `test` (or `val`)
-            is the test list, and the other way round; any other list is for training.
+            is the test list, and vice versa; any other list is for training.
         root: Where the clips lie; by default the copy of a benchmark that the list lies in, else
             the copy of the benchmark it is named after, else the folder of the list.
         frames: The folder of clips relative to `root`, where it is not a well-known one.
@@ -114,7 +114,7 @@ def read_list_fold(
 
 
 def _describe(known: KnownList, rows: Sequence[ListRow], label_set: tuple[str, ...]) -> str:
-    """What a list is by its counts, in words."""
+    """What a list is, by its counts, as text."""
     fold = "" if known.fold is None else f" fold {known.fold}"
     text = f"by its counts {known.benchmark}{fold}{'' if known.is_exact else ', nearly'}"
     indices = {row.label for row in rows}
@@ -178,7 +178,7 @@ def _parse(line: str, form: str) -> ListRow | None:
 
 
 def train_and_test(path: Path) -> tuple[Path | None, Path | None]:
-    """The training list and the test list that a list is one of; None for one that is not there."""
+    """The training list and the test list that a list is one of; None where there is none."""
     found = list(PART_NAME.finditer(path.name))
     if not found:
         return path, None

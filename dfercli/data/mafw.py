@@ -44,7 +44,7 @@ def read_mafw(
         captions: The lists of the clips that have captions.
 
     Raises:
-        DataError: lists or frames are not there, or a row is broken (named).
+        DataError: lists or frames are missing, or a row is broken (named).
     """
     train, test = (
         _read_rows(_list_path(root, part, fold, classes, captions)) for part in ("train", "test")

@@ -1,1 +1,1 @@
-"""`dfer eval` and `dfer results`: what checkpoints are worth."""
+"""`dfer eval` and `dfer results`: measure checkpoints and compare runs."""

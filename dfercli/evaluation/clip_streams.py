@@ -1,4 +1,4 @@
-"""Which streams beside the frames a model looks at, and where they are read from."""
+"""The streams that a model uses besides the frames, and where they are read from."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def stream_reader(
     folder: Path | None,
     progress: Progress,
 ) -> StreamReader:
-    """Make the reader of the streams that a model looks at.
+    """Make the reader of the streams that a model uses.
 
     Words in a caption that name a class, or the clip's path, are masked.
 
@@ -43,7 +43,7 @@ def stream_reader(
         label_set: Class names.
         folder: Folder with `landmarks/`, `parsing/` and `captions.jsonl` by clip; None for the face
             store that the clips lie in.
-        progress: Where to report captions that had to be masked.
+        progress: Where to report masked captions.
 
     Raises:
         DataError: a broken file of captions.
@@ -67,7 +67,7 @@ def stream_reader(
 
 
 def look_at(module: Method, streams: Sequence[str]) -> None:
-    """Let a model look at some of its streams only; at all of them where none is named.
+    """Restrict a model to some of its streams; without names it uses all of them.
 
     Raises:
         ConfigError: a stream that the model was not trained on.

@@ -1,4 +1,4 @@
-"""What a checkpoint says about a list of clips, and what that is worth."""
+"""Measure a checkpoint on a list of clips, and write the results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -37,14 +37,14 @@ class Measured:
 
     Attributes:
         checkpoint: The checkpoint folder or file.
-        selected_on: How the checkpoint was chosen, in words.
+        selected_on: How the checkpoint was chosen, as text.
         measured_on: Which clips these were, as text.
         folder: Where the results lie.
         evaluation: The metrics.
         class_texts: The texts of the classes.
-        streams: The views of the clips that the model looked at.
+        streams: The streams of the clips that the model used.
         missing: How many clips lack each further stream; they are judged by the others.
-        classes: Which classes these are, in words, where the model has others.
+        classes: Which classes these are, as text, if they are not the model's.
         groups: The same rates of parts of the clips, where something is known to part them by.
     """
 
@@ -108,12 +108,12 @@ def evaluate_checkpoint(
     Args:
         checkpoint: A checkpoint folder or a published file.
         clips: The clips.
-        measured_on: Which clips these are, in words.
+        measured_on: Which clips these are, as text.
         out: Folder of the results.
         fabric: The engine.
         config: The settings.
         progress: Where to report.
-        label_set: Classes of the clips, where they may be others than the model's.
+        label_set: Classes of the clips, if they may differ from the model's.
         selected: Whether these clips chose the checkpoint; then there is no interval.
         calibrated_on_these: Whether they fitted its temperature; then there is no ECE.
     """

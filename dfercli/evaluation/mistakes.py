@@ -1,4 +1,4 @@
-"""Put together the page of `dfer eval`: it shows a frame of each of the worst mistakes."""
+"""Make the page of `dfer eval`, with a frame of each of the worst mistakes."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def worst_mistakes(
     *,
     num_frames: int,
 ) -> list[Mistake]:
-    """The clips that the model was most sure of and wrong about, with their middle frames.
+    """The most confident wrong predictions, with the middle frame of each clip.
 
     Args:
         clips: N labelled clips.

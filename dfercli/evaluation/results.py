@@ -24,7 +24,7 @@ RESULTS_SCHEMA = "dfer.results/1"
 
 @dataclass(frozen=True)
 class FoldPredictions:
-    """What one finished fold of a run predicted, and under which rule.
+    """The predictions of one finished fold of a run, and its selection rule.
 
     Attributes:
         number: The fold.
@@ -44,7 +44,7 @@ class FoldPredictions:
 def run(paths: Sequence[Path], progress: Progress) -> list[RunSummary]:
     """Summarise every run under `paths`: runs, or folders of runs.
 
-    Runs without a finished fold are named and passed over.
+    Runs without a finished fold are skipped with a note.
 
     Raises:
         ArtifactError: a path without runs, or a run that is broken.
@@ -107,10 +107,10 @@ def paired(path_a: Path, path_b: Path, progress: Progress) -> PairedTest:
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """The run folders that `paths` are or hold, each once, sorted within a path.
+    """The run folders among or below `paths`, each once, sorted within a path.
 
     Raises:
-        ArtifactError: a path that is and holds none.
+        ArtifactError: a path that neither is nor holds one.
     """
     found: list[Path] = []
     for path in paths:
@@ -143,7 +143,7 @@ def read_run(folder: Path) -> list[FoldPredictions]:
 
 
 def summarise_run(name: str, folds: Sequence[FoldPredictions]) -> RunSummary:
-    """Put the folds of a run together.
+    """Combine the folds of a run.
 
     Raises:
         DataError: folds with different label sets.
@@ -220,5 +220,5 @@ def _by_clip(
 
 
 def _dataset_name(dataset: str) -> str:
-    """Benchmarks are known by their names in lower case; a path stays as it is."""
+    """Benchmarks are known by their lower-case names; a path stays as it is."""
     return dataset.lower() if published_for(dataset.lower()) else dataset

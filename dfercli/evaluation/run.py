@@ -1,4 +1,4 @@
-"""`dfer eval`: measure a checkpoint, and write what was found."""
+"""`dfer eval`: measure a checkpoint, and write the results."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
     folders = [folder for folder in _folds_of(config.checkpoint) if folder.config.is_file()]
     if not folders:
         raise ConfigError(
-            f"{config.checkpoint} does not say what it was trained on: name a data set",
+            f"{config.checkpoint} does not record what it was trained on: name a data set",
             hint=f"dfer eval {config.checkpoint} faces/",
         )
     return tuple(_evaluate_fold(config, folder, fabric, progress) for folder in folders)
@@ -54,7 +54,7 @@ def _folds_of(path: Path) -> list[FoldFolder]:
 def _evaluate_fold(
     config: EvalConfig, folder: FoldFolder, fabric: Fabric, progress: Progress
 ) -> Measured:
-    """Measure a fold of a run on the clips it was to be tested on."""
+    """Measure a fold of a run on its test clips."""
     trained = read_train_config(folder)
     if config.root is not None:
         trained = replace(trained, data=replace(trained.data, root=config.root))
@@ -83,7 +83,7 @@ def _evaluate_fold(
 
 
 def _fold_number(checkpoint: Path) -> int:
-    """The fold that a checkpoint was trained on; its folder may have any name by now."""
+    """The fold that a checkpoint was trained on; its folder may have been renamed."""
     trained_on = read_model_card(checkpoint).trained_on
     if "fold" not in trained_on:
         raise ArtifactError(
@@ -122,7 +122,7 @@ def _labelled(config: EvalConfig, fold: Fold) -> str:
 
 
 def _folder_name(config: EvalConfig, dataset: str) -> str:
-    """The data set's name, and what else tells one evaluation on it from another."""
+    """The data set's name, and whatever distinguishes several evaluations on it."""
     parts = [dataset_name(dataset)]
     parts += [config.mafw_classes] if config.mafw_classes != "single" else []
     parts += [config.classes] if config.classes != "auto" else []

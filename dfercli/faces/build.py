@@ -13,15 +13,15 @@ from dfercli.faces.yunet import YuNetDetector
 
 @dataclass(frozen=True)
 class DetectorChoice:
-    """A detector and its weights, found once and built in every process.
+    """A detector and its weights; found once, built in every process.
 
     Attributes:
         name: Of the detector.
         weights: Its file; None for `haar`.
         sha256: Of that file, None for `haar`.
         device: `cpu` or `cuda`.
-        fallback: Why this is not what was asked for, else None.
-        landmarks: Its five points are to come from 68 landmarks.
+        fallback: Why this is not the detector that was asked for, else None.
+        landmarks: Whether its five points come from 68 landmarks.
     """
 
     name: str
@@ -36,7 +36,7 @@ def choose_detector(name: str, weights: Path | None, device: str) -> DetectorCho
     """Find a detector's weights, fetching them where they are missing.
 
     Args:
-        name: Of the detector; `auto` is yunet where it is at hand, else haar.
+        name: Of the detector; `auto` is yunet where it is available, else haar.
         weights: A file to use instead of the cached one.
         device: `cpu` or `cuda`.
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Where the five points go in an upright crop, in parts of its side (the template of ArcFace).
+# Targets of the five points in an upright crop, relative to its side (ArcFace's template).
 FIVE_POINTS = np.array(
     [
         [0.3419, 0.4616],
@@ -37,7 +37,9 @@ def square_transform(
 def points_transform(
     points_px: NDArray[np.float32], size_px: int, margin: float
 ) -> NDArray[np.float64]:
-    """The (2, 3) similarity that brings five points where they belong (least squares, Umeyama).
+    """The (2, 3) similarity that maps five points to the template (least squares, Umeyama).
+
+    scikit-image has it, too, but would load SciPy in every worker for these few lines of NumPy.
 
     Args:
         points_px: (5, 2) as in `Faces.points_px`.

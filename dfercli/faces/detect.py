@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-NO_TRACK = -1  # in place of the number of a track, for a face that has none
+NO_TRACK = -1  # instead of the number of a track, for a face without one
 NARROWEST_PX = 8  # of a picture that a detector is shown: in less there is no face
 
 
@@ -66,9 +66,9 @@ class Detector(Protocol):
     """Finds faces in images.
 
     Attributes:
-        name: As `--detector` calls it.
-        batch_size: How many images are worth giving at once.
-        smallest_face_px: The shortest side of a face that it still finds well; images may be
+        name: Its name for `--detector`.
+        batch_size: How many images to pass at once.
+        smallest_face_px: The shortest side of a face that it finds reliably; images may be
             shrunk until the smallest face wanted is that small.
         new_track_score: A face scored lower does not begin a track.
     """

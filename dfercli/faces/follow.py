@@ -1,4 +1,4 @@
-"""Follow faces through a stream of frames: detect now and then, name, interpolate, smooth.
+"""Follow faces through a stream of frames: detect at intervals, track, interpolate, smooth.
 
 Frames go in and come out one by one and in order, each with the faces seen in it; only as many
 are held back as interpolation and smoothing look ahead, so memory does not grow with the length.
@@ -25,7 +25,7 @@ FOUND_ALIKE_PX = 48
 
 
 class TimedImage(Protocol):
-    """What is followed: a picture with its time."""
+    """A picture with its time."""
 
     @property
     def pts_seconds(self) -> float:
@@ -127,7 +127,7 @@ class FaceFollower(Generic[FrameT]):
         self._settings = settings
         self._smallest_px = TRACKING_SLACK * settings.min_face_px
         self._found_px = TRACKING_SLACK * min(settings.min_face_px, FOUND_ALIKE_PX)
-        # Slow to import, and the process that hands out work to others does without.
+        # Slow to import, and the process that distributes work does not need it.
         from dfercli.faces.track import FaceTracker
 
         self._tracker = FaceTracker(
@@ -204,7 +204,7 @@ class FaceFollower(Generic[FrameT]):
             x, y, width, height = self._settings.region_xywh_px
             if y >= image.shape[0] or x >= image.shape[1]:
                 size = f"{image.shape[1]} x {image.shape[0]}"
-                raise DataError(f"the region begins outside of the picture of {size} pixels")
+                raise DataError(f"the region begins outside the picture of {size} pixels")
             image = image[y : y + height, x : x + width]
         scale = self._scale()
         return np.ascontiguousarray(_shrunk(image, scale) if scale < 1.0 else image)
@@ -286,7 +286,7 @@ class FaceFollower(Generic[FrameT]):
 
 
 def _shrunk(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    """Halve while that is enough, which is fast and exact, then interpolate."""
+    """Halve as often as possible, which is fast and exact, then interpolate."""
     while scale <= 0.5:
         half = (max(1, image.shape[1] // 2), max(1, image.shape[0] // 2))
         image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,4 +1,4 @@
-"""OpenCV's Haar cascade for frontal faces: it comes with OpenCV, so nothing is downloaded."""
+"""OpenCV's Haar cascade for frontal faces: it ships with OpenCV, so nothing is downloaded."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Five points of a face from its 68 landmarks, for detectors that have none or rough ones."""
+"""Five points of a face from its 68 landmarks, for detectors that give none or only rough ones."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from dfercli.faces.crop import square_transform, warp
 from dfercli.faces.detect import Detector, Faces
 from dfercli.faces.landmarks import LandmarkFinder
 
-CROP_PX = 256  # what the network sees
+CROP_PX = 256  # input size of the network
 MARGIN = 0.25
 # Of iBUG 300-W, the eye on the left of an upright picture first: six points around each eye, the
 # tip of the nose, the corners of the mouth.

@@ -28,7 +28,7 @@ class LandmarkFinder:
         fetch(weight_file("landmarks"))
         self._device = device
         self._margin = margin
-        # `folder` is the detector that needs no weights: the faces are found already.
+        # `folder` is a detector without weights: the faces are found already.
         alignment = FaceAlignment(
             LandmarksType.TWO_D, device=device, face_detector="folder", compile=False
         )

@@ -44,7 +44,7 @@ class NetworkDetector:
                 f"--detector {name} needs the package {error.name or 'onnxruntime'}",
                 hint=f"pip install {error.name or 'onnxruntime'}",
             ) from error
-        except Exception as error:  # reading a broken pickle can raise anything
+        except Exception as error:  # a broken pickle can raise anything
             fault = (str(error).splitlines() or [type(error).__name__])[0]
             raise ArtifactError(f"{weights} does not fit {name}: {fault}") from error
 
@@ -58,14 +58,14 @@ class NetworkDetector:
         if len({image.shape for image in images}) > 1:
             return [self._detect_batch([image])[0] for image in images]
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        # face-alignment passes colours on in the order that these two were not trained with:
-        # RetinaFace saw BGR and gets RGB, SCRFD saw RGB and gets BGR.
+        # face-alignment passes colours in the wrong order to these two: RetinaFace was trained
+        # on BGR and gets RGB, SCRFD the other way round.
         if self.name in ("retinaface", "scrfd"):
             batch = batch.flip(1)
         return [_as_faces(rows) for rows in self._network.detect_from_batch(batch)]
 
     def _detect_in_squares(self, image: NDArray[np.uint8]) -> Faces:
-        """BlazeFace sees the central square only: show it overlapping squares side by side."""
+        """BlazeFace sees the central square only, so it gets overlapping squares side by side."""
         height, width = image.shape[:2]
         side = min(height, width)
         count = int(np.ceil(max(height, width) / side))
@@ -88,7 +88,7 @@ class NetworkDetector:
 
 
 def _check_weights(name: str, weights: Path) -> None:
-    """Refuse a file that could do more than hold weights, before face-alignment reads it."""
+    """Refuse a file that is more than weights, before face-alignment reads it."""
     if is_known(weights):
         return
     if name == "scrfd":
@@ -124,7 +124,7 @@ def _build(name: str, weights: Path, device: str) -> Any:
 
 
 def _as_faces(rows: Any) -> Faces:
-    """Faces from rows of left, top, right, bottom, score; nothing comes as [] or [[]]."""
+    """Faces from rows of left, top, right, bottom, score; no faces come as [] or [[]]."""
     table = np.asarray(rows, np.float32).reshape(-1, 5) if np.size(rows) else np.zeros((0, 5))
     if len(table) == 0:
         return no_faces()

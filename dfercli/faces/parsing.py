@@ -1,4 +1,4 @@
-"""Which part of a face each pixel shows: drawn from the 68 points, or by a network."""
+"""The facial region of each pixel: drawn from the 68 points, or by a network."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,7 +75,7 @@ def _fill(regions: NDArray[np.uint8], outline: NDArray[np.float32], name: str) -
 
 @contextmanager
 def _silent_transformers() -> Iterator[None]:
-    """No bars and no remarks, which transformers writes to any stderr, a terminal or not."""
+    """Silence the progress bars and messages that transformers writes to stderr."""
     from transformers.utils import logging
 
     bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
@@ -108,14 +108,14 @@ class SegformerParser:
             with _silent_transformers():
                 from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
 
-                # Weights alone, from this folder: no code that a model brings along.
+                # Only weights, from this folder: no code that comes with a model.
                 self._network: Any = SegformerForSemanticSegmentation.from_pretrained(
                     folder, local_files_only=True, weights_only=True
                 )
                 self._processor: Any = SegformerImageProcessor.from_pretrained(
                     folder, local_files_only=True
                 )
-        except Exception as error:  # transformers raises anything on a folder that is no model
+        except Exception as error:  # transformers raises anything on a folder that is not a model
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ArtifactError(
                 f"cannot load {model} for --parsing segformer: {reason}",
@@ -127,7 +127,7 @@ class SegformerParser:
         names = {int(number): name for number, name in labels.items()}
         unknown = [name for name in names.values() if name not in CELEBA_REGIONS]
         if unknown:
-            raise ArtifactError(f"{model} has classes that are no CelebAMask-HQ ones: {unknown}")
+            raise ArtifactError(f"{model} has classes that are not of CelebAMask-HQ: {unknown}")
         self._region_of = np.zeros(len(names), np.uint8)
         for number, name in names.items():
             self._region_of[number] = REGIONS.index(CELEBA_REGIONS[name])

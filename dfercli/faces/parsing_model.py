@@ -8,7 +8,7 @@ from dfercli.errors import ArtifactError
 
 DESCRIPTIONS = ("config.json", "preprocessor_config.json")
 PICKLED_WEIGHTS = "pytorch_model.bin"
-WEIGHTS = ("model.safetensors", PICKLED_WEIGHTS)  # the first of these that there is
+WEIGHTS = ("model.safetensors", PICKLED_WEIGHTS)  # the first of these that exists
 
 
 def fetch_parsing_model(model: str) -> Path:
@@ -46,7 +46,7 @@ def _cached(model: str) -> Path | None:
     try:
         found = [first_cached(model, names) for names in (*((n,) for n in DESCRIPTIONS), WEIGHTS)]
     except HFValidationError as error:
-        raise _not_there(model, "no such folder, and no name on the hub") from error
+        raise _not_there(model, "neither a folder nor a name on the hub") from error
     return found[0].parent if found[0] is not None and None not in found else None
 
 
@@ -62,7 +62,7 @@ def _download(model: str) -> Path:
             hf_hub_download(model, WEIGHTS[0])
         except EntryNotFoundError:
             hf_hub_download(model, WEIGHTS[1])
-    except Exception as error:  # the hub client raises a dozen unrelated kinds; all mean this
+    except Exception as error:  # the hub's client raises many unrelated kinds of errors
         raise _not_there(model, (str(error).splitlines() or [repr(error)])[0]) from error
     return paths[0].parent
 

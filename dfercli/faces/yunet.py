@@ -30,13 +30,13 @@ class YuNetDetector:
         weights: The ONNX file.
 
     Raises:
-        ArtifactError: the file cannot be read, is no YuNet, or more than a computation.
+        ArtifactError: the file cannot be read, is not a YuNet, or more than a computation.
     """
 
     name = "yunet"
     batch_size = 1
     smallest_face_px = 16
-    new_track_score = 0.8  # real faces reach it, hair and hands do not
+    new_track_score = 0.8  # real faces score higher, hair and hands lower
 
     def __init__(self, weights: Path) -> None:
         try:
@@ -51,7 +51,7 @@ class YuNetDetector:
         except OSError as error:
             raise ArtifactError(f"cannot read {weights}: {error.strerror or error}") from error
         except cv2.error as error:
-            raise ArtifactError(f"{weights} is no YuNet model: {error.err}") from error
+            raise ArtifactError(f"{weights} is not a YuNet model: {error.err}") from error
 
     def detect(self, images: list[NDArray[np.uint8]]) -> list[Faces]:
         """Find faces."""

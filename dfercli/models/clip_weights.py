@@ -27,7 +27,7 @@ def fetch_weights(name: str, tag: str) -> Path:
     try:
         require_server(ENDPOINT if source.get("hf_hub") else place)
         return Path(open_clip.download_pretrained(source))
-    except Exception as error:  # the hub client raises a dozen unrelated kinds; all mean this
+    except Exception as error:  # the hub's client raises many unrelated kinds of errors
         raise ArtifactError(
             f"cannot download the CLIP weights {name}/{tag} from {place}: {error}",
             hint="fetch the file on another machine and give it with --clip-weights FILE, "

@@ -47,13 +47,13 @@ def annotate(
         out: The MP4 file.
         length_seconds: Length of the source.
         min_confidence: Below it an expression is shown with a question mark.
-        stop: Once set, the video is given up and not kept.
+        stop: Once set, the video is abandoned and removed.
         start: First second that was looked at.
         end: Last second that was looked at.
         max_pixels: Larger frames are not decoded.
 
     Raises:
-        DataError: the source is gone or cannot be decoded any more.
+        DataError: the source is gone or can no longer be decoded.
         ArtifactError: the video cannot be written, or was given up.
     """
     (place,) = find_sources((source.name,))
@@ -101,14 +101,14 @@ def _track(number: int, data: TrackData) -> _Track:
 
 
 class _TracksInView:
-    """The tracks that a frame may show; a long video has many, most of them over or to come."""
+    """The tracks that a frame may show; of a long video, most have ended or are still to come."""
 
     def __init__(self, tracks: list[_Track]) -> None:
         self._coming = deque(sorted(tracks, key=lambda track: int(track.frame_index[0])))
         self._here: list[_Track] = []
 
     def at(self, frame_index: int) -> list[_Track]:
-        """The tracks that have begun and are not over; frames must come in order."""
+        """The tracks that have begun and not ended; frames must come in order."""
         while self._coming and self._coming[0].frame_index[0] <= frame_index:
             self._here.append(self._coming.popleft())
         self._here = [
@@ -120,7 +120,7 @@ class _TracksInView:
 def _faces_in(
     frame: Frame, tracks: list[_Track], timelines: dict[int, Timeline]
 ) -> list[ShownFace]:
-    """The faces of a frame; where frames were left out, those of the last frame looked at."""
+    """The faces of a frame; where frames were skipped, those of the last frame processed."""
     faces = []
     for track in tracks:
         row = int(np.searchsorted(track.frame_index, frame.index, side="right")) - 1

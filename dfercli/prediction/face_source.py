@@ -1,4 +1,4 @@
-"""Where the faces to predict on come from: face stores as they are, all else by preprocess."""
+"""Where the faces for prediction come from: face stores directly, everything else by preprocess."""
 
 import os
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from dfercli.overrides import override, to_plain
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.progress import Progress
 
-# What decides how a face lies in its crop; a model should see crops like those it was trained on.
+# The settings of a crop; a model should see crops like those it was trained on.
 CROP_SETTINGS = (
     *("size", "align", "margin", "jpeg_quality", "smooth", "detect_every"),
     *("fps", "every", "folder_fps"),
@@ -23,7 +23,7 @@ COMPARED = ("detector", "align", "margin", "fps", "every")
 
 
 def split_places(places: Iterable[str]) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-    """Divide what a user named into places of videos and face stores."""
+    """Divide the user's arguments into places of videos and face stores."""
     videos, stores = [], []
     for place in places:
         path = Path(place).expanduser()
@@ -50,7 +50,7 @@ def preprocess_config(config: PredictConfig, card: ModelCard, store: Path) -> Pr
 
 
 def compare_crops(store: Path, card: ModelCard, progress: Progress) -> None:
-    """Say where the crops of a store were made in another way than the model's."""
+    """Report how the crops of a store were made differently from the model's."""
     if card.crop is None:
         if card.trained_on or card.model.get("method") != "zero-shot":
             progress.note("the model does not say how its faces were cropped: using the defaults")
@@ -63,7 +63,7 @@ def compare_crops(store: Path, card: ModelCard, progress: Progress) -> None:
         if settings[name] != trained[name]
     ]
     if differences:
-        progress.note(f"faces are cropped otherwise than in training: {', '.join(differences)}")
+        progress.note(f"faces are cropped differently from training: {', '.join(differences)}")
 
 
 def _defaults() -> dict[str, Any]:
@@ -75,7 +75,7 @@ def sources_of_store(store: Path) -> list[TrackedSource]:
     """The sources of a face store, in the order of their first clip.
 
     Raises:
-        DataError: no face store, or a broken row.
+        DataError: not a face store, or a broken row.
     """
     by_source: dict[str, list[ClipRow]] = {}
     for row in read_clips(store):
@@ -87,7 +87,7 @@ def sources_of_store(store: Path) -> list[TrackedSource]:
 
 
 def shown_path(store: Path, source: str) -> str:
-    """A source of a face store as users know it: relative to here where it lies below."""
+    """A source of a face store for the user: relative to the current folder if below it."""
     path = os.path.normpath(os.path.join(os.path.abspath(store), source))
     here = os.getcwd() + os.sep
     return path.removeprefix(here)

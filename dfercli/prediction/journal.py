@@ -1,4 +1,4 @@
-"""What a `dfer predict --out` that was stopped had done already, kept beside the table to be.
+"""The finished part of an interrupted `dfer predict --out`, kept beside the future table.
 
 The folder `.<table>.work` holds the faces found so far and `journal.jsonl`, whose first row says
 with which model and settings it was made; each other row is one source. It is removed once the
@@ -38,14 +38,14 @@ def faces_folder(work: Path) -> Path:
 
 
 def settings_digest(settings: Any) -> str:
-    """A checksum of all that decides what is predicted, given as JSON-ready values."""
+    """A checksum of everything that affects predictions, given as JSON-ready values."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 class Journal:
     """The sources that are done; safe with several threads.
 
-    Work that was done with other settings, or whose journal is broken, is begun anew.
+    Work with other settings, or with a broken journal, starts over.
 
     Args:
         work: The work folder.
@@ -71,7 +71,7 @@ class Journal:
         write_rows(path, [_header(digest)])
 
     def add(self, video: VideoPrediction) -> None:
-        """Put down a source that is done."""
+        """Record a finished source."""
         with self._lock:
             append_row(self._path, _to_row(video))
 

@@ -53,8 +53,8 @@ def run(
     Every `stride` seconds each face that is seen gets a prediction for the last `window` seconds.
     Frames that come while the model works are left out.
 
-    A table that is there already is replaced with `overwrite` alone, and only once the camera
-    has shown something: by the first row, or by a table without rows when it ends.
+    An existing table is replaced only with `overwrite`, and only once the camera has delivered
+    something: by the first row, or by a table without rows at the end.
 
     Args:
         config: Settings; `camera` names the camera, `out` a .jsonl that is written row by row.
@@ -94,7 +94,7 @@ def run(
 
 
 class _LiveTable:
-    """A table that grows row by row; it takes the place of an older one with its first row."""
+    """A table that grows row by row; its first row replaces an older table."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -116,7 +116,7 @@ def _check(config: PredictConfig) -> None:
     check(config, where="dfer predict")
     check_windows(config.window, config.stride)
     if config.sources:
-        raise ConfigError("--camera takes no SOURCE beside it")
+        raise ConfigError("--camera does not go with SOURCE")
     if config.video is not None or config.html is not None or config.faces_out is not None:
         raise ConfigError("--camera goes with --out, not with --video, --html or --faces-out")
     if config.out is not None and config.out.suffix.lower() != ".jsonl":
@@ -205,7 +205,7 @@ def _drawn(
     model: LoadedModel,
     config: PredictConfig,
 ) -> NDArray[np.uint8]:
-    """The frame with its faces and what was last recognised of each."""
+    """The frame with its faces and the last prediction of each."""
     height, width = frame.image.shape[:2]
     overlay = Overlay(
         model.label_set,

@@ -1,4 +1,4 @@
-"""The strongest moments of a video, with their face crops, while the crops are at hand."""
+"""The strongest moments of a video, with their face crops, collected while these exist."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Checks of what `dfer predict` is asked for, and where its files go."""
+"""Check the settings of `dfer predict`, and choose the paths of its files."""
 
 import re
 from pathlib import Path
@@ -47,7 +47,7 @@ def annotated_path(video: Path, source: TrackedSource) -> Path:
     """Where the annotated video of a source goes: the file asked for, or one in a folder."""
     if _is_file_name(video):
         return video
-    key = re.sub(r"-\d+$", "", source.clips[0].clip_id)  # unique in its store, as the source is
+    key = re.sub(r"-\d+$", "", source.clips[0].clip_id)  # unique in its store, like the source
     return video / f"{key}{VIDEO_SUFFIX}"
 
 
@@ -56,5 +56,5 @@ def _is_file_name(path: Path) -> bool:
 
 
 def failures_path(out: Path) -> Path:
-    """Where the failures lie that belong to a table of predictions."""
+    """The file of failures that belongs to a table of predictions."""
     return out.with_name(f"{out.stem}.failures.jsonl")

@@ -1,4 +1,4 @@
-"""Put together the page of `dfer predict --html`: which videos play in it, and from where."""
+"""Make the page of `dfer predict --html`: which videos play in it, and from where."""
 
 import base64
 import os
@@ -75,7 +75,7 @@ def write_page(
 def _player(
     file: Path, facts: VideoFacts | None, page: Path, budget: float
 ) -> tuple[str | None, str, int]:
-    """The address of a video for the page, what to say about it, and the bytes it takes."""
+    """The URL of a video for the page, the note about it, and its size in bytes."""
     if facts is None:
         return None, "This source has no video to play.", 0
     mime = MIME_TYPES.get(file.suffix.lower())

@@ -25,7 +25,7 @@ BATCHES_AHEAD = 2
 
 @dataclass
 class _Open:
-    """A source on its way: its windows in order, and what became of as many as are done."""
+    """A source in progress: its windows in order, and the results of those that are done."""
 
     source: TrackedSource
     windows: list[tuple[ClipRow, Window]] = field(default_factory=list)
@@ -47,7 +47,7 @@ class _Item:
     images: dict[int, Tensor] | None
 
     def frames(self) -> Iterator[tuple[tuple[str, str, int], Tensor]]:
-        """The window's T frames, each by a name that is its own in all sources."""
+        """The window's T frames, each with a name that is unique across sources."""
         if self.images is not None:
             for number in self.window.frames.tolist():
                 yield (self.opened.source.name, self.clip.clip_id, number), self.images[number]
@@ -67,9 +67,9 @@ def recognise(
 
     Args:
         model: The model.
-        sources: May come while this works.
+        sources: May still be arriving.
         settings: How to cut windows.
-        stop: Once set, nothing more is done.
+        stop: Once set, the work ends.
         on_windows: Called with the number of windows done since the last call.
     """
     waiting: deque[_Open] = deque()
@@ -109,7 +109,7 @@ def _batches(items: Iterator[_Item], room: int, shares_frames: bool) -> Iterator
 
 
 def _probabilities(model: LoadedModel, items: list[_Item]) -> list[list[float]]:
-    """What the model says to windows; a frame that several of them hold is given to it once."""
+    """The model's probabilities of windows; a frame that several of them share is passed once."""
     if not items:
         return []
     numbers: dict[tuple[str, str, int], int] = {}

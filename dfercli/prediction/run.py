@@ -85,7 +85,7 @@ class PredictResult:
 
 @dataclass
 class _Work:
-    """What the two threads share: sources that have faces, and how far the model has come."""
+    """State shared by the two threads: sources that have faces, and the model's progress."""
 
     sources: "queue.SimpleQueue[TrackedSource | None]" = field(default_factory=queue.SimpleQueue)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -94,7 +94,7 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be done with each source.
+    """What to do with each source.
 
     Attributes:
         config: The settings.
@@ -170,7 +170,7 @@ def run(
 
 
 def _store_for(config: PredictConfig, stack: ExitStack) -> Path:
-    """Where faces are put: to be kept, beside the table until it is written, or for this run."""
+    """Where to put faces: to keep them, beside the table until it is written, or for this run."""
     if config.faces_out is not None:
         return config.faces_out
     if config.out is not None:
@@ -181,7 +181,7 @@ def _store_for(config: PredictConfig, stack: ExitStack) -> Path:
 def _divide(
     done: Mapping[str, VideoPrediction], sources: Iterable[Source], store: Path
 ) -> tuple[list[VideoPrediction], list[Source]]:
-    """What was found in those of `sources` that are done, and those that are left."""
+    """The results of those of `sources` that are done, and the rest."""
     by_name = {shown_path(store, str(source.path)): source for source in sources}
     kept = [video for name, video in done.items() if name in by_name]
     return kept, [source for name, source in by_name.items() if name not in done]
@@ -219,7 +219,7 @@ def _find_faces(
 
     def hand_over(record: SourceRecord) -> None:
         if recognising.done():
-            recognising.result()  # raises what went wrong there
+            recognising.result()  # raises the thread's exception
         name = shown_path(plan.store, record.source)
         if name in done:
             return
@@ -238,8 +238,8 @@ def _find_faces(
 
 
 def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
-    """The work of the model's thread; crops in a temporary store go as soon as they were seen."""
-    # Imports torch, while the processes that find faces are under way.
+    """The work of the model's thread; temporary crops are removed as soon as they were used."""
+    # Imports torch while the processes that find faces are starting.
     from dfercli.prediction.recognise import recognise
 
     def on_windows(count: int) -> None:
@@ -260,7 +260,7 @@ def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
 
 
 def _finish_source(plan: _Plan, done: RecognisedSource, stop: threading.Event) -> VideoPrediction:
-    """Put together what was found in a source, with its annotated video where that is wanted."""
+    """Collect the results of a source, and write its annotated video if asked for."""
     config, source = plan.config, done.source
     facts = probe_video(Path(os.path.abspath(source.name)))
     last = max((window.end_seconds for window in done.predictions), default=0.0)
@@ -296,7 +296,7 @@ def _finish_source(plan: _Plan, done: RecognisedSource, stop: threading.Event) -
             video = replace(video, annotated=str(out))
     except (DataError, ArtifactError) as error:
         if stop.is_set():
-            raise  # given up, not failed
+            raise  # abandoned, not failed
         video = replace(video, failure=FailureRow(source.name, "annotate", error.message))
     return video
 
@@ -304,7 +304,7 @@ def _finish_source(plan: _Plan, done: RecognisedSource, stop: threading.Event) -
 def _wait(
     recognising: "Future[list[VideoPrediction]]", work: _Work, progress: Progress
 ) -> list[VideoPrediction]:
-    """Wait for the model's thread, and show how far it is."""
+    """Wait for the model's thread, and show its progress."""
     with progress.task("recognising expressions (windows)") as task:
         shown = 0
         while not wait([recognising], timeout=LOOK_SECONDS).done:

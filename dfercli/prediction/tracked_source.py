@@ -9,7 +9,7 @@ from dfercli.artifacts.predictions import WindowPrediction
 
 @dataclass(frozen=True)
 class WindowSettings:
-    """How tracks are cut into windows, and when a prediction is certain enough.
+    """How tracks are cut into windows, and the threshold of confidence.
 
     Attributes:
         window: Seconds that a window lasts.
@@ -29,7 +29,7 @@ class TrackedSource:
     """A source whose faces are in a face store.
 
     Attributes:
-        name: As predictions call it.
+        name: Its name in predictions.
         store: The face store.
         clips: Its tracks.
     """

@@ -37,13 +37,13 @@ def check_windows(window: float, stride: float) -> None:
     """Refuse windows that make no sense.
 
     Raises:
-        ConfigError: a length that is not positive, or a stride that leaves time out.
+        ConfigError: a length that is not positive, or a stride that skips time.
     """
     if window <= 0 or stride <= 0:
         raise ConfigError(f"--window and --stride must be positive, got {window:g} and {stride:g}")
     if stride > window:
         raise ConfigError(
-            f"--stride {stride:g} is longer than --window {window:g}: time would be left out"
+            f"--stride {stride:g} is longer than --window {window:g}: time would be skipped"
         )
 
 
@@ -65,7 +65,7 @@ def seen_segments(track: TrackData) -> list[tuple[int, int]]:
 def windows_of(
     track: TrackData, *, window: float, stride: float, num_frames: int
 ) -> Iterator[Window]:
-    """Lay windows over a track; none spans a gap, and all of the seen time is covered.
+    """Cut a track into windows; none spans a gap, and all of the seen time is covered.
 
     A stretch shorter than a window is one window. The last window of a stretch ends with it.
 
@@ -101,9 +101,9 @@ def _sample(
 ) -> NDArray[np.int64]:
     """The published test sampling, with segments of equal time instead of equal count.
 
-    So windows that begin a number of segments apart share their frames, which are then encoded
-    once. Where the frames of a window are fewer than T or end before it does, segments are of
-    equal count, as published.
+    Windows that start a whole number of segments apart then share frames, which are encoded once.
+    A window with fewer than T frames, or whose frames end early, has segments of equal count, as
+    published.
     """
     too_short = pts_seconds[-1] + 1.5 * frame_seconds < start + window
     if len(pts_seconds) <= num_frames or too_short:

@@ -140,7 +140,7 @@ def _refuse_damage(shard: Path) -> None:
         if finding.kind != "orphan":
             raise DataError(
                 f"{shard}: {finding.message}: {finding.names[0]}",
-                hint=f"see all that is wrong with: dfer data check {shard}",
+                hint=f"list everything that is wrong with: dfer data check {shard}",
             )
 
 

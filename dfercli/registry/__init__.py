@@ -80,7 +80,7 @@ class NamedModel:
         place: Where its file lies.
         page: What to open by hand where the file cannot be fetched.
         results: Published numbers; the first one is the one to quote.
-        selected_on: How the checkpoint was chosen, in words.
+        selected_on: How the checkpoint was chosen, as text.
         licence_code: Terms of the code that made it.
         licence_weights: Terms of the weights.
         licence_data: Whose data it was trained on, and their terms.

@@ -1,4 +1,4 @@
-"""Write timed frames as H.264 MP4 with the sound of the video they came from."""
+"""Write timed frames as H.264 MP4 with the sound of their source."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -69,7 +69,7 @@ def _write(
 ) -> int:
     height, width = first.image.shape[:2]
     with ExitStack() as stack:
-        # The index goes to the front, so that browsers need not fetch the whole file to begin.
+        # The index goes to the front, so that browsers can start before they have the whole file.
         options = {"movflags": "+faststart"}
         container = stack.enter_context(av.open(str(temporary), "w", format="mp4", options=options))
         mark_as_own(container)

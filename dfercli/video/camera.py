@@ -1,4 +1,4 @@
-"""Frames of a camera as they come; those that nobody had time for are left out."""
+"""Frames of a camera as they come; frames that arrive during processing are dropped."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ class Camera:
         max_pixels: The largest picture that is taken.
 
     Attributes:
-        fps: What it says its rate is.
+        fps: The rate that it reports.
 
     Raises:
         DataError: it cannot be opened, or its pictures are too large.
@@ -76,7 +76,7 @@ class Camera:
             index += 1
 
     def _grab(self) -> None:
-        """Keep the newest frame only, so that the picture never lags behind."""
+        """Keep only the newest frame, so that the picture never lags."""
         while not self._ended:
             is_there, bgr = self._capture.read()
             with self._arrived:

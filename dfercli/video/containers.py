@@ -1,6 +1,6 @@
-"""Open video files to read them: the one place that does so with PyAV, and turns its errors.
+"""Open video files for reading: the only place that does so with PyAV, and converts its errors.
 
-Also here: the mark by which files that dfer wrote itself are known again.
+Also here: the mark that identifies files that dfer wrote itself.
 """
 
 import os
@@ -27,13 +27,13 @@ def open_container(
 ) -> InputContainer:
     """Open a video file for reading; the container is a context manager that closes it.
 
-    Titles and the like may be in any encoding: what is no UTF-8 in them is left out.
+    Titles and the like may be in any encoding; bytes that are not UTF-8 are dropped.
 
     Args:
         path: The file.
-        max_pixels: Pictures that are clearly larger are not decoded to learn more of them.
-        looks_at_pictures: Whether FFmpeg decodes the first ones to learn more of them, which
-            takes most of the time; without, nothing can be decoded.
+        max_pixels: Clearly larger pictures are not decoded while probing.
+        looks_at_pictures: Whether FFmpeg decodes the first pictures to probe the stream, which
+            takes most of the time; without it, nothing can be decoded.
 
     Raises:
         DataError: not a readable video; with the reason.
@@ -47,7 +47,7 @@ def open_container(
 def video_stream(
     container: InputContainer, path: Path, number: int, max_pixels: int = MAX_PIXELS
 ) -> VideoStream:
-    """One of the video streams of an open container, ready to be decoded frame by frame.
+    """A video stream of an open container, ready to be decoded frame by frame.
 
     Args:
         container: From `open_container`.
@@ -59,9 +59,9 @@ def video_stream(
         DataError: FFmpeg has no decoder for it.
     """
     stream = container.streams.video[number]
-    context: Any = stream.codec_context  # None where there is no decoder
+    context: Any = stream.codec_context  # None if there is no decoder
     if context is None:
-        raise DataError(f"{path}: no decoder for its kind of video")
+        raise DataError(f"{path}: no decoder for this kind of video")
     context.options = _bounded(max_pixels)
     context.thread_type = "NONE"  # with threads, errors get lost and closing may hang
     return stream
@@ -74,7 +74,7 @@ def _bounded(max_pixels: int) -> dict[str, str]:
 
 @contextmanager
 def av_errors(path: Path) -> Iterator[None]:
-    """Turn what PyAV throws while it reads `path` into a DataError with the reason."""
+    """Convert PyAV's exceptions while it reads `path` into a DataError with the reason."""
     try:
         yield
     except av.error.FFmpegError as error:
@@ -84,19 +84,19 @@ def av_errors(path: Path) -> Iterator[None]:
 
 
 def av_reason(error: av.error.FFmpegError) -> str:
-    """What FFmpeg says was wrong, in a few words."""
+    """FFmpeg's reason, in short."""
     return error.strerror or type(error).__name__
 
 
 def mark_as_own(container: OutputContainer) -> None:
-    """Write into a file's metadata that dfer made it from another video."""
+    """Record in a file's metadata that dfer made it from another video."""
     container.metadata[MARK_FIELD] = MARK
 
 
 def is_own_output(path: Path) -> bool:
     """Tell whether dfer wrote a video itself: an annotated copy or a preview, which is no source.
 
-    False for what cannot be read: who reads it as a source says why.
+    False for a file that cannot be read: reading it as a source reports why.
     """
     try:
         with av_errors(path), open_container(path, looks_at_pictures=False) as container:

@@ -1,4 +1,4 @@
-"""Find scene cuts: a frame that differs from its predecessor far more than frames did lately."""
+"""Find scene cuts: a frame that differs from its predecessor far more than recent frames did."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""Decode a video as a stream of frames: decord where it is right, PyAV for everything else.
+"""Decode a video as a stream of frames: by decord where it is correct, else by PyAV.
 
 Memory does not grow with the length of the file. A damaged file yields the frames before the
-damage; what happened stands in `VideoReader.warnings`.
+damage; `VideoReader.warnings` says what happened.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,9 +45,9 @@ class VideoReader:
     Args:
         path: The file.
         selection: Which frames.
-        alive: Called for every frame that PyAV decodes, wanted or not: a sign of life while
-            nothing is wanted for long.
-        max_pixels: Frames may have so many; what the file says is looked at before decoding.
+        alive: Called for every frame that PyAV decodes, selected or not: a heartbeat while none is
+            selected for long.
+        max_pixels: Largest frame; the file's own claim is checked before decoding.
 
     Attributes:
         path: The file.
@@ -56,8 +56,8 @@ class VideoReader:
 
     Raises:
         TooLargeError: at construction, a file whose frames are larger.
-        DataError: at construction, a file that is no readable video, with the reason; while
-            iterating, one of which not a single frame can be decoded.
+        DataError: at construction, the file is not a readable video, with the reason; while
+            iterating, not a single frame can be decoded.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class VideoReader:
             return
         try:
             yield from self._iterate_decord(self._decord)
-        except DecordError:  # PyAV goes on from there, up to the damage itself
+        except DecordError:  # PyAV continues from there, up to the damage itself
             yield from self._iterate_av(skip=self._taken)
         self._decord = None
 
@@ -114,7 +114,7 @@ class VideoReader:
             self._compare_length(len(pts_seconds) - 1, float(pts_seconds[-1]))
 
     def _iterate_av(self, skip: int) -> Iterator[Frame]:
-        """Decode with PyAV; the first `skip` frames are known already."""
+        """Decode with PyAV; the first `skip` frames were yielded already."""
         fps = self._claims.fps
         picker, clock = Picker(self._selection, fps), Clock(fps)
         landing = find_landing(
@@ -170,7 +170,7 @@ class VideoReader:
 
 @dataclass(frozen=True)
 class _Claims:
-    """What a file says about itself: container, its main video stream, rate, length (0: unknown).
+    """Metadata of a file: container, its main video stream, rate, length (0: unknown).
 
     `stream` is a number among the video streams.
     """
@@ -184,7 +184,7 @@ class _Claims:
 
     @property
     def suit_decord(self) -> bool:
-        """Whether decord reads such a file right and cannot run far ahead in it."""
+        """Whether decord reads such a file correctly and cannot run far ahead in it."""
         pixels = self.width * self.height
         num_bytes = self.seconds * (self.fps or PLAUSIBLE_FPS) * pixels * 3
         return (
@@ -195,7 +195,7 @@ class _Claims:
 
 
 def _probe(path: Path, max_pixels: int) -> _Claims:
-    """Read what the file says about itself.
+    """Read the metadata of the file.
 
     Raises:
         TooLargeError: its frames are larger.
@@ -213,7 +213,7 @@ def _probe(path: Path, max_pixels: int) -> _Claims:
             number = next(i for i, one in enumerate(container.streams.video) if one is stream)
             video = video_stream(container, path, number, max_pixels)
             width, height = video.width, video.height
-            if not width * height:  # formats whose size shows in the pictures alone, such as GIF
+            if not width * height:  # formats that store the size in the pictures only, such as GIF
                 width, height = _size_without_decoding(path, number)
             check_size(path, width, height, max_pixels)
             rates = [float(rate) for rate in (video.average_rate, video.guessed_rate) if rate]

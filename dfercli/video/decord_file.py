@@ -1,4 +1,4 @@
-"""A video file in decord: the one place that calls it, and knows what it throws at damage."""
+"""A video file in decord: the only place that calls it, and knows its exceptions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +9,12 @@ import decord
 import numpy as np
 from numpy.typing import NDArray
 
-# Its own errors; a file that it cannot open; no frame counted; an index shorter than the count.
+# Its own error; an unreadable file; no frames; an index shorter than the number of frames.
 DAMAGE = (decord.DECORDError, RuntimeError, AssertionError, IndexError, ValueError)
 
 
 class DecordError(Exception):
-    """Decord cannot go on with a file; PyAV may."""
+    """Decord cannot continue with a file; PyAV may."""
 
 
 @contextmanager
@@ -42,13 +42,13 @@ class DecordFile:
             pts_seconds = np.asarray(times, np.float64)[:, 0]
         if len(pts_seconds) == 0 or not np.isfinite(pts_seconds).all():
             raise DecordError("no times of frames")
-        # Frames before time 0 are listed but, as an edit list asks, not handed out.
+        # Frames before time 0 are listed but not returned, as an edit list asks.
         if pts_seconds[-1] >= 0:
             pts_seconds = pts_seconds[pts_seconds >= 0]
         self.pts_seconds: NDArray[np.float64] = pts_seconds
 
     def skip(self, count: int) -> None:
-        """Pass over the next frames.
+        """Skip the next frames.
 
         Raises:
             DecordError: it cannot.

@@ -1,4 +1,4 @@
-"""One decoded frame, which frames to keep, and timestamps that only go forwards."""
+"""One decoded frame, which frames to keep, and timestamps that only increase."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 UNKNOWN_FPS = 25.0  # stands in for a rate that no one knows
 CLEARLY_FURTHER = 1.25
-RESTART_SECONDS = 1.0  # a jump back by more is a stream that starts again, not jitter
+RESTART_SECONDS = 1.0  # a larger jump back is a stream that restarts, not jitter
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Selection:
         fps: Keep at most so many frames per second.
         start_seconds: Drop frames before.
         end_seconds: Drop frames from here on.
-        between_seconds: Where frames to keep lie clearly further apart, hand out frames between
-            them about so far apart, as not wanted; None for none.
+        between_seconds: Where selected frames are clearly further apart, also yield frames between
+            them, about so far apart, as not wanted; None for none.
         indices: Keep frames with these numbers alone, whatever `every` and `fps` say.
     """
 
@@ -80,7 +80,7 @@ class Picker:
             self._step_seconds = between - interval / 2  # of the frames around, the nearest
 
     def pick(self, index: int, pts_seconds: float) -> bool | None:
-        """What to do with the next frame: True to keep it, False to look at it, None to drop it."""
+        """Decide on the next frame: True keeps it, False only tracks faces in it, None drops it."""
         if self._selection.indices is not None:
             return True if index in self._selection.indices else None
         wanted = self._keep(pts_seconds)
@@ -119,7 +119,7 @@ class Picker:
             self._due_seconds = pts_seconds
         if pts_seconds < self._due_seconds - 1e-3:  # decord's times are rounded
             return False
-        # Count from the time that was due, not from the frame, so that the rate is met on average.
+        # Count from the time that was due, not from the frame, so that the average rate is right.
         self._due_seconds = max(self._due_seconds + interval, pts_seconds + interval / 2)
         return True
 

@@ -27,7 +27,7 @@ def read_image(path: Path, max_pixels: int | None = None) -> NDArray[np.uint8]:
 
     Raises:
         TooLargeError: it has more pixels than `max_pixels`, None for 8K.
-        DataError: missing, empty, or no image.
+        DataError: missing, empty, or not an image.
     """
     try:
         content = path.read_bytes()

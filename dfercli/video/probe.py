@@ -1,4 +1,4 @@
-"""What a video file says about itself, without decoding it."""
+"""The metadata of a video file, read without decoding."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from dfercli.video.containers import av_errors, open_container
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a video file says about itself.
+    """The metadata of a video file.
 
     Attributes:
         seconds: Its length; None where it does not say.
@@ -28,7 +28,7 @@ class VideoFacts:
 
 
 def probe_video(path: Path) -> VideoFacts | None:
-    """Read what a file says about itself; None where it is no video."""
+    """Read a file's metadata; None where it is not a video."""
     try:
         with av_errors(path), open_container(path) as container:
             stream = container.streams.best("video")

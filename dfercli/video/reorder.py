@@ -1,4 +1,4 @@
-"""Give pictures their times in order, where a container holds times in the order of decoding."""
+"""Sort the times of pictures where a container stores them in decoding order."""
 
 import heapq
 from collections import deque
@@ -7,7 +7,7 @@ from typing import Any
 
 import av.error
 
-# AVI has no presentation times: with B frames each picture gets that of another one.
+# AVI has no presentation times: with B frames, pictures get each other's.
 SWAPPED_IN = ("avi",)
 FURTHEST_FRAMES = 16  # that a picture is decoded before it is shown: the most of H.264 and HEVC
 HELD_BYTES = 96 * 1024**2

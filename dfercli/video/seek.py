@@ -1,8 +1,8 @@
-"""Where decoding may begin in the middle of a file, with the number of the frame that is there.
+"""Where decoding can begin in the middle of a file, and the number of that frame.
 
-Frames are numbered from the beginning of the source. Packets are read up to the wanted moment,
-which is far cheaper than to decode them, and counted; that is their number only where every packet
-holds one picture and pictures are shown in order of their times. Else decoding begins at the start.
+Frames are numbered from the beginning of the source. Packets are read and counted up to the wanted
+moment, which is far cheaper than decoding them. The count is a frame number only if every packet
+holds one picture and pictures are shown in order of time. Else decoding begins at the start.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,8 +18,8 @@ from dfercli.video.containers import av_errors, open_container, video_stream
 
 CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # with an index
 CODECS = ("h264", "hevc", "av1", "vp9")  # one shown picture in each packet
-WORTH_SECONDS = 5.0  # what comes before is decoded as fast as a place to begin is found
-MARGIN_SECONDS = 0.5  # a place clearly before the wanted moment, so that frames can be compared
+WORTH_SECONDS = 5.0  # decoding so few seconds is as fast as finding a place to begin
+MARGIN_SECONDS = 0.5  # begin clearly before the wanted moment, so that frames can be compared
 COMPARED_FRAMES = 8
 
 
@@ -41,7 +41,7 @@ class Landing:
 def find_landing(
     path: Path, number: int, start_seconds: float, alive: Callable[[], None], max_pixels: int
 ) -> Landing | None:
-    """The last key frame clearly before a moment; None where decoding has to begin at the start.
+    """The last key frame clearly before a moment; None if decoding has to begin at the start.
 
     Args:
         path: The video.
@@ -70,7 +70,7 @@ def find_landing(
             expected = times[index : index + COMPARED_FRAMES]
             return landing if _frames_from(container, stream, landing, expected) else None
     except DataError:
-        return None  # damaged: what is decoded from the start meets the damage and reports it
+        return None  # damaged: decoding from the start reaches the damage and reports it
 
 
 def _times_and_key(
@@ -90,10 +90,10 @@ def _times_and_key(
         if packet.pts is None or packet.is_corrupt or packet.is_discard:
             return times, None
         if packet.is_keyframe:
-            # Time that runs back, as in joined recordings, shows at a key frame.
+            # Time that jumps back, as in joined recordings, shows at a key frame.
             if latest is not None and packet.pts <= latest:
                 return times, None
-            # What is shown before the last key frame has been read by now.
+            # All frames shown before the last key frame have been read by now.
             if packet.pts > begin:
                 break
             key = packet.pts
@@ -106,13 +106,13 @@ def _times_and_key(
 
 
 def _frames_from(container: Any, stream: Any, landing: Landing, expected: list[int]) -> bool:
-    """Whether the frames decoded from a landing on have just the times that packets promised."""
+    """Whether the frames decoded after a landing have exactly the times of the packets."""
     frames = islice(decode_from(container, stream, landing), len(expected))
     return [frame.pts for frame in frames] == expected
 
 
 def decode_from(container: Any, stream: Any, landing: Landing) -> Iterator[av.VideoFrame]:
-    """Yield the frames of an open container from a landing on."""
+    """Yield the frames of an open container after a landing."""
     container.seek(landing.pts, stream=stream, backward=True)
     for frame in container.decode(stream):
         # Leading pictures of an open group, or a seek that went further back.

@@ -1,4 +1,4 @@
-"""The sound of an annotated video: copied where MP4 surely takes it, else encoded anew as AAC."""
+"""The sound of an annotated video: copied where MP4 certainly takes it, else re-encoded as AAC."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -28,12 +28,12 @@ def open_sound(
     stack: ExitStack,
     note: Callable[[str], None],
 ) -> "Sound | None":
-    """The sound of a video, ready to be written; None where it has none or none can be written.
+    """The sound of a video, ready to be written; None if there is none or it cannot be written.
 
     Args:
         target: The open MP4 container to write to.
         source: The video.
-        from_seconds: Time of the first frame that is written, from the begin of the source's video.
+        from_seconds: Time of the first frame that is written, from the start of the source's video.
         stack: Closes the source.
         note: Called with one line where there is sound, but it cannot be kept.
     """
@@ -44,7 +44,7 @@ def open_sound(
     if not opened.streams.audio or not opened.streams.video:
         return None
     sound, video = opened.streams.audio[0], opened.streams.video[0]
-    # Frames are timed from the first one of the video, which some containers begin late.
+    # Times count from the first frame, which in some containers comes late.
     from_seconds += float((video.start_time or 0) * (video.time_base or 0))
     context: Any = sound.codec_context  # None where there is no decoder
     if context is None:
@@ -65,7 +65,7 @@ def open_sound(
         return container.add_stream(CODEC, rate=rate, layout="stereo")
 
     if rate is None or not _takes(encoded):
-        note(f"{source}: its sound cannot be kept: the annotated video has none")
+        note(f"{source}: its sound cannot be kept: the annotated video is silent")
         return None
     resampler = AudioResampler("fltp", "stereo", rate)
     return Sound(target, encoded(target), opened.demux(sound), from_seconds, note, resampler)
@@ -78,7 +78,7 @@ def _nearest_rate(rate: int) -> int | None:
 
 
 def _takes(add_stream: Callable[[Any], Any]) -> bool:
-    """Try a stream on an MP4 that is thrown away: from a real one it could not be removed again."""
+    """Try a stream on a throw-away MP4, since it cannot be removed from a real one."""
     try:
         with av.open(io.BytesIO(), "w", format="mp4") as trial:
             add_stream(trial)
@@ -89,7 +89,7 @@ def _takes(add_stream: Callable[[Any], Any]) -> bool:
 
 
 class Sound:
-    """Sound that is written along with the frames, so that both stay interleaved.
+    """Sound that is interleaved with the frames as they are written.
 
     Packets that cannot be decoded are left out, as players do. Where the rest cannot be written
     there is no more sound, and a note says so.
@@ -100,7 +100,7 @@ class Sound:
         packets: Of the source's sound.
         offset_seconds: The source's time of the first frame that is written.
         note: Called with one line where the sound ends before its time.
-        resampler: Where the sound is encoded anew; None where packets are copied.
+        resampler: For sound that is re-encoded; None where packets are copied.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Sound:
         self._waiting: Any = None
 
     def write_until(self, seconds: float) -> None:
-        """Write what is to be heard until `seconds` after the first frame."""
+        """Write the sound until `seconds` after the first frame."""
         try:
             while True:
                 if self._waiting is None:
@@ -159,7 +159,7 @@ class Sound:
     def _time(self, frame: Any) -> None:
         """Time a frame by the samples before it: some containers' times are coarser than frames.
 
-        Where sound is missing in the source it is missing here.
+        Gaps in the source's sound stay gaps.
         """
         own = self._samples
         if frame.pts is not None:
@@ -176,7 +176,7 @@ class Sound:
         self._note(f"{self._target.name}: its sound ends at {seconds:.1f} s ({reason})")
 
     def close(self, seconds: float) -> None:
-        """Write what is to be heard until `seconds`, and what the encoder still holds."""
+        """Write the sound until `seconds`, and flush the encoder."""
         self.write_until(seconds)
         if self._resampler is not None:
             try:

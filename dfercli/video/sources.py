@@ -24,7 +24,7 @@ VIDEO_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Source:
-    """Something to take frames from.
+    """A source of frames.
 
     Attributes:
         path: Absolute path of a file, or of a folder of frames.
@@ -45,8 +45,8 @@ def find_sources(
     """Find all sources in files, folders (recursively) and globs.
 
     Folders of face stores and hidden folders are passed over. A folder whose images are numbered
-    is one source. So is, among others, a folder that holds nothing to read: who reads it says so,
-    and the others are done. Annotated videos and previews that dfer wrote are left out, unless such
+    is one source. A folder without anything to read is a source too, beside others: reading
+    it reports that. Annotated videos and previews that dfer wrote are left out, unless such
     a file is all that there is.
 
     Args:
@@ -115,7 +115,7 @@ def _from_file(path: Path, name: str) -> Source:
 
 
 def _source(path: Path, name: str, kind: Literal["video", "frames", "image"]) -> Source:
-    # A link stays what it is called: folders of links are how many people sort their videos.
+    # A link keeps its own name: many people sort their videos in folders of links.
     path = Path(os.path.abspath(path))
     return Source(path.parent.resolve() / path.name, path.parent.name, name, kind)
 
@@ -141,7 +141,7 @@ def _in_folder(root: Path) -> list[Source]:
 
 
 def _is_store(folder: Path) -> bool:
-    """Tell whether a folder is a face store: its crops are no sources."""
+    """Tell whether a folder is a face store: its crops are not sources."""
     try:
         dataset = parse_json(read_document(folder / "dataset.json"))
     except (OSError, ValueError):
@@ -150,10 +150,10 @@ def _is_store(folder: Path) -> bool:
 
 
 def source_signature(path: Path) -> tuple[int, int]:
-    """Size and time of change, by which a changed source is noticed; (0, 0) where it is gone.
+    """Size and modification time, to notice that a source changed; (0, 0) where it is gone.
 
-    A folder of frames keeps its time where a frame is written over: instead of the time there is a
-    number that changes with the name, size and time of any frame.
+    A folder keeps its time when a frame is overwritten. So for a folder, the time is a number that
+    changes with the name, size and time of any frame.
     """
     try:
         if not path.is_dir():

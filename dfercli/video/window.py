@@ -1,4 +1,4 @@
-"""A window on the screen, in a process of its own.
+"""A window on the screen, in its own process.
 
 OpenCV's windows crash in a process that has loaded PyAV or decord: each brings its own copies of
 the libraries that talk to the display.
@@ -23,7 +23,7 @@ class Window:
     """Shows pictures one after the other; use as a context manager.
 
     Args:
-        title: What stands above the picture.
+        title: The title of the window.
     """
 
     def __init__(self, title: str) -> None:
@@ -63,9 +63,9 @@ class Window:
 
 
 def _show_all(connection: Connection, title: str) -> None:
-    """Show what comes in until the other end closes; without a display Qt ends the process."""
+    """Show pictures until the other end closes; without a display Qt aborts the process."""
     stderr, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)  # Qt has a lot to say about fonts, and about displays that are not there
+    os.dup2(nothing, 2)  # Qt prints much about fonts and missing displays
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError, cv2.error):
         while True:
             cv2.imshow(title, cv2.cvtColor(connection.recv(), cv2.COLOR_RGB2BGR))

@@ -66,7 +66,7 @@ def _encode(
         raise DataError(f"cannot write {path}: there is no frame")
     height, width = first.shape[:2]
     options = {"crf": str(crf), "preset": preset, "g": str(max(1, round(rate * gop_seconds)))}
-    # x264's macroblock tree, in assembler, gives other bytes from one run to the next.
+    # x264's macroblock tree, in assembler, gives different bytes in each run.
     options["x264-params"] = "mbtree=0"
     count = 0
     with av.open(str(temporary), "w", format="mp4") as container:
