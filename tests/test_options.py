@@ -174,7 +174,7 @@ def test_help_lists_every_choice_and_lines_that_can_be_copied(
     shown = capsys.readouterr().out
     assert not any(len(line) > 80 for line in shown.splitlines())
     words = set(shown.replace("|", " ").replace("<", " ").replace(">", " ").split())
-    words = {word.strip(".,") for word in words}
+    words = {word.strip(".,:;()") for word in words}
     for row in COMMANDS[command].params:
         if get_origin(row.type_descriptor.annotation) is Literal:
             assert set(map(str, get_args(row.type_descriptor.annotation))) <= words, row.opts

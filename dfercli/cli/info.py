@@ -9,6 +9,7 @@ import typer
 from dfercli.cli.console import print_json, print_line
 from dfercli.cli.offer import Asked, Json, examples, offers
 from dfercli.config import TrainConfig
+from dfercli.config.options import WITH_METHOD
 from dfercli.errors import ConfigError
 
 EPILOG = examples(
@@ -18,20 +19,16 @@ EPILOG = examples(
 )
 
 
-WITH_METHOD = ("model.method", "model.clip", "model.finecliper.streams", "optim.batch_size")
+OF_A_METHOD = ("model.method", "model.clip", "model.finecliper.streams", "optim.batch_size")
 
 
-@offers(
-    TrainConfig,
-    "info",
-    only=("model.method", "model.clip", "model.finecliper.streams", "optim.batch_size"),
-)
+@offers(TrainConfig, "info", only=OF_A_METHOD, panel=WITH_METHOD, table="train")
 def info(
     asked: Asked[TrainConfig],
     checkpoint: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[RUN|CHECKPOINT]",
+            metavar="RUN|CHECKPOINT",
             help="A run, a fold, a checkpoint, or a published .pth file.",
         ),
     ] = None,

@@ -5,9 +5,11 @@ What an option is called, takes and says stands beside its field (`dfercli.confi
 
 import dataclasses
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import Field, dataclass
+from copy import copy
+from dataclasses import Field, dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import (
@@ -24,7 +26,7 @@ from typing import (
 
 import typer
 from rich.markup import escape
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from dfercli.config.options import OUTPUT, PANELS, SETTINGS, Offer, offer_of
 
@@ -35,7 +37,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_pane
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.", rich_help_panel=OUTPUT)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.", rich_help_panel=OUTPUT)]
 
-WIDEST_TYPE = 16
+WIDEST_TYPE = 12
 _FILE, _ASSIGNMENTS, _CONTEXT = "config_file", "assignments", "context"
 
 
@@ -45,7 +47,8 @@ class Asked(Generic[ConfigT]):
 
     Attributes:
         defaults: The config with its defaults.
-        command: Name of the command; its last word is also its table in a file.
+        command: Name of the command, for messages.
+        table: Of a file, which holds its settings.
         typed: Values of options and arguments that were typed; those of a nested config are a
             mapping.
         file: The file of `--config`.
@@ -54,6 +57,7 @@ class Asked(Generic[ConfigT]):
 
     defaults: ConfigT
     command: str
+    table: str
     typed: Mapping[str, Any]
     file: Path | None
     assignments: Sequence[str]
@@ -66,7 +70,7 @@ class Asked(Generic[ConfigT]):
         """
         from dfercli.layers import assigned, in_file, layered, options
 
-        layers = [] if self.file is None else [in_file(self.file, _table(self.command))]
+        layers = [] if self.file is None else [in_file(self.file, self.table)]
         layers += [options(self.typed, f"dfer {self.command}"), assigned(self.assignments)]
         return layered(self.defaults, layers)
 
@@ -86,7 +90,11 @@ class _Setting:
 
 
 class HelpInOutput(TyperCommand):
-    """A command whose `--help` stands beside `--json`, in no panel of its own."""
+    """A command whose help reads well in 80 columns.
+
+    `--help` stands beside `--json`, all flags of an option in one column, and none has `bool` for
+    a value. Paragraphs are filled.
+    """
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option, moved."""
@@ -94,6 +102,35 @@ class HelpInOutput(TyperCommand):
         if found is not None:
             found.rich_help_panel = OUTPUT
         return found
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters; in help, as they are shown."""
+        found = super().get_params(ctx)
+        return [_shown(row) for row in found] if getattr(self, "is_shown", False) else found
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        page = copy(self)
+        page.is_shown = True  # type: ignore[attr-defined]
+        paragraphs = inspect.cleandoc(self.help or "").split("\n\n")
+        page.help = "\n\n".join(escape(" ".join(text.split())) for text in paragraphs)
+        TyperCommand.format_help(page, ctx, formatter)
+
+
+def _shown(row: Any) -> Any:
+    """A parameter as help shows it: flags below one another, no value where there is none."""
+    if not isinstance(row, TyperOption):
+        return row
+    shown = copy(row)
+    if row.is_flag:
+        shown.metavar = ""
+        if row.secondary_opts and row.default is not None:
+            flag = row.opts[0] if row.default else row.secondary_opts[0]
+            shown.show_default = flag.removeprefix("--")
+    long = [flag for flag in (*row.opts, *row.secondary_opts) if flag.startswith("--")]
+    shown.opts = ["\n".join(long), *(flag for flag in row.opts if flag not in long)]
+    shown.secondary_opts = []
+    return shown
 
 
 def examples(*lines: str) -> str:
@@ -103,7 +140,12 @@ def examples(*lines: str) -> str:
 
 
 def offers(
-    kind: type[ConfigT], command: str, *, only: Sequence[str] | None = None
+    kind: type[ConfigT],
+    command: str,
+    *,
+    only: Sequence[str] | None = None,
+    panel: str | None = None,
+    table: str | None = None,
 ) -> Callable[[Command], Command]:
     """Give a command the options of a config, `--config` and `--set`.
 
@@ -114,25 +156,27 @@ def offers(
         command: Name of the command.
         only: Offer these fields alone, as `optim.batch_size`, without showing their defaults;
             None for all that are offered.
+        panel: The panel that those of `only` stand in, instead of their own.
+        table: Of a file, which holds the settings; None for the last word of `command`.
 
     Raises:
         TypeError: a field without an offer, a name in `only` without a field, or a flag that two
             options would have.
     """
+    of_file = table or command.rpartition(" ")[2]
     settings = [found for found in _settings(kind, ()) if found.offer.kind != "setting"]
     if only is not None:
         by_path = {".".join(found.path): found for found in settings}
         if absent := [name for name in only if name not in by_path]:
             raise TypeError(f"dfer {command}: no field for the option {', '.join(absent)}")
-        bare = dataclasses.replace
         settings = [
-            bare(found, default=None, offer=bare(found.offer, default=None))
+            replace(found, default=None, offer=replace(found.offer, default=None, panel=panel))
             for found in map(by_path.__getitem__, only)
         ]
 
     def decorate(function: Command) -> Command:
         own = list(inspect.signature(function).parameters.values())[1:]
-        parameters = _in_order([*map(_parameter, settings), *_for_all(command), *own])
+        parameters = _in_order([*map(_parameter, settings), *_for_all(of_file), *own])
         _refuse_twins(command, parameters)
 
         @wraps(function)
@@ -144,7 +188,7 @@ def offers(
                 if _was_typed(context, found.parameter):
                     _put(typed, found.path, value)
             file, assignments = values.pop(_FILE), values.pop(_ASSIGNMENTS) or []
-            function(Asked(kind(), command, typed, file, assignments), **values)
+            function(Asked(kind(), command, of_file, typed, file, assignments), **values)
 
         context = inspect.Parameter(
             _CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
@@ -202,9 +246,11 @@ def _parameter(found: _Setting) -> inspect.Parameter:
         annotation = annotation | None
     listed = ", ".join(_choices(base))
     is_long = len(listed) > WIDEST_TYPE  # typer would break it anywhere
+    words = set(re.findall(r"[\w-]+", offer.help))
+    more = f" One of {listed}." if is_long and not words.issuperset(_choices(base)) else ""
     said: dict[str, Any] = {
-        "help": escape(offer.help + (f" One of {listed}." if is_long else _bounds(found.hint))),
-        "metavar": found.path[-1].upper() if is_long else "" if base is bool else offer.metavar,
+        "help": escape(offer.help + more + _bounds(found.hint)),
+        "metavar": "CHOICE" if is_long else offer.metavar,
         "show_default": offer.default or True,
         "autocompletion": _completion(choices or offer.suggestions, several=is_list),
     }
@@ -218,11 +264,11 @@ def _parameter(found: _Setting) -> inspect.Parameter:
     return _keyword(found.parameter, Annotated[annotation, info], default)
 
 
-def _for_all(command: str) -> list[inspect.Parameter]:
+def _for_all(table: str) -> list[inspect.Parameter]:
     """What each command with settings takes besides."""
     file = typer.Option(
         "--config",
-        help=f"TOML file of settings, in its table `{_table(command)}`.",
+        help=f"TOML file of settings, in its table `{table}`.",
         rich_help_panel=SETTINGS,
     )
     assignments = typer.Option(
@@ -306,10 +352,6 @@ def _completion(choices: Sequence[str], *, several: bool) -> Callable[[str], lis
         return [f"{before}{comma}{choice}" for choice in choices if choice not in before.split(",")]
 
     return complete
-
-
-def _table(command: str) -> str:
-    return command.rpartition(" ")[2]
 
 
 def _was_typed(context: typer.Context, parameter: str) -> bool:

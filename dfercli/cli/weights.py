@@ -14,7 +14,7 @@ EPILOG = examples("dfer weights", "dfer weights yunet")
 def weights(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Fetch and check these; `all` for all."),
+        typer.Argument(metavar="NAME", help="Fetch and check these; `all` for all."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -57,7 +57,7 @@ class PreprocessConfig(FacesConfig):
     sources: tuple[str, ...] = argument(
         (),
         "Videos, images, folders (recursively), or quoted globs.",
-        metavar="SOURCE...",
+        metavar="SOURCE",
         required=True,
     )
     out: Path = option(Path("faces"), "The face store to make or to add to.", OUTPUT)

@@ -122,7 +122,7 @@ class PredictConfig(FacesConfig):
         (),
         "Videos, images, folders (recursively), quoted globs, face stores; - reads a list of paths "
         "from standard input.",
-        metavar="SOURCE...",
+        metavar="SOURCE",
     )
     camera: str | None = option(
         None,
