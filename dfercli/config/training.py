@@ -31,7 +31,7 @@ from dfercli.config.options import (
 from dfercli.typed import Range
 
 BACKBONES = ("ViT-B-32-quickgelu/openai", "ViT-B-16-quickgelu/openai", "ViT-L-14-quickgelu/openai")
-RECIPES = ("demo", "dfer-clip", "finecliper", "mean-pooling")
+RECIPES = ("crema-d", "demo", "dfer-clip", "finecliper", "mean-pooling", "ravdess")
 
 
 @dataclass(frozen=True)
