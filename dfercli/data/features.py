@@ -6,14 +6,14 @@ all frames of a clip; without views there is no augmentation.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from dfercli.artifacts.feature_files import (
     State,
@@ -26,7 +26,7 @@ from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import augment, draw_augmentation, resize
 from dfercli.data.batches import Item
 from dfercli.data.clips import Clip
-from dfercli.data.loading import ClipDataset, clip_frames, init_reader, read_frames, start_reading
+from dfercli.data.loading import ClipDataset, clip_frames, read_ahead, read_frames
 from dfercli.data.sampling import clip_rng, sample_test, sample_train
 from dfercli.errors import DataError, DferError
 
@@ -194,23 +194,19 @@ class FramesToEncode(Dataset["Piece | DferError"]):
         return Piece(file, digests, frames, start + FRAMES_AT_ONCE >= file.num_frames)
 
 
-def items_in_order(dataset: "Dataset[ItemT | DferError]", workers: int) -> Iterator[ItemT]:
+def items_in_order(
+    dataset: "Dataset[ItemT | DferError]", workers: int, note: Callable[[str], None]
+) -> Iterator[ItemT]:
     """Every item of a data set; `workers` processes read ahead.
+
+    `note` is told where shared memory is small.
 
     Raises:
         DferError: what an item could not be read for.
     """
-    loader: DataLoader[Any] = DataLoader(
-        dataset,
-        batch_size=None,
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        worker_init_fn=init_reader,
+    yield from read_ahead(
+        dataset, workers=workers, note=note, batch_size=None, collate_fn=_as_it_is
     )
-    for item in start_reading(loader):
-        if isinstance(item, DferError):
-            raise item
-        yield item
 
 
 def _as_it_is(item: ItemT) -> ItemT:

@@ -2,8 +2,10 @@
 
 import multiprocessing
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from dfercli.data.clips import Clip
 from dfercli.data.device_augmentation import RawClip
 from dfercli.data.frames import list_frames
 from dfercli.data.sampling import clip_rng, epoch_clips, sample_test, sample_train
+from dfercli.data.shared_memory import note_once, share_what_fits
 from dfercli.data.streams import StreamReader
 from dfercli.errors import DataError, DferError
 from dfercli.processes import block_signals
@@ -282,8 +285,15 @@ def silent_without_reader(kind: type[BaseException], error: BaseException, trace
         sys.__excepthook__(kind, error, trace)
 
 
-def init_reader(_worker: int) -> None:
-    """Set up a process that reads frames: there is one for each core."""
+def init_reader(_worker: int, readers: int = 1, too_small: Event | None = None) -> None:
+    """Set up a process that reads frames: there is one for each core.
+
+    Args:
+        readers: How many there are.
+        too_small: Set where shared memory is too small for what is read.
+    """
+    if too_small is not None:
+        share_what_fits(readers, too_small)
     sys.excepthook = silent_without_reader
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -304,27 +314,55 @@ def start_reading(loader: DataLoader[Any]) -> Iterator[Any]:
             reader.join()
 
 
+def read_ahead(
+    dataset: Dataset[Any], *, workers: int, note: Callable[[str], None], **settings: Any
+) -> Iterator[Any]:
+    """Yield what `workers` processes read ahead; none of them is left behind.
+
+    Args:
+        dataset: What they read from.
+        workers: 0 reads in this process.
+        note: Told once where shared memory is too small for what they hand over.
+        settings: Of the `DataLoader`.
+
+    Raises:
+        DferError: for an item that could not be read.
+    """
+    too_small = multiprocessing.Event()
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        num_workers=workers,
+        worker_init_fn=partial(init_reader, readers=workers, too_small=too_small),
+        **settings,
+    )
+    look = note_once(too_small, note)
+    for item in start_reading(loader):
+        look()
+        if isinstance(item, DferError):
+            raise item
+        yield item
+
+
 def batch_loader(
     dataset: ClipDataset,
     batches: TrainingBatches | list[list[tuple[int, int]]],
     *,
     workers: int,
     pin_memory: bool = False,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Batch]:
     """Read `batches` of keys one after the other; `workers` processes read ahead.
+
+    `note` is told where shared memory is small.
 
     Raises:
         DataError: a clip that cannot be read; the file is named.
     """
-    loader = DataLoader(
+    yield from read_ahead(
         dataset,
+        workers=workers,
+        note=note,
         batch_sampler=batches,
-        num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=init_reader,
         pin_memory=pin_memory,
     )
-    for batch in start_reading(loader):
-        if isinstance(batch, DferError):
-            raise batch
-        yield batch

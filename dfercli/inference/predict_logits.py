@@ -52,6 +52,7 @@ def predict_logits(
         batches,
         workers=num_readers(workers, fabric),
         pin_memory=fabric.device.type == "cuda",
+        note=progress.note,
     )
     rows: dict[int, torch.Tensor] = {}
     was_training = model.training

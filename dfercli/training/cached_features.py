@@ -178,7 +178,7 @@ def _look_for(
     error: DferError | None = None
     try:
         with progress.task("reading frames", total=len(wanted)) as task:
-            for files in items_in_order(ClipContents(own, source), workers):
+            for files in items_in_order(ClipContents(own, source), workers, progress.note):
                 found.append(files)
                 task.advance(fabric.world_size)
     except DferError as caught:
@@ -246,7 +246,7 @@ def _encode_own(
     digests: list[bytes] = []
     features: list[Tensor] = []
     with torch.no_grad(), progress.task("encoding frames", total=total) as task:
-        for piece in items_in_order(FramesToEncode(files, source), workers):
+        for piece in items_in_order(FramesToEncode(files, source), workers, progress.note):
             with fabric.autocast():
                 encoded = module.frame_features(piece.frames.to(fabric.device))
             features.append(encoded.cpu())

@@ -62,6 +62,7 @@ def fit(training: Training, start: Position) -> Position:
         batches,
         workers=num_readers(config.data.workers, fabric),
         pin_memory=fabric.device.type == "cuda",
+        note=training.progress.note,
     )
     stream = prefetch_to_device(read_together(fabric, loaded, signals), fabric.device)
     position = start
