@@ -1,17 +1,22 @@
 """The annotated video: original size, times and sound."""
 
+import threading
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
 from av.audio.resampler import AudioResampler
 
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.errors import DataError
+from dfercli.prediction.annotate import annotate
+from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.report.colours import class_colours
 from dfercli.report.overlay import Overlay, ShownFace
 from dfercli.report.timeline import build_timelines
+from dfercli.report.video_prediction import VideoPrediction
 from dfercli.video import sound
 from dfercli.video.annotated import write_annotated
 from dfercli.video.frames import Frame
@@ -179,3 +184,30 @@ def test_sound_without_a_decoder_is_told_and_left_out(tmp_path):
     assert write_annotated(out, black_frames(), sound_of=source, note=notes.append) == 25
     assert len(notes) == 1
     assert "its sound cannot be kept: there is no decoder for it" in notes[0]
+
+
+def test_frames_of_other_sizes_are_fitted_to_the_first(tmp_path):
+    sizes = ((47, 63), (100, 20), (1, 1999), (47, 64), (3, 3))
+    frames = (Frame(i, i / 25, np.full((*size, 3), 99, np.uint8)) for i, size in enumerate(sizes))
+    out = tmp_path / "a.mp4"
+    assert write_annotated(out, frames, sound_of=None) == len(sizes)
+    with av.open(str(out)) as container:
+        assert {(f.width, f.height) for f in container.decode(video=0)} == {(64, 48)}
+
+
+@pytest.mark.parametrize("sizes", [[(160, 120), (1999, 7)], [(40, 40), (4, 4), (300, 200)]])
+def test_a_folder_of_pictures_of_several_sizes_is_annotated(tmp_path, sizes):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, size in enumerate(sizes * 2):
+        picture = np.full((size[1], size[0], 3), 90, np.uint8)
+        cv2.imwrite(str(folder / f"{number:06d}.png"), picture)
+    row = WindowPrediction("a", 0, 0, 1, "a", 0.6, False, (0.6, 0.4), (0, 0, 9, 9))
+    video = VideoPrediction(str(folder), ("a", "b"), (row,))
+    store = tmp_path / "store"
+    annotate(
+        TrackedSource(str(folder), store, ()), video, tmp_path / "a.mp4",
+        length_seconds=1.0, min_confidence=0.5, stop=threading.Event(),
+    )  # fmt: skip
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert len(list(container.decode(video=0))) == 2 * len(sizes)

@@ -65,11 +65,13 @@ def annotate(
 
     def drawn() -> Iterator[Frame]:
         overlay: Overlay | None = None
+        drawn_on: tuple[int, int] | None = None
         for frame in prefetched(reader, DECODE_AHEAD, DECODE_BYTES, num_bytes):
             if stop.is_set():
                 raise ArtifactError(f"{out} was given up")
-            if overlay is None:
-                height, width = frame.image.shape[:2]
+            height, width = frame.image.shape[:2]
+            if overlay is None or drawn_on != (width, height):  # a folder may hold several sizes
+                drawn_on = (width, height)
                 overlay = Overlay(
                     video.label_set,
                     list(timelines.values()),

@@ -111,7 +111,6 @@ def _annotated_frames(
         dict(zip(data.frame_index.tolist(), range(len(data.score)), strict=True))
         for _, data in tracks
     ]
-    size: tuple[int, int] | None = None
     for frame in open_source(item.job.source, config):
         scale = min(1.0, WIDEST_PX / max(frame.image.shape[:2]))
         picture = scaled(frame.image, scale)
@@ -119,20 +118,7 @@ def _annotated_frames(
             if frame.index in row_of:
                 _draw(picture, track, data, row_of[frame.index], scale)
         report(1, 0)
-        size = size or (picture.shape[0], picture.shape[1])
-        yield replace(frame, image=_fitted(picture, size))
-
-
-def _fitted(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture, scaled and bordered to (height, width): a folder may hold several sizes."""
-    height, width = picture.shape[:2]
-    if (height, width) == size:
-        return picture
-    scale = min(size[0] / height, size[1] / width)
-    fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = np.zeros((*size, 3), np.uint8)
-    canvas[: fitted[1], : fitted[0]] = cv2.resize(picture, fitted, interpolation=cv2.INTER_AREA)
-    return canvas
+        yield replace(frame, image=picture)
 
 
 def _draw(picture: NDArray[np.uint8], track: int, data: TrackData, row: int, scale: float) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import av
 import av.error
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dfercli.artifacts.atomic import atomic_path
 from dfercli.errors import ArtifactError, DataError
@@ -30,12 +32,13 @@ def write_annotated(
 ) -> int:
     """Write frames at their own presentation times atomically.
 
-    The video begins with its first frame. An odd width or height is padded by one repeated pixel,
-    as 4:2:0 chroma needs even sides. Frames are consumed one at a time.
+    The video begins with its first frame, and has its size: others, as a folder may hold them, are
+    scaled and bordered. An odd width or height is padded by one repeated pixel, as 4:2:0 chroma
+    needs even sides. Frames are consumed one at a time.
 
     Args:
         path: The file to write; its name ends in `.mp4`.
-        frames: RGB, all of one size, with strictly increasing times.
+        frames: RGB, with strictly increasing times.
         sound_of: A video whose sound is kept where it has any; None writes none.
         note: Called with one line where there is sound that cannot be kept.
         crf: x264 constant rate factor: 18 is visually lossless, 35 shows blocks.
@@ -44,7 +47,7 @@ def write_annotated(
         The number of frames written.
 
     Raises:
-        DataError: no frame at all, or frames of different sizes.
+        DataError: no frame at all.
         ArtifactError: the system or the encoder refused the write.
     """
     stream = iter(frames)
@@ -83,13 +86,12 @@ def _write(
             sound = open_sound(container, sound_of, from_seconds=begin, stack=stack, note=note)
         count, frame = 0, first
         while True:
-            if frame.image.shape != first.image.shape:
-                raise DataError(
-                    f"cannot write {path}: frame {frame.index} is {frame.image.shape}, "
-                    f"expected {first.image.shape}"
-                )
             seconds = frame.pts_seconds - first.pts_seconds
-            even = np.pad(frame.image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            even = np.pad(
+                _fitted(frame.image, (height, width)),
+                ((0, height % 2), (0, width % 2), (0, 0)),
+                mode="edge",
+            )
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
             picture.pts, picture.time_base = round(seconds / TIME_BASE), TIME_BASE
             container.mux(video.encode(picture))
@@ -104,3 +106,15 @@ def _write(
         if sound is not None:
             sound.close(seconds + STILL_SECONDS)
     return count
+
+
+def _fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The image, scaled and bordered to (height, width)."""
+    height, width = image.shape[:2]
+    if (height, width) == size:
+        return image
+    scale = min(size[0] / height, size[1] / width)
+    fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = np.zeros((*size, 3), np.uint8)
+    canvas[: fitted[1], : fitted[0]] = cv2.resize(image, fitted, interpolation=cv2.INTER_AREA)
+    return canvas
