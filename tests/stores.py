@@ -64,14 +64,19 @@ def write_track_and_record(store: Path, row: ClipRow, frame_index: Iterable[int]
     write_record(store, row.clip_id, record)
 
 
-def bright_and_dark_store(folder: Path, clips_per_class: int = 8, frames: int = 6) -> Path:
-    """A store of two classes that anything can tell apart: bright clips and dark clips."""
-    rng = np.random.default_rng(0)
+def bright_and_dark_store(
+    folder: Path, clips_per_class: int = 8, frames: int = 6, people: str = "subject"
+) -> Path:
+    """A store of two classes that anything can tell apart: bright clips and dark clips.
+
+    Of other people there are other clips.
+    """
+    rng = np.random.default_rng(0 if people == "subject" else list(people.encode()))
     clips = []
     for number in range(clips_per_class):
         for label, level in (("happiness", 180), ("sadness", 40)):
             noise = rng.integers(0, 40, size=(frames, 32, 32, 3))
             clips.append(
-                (f"{label}-{number}", label, f"subject-{number}", (noise + level).astype(np.uint8))
+                (f"{label}-{number}", label, f"{people}-{number}", (noise + level).astype(np.uint8))
             )
     return write_store(folder, clips)

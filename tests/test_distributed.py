@@ -26,7 +26,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def unseen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten clips: more in one process than in the other."""
     folder = tmp_path_factory.mktemp("unseen") / "faces"
-    return bright_and_dark_store(folder, clips_per_class=5, frames=4)
+    return bright_and_dark_store(folder, clips_per_class=5, frames=4, people="other")
 
 
 @pytest.fixture(scope="module")

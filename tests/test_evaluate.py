@@ -32,7 +32,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("evaluate")
     return (
         bright_and_dark_store(folder / "faces", frames=4),
-        bright_and_dark_store(folder / "faces-test", clips_per_class=5, frames=4),
+        bright_and_dark_store(folder / "faces-test", clips_per_class=5, frames=4, people="other"),
     )
 
 

@@ -81,7 +81,7 @@ def training(store, out, model: ModelConfig, **changes: object) -> TrainConfig:
         model=model,
         optim=OptimConfig(optimizer="adamw", epochs=2, batch_size=4, lr_adapter=3e-3),
         augment=AugmentConfig(crop_scale=0.7),
-        data=DataConfig(workers=0, test=str(store)),
+        data=DataConfig(workers=0, test=str(store), allow_leak=True),
     )
     return replace(config, **changes)
 

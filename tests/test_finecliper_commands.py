@@ -41,7 +41,7 @@ def test_the_recipe_is_the_published_training(capsys):
 
 def test_train_with_chosen_streams_then_eval_with_one_of_them(store, tmp_path, capsys):
     arguments = ["train", str(store), *TRAIN, "--streams", "frames,parsing"]
-    arguments += ["--test", str(store), "--out", str(tmp_path), "--name", "run"]
+    arguments += ["--test", str(store), "--allow-leak", "--out", str(tmp_path), "--name", "run"]
     assert dfer(arguments) == 0
     capsys.readouterr()
     arguments = [

@@ -100,7 +100,7 @@ def test_the_result_as_json(
 
 
 def test_each_way_to_select_is_named_and_takes_its_clips(store: Path, tmp_path: Path) -> None:
-    other = bright_and_dark_store(tmp_path / "other", clips_per_class=3, frames=4)
+    other = bright_and_dark_store(tmp_path / "other", clips_per_class=3, frames=4, people="other")
     data = DataConfig(workers=0, test=str(other))
     expected = {
         "last": (16, 0, "last", "nothing selected"),

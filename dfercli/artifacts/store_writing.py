@@ -27,6 +27,7 @@ from dfercli.artifacts.atomic import (
     write_json,
 )
 from dfercli.artifacts.captions import remove_captions
+from dfercli.artifacts.content_hashes import CONTENT_FILE
 from dfercli.artifacts.face_store import (
     STORE_SCHEMA,
     ClipRow,
@@ -50,7 +51,10 @@ SOURCE_SCHEMA = "dfer.source/1"
 CLIP_FOLDERS = ("frames", "parsing")  # a folder for each clip
 CLIP_FILES = ("tracks", "landmarks")  # a file for each clip
 CONTENT_FOLDERS = (*CLIP_FOLDERS, *CLIP_FILES, "preview", "sources")
-CONTENT_FILES = ("clips.jsonl", "failures.jsonl", "captions.jsonl", PARTS_FILE, "dataset.json")
+CONTENT_FILES = (
+    *("clips.jsonl", "failures.jsonl", "captions.jsonl"),
+    *(PARTS_FILE, CONTENT_FILE, "dataset.json"),
+)
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal tracks are equal files
 
 

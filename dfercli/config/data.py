@@ -52,6 +52,12 @@ class DataConfig(DatasetConfig):
     test: str | None = option(
         None, "A data set to test on, where the first has no test list.", DATA
     )
+    allow_leak: bool = option(
+        False,
+        "Test on clips whose subject, source or content is trained on, too; the result says so.",
+        DATA,
+        "--allow-leak",
+    )
     validation: Share = setting(
         0.1, "Share of the training clips held out to choose the checkpoint on."
     )

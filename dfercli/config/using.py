@@ -33,6 +33,12 @@ class CheckConfig(DatasetConfig):
         False, "A part of the data: ignore the published sizes.", DATA, "--subset"
     )
     deep: bool = option(False, "Read every frame.", DATA, "--deep")
+    duplicates: bool = option(
+        False, "Find clips that show the same, within a list and across.", DATA, "--duplicates"
+    )
+    test: str | None = option(
+        None, "A data set to be tested on: what does it share with the first?", DATA
+    )
     pictures: int = setting(48, "Frames that are shown to the face detector.")
 
 

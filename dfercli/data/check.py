@@ -353,6 +353,11 @@ def named_finding(
     one = {
         "clips are": "clip is",
         "clips have": "clip has",
+        "pairs of clips of both show": "pair of clips of both shows",
+        "pairs of clips show": "pair of clips shows",
+        "such pairs are": "such pair is",
+        "subjects are": "subject is",
+        "sources are": "source is",
         "frames or videos cannot": "frame or video cannot",
         "records of sources/ cannot": "record of sources/ cannot",
         "files or folders belong": "file or folder belongs",

@@ -71,7 +71,7 @@ def _evaluate_fold(
     return evaluate_checkpoint(
         checkpoint,
         clips.test,
-        measured_on=clips.test_name,
+        measured_on=clips.test_name + (" (leaks were allowed)" if trained.data.allow_leak else ""),
         selected=clips.selected,
         calibrated_on_these=clips.calibrated,
         out=config.out

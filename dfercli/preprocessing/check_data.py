@@ -27,7 +27,7 @@ from dfercli.data.check import (
     sample_clips,
 )
 from dfercli.data.clips import Clip, Fold
-from dfercli.data.folds import dataset_kind, num_folds, published_totals, read_fold_of
+from dfercli.data.folds import dataset_kind, num_folds, published_totals, read_fold, read_fold_of
 from dfercli.data.frames import list_frames
 from dfercli.data.loading import read_frame
 from dfercli.data.open_sets import RAW_SETS
@@ -37,6 +37,7 @@ from dfercli.data.store_folds import read_store_clips
 from dfercli.errors import DataError
 from dfercli.faces.detect import NARROWEST_PX
 from dfercli.faces.haar import HaarDetector
+from dfercli.preprocessing.check_duplicates import find_duplicates, find_shared
 from dfercli.preprocessing.check_raw_set import check_raw_set
 from dfercli.preprocessing.check_report import CheckReport, first_pictures
 from dfercli.progress import Progress
@@ -78,6 +79,12 @@ def run(config: CheckConfig, progress: Progress) -> CheckReport:
             )
         findings += unreadable
     findings += check_frame_counts(clips, on_disk, totals)
+    if config.duplicates:
+        published = folds[0].benchmark is not None or dataset_kind(config.dataset) != "store"
+        findings += find_duplicates(folds, clips, published=published, progress=progress)
+    if config.test is not None:
+        other = read_fold(config.test, label_order=config.label_order)
+        findings += find_shared(clips, other.test or other.train, progress)
     pictures = _pictures_of(sample_clips(clips, on_disk, config.pictures))
     whole_frames, with_face = check_crops(pictures, _face_finder())
     return _report(

@@ -37,6 +37,7 @@ from dfercli.training.epoch_logger import open_logger
 from dfercli.training.fit import fit
 from dfercli.training.fold_data import FoldData
 from dfercli.training.fold_result import FoldResult, finish_fold
+from dfercli.training.leaks import refuse_leaks
 from dfercli.training.run_records import crop_settings, environment, trained_on
 from dfercli.training.state import Position, Training
 from dfercli.training.step import set_up_training
@@ -66,7 +67,7 @@ def train_fold(
         ArtifactError: a checkpoint that does not fit, or a folder that cannot be written.
         Stopped: a signal asked for it; what was done is saved.
     """
-    clips = read_fold_clips(asked, number)
+    clips = refuse_leaks(asked, read_fold_clips(asked, number), fabric, progress)
     if fabric.broadcast(folder.config.is_file()):
         config = read_train_config(folder)
     else:
