@@ -237,7 +237,7 @@ def test_a_batch_larger_than_the_data_is_made_smaller_with_a_note(
     assert progress.notes[:1] == ["batch size 48 is more than the 8 training clips: using 8"]
     saved = json.loads((result.run / "fold-1" / "config.json").read_text())
     assert saved["optim"]["batch_size"] == 8
-    assert saved["asked"] == {"optim": {"batch_size": 48}}
+    assert saved["asked"]["optim"] == {"batch_size": 48}
     again = train.run_or_resume(replace(config, name=result.run.name), progress)
     assert again == result
     other = replace(config, name=result.run.name, optim=replace(config.optim, batch_size=8))

@@ -6,7 +6,7 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from dfercli.artifacts.model_card import CARD_NAME, is_checkpoint, read_model_card
-from dfercli.artifacts.run_config import dataset_name, read_train_config
+from dfercli.artifacts.run_config import dataset_name, read_asked_config
 from dfercli.artifacts.run_folder import FoldFolder, find_checkpoint, fold_folders
 from dfercli.config import EvalConfig
 from dfercli.data.clips import Fold
@@ -55,7 +55,7 @@ def _evaluate_fold(
     config: EvalConfig, folder: FoldFolder, fabric: Fabric, progress: Progress
 ) -> Measured:
     """Measure a fold of a run on its test clips."""
-    trained = read_train_config(folder)
+    trained = read_asked_config(folder)
     if config.root is not None:
         trained = replace(trained, data=replace(trained.data, root=config.root))
     given = is_checkpoint(config.checkpoint)

@@ -1,13 +1,14 @@
 """One fold of a training: its clips, model and loop, then calibration and measurement."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
 from dfercli.artifacts.atomic import write_json
+from dfercli.artifacts.cache_folder import cache_folder
 from dfercli.artifacts.checkpoint import TRAINING_STATE_NAME, read_training_state
 from dfercli.artifacts.run_config import (
     read_train_config,
@@ -15,15 +16,18 @@ from dfercli.artifacts.run_config import (
 )
 from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.config import TrainConfig
+from dfercli.config.kinds import Accelerator
 from dfercli.data.clips import Clip, Fold
-from dfercli.data.fold_clips import FoldClips, read_fold_clips
-from dfercli.data.folds import split_warning
+from dfercli.data.fold_clips import FoldClips, read_fold_clips, split_seed
+from dfercli.data.folds import dataset_kind, split_warning
+from dfercli.data.layout import dataset_root
 from dfercli.data.loading import ClipDataset
 from dfercli.data.streams import StreamReader
 from dfercli.errors import ArtifactError, DataError
 from dfercli.evaluation.clip_streams import available_streams, stream_reader
 from dfercli.inference.devices import precision_for_training
 from dfercli.inference.fsdp import load_optimizer_state
+from dfercli.inference.predict_logits import num_readers
 from dfercli.inference.restore import RestoredModel, new_model, restore_model
 from dfercli.models.batch_norm import synchronise_batch_norm
 from dfercli.models.cost import cost_lines, cost_of
@@ -73,6 +77,7 @@ def train_fold(
     else:
         config = _with_streams(asked, clips, progress)
         config = _with_batch_size(config, clips, fabric.world_size, progress)
+    config = _with_what_is_here(config, asked, folder, fabric)
     if fabric.is_global_zero:
         write_train_config(folder, config, asked)
         write_json(folder.environment, environment(config, fabric))
@@ -124,6 +129,35 @@ def train_fold(
         logger.finalize("success")
     calibrate(folder.selected, training.data, fabric, config, progress)
     return finish_fold(config, folder, clips, fabric, progress)
+
+
+def _with_what_is_here(
+    config: TrainConfig, asked: TrainConfig, folder: FoldFolder, fabric: Fabric
+) -> TrainConfig:
+    """The settings with what `auto` and None stand for on this machine.
+
+    A run may go on elsewhere, so all this is found from what was asked for each time.
+    """
+    data = asked.data
+    root = data.root
+    if root is None and dataset_kind(asked.dataset) == "benchmark":
+        root = dataset_root(asked.dataset.lower(), None)
+    features_in = asked.features_in or cache_folder("features")
+    on_several = fabric.world_size > 1
+    return replace(
+        config,
+        name=folder.path.absolute().parent.name,
+        precision=precision_for_training(asked) if asked.precision == "auto" else asked.precision,
+        accelerator=cast(Accelerator, fabric.device.type),
+        strategy="ddp" if on_several and asked.strategy == "auto" else asked.strategy,
+        features_in=features_in if asked.cache_features else asked.features_in,
+        data=replace(
+            config.data,
+            root=root,
+            split_seed=split_seed(asked),
+            workers=num_readers(data.workers, fabric),
+        ),
+    )
 
 
 def _with_batch_size(
