@@ -114,7 +114,7 @@ def run(config: DemoConfig, progress: Progress) -> DemoResult:
         predict.run(
             PredictConfig(
                 sources=(str(video),),
-                checkpoint=trained.run,
+                model=str(trained.run),
                 out=out / "predictions.csv",
                 detector="haar",
             ),

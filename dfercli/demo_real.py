@@ -119,7 +119,7 @@ def run(config: DemoConfig, wanted: get.Plan | None, progress: Progress) -> Real
         predict.run(
             PredictConfig(
                 sources=(str(_video_of_test(config, name, videos, store)),),
-                checkpoint=trained.run,
+                model=str(trained.run),
                 html=page,
                 out=config.out / "predictions.csv",
                 faces="largest",

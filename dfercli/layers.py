@@ -9,11 +9,12 @@ this way:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from dfercli.config import TrainConfig
+from dfercli.config.options import offer_of
 from dfercli.overrides import override, read_toml, set_by_path
 from dfercli.recipes import read_recipe, recipe_names
 
@@ -85,5 +86,21 @@ def layered(defaults: ConfigT, layers: Sequence[Layer]) -> ConfigT:
 
 def _over(config: ConfigT, layers: Sequence[Layer]) -> ConfigT:
     for layer in layers:
-        config = override(config, layer.values, where=layer.where, literal=layer.literal)
+        values = _by_field(config, layer.values)
+        config = override(config, values, where=layer.where, literal=layer.literal)
     return config
+
+
+def _by_field(config: Any, values: Any) -> Any:
+    """Values by the names of their fields: a file may use any name that the option has."""
+    if not isinstance(values, Mapping):
+        return values
+    entries = fields(config)
+    own = {entry.name for entry in entries}
+    other = {
+        flag.removeprefix("--").replace("-", "_"): entry.name
+        for entry in entries
+        if (offer := offer_of(entry)) is not None
+        for flag in offer.flags
+    }
+    return {name if name in own else other.get(name, name): value for name, value in values.items()}

@@ -12,6 +12,7 @@ ENTRY = """
 kind = "clip"
 classes = "any"
 clip = "tiny/random"
+clip_hub = "a/b"
 templates = "five"
 selected_on = "nothing"
 licence_code = "MIT"
@@ -77,7 +78,7 @@ def test_what_stands_nearer_to_a_model_wins(tmp_path):
         ("most_bytes = 1000", 'most_bytes = "many"', "most_bytes: expected a whole number"),
         ('family = "part"', 'family = "none"', "no such family"),
         ('family = "all"', 'family = "part"', "no such family, or one of itself"),
-        ('clip = "tiny/random"', "", "clip and templates go with a zero-shot model"),
+        ('clip = "tiny/random"', "", "clip, clip_hub and templates go with a zero-shot model"),
         (
             "results = []",
             "results = [{ dataset='d', uar=101, war=1, protocol='p' }]",

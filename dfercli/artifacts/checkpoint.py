@@ -13,12 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dfercli.artifacts.atomic import atomic_folder
-from dfercli.artifacts.model_card import CARD_NAME, MODEL_SCHEMA
+from dfercli.artifacts.model_card import CARD_NAME, MODEL_SCHEMA, WEIGHTS_NAME
 from dfercli.artifacts.torch_files import load_torch
 from dfercli.documents import dump_json
 from dfercli.errors import ArtifactError
 
-WEIGHTS_NAME = "model.safetensors"
 TRAINING_STATE_NAME = "training_state.pt"
 
 

@@ -12,6 +12,7 @@ from dfercli.typed import Range, typed
 
 MODEL_SCHEMA = "dfer.model/1"
 CARD_NAME = "model.json"
+WEIGHTS_NAME = "model.safetensors"
 
 
 MAX_FRAMES = 1024
@@ -154,6 +155,32 @@ class CardResults(_Methods):
     uar_interval: tuple[float, float] | None
 
 
+class PublishedRates(TypedDict):
+    """What the owners of a model say that it is worth, in per cent."""
+
+    dataset: str
+    uar: float
+    war: float
+    protocol: str
+
+
+class Origin(TypedDict, total=False):
+    """Where a model came from, and its owners' terms."""
+
+    name: str
+    place: str
+    page: str
+    size_bytes: int
+    sha256: str
+    fetched: str
+    results: tuple[PublishedRates, ...]
+    licence_code: str
+    licence_weights: str
+    licence_data: str
+    research_only: bool
+    citation: str
+
+
 @dataclass(frozen=True)
 class ModelCard:
     """What a checkpoint says about itself.
@@ -171,6 +198,7 @@ class ModelCard:
         selected_on: How this checkpoint was chosen, as text.
         calibration: `temperature` that logits are divided by before the softmax.
         results: What was measured, where and how.
+        origin: Of a model of others: where it came from, what they published of it, their terms.
     """
 
     label_set: tuple[str, ...]
@@ -185,6 +213,7 @@ class ModelCard:
     calibration: dict[str, Any] = field(default_factory=lambda: {"temperature": 1.0})
     results: dict[str, Any] = field(default_factory=dict)
     negative_texts: tuple[str, ...] = ()
+    origin: dict[str, Any] = field(default_factory=dict)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -240,6 +269,8 @@ def card_from_json(content: Any, where: str) -> ModelCard:
     }
     if card.results:
         tables["results"] = CardResults
+    if card.origin:
+        tables["origin"] = Origin
     for name, table in tables.items():
         typed(table, getattr(card, name), where, field=name)
     return card

@@ -24,6 +24,7 @@ from dfercli.cli.export import EPILOG as EXPORT_EPILOG
 from dfercli.cli.export import export
 from dfercli.cli.info import EPILOG as INFO_EPILOG
 from dfercli.cli.info import info
+from dfercli.cli.models import models
 from dfercli.cli.offer import HelpInOutput
 from dfercli.cli.predict import EPILOG as PREDICT_EPILOG
 from dfercli.cli.predict import predict
@@ -94,6 +95,7 @@ COMMANDS = (
 for _panel, _name, _command, _examples in COMMANDS:
     app.command(_name, epilog=_examples, cls=HelpInOutput, rich_help_panel=_panel)(_command)
 app.add_typer(data, name="data", rich_help_panel=PREPARE)
+app.add_typer(models, name="models", rich_help_panel=USE)
 
 
 def main() -> None:

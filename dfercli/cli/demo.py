@@ -85,7 +85,7 @@ def demo(
         ("predictions", result.predictions),
     ):
         print_line(f"{name + ':':13}{path}")
-    print_line(f"next:        dfer predict VIDEO --checkpoint {result.run}")
+    print_line(f"next:        dfer predict VIDEO --model {result.run}")
 
 
 def _on_real_faces(config: DemoConfig, *, yes: bool, json: bool, quiet: bool) -> None:

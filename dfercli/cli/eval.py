@@ -1,7 +1,7 @@
 """`dfer eval`: measure a checkpoint."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +11,16 @@ from dfercli.config import EvalConfig
 from dfercli.config.options import MODEL
 from dfercli.errors import ConfigError
 
+if TYPE_CHECKING:
+    from dfercli.evaluation.measure import Measured
+
 EPILOG = examples(
     "dfer eval runs/first",
     "dfer eval runs/first faces-test/",
     "dfer eval published.pth dfew --root /data/DFEW --fold 1",
     "dfer eval runs/first mafw --mafw-classes compound --classes open",
     "dfer eval dfew --zero-shot --template ten",
+    "dfer eval dfew --zero-shot --model clip-b32,exp-clip-b32",
 )
 
 
@@ -27,7 +31,7 @@ def evaluate(
         bool,
         typer.Option(
             "--zero-shot",
-            help="Measure CLIP without training on DATASET.",
+            help="Measure CLIP, or the zero-shot models of --model, on DATASET.",
             rich_help_panel=MODEL,
         ),
     ] = False,
@@ -36,7 +40,7 @@ def evaluate(
 ) -> None:
     """Measure UAR, WAR, recalls, confusion and calibration of a checkpoint."""
     config = asked.config()
-    from dfercli.report.tables import group_table, per_class_table, percent, summary_table
+    from dfercli.report.tables import group_table, per_class_table, summary_table
 
     if zero_shot:
         from dfercli.evaluation.zero_shot import run
@@ -52,19 +56,7 @@ def evaluate(
         print_json([measured.to_json() for measured in found])
         return
     if zero_shot:
-        rows = [
-            (
-                measured.class_texts[0],
-                percent(measured.evaluation.uar),
-                percent(measured.evaluation.war),
-            )
-            for measured in found
-        ]
-        title = f"zero-shot {config.clip} on {found[0].measured_on.partition(', template')[0]}"
-        print_table(
-            title, (f"text, here of {found[0].evaluation.label_set[0]}", "UAR %", "WAR %"), rows
-        )
-        print_line(f"results: {found[0].folder.parent}")
+        _print_zero_shot(found)
         return
     for measured in found:
         tables = [
@@ -79,3 +71,21 @@ def evaluate(
         if measured.streams != ("frames",):
             print_line(f"streams: {', '.join(measured.streams)}")
         print_line(f"results: {measured.folder}")
+
+
+def _print_zero_shot(found: "tuple[Measured, ...]") -> None:
+    """One row per model and template."""
+    from dfercli.report.tables import percent
+
+    names = list(dict.fromkeys(str(measured.checkpoint) for measured in found))
+    rows = []
+    for measured in found:
+        rates = (percent(measured.evaluation.uar), percent(measured.evaluation.war))
+        name = (str(measured.checkpoint),) if len(names) > 1 else ()
+        rows.append((*name, measured.class_texts[0], *rates))
+    where = found[0].measured_on.partition(", template")[0]
+    text = f"text, here of {found[0].evaluation.label_set[0]}"
+    columns = (*(("model",) if len(names) > 1 else ()), text, "UAR %", "WAR %")
+    print_table(f"zero-shot {', '.join(names)} on {where}", columns, rows, left=len(columns) - 2)
+    folders = found[0].folder.parents
+    print_line(f"results: {folders[1] if len(names) > 1 else folders[0]}")

@@ -9,7 +9,7 @@ from dfercli.config import ExportConfig
 EPILOG = examples(
     "dfer export runs/first --out model.onnx",
     "dfer export published.pth --format torchscript",
-    "dfer predict clip.mp4 --checkpoint model.onnx",
+    "dfer predict clip.mp4 --model model.onnx",
 )
 
 

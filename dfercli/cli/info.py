@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dfercli.cli.console import print_json, print_line
+from dfercli.cli.console import ConsoleProgress, print_json, print_line
 from dfercli.cli.offer import Asked, Json, examples, offers
 from dfercli.config import TrainConfig
 from dfercli.config.options import WITH_METHOD
@@ -26,10 +26,11 @@ OF_A_METHOD = ("model.method", "model.clip", "model.finecliper.streams", "optim.
 def info(
     asked: Asked[TrainConfig],
     checkpoint: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
-            metavar="RUN|CHECKPOINT",
-            help="A run, a fold, a checkpoint, or a published .pth file.",
+            metavar="MODEL",
+            help="A run, a fold, a checkpoint, a published .pth file, a name of `dfer models`, or "
+            "OWNER/NAME on the hub.",
         ),
     ] = None,
     json: Json = False,
@@ -41,7 +42,9 @@ def info(
             hint="dfer info runs/…, or dfer info --method finecliper",
         )
     if checkpoint is not None:
-        _show_card(checkpoint, json)
+        from dfercli.inference.locate import locate_card
+
+        _show_card(locate_card(checkpoint, ConsoleProgress()), json)
         return
     _show_cost(asked.config(), json)
 

@@ -59,8 +59,9 @@ class EvalConfig(CopyConfig):
 
     checkpoint: Path = argument(
         Path("runs"),
-        "A run, a fold, a checkpoint, or a published .pth file. The data set with --zero-shot.",
-        metavar="RUN|CHECKPOINT",
+        "A run, a fold, a checkpoint, a published .pth file, a name of `dfer models`, or "
+        "OWNER/NAME on the hub. The data set with --zero-shot.",
+        metavar="MODEL",
         required=True,
     )
     dataset: str | None = argument(
@@ -106,6 +107,14 @@ class EvalConfig(CopyConfig):
         metavar="MODEL/TAG",
         suggestions=BACKBONES,
     )
+    models: tuple[str, ...] = option(
+        (),
+        "Of --zero-shot: zero-shot models of `dfer models`, with commas between; one table "
+        "compares them.",
+        MODEL,
+        "--model",
+        metavar="NAME,NAME",
+    )
     template: str = option(
         "five",
         "Of --zero-shot: name, context, photo, five, ten, or a text with {name}.",
@@ -143,11 +152,16 @@ class PredictConfig(FacesConfig):
         OUTPUT,
         "--show/--headless",
     )
-    checkpoint: Path | None = option(
+    model: str | None = option(
         None,
-        "A run, a fold, a checkpoint, a published .pth or an exported .onnx. By default the newest "
-        "finished run, else zero-shot CLIP.",
+        "A run, a fold, a checkpoint, a published .pth, an exported .onnx; a name of "
+        "`dfer models`; OWNER/NAME on the hub; or several with commas, whose probabilities are "
+        "averaged. By default the newest finished run, else the best model that is here, else "
+        "zero-shot CLIP.",
         MODEL,
+        "--model",
+        "--checkpoint",
+        metavar="NAME|RUN|FILE|HUB",
     )
     trust_code: bool = option(
         False,
@@ -167,9 +181,9 @@ class PredictConfig(FacesConfig):
         MODEL,
         metavar="A,B,…",
     )
-    templates: str = option(
-        "five",
-        "Zero-shot templates: name, context, photo, five or ten.",
+    templates: str | None = option(
+        None,
+        "Zero-shot templates: name, context, photo, five or ten. By default the model's own.",
         MODEL,
         suggestions=TEMPLATES,
     )
@@ -226,8 +240,9 @@ class ExportConfig:
 
     checkpoint: Path = argument(
         Path("runs"),
-        "A run, a fold, a checkpoint, or a published .pth file.",
-        metavar="CHECKPOINT",
+        "A run, a fold, a checkpoint, a published .pth file, a name of `dfer models`, or "
+        "OWNER/NAME on the hub.",
+        metavar="MODEL",
         required=True,
     )
     format: Literal["onnx", "torchscript"] = option("onnx", "Of the file.", OUTPUT)

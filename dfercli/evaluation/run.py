@@ -15,6 +15,8 @@ from dfercli.data.folds import read_fold_of, split_warning
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.evaluation.measure import Measured, evaluate_checkpoint
 from dfercli.inference.fabric import make_fabric
+from dfercli.inference.locate import locate_trained
+from dfercli.names import plain_name
 from dfercli.progress import Progress
 
 
@@ -26,6 +28,7 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
         DataError: clips that cannot be read, or a label that the model does not know.
         ArtifactError: a checkpoint that cannot be used.
     """
+    config = _located(config, progress)
     fabric = make_fabric(config.device, 1, config.precision)
     if config.dataset is not None:
         return (_evaluate_on(config, config.dataset, fabric, progress),)
@@ -41,6 +44,20 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
             hint=f"dfer eval {config.checkpoint} faces/",
         )
     return tuple(_evaluate_fold(config, folder, fabric, progress) for folder in folders)
+
+
+def _located(config: EvalConfig, progress: Progress) -> EvalConfig:
+    """The settings with the model's path in place of its name; its results go to `runs/NAME`."""
+    asked = config.checkpoint
+    if asked.exists():
+        return config
+    config = replace(config, checkpoint=locate_trained(str(asked), progress))
+    if config.out is None and config.dataset is not None:
+        folder = Path("runs") / plain_name(str(asked), "model")
+        config = replace(
+            config, out=FoldFolder(folder).evaluation(_folder_name(config, config.dataset))
+        )
+    return config
 
 
 def _folds_of(path: Path) -> list[FoldFolder]:

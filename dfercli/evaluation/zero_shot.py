@@ -1,49 +1,88 @@
-"""`dfer eval --zero-shot`: CLIP without training, by each template and by all of them together."""
+"""`dfer eval --zero-shot`: models without training, by each template and all together."""
 
 from pathlib import Path
 
 import numpy as np
 
 from dfercli.artifacts.run_config import dataset_name
-from dfercli.config import EvalConfig, ModelConfig
+from dfercli.config import EvalConfig
+from dfercli.data.clips import Fold
 from dfercli.data.folds import read_fold_of, split_warning
 from dfercli.data.loading import ClipDataset
 from dfercli.descriptions.texts import fill, zero_shot_templates
 from dfercli.errors import ConfigError
 from dfercli.evaluation.measure import Measured, write_evaluation
 from dfercli.inference.fabric import make_fabric
+from dfercli.inference.locate import locate
+from dfercli.inference.named_models import ZeroShot
 from dfercli.inference.predict_logits import predict_logits
 from dfercli.inference.probabilities import softmax
+from dfercli.inference.restore import zero_shot_module
 from dfercli.metrics.rates import evaluate
 from dfercli.models.clip_backbone import load_backbone
-from dfercli.models.zero_shot import ZeroShotClip
 from dfercli.progress import Progress
 
 
 def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
-    """Measure zero-shot CLIP on a data set: per template and, of several, their ensemble.
+    """Measure zero-shot models on a data set: per template and, of several, their ensemble.
 
     The mean over T frames of the image features is compared with the text features. Those of an
     ensemble are averaged over its templates.
 
     Raises:
-        ConfigError: an unknown CLIP, or a template without `{name}`.
+        ConfigError: an unknown CLIP, a template without `{name}`, or a model that is trained.
         DataError: clips that cannot be read.
         ArtifactError: weights that are missing or do not fit.
     """
     assert config.dataset is not None
     templates = _templates(config.template)
+    kinds = _models(config, progress)
     fold = read_fold_of(config.dataset, config.data, fold=config.fold)
     if warning := split_warning(fold):
         progress.note(warning)
-    labels, clips = fold.label_set, fold.test or fold.train
+    labels = fold.label_set
     groups = {template: [[fill(template, name)] for name in labels] for template in templates}
     if len(templates) > 1:
         together = [[fill(template, name) for template in templates] for name in labels]
         groups[f"ensemble of {len(templates)}"] = together
-    clip, _ = load_backbone(config.clip, config.clip_weights)
+    out = config.out or _folder(config)
+    found: list[Measured] = []
+    for kind in kinds:
+        folder = out if len(kinds) == 1 else out / _slug(kind.name)
+        found += _measure(config, kind, fold, groups, folder, progress)
+    return tuple(found)
+
+
+def _models(config: EvalConfig, progress: Progress) -> list[ZeroShot]:
+    if not config.models:
+        return [ZeroShot(config.clip, config.clip, None, config.template)]
+    if config.clip != EvalConfig.clip:
+        raise ConfigError("--clip names a model of its own, and so does --model")
+    if len(set(config.models)) < len(config.models):
+        raise ConfigError(f"--model names a model twice: {', '.join(config.models)}")
+    found = [locate(name, progress) for name in config.models]
+    for name, place in zip(config.models, found, strict=True):
+        if isinstance(place, Path):
+            raise ConfigError(
+                f"--zero-shot measures zero-shot models, and {name} is trained",
+                hint=f"dfer eval {name} {config.dataset}",
+            )
+    return [place for place in found if isinstance(place, ZeroShot)]
+
+
+def _measure(
+    config: EvalConfig,
+    kind: ZeroShot,
+    fold: Fold,
+    groups: dict[str, list[list[str]]],
+    out: Path,
+    progress: Progress,
+) -> list[Measured]:
+    """Measure one model by each group of texts."""
+    labels, clips = fold.label_set, fold.test or fold.train
+    clip, _ = load_backbone(kind.clip, config.clip_weights)
     texts = [text for group in groups.values() for text in group]
-    module = ZeroShotClip(clip, texts, ModelConfig.num_frames)
+    module = zero_shot_module(clip, texts, kind.projection)
     dataset = ClipDataset(clips, labels, num_frames=module.num_frames, image_size=module.image_size)
     fabric = make_fabric(config.device, 1, config.precision)
     logits = predict_logits(
@@ -54,16 +93,15 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
         batch_size=config.batch_size,
         workers=config.workers,
     )
-    out = config.out or _folder(config)
-    kind = "test clips" if fold.test else "all clips"
+    which = "test clips" if fold.test else "all clips"
     found = []
     for number, (template, group) in enumerate(groups.items()):
         columns = slice(number * len(labels), (number + 1) * len(labels))
         probabilities = softmax(logits[:, columns])
         measured = Measured(
-            checkpoint=Path(config.clip),
+            checkpoint=Path(kind.name),
             selected_on="nothing: zero-shot",
-            measured_on=f"{kind} of {fold.dataset} fold {fold.fold}, template {template!r}",
+            measured_on=f"{which} of {fold.dataset} fold {fold.fold}, template {template!r}",
             folder=out / f"{number + 1:02d}-{_slug(template)}",
             evaluation=evaluate(
                 probabilities,
@@ -76,7 +114,7 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
         )
         write_evaluation(measured, clips, probabilities)
         found.append(measured)
-    return tuple(found)
+    return found
 
 
 def _templates(template: str) -> tuple[str, ...]:
@@ -90,7 +128,8 @@ def _templates(template: str) -> tuple[str, ...]:
 
 def _folder(config: EvalConfig) -> Path:
     dataset = dataset_name(config.dataset or "")
-    return Path("runs") / f"zero-shot-{dataset}-{_slug(config.clip)}" / "evaluation"
+    name = " ".join(config.models) or config.clip
+    return Path("runs") / f"zero-shot-{dataset}-{_slug(name)}" / "evaluation"
 
 
 def _slug(text: str) -> str:

@@ -1,7 +1,8 @@
-"""Which model predicts: a checkpoint, the newest finished run, or CLIP without training."""
+"""Which model predicts: one that is named, the newest finished run, or the best that is here."""
 
+import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,26 @@ from dfercli.artifacts.model_card import ModelCard, read_model_card
 from dfercli.artifacts.run_folder import find_checkpoint, newest_finished_fold
 from dfercli.config import ModelConfig, PredictConfig
 from dfercli.descriptions.texts import fill, read_texts, zero_shot_templates
-from dfercli.errors import ConfigError
+from dfercli.errors import ArtifactError, ConfigError
+from dfercli.inference.ensemble import card_of_ensemble, ensemble, name_of_ensemble
+from dfercli.inference.locate import locate, split_models
+from dfercli.inference.named_models import (
+    ZeroShot,
+    best_trained,
+    best_zero_shot,
+    folder_of,
+    origin_of,
+    zero_shot_of,
+)
 from dfercli.labels import SEVEN
 from dfercli.progress import Progress
+from dfercli.registry import NamedModel, Result, named_model, named_models
 
 if TYPE_CHECKING:
     from dfercli.inference.loaded_model import LoadedModel
+
+
+CLIP_TEMPLATES = "five"
 
 
 @dataclass(frozen=True)
@@ -45,42 +60,139 @@ def ready_choice(model: "LoadedModel") -> ChosenModel:
 
 
 def choose_model(config: PredictConfig, progress: Progress) -> ChosenModel:
-    """Find the model that `config` asks for, and say which it is.
+    """Find the model that `config` asks for, and say in one line which it is and how good.
+
+    Without a name it is the newest finished run, else the preferred trained model for the seven
+    classes that is here, else a zero-shot model that is here, else CLIP.
 
     Raises:
         ConfigError: settings that contradict each other, or an unknown CLIP.
-        ArtifactError: a checkpoint or weights that are missing or cannot be used; of a
-            folder, faults of the weights are found by `load`.
+        ArtifactError: a model or weights that are missing or cannot be used; of a folder, faults
+            of the weights are found by `load`.
     """
-    wants_zero_shot = config.clip is not None or bool(config.labels)
-    if config.checkpoint is not None and wants_zero_shot:
-        raise ConfigError(
-            "--labels and --clip are for zero-shot CLIP; a checkpoint has its own",
-            hint="omit --checkpoint, or train on your classes: dfer train",
-        )
-    checkpoint, why = config.checkpoint, "as asked for"
-    if checkpoint is None and not wants_zero_shot:
-        fold = newest_finished_fold(config.runs)
-        if fold is not None:
-            checkpoint, why = fold.path, f"newest finished run in {config.runs}"
-    if checkpoint is not None:
-        if is_torchscript(checkpoint) and config.trust_code:
-            progress.note(f"running the code in {checkpoint}, as --trust-code allows")
-        model = _trained(checkpoint, config)
-        progress.note(f"model: {model.name} ({why})")
-        if streams := other_streams(model.card):
-            progress.note(
-                f"it was also trained on {', '.join(streams)}: using the frames only, "
-                "without its calibration, which was fitted with all of them"
-            )
+    if config.model is not None:
+        model = _asked_for(config, config.model, progress)
+    elif config.clip is not None or config.labels:
+        model = _zero_shot(config, _any_zero_shot(config), "zero-shot", progress)
     else:
-        if not wants_zero_shot:
-            progress.note(f"no finished run in {config.runs}: using zero-shot CLIP")
-        model = _zero_shot(config)
-        first = model.card.class_texts[0]
-        progress.note(f"model: {model.name}; class texts such as {first!r}")
+        model = _by_itself(config, progress)
+    if streams := other_streams(model.card):
+        progress.note(
+            f"it was also trained on {', '.join(streams)}: using the frames only, "
+            "without its calibration, which was fitted with all of them"
+        )
     progress.note(f"labels: {', '.join(model.label_set)}")
     return model
+
+
+def _asked_for(config: PredictConfig, spec: str, progress: Progress) -> ChosenModel:
+    """The model of `--model`, or several as one."""
+    if config.clip is not None:
+        raise ConfigError(
+            f"--clip names a model of its own, and so does --model {spec}",
+            hint="leave one of them out",
+        )
+    names = split_models(spec)
+    found = [(name, locate(name, progress)) for name in names]
+    trained = [(name, place) for name, place in found if isinstance(place, Path)]
+    if len(trained) < len(found):
+        place = found[0][1]
+        if len(found) > 1 or isinstance(place, Path):
+            raise ConfigError("only trained models are averaged, and a zero-shot one is among them")
+        return _zero_shot(config, place, "as asked for", progress)
+    if config.labels:
+        raise ConfigError(
+            "--labels is for zero-shot models; a trained one has its own classes",
+            hint="--model exp-clip-b32 takes any, or train on your classes: dfer train",
+        )
+    for _, place in trained:
+        if is_torchscript(place) and config.trust_code:
+            progress.note(f"running the code in {place}, as --trust-code allows")
+    members = [_trained(place, config) for _, place in trained]
+    if len(members) == 1:
+        progress.note(_introduced(members[0], "as asked for"))
+        return members[0]
+    card = card_of_ensemble([(name, one.card) for name, one in zip(names, members, strict=True)])
+
+    def load() -> "LoadedModel":
+        return ensemble([member.load() for member in members])
+
+    model = ChosenModel(name_of_ensemble(names), card, load)
+    progress.note(f"model: {model.name} (as asked for); their probabilities are averaged")
+    return model
+
+
+def _by_itself(config: PredictConfig, progress: Progress) -> ChosenModel:
+    """The model where none was named."""
+    fold = newest_finished_fold(config.runs)
+    if fold is not None:
+        model = _trained(fold.path, config)
+        progress.note(_introduced(model, f"newest finished run in {config.runs}"))
+        return model
+    why = f"no finished run in {config.runs}"
+    named = None if config.clip_weights is not None else best_trained(SEVEN)
+    if named is not None:
+        model = _trained(folder_of(named.name), config)
+        progress.note(_introduced(model, f"{why}; the best that is here", _better_than(named)))
+        return model
+    try:
+        return _zero_shot(config, _any_zero_shot(config), why, progress, better=_better_than(None))
+    except ArtifactError as error:
+        if config.clip_weights is not None:
+            raise
+        raise ArtifactError(
+            f"{why}, none of `dfer models` is here, and zero-shot CLIP cannot be used: "
+            f"{error.message}",
+            hint=_ways_out(config),
+        ) from error
+
+
+def _any_zero_shot(config: PredictConfig) -> ZeroShot:
+    """The zero-shot model of the settings: CLIP where it is named, else the best that is here."""
+    found = None
+    if config.clip is None and config.clip_weights is None:
+        found = best_zero_shot()
+    if found is not None:
+        return zero_shot_of(found)
+    clip = config.clip or ModelConfig.clip
+    return ZeroShot(f"CLIP {clip}", clip, None, CLIP_TEMPLATES)
+
+
+def _better_than(named: NamedModel | None) -> NamedModel | None:
+    """The preferred trained model for the seven classes, unless `named` is it."""
+    first = next(model for model in named_models() if model.label_set == SEVEN)
+    return None if named is first else first
+
+
+def _introduced(model: ChosenModel, why: str, better: NamedModel | None = None) -> str:
+    """One line: which model, why, how good it is said to be, and how to get a better one."""
+    line = f"model: {model.name} ({why})"
+    rates, results = model.card.origin.get("results", ()), model.card.results
+    if rates:
+        line += f"; published: {Result(**rates[0])}"
+    elif results:
+        line += (
+            f"; measured: UAR {100 * results['uar']:.2f} %, WAR {100 * results['war']:.2f} % on "
+            f"{results['measured_on']}"
+        )
+    if better is not None:
+        terms = ", for research only" if better.research_only else ""
+        line += f"; better{terms}: dfer models get {better.name} ({better.results[0]})"
+    return line
+
+
+def _ways_out(config: PredictConfig) -> str:
+    """Lines to paste where there is no model and none can be fetched."""
+    source = shlex.quote(config.sources[0]) if config.sources else "VIDEO"
+    best = next(model.name for model in named_models() if model.label_set == SEVEN)
+    return "\n".join(
+        (
+            "one of these lines:",
+            f"dfer models get {best}  # where there is a network, once",
+            f"dfer predict {source} --clip-weights FILE  # CLIP's weights, from another machine",
+            "dfer demo  # a toy that learns here, on drawn faces",
+        )
+    )
 
 
 def other_streams(card: ModelCard) -> list[str]:
@@ -110,16 +222,31 @@ def _trained(path: Path, config: PredictConfig) -> ChosenModel:
     return ChosenModel(str(checkpoint), card, load)
 
 
-def _zero_shot(config: PredictConfig) -> ChosenModel:
+def _zero_shot(
+    config: PredictConfig,
+    kind: ZeroShot,
+    why: str,
+    progress: Progress,
+    better: NamedModel | None = None,
+) -> ChosenModel:
     from dfercli.inference.loaded_model import ready
     from dfercli.inference.restore import zero_shot_model
 
-    name = config.clip or ModelConfig.clip
-    texts = class_texts(config.labels or SEVEN, config.templates)
-    restored = zero_shot_model(name, config.clip_weights, texts)
-    described = f"zero-shot CLIP {name}"
-    model = ready(restored, described, device=config.device, precision=config.precision)
-    return ready_choice(model)
+    texts = class_texts(config.labels or SEVEN, config.templates or kind.templates)
+    restored = zero_shot_model(kind.clip, config.clip_weights, texts, kind.projection)
+    known = named_model(kind.name)
+    if known is not None:
+        restored = replace(restored, card=replace(restored.card, origin=origin_of(known)))
+    loaded = ready(
+        restored,
+        f"zero-shot {kind.name}",
+        device=config.device,
+        precision=config.precision,
+    )
+    model = ready_choice(loaded)
+    first = model.card.class_texts[0]
+    progress.note(f"{_introduced(model, why, better)}; class texts such as {first!r}")
+    return model
 
 
 def class_texts(labels: tuple[str, ...], templates: str) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ from dfercli.config import ExportConfig
 from dfercli.documents import dump_json
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.inference.exported import INSTALL_HINT, import_runtime, load_exported
+from dfercli.inference.locate import locate_trained
 from dfercli.inference.restore import restore_model
 from dfercli.models.method import FRAMES, Method
 from dfercli.progress import Progress
@@ -77,8 +78,8 @@ def run(config: ExportConfig, progress: Progress) -> ExportResult:
             does not agree with PyTorch; such a file is removed.
     """
     out = _out_path(config)
-    is_file = config.checkpoint.is_file()
-    checkpoint = config.checkpoint if is_file else find_checkpoint(config.checkpoint)
+    place = locate_trained(str(config.checkpoint), progress)
+    checkpoint = place if place.is_file() else find_checkpoint(place)
     if is_exported(checkpoint):
         raise ConfigError(f"{checkpoint} is an exported model already")
     model = restore_model(checkpoint, clip_weights=config.clip_weights)

@@ -117,9 +117,19 @@ class LoadedModel:
         """
         if self._encode is None:
             return self.probabilities(frames[clips])
+        return self.probabilities_of_features(self.encode_frames(frames)[clips])
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Encode each frame alone, where the model does; (N, 3, S, S) -> (N, D)."""
+        if self._encode is None:
+            raise TypeError(f"{self.name} encodes no frame alone")
         with torch.inference_mode():
-            features = self._encode(frames)  # (N, D)
-            return self._calibrated(self._forward(features[clips]).float().cpu())
+            return self._encode(frames)
+
+    def probabilities_of_features(self, features: Tensor) -> NDArray[np.float64]:
+        """Calibrated probabilities (B, K) of what `encode_frames` gave for clips, (B, T, D)."""
+        with torch.inference_mode():
+            return self._calibrated(self._forward(features).float().cpu())
 
     def _calibrated(self, logits: Tensor) -> NDArray[np.float64]:
         return softmax(logits.numpy(), self.card.calibration["temperature"])

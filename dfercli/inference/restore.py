@@ -1,5 +1,6 @@
 """Models from their settings, to checkpoints and back."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from dfercli.models.clip_backbone import (
     load_backbone,
     load_same_backbone,
 )
+from dfercli.models.exp_clip import ExpClip
 from dfercli.models.method import Method
 from dfercli.models.published_checkpoint import build_published, read_published
 from dfercli.models.zero_shot import ZeroShotClip
@@ -32,6 +34,7 @@ BUILD_FAULTS = (
     *(ConfigError, KeyError, TypeError, ValueError, RuntimeError, AssertionError),
     *(AttributeError, ZeroDivisionError, IndexError),
 )
+PROJECTION = "projection"  # the name of Exp-CLIP's matrix in its checkpoint
 SAMPLING_RULES = {
     "train": "a random frame of each of T equal segments",
     "test": "the middle frame of each of T equal segments; short clips repeat their last frame",
@@ -75,33 +78,65 @@ def new_model(config: ModelConfig, label_set: tuple[str, ...], seed: int) -> Res
     return RestoredModel(module, replace(card, negative_texts=tuple(negative)), config)
 
 
+def zero_shot_module(
+    clip: CLIP, texts: Sequence[Sequence[str]], projection: Path | None
+) -> ZeroShotClip | ExpClip:
+    """Build the module of a zero-shot model.
+
+    Args:
+        clip: The backbone with its weights.
+        texts: The texts of each class.
+        projection: The folder with the matrix of Exp-CLIP; None for CLIP alone.
+
+    Raises:
+        ArtifactError: the matrix is missing, broken, or belongs to another CLIP.
+    """
+    if projection is None:
+        return ZeroShotClip(clip, texts, ModelConfig.num_frames)
+    matrix = read_weights(projection).get(PROJECTION)
+    if matrix is None or matrix.ndim != 2 or not matrix.is_floating_point():
+        raise ArtifactError(f"{projection}: expected one matrix {PROJECTION!r}")
+    return ExpClip(clip, matrix, texts, ModelConfig.num_frames)
+
+
 def zero_shot_model(
-    clip_name: str, weights: Path | None, texts: dict[str, list[str]]
+    clip_name: str,
+    weights: Path | None,
+    texts: dict[str, list[str]],
+    projection: Path | None = None,
 ) -> RestoredModel:
-    """Build zero-shot CLIP for any classes.
+    """Build a zero-shot model for any classes: CLIP, or Exp-CLIP on it.
 
     Args:
         clip_name: MODEL/TAG.
         weights: Local file with the weights, instead of the tag's download.
-        texts: The texts of each class, whose features are averaged.
+        texts: The texts of each class, which are averaged.
+        projection: As for `zero_shot_module`.
 
     Raises:
         ConfigError: an unknown CLIP, or a text that is too long.
         ArtifactError: weights that are missing or do not fit.
     """
     clip, identity = load_backbone(clip_name, weights)
+    module = zero_shot_module(clip, list(texts.values()), projection)
     config = ModelConfig(
-        clip=clip_name, normalization="clip", text_type="name", context_tokens=0, temporal_layers=0
+        clip=clip_name,
+        normalization=module.normalization.kind,
+        text_type="name",
+        context_tokens=0,
+        temporal_layers=0,
     )
-    module = ZeroShotClip(clip, list(texts.values()), config.num_frames)
+    method, selected_on = "zero-shot", "nothing: it was not trained on expressions"
+    if projection is not None:
+        method, selected_on = "exp-clip", read_model_card(projection).selected_on
     card = ModelCard(
         label_set=tuple(texts),
         class_texts=tuple(" | ".join(variants) for variants in texts.values()),
-        model={"method": "zero-shot", "clip": clip_name, "normalization": config.normalization},
+        model={"method": method, "clip": clip_name, "normalization": config.normalization},
         backbone=asdict(identity),
         image_size=module.image_size,
         sampling={"num_frames": config.num_frames, **SAMPLING_RULES},
-        selected_on="nothing: it was not trained on expressions",
+        selected_on=selected_on,
     )
     return RestoredModel(module, card, config)
 
@@ -172,6 +207,12 @@ def restore_model(
         return _restore_published(path, class_position)
     where = str(path / "model.json")
     card = read_model_card(path)
+    if card.model.get("method") == "exp-clip":
+        raise ConfigError(
+            f"{path} is a zero-shot model, and this needs a trained one",
+            hint="dfer predict VIDEO --model exp-clip-…, or dfer eval DATASET --zero-shot --model "
+            "exp-clip-…",
+        )
     try:
         config = override(ModelConfig(), card.model, where=where, literal=True)
     except ConfigError as error:

@@ -52,7 +52,7 @@ def preprocess_config(config: PredictConfig, card: ModelCard, store: Path) -> Pr
 def compare_crops(store: Path, card: ModelCard, progress: Progress) -> None:
     """Report how the crops of a store were made differently from the model's."""
     if card.crop is None:
-        if card.trained_on or card.model.get("method") != "zero-shot":
+        if card.trained_on or card.model.get("method") not in ("zero-shot", "exp-clip"):
             progress.note("the model does not say how its faces were cropped: using the defaults")
         return
     settings: dict[str, Any] = {**_defaults(), **read_dataset(store).get("settings", {})}

@@ -18,7 +18,8 @@ from dfercli.names import PlainName
 from dfercli.typed import Range, typed
 
 Rate = Annotated[float, Range(0, 100)]
-DRIVE, OPEN_CLIP, HTTPS = "drive", "open_clip", "https"
+DRIVE = "drive"
+TABLE = Path(str(files("dfercli.registry") / "models.toml"))
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,13 @@ class NamedModel:
         citation: What to cite.
         most_bytes: Upper bound of its size; a download stops there.
         clip: The CLIP of a zero-shot model, MODEL/TAG.
+        clip_hub: The repository on the hub that its weights come from.
         templates: The zero-shot templates that the published numbers were measured with.
         trained_on: The benchmark it was trained on.
         fold: The fold of it whose training list was used.
         size_bytes: Size of the file, where it is published.
         sha256: Check sum of the file, where it is published.
+        about_mb: About how many megabytes it has, CLIP's weights left out, where that is known.
     """
 
     name: Annotated[str, PlainName()]
@@ -109,11 +112,13 @@ class NamedModel:
     citation: str
     most_bytes: Annotated[int, Range(1)]
     clip: str | None = None
+    clip_hub: str | None = None
     templates: str | None = None
     trained_on: str | None = None
     fold: Annotated[int, Range(1)] | None = None
     size_bytes: Annotated[int, Range(1)] | None = None
     sha256: Annotated[str, Sha256()] | None = None
+    about_mb: Annotated[int, Range(1)] | None = None
 
     @property
     def is_zero_shot(self) -> bool:
@@ -156,8 +161,11 @@ def read_registry(path: Path) -> tuple[NamedModel, ...]:
         model: NamedModel = typed(NamedModel, _with_family(entry, families, where), where)
         if any(model.name == other.name for other in models):
             raise ArtifactError(f"{where}: the name is there twice")
-        if model.is_zero_shot != (model.clip is not None and model.templates is not None):
-            raise ArtifactError(f"{where}: clip and templates go with a zero-shot model")
+        of_clip = (model.clip, model.clip_hub, model.templates)
+        if any((entry is not None) != model.is_zero_shot for entry in of_clip):
+            raise ArtifactError(
+                f"{where}: clip, clip_hub and templates go with a zero-shot model, with no other"
+            )
         models.append(model)
     return tuple(models)
 
@@ -180,7 +188,7 @@ def _with_family(
 @cache
 def named_models() -> tuple[NamedModel, ...]:
     """All models that come with dfer by name, the preferred first."""
-    return read_registry(Path(str(files("dfercli.registry") / "models.toml")))
+    return read_registry(TABLE)
 
 
 def named_model(name: str) -> NamedModel | None:

@@ -40,6 +40,7 @@ def card_rows(card: ModelCard) -> list[tuple[str, str]]:
         ("this checkpoint", card.selected_on),
         *_calibration(card.calibration),
         *_results(card.results),
+        *_origin(card.origin),
         ("intended use", INTENDED_USE),
     ]
     return [*rows, *(("limits", paragraph) for paragraph in LIMITS)]
@@ -59,12 +60,48 @@ def _crop(crop: dict[str, Any]) -> str:
 
 def _trained_on(trained: dict[str, Any]) -> str:
     subjects = trained.get("num_subjects")
-    return (
+    parts = [
         f"{trained.get('dataset')} fold {trained.get('fold')}"
-        f"{'' if trained.get('official_split') else ' (a split of our own)'}, "
-        f"{trained.get('num_train')} clips{f' of {subjects} people' if subjects else ''}, "
-        f"{trained.get('num_held_out')} held out, seed {trained.get('seed')}"
-    )
+        f"{'' if trained.get('official_split') else ' (a split of our own)'}"
+    ]
+    if "num_train" in trained:  # models of others do not say
+        parts += [
+            f"{trained['num_train']} clips{f' of {subjects} people' if subjects else ''}",
+            f"{trained.get('num_held_out')} held out",
+            f"seed {trained.get('seed')}",
+        ]
+    return ", ".join(parts)
+
+
+def _origin(origin: dict[str, Any]) -> list[tuple[str, str]]:
+    """Whose model it is, what they published of it, and their terms."""
+    if not origin:
+        return []
+    rows = [("made by others", f"{origin.get('name')}, from {origin.get('place')}")]
+    if "sha256" in origin:
+        rows.append(("their file", f"{origin.get('size_bytes')} bytes, SHA-256 {origin['sha256']}"))
+    for rates in origin.get("results", ()):
+        rows.append(
+            (
+                "they published",
+                f"UAR {rates['uar']:.2f} %, WAR {rates['war']:.2f} % on {rates['dataset']} "
+                f"({rates['protocol']}); not measured here",
+            )
+        )
+    rows += [
+        ("licence of the code", str(origin.get("licence_code", "not stated"))),
+        ("licence of the weights", str(origin.get("licence_weights", "not stated"))),
+        ("data behind it", str(origin.get("licence_data", "not stated"))),
+    ]
+    if origin.get("research_only"):
+        rows.append(
+            (
+                "research only",
+                "The data behind it may be used for research alone. Do not use the model in a "
+                "product or a service, or pass it on, without asking the owners of both.",
+            )
+        )
+    return [*rows, ("cite", str(origin.get("citation", "not stated")))]
 
 
 def _calibration(calibration: dict[str, Any]) -> list[tuple[str, str]]:
