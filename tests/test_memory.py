@@ -1,8 +1,10 @@
 """What waits in memory is bounded in bytes; pictures of any shape; readers are lazy."""
 
 import threading
+import weakref
 from dataclasses import replace
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from test_preprocess_scale import FAST, contents
 
 from dfercli.artifacts.face_store import read_clips
 from dfercli.artifacts.pictures import scaled
-from dfercli.errors import TooLargeError
+from dfercli.errors import DataError, TooLargeError
 from dfercli.faces import yunet
 from dfercli.faces.detect import Faces
 from dfercli.faces.follow import FaceFollower, FollowSettings
@@ -22,6 +24,7 @@ from dfercli.preprocessing import face_clips
 from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
 from dfercli.report.video_prediction import VideoPrediction
+from dfercli.video import images
 from dfercli.video.cuts import CutFinder
 from dfercli.video.decode import VideoReader
 from dfercli.video.frames import Frame, Selection
@@ -191,3 +194,51 @@ def test_an_annotated_video_has_the_bound_of_the_prediction(video, tmp_path):
         annotate(source, prediction, tmp_path / "o.mp4", **settings, max_pixels=240 * 239)
     annotate(source, prediction, tmp_path / "o.mp4", **settings, max_pixels=240 * 240)
     assert (tmp_path / "o.mp4").stat().st_size > 0
+
+
+def test_a_long_gif_and_a_large_folder_are_read_as_they_are_asked_for(tmp_path, monkeypatch):
+    gif = tmp_path / "long.gif"
+    pictures = (np.full((16, 16, 3), 10 * (n % 20), np.uint8) for n in range(600))
+    with av.open(str(gif), "w") as container:
+        stream = container.add_stream("gif", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "rgb8"
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="rgb8")))
+        container.mux(stream.encode())
+    decoded = []
+    frames = iter(VideoReader(gif, alive=lambda: decoded.append(1)))
+    assert [next(frames).index for _ in range(3)] == [0, 1, 2]
+    assert len(decoded) == 3
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number in range(300):
+        (folder / f"{number}.png").touch()
+    read = []
+    monkeypatch.setattr(images, "read_image", lambda path, bound: read.append(path) or gif)
+    pictures = iter(ImageReader(folder, 25.0))
+    assert [next(pictures).index for _ in range(3)] == [0, 1, 2]
+    assert [path.name for path in read] == ["0.png", "1.png", "2.png"]
+
+
+def test_broken_pictures_of_a_folder_are_not_kept(tmp_path, monkeypatch):
+    alive = weakref.WeakSet()
+
+    class Content:
+        """The bytes of a file, which a traceback would keep."""
+
+    def broken(path, bound):
+        content = Content()
+        alive.add(content)
+        if path.name == "0.png":
+            return np.zeros((8, 8, 3), np.uint8)
+        raise DataError(f"{path}: broken {len(alive)}")
+
+    for number in range(30):
+        (tmp_path / f"{number}.png").touch()
+    monkeypatch.setattr(images, "read_image", broken)
+    reader = ImageReader(tmp_path, 25.0)
+    assert [frame.index for frame in reader] == [0]
+    assert len(alive) <= 1
+    assert len(reader.warnings) == images.MOST_WARNINGS + 1
+    assert "9 more" in reader.warnings[-1]

@@ -81,25 +81,31 @@ class ImageReader:
     def __iter__(self) -> Iterator[Frame]:
         """Read image by image."""
         picker = Picker(self._selection, self.fps)
-        faults: list[DataError] = []
+        first_fault: DataError | None = None
+        num_faults = num_wanted = 0
         for index, path in enumerate(self._images):
             seconds = index / self.fps if self.fps > 0 else 0.0
             wanted = picker.pick(index, seconds)
             if wanted is None:
                 continue
+            num_wanted += 1
             try:
                 image = read_image(path, self._max_pixels)
             except DataError as error:
-                faults.append(error)
+                num_faults += 1
+                # Without what its traceback holds: the bytes of the file.
+                first_fault = first_fault or error.with_traceback(None)
+                if num_faults <= MOST_WARNINGS:
+                    self.warnings.append(error.message)
                 continue
             yield Frame(index, seconds, image, wanted)
-        if len(faults) == len(self._images):
-            raise (
-                faults[0] if faults else DataError(f"{self.path}: nothing to read in the folder")
-            )
-        self.warnings.extend(fault.message for fault in faults[:MOST_WARNINGS])
-        if len(faults) > MOST_WARNINGS:
-            self.warnings.append(f"{len(faults) - MOST_WARNINGS} more images could not be read")
+            del image  # else it lives until the next one is there
+        if not self._images:
+            raise DataError(f"{self.path}: nothing to read in the folder")
+        if first_fault is not None and num_faults == num_wanted:
+            raise first_fault
+        if num_faults > MOST_WARNINGS:
+            self.warnings.append(f"{num_faults - MOST_WARNINGS} more images could not be read")
 
 
 def is_image(path: Path) -> bool:
