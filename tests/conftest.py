@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from slow_tests import SLOW
 
 # Before torch is imported: tensors are tiny here, and threads cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,3 +23,16 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder ../shared is not there")
     return SHARED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests; an entry of `SLOW` that its file does not have is an error."""
+    for item in items:
+        name = f"{item.path.name}::{getattr(item, 'originalname', item.name)}"
+        if name in SLOW or item.path.name in SLOW:
+            item.add_marker("slow")
+    sources = {path.name: path.read_text() for path in Path(__file__).parent.glob("test_*.py")}
+    for entry in SLOW:
+        file, _, test = entry.partition("::")
+        if file not in sources or f"def {test}" not in sources[file]:
+            raise pytest.UsageError(f"tests/slow_tests.py names {entry}, which does not exist")

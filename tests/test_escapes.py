@@ -132,7 +132,7 @@ def test_a_link_of_a_page_leads_to_the_file_whatever_it_is_called(name, tmp_path
     file.parent.mkdir()
     file.write_bytes(b"video")
     page = tmp_path / "page.html"
-    facts = VideoFacts(1.0, "h264", "yuv420p", False)
+    facts = VideoFacts(1.0, "h264", "yuv420p")
     link, note, size = _player(file, facts, page, 0.0)
     assert link == f"videos/{NAMES_IN_LINKS[name]}"
     assert os.fsencode(tmp_path) + b"/" + unquote_to_bytes(link) == os.fsencode(file)

@@ -18,6 +18,7 @@ def gpu_training(monkeypatch):
     from dfercli.bench import machine as bench_machine
 
     monkeypatch.setattr(bench_machine, "MATRIX_WINDOWS", 1)
+    monkeypatch.setattr(bench_machine, "MATRIX_SIDES", {"cpu": 128})
     return gpu_training
 
 

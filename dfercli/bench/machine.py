@@ -16,6 +16,7 @@ from dfercli.processes import num_cores
 
 MB = 1024**2
 MATRIX_WINDOWS = 20
+MATRIX_SIDES = {"cuda": 8192, "cpu": 2048}
 CPU_FACTS = Path("/proc/cpuinfo")
 
 
@@ -48,7 +49,8 @@ def wait_for(place: torch.device) -> None:
 def matrix_rate(place: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of large matrix products: the best of several windows."""
     # A product must take far longer than its launch.
-    side, products = (8192, 20) if place.type == "cuda" else (2048, 1)
+    side = MATRIX_SIDES.get(place.type, MATRIX_SIDES["cpu"])
+    products = 20 if place.type == "cuda" else 1
     left, right = (torch.rand(side, side, device=place).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(MATRIX_WINDOWS):

@@ -221,7 +221,7 @@ def _settings(kind: Any, path: tuple[str, ...]) -> Iterator[_Setting]:
             yield _Setting(place, hint, _default(entry), offer)
 
 
-def _default(entry: "Field[Any]") -> Any:
+def _default(entry: Field[Any]) -> Any:
     if entry.default is dataclasses.MISSING:
         raise TypeError(f"the field {entry.name} has no default")
     return entry.default

@@ -93,7 +93,7 @@ def setting(value: ValueT, help: str) -> ValueT:
     return _field(value, Offer(help, kind="setting"))
 
 
-def offer_of(entry: "Field[Any]") -> Offer | None:
+def offer_of(entry: Field[Any]) -> Offer | None:
     """What was stated beside a field; None where nothing was."""
     return entry.metadata.get(KEY)
 

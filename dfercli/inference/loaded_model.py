@@ -72,17 +72,7 @@ class LoadedModel:
         return self._encode is not None
 
     def logits(self, frames: Tensor) -> Tensor:
-        """Compare clips with classes.
-
-        Args:
-            frames: (B, T, 3, S, S), float in [0, 1] or uint8, RGB, on any device.
-
-        Returns:
-            (B, K) float32 on the CPU.
-
-        Raises:
-            DataError: frames of another shape or kind.
-        """
+        """Logits (B, K), float32 on the CPU, of clips; see `dfercli.Recognizer.logits`."""
         expected = (self.num_frames, 3, self.image_size, self.image_size)
         if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
             raise DataError(

@@ -211,7 +211,7 @@ def _find_faces(
     places: tuple[str, ...],
     done: set[str],
     work: _Work,
-    recognising: "Future[list[VideoPrediction]]",
+    recognising: Future[list[VideoPrediction]],
     progress: Progress,
 ) -> list[VideoPrediction]:
     """Preprocess videos, hand each to the model at once; return those that have no face."""
@@ -302,7 +302,7 @@ def _finish_source(plan: _Plan, done: RecognisedSource, stop: threading.Event) -
 
 
 def _wait(
-    recognising: "Future[list[VideoPrediction]]", work: _Work, progress: Progress
+    recognising: Future[list[VideoPrediction]], work: _Work, progress: Progress
 ) -> list[VideoPrediction]:
     """Wait for the model's thread, and show its progress."""
     with progress.task("recognising expressions (windows)") as task:

@@ -76,7 +76,6 @@ class VideoReader:
         self.fps = self._claims.fps
         self._decord = open_decord(path) if self._claims.suit_decord else None
         self._taken = 0  # presented frames that decord has passed
-        self._end_seconds = 0.0
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode frame by frame."""

@@ -18,13 +18,11 @@ class VideoFacts:
         seconds: Its length; None where it does not say.
         codec: Name of the video codec, such as `h264`.
         pixel_format: Such as `yuv420p`.
-        has_audio: Whether there is sound.
     """
 
     seconds: float | None
     codec: str
     pixel_format: str
-    has_audio: bool
 
 
 def probe_video(path: Path) -> VideoFacts | None:
@@ -42,7 +40,6 @@ def probe_video(path: Path) -> VideoFacts | None:
                 seconds,
                 context.name,
                 str(context.pix_fmt),
-                bool(container.streams.audio),
             )
     except DataError:
         return None

@@ -1,0 +1,24 @@
+"""The tests that take longest, which `pytest -m "not slow"` leaves out and CI runs.
+
+Most start processes, train several times, or compute in bfloat16, which many CPUs emulate. An entry
+is a file, or one test of it; `conftest.py` marks them, and refuses an entry that matches nothing.
+"""
+
+SLOW = (
+    "test_cached_features.py::test_two_processes_train_as_one",
+    "test_demo.py",
+    "test_distributed.py",
+    "test_export.py::test_8_bit_weights_are_smaller_and_hardly_change_the_answer",
+    "test_export.py::test_the_published_checkpoint_exports_with_its_logits",
+    "test_face_detectors.py::test_network_detectors_run_with_random_weights",
+    "test_face_parts_made.py::test_landmarks_and_polygons_are_added_to_a_store_that_exists",
+    "test_face_parts_made.py::test_parts_of_another_network_are_refused_and_redone_with_overwrite",
+    "test_finecliper.py::test_gradient_checkpointing_and_mixed_precision_train",
+    "test_finecliper_commands.py::test_train_with_chosen_streams_then_eval_with_one_of_them",
+    "test_finecliper_cost.py::test_info_counts_vit_b_16_with_the_default_settings",
+    "test_finecliper_cost.py::test_streams_cost_and_gradient_checkpointing_saves_memory",
+    "test_fuzz.py",
+    "test_killed.py",
+    "test_readme.py",
+    "test_signals.py",
+)
