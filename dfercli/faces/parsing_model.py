@@ -3,11 +3,15 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from dfercli.artifacts.hub_cache import fetch_from_hub, first_cached
 from dfercli.artifacts.network import require_server
+from dfercli.documents import MAX_DOCUMENT_BYTES
 from dfercli.errors import ArtifactError
 
 DESCRIPTIONS = ("config.json", "preprocessor_config.json")
 PICKLED_WEIGHTS = "pytorch_model.bin"
+MOST_BYTES = 1 << 30
+"""The largest SegFormer that is published takes a third of this."""
 WEIGHTS = ("model.safetensors", PICKLED_WEIGHTS)  # the first of these that exists
 
 
@@ -41,8 +45,6 @@ def _cached(model: str) -> Path | None:
     """The model's folder in the hub's cache."""
     from huggingface_hub.errors import HFValidationError
 
-    from dfercli.artifacts.hub_cache import first_cached
-
     try:
         found = [first_cached(model, names) for names in (*((n,) for n in DESCRIPTIONS), WEIGHTS)]
     except HFValidationError as error:
@@ -51,17 +53,18 @@ def _cached(model: str) -> Path | None:
 
 
 def _download(model: str) -> Path:
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.constants import ENDPOINT
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
         require_server(ENDPOINT)
-        paths = [Path(hf_hub_download(model, name)) for name in DESCRIPTIONS]
+        paths = [
+            fetch_from_hub(model, name, most_bytes=MAX_DOCUMENT_BYTES) for name in DESCRIPTIONS
+        ]
         try:
-            hf_hub_download(model, WEIGHTS[0])
+            fetch_from_hub(model, WEIGHTS[0], most_bytes=MOST_BYTES)
         except EntryNotFoundError:
-            hf_hub_download(model, WEIGHTS[1])
+            fetch_from_hub(model, WEIGHTS[1], most_bytes=MOST_BYTES)
     except Exception as error:  # the hub's client raises many unrelated kinds of errors
         raise _not_there(model, (str(error).splitlines() or [repr(error)])[0]) from error
     return paths[0].parent
