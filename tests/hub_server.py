@@ -104,7 +104,7 @@ def serve_hub() -> Iterator[Hub]:
                 self._answer({"url": f"{hub.url}/{repository}"})
             elif "/preupload/" in path:
                 files = [
-                    {"path": entry["path"], "uploadMode": "regular"}
+                    {"path": entry["path"], "uploadMode": "regular", "shouldIgnore": False}
                     for entry in json.loads(body)["files"]
                 ]
                 self._answer({"files": files})

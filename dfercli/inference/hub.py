@@ -85,11 +85,15 @@ def pull(repository: str, progress: Progress) -> Path:
             if (sizes[name] or 0) > most:
                 raise ArtifactError(f"{repository}: {name} has {sizes[name]} bytes, at most {most}")
         progress.note(f"fetching {repository} from the hub, commit {(found.sha or '?')[:12]}")
-        for name in (CARD_NAME, WEIGHTS_NAME):
-            path = Path(hf_hub_download(repository, name, revision=found.sha))
-            if name == CARD_NAME:
-                read_model_card(path.parent)  # before the weights, which may be large
-    return _cached(repository) or path.parent
+        # By the branch and not by the commit: only then does the cache find them by their names.
+        card = Path(hf_hub_download(repository, CARD_NAME))
+        read_model_card(card.parent)  # before the weights, which may be large
+        weights = Path(hf_hub_download(repository, WEIGHTS_NAME))
+    if card.parent != weights.parent:
+        raise ArtifactError(
+            f"{repository} on the hub changed while it was fetched", hint="run this again"
+        )
+    return card.parent
 
 
 def _cached(repository: str) -> Path | None:
