@@ -8,14 +8,14 @@ this way:
                                      options({"dataset": "faces/", "optim": {"epochs": 3}})])
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from dfercli.config import TrainConfig
 from dfercli.config.options import offer_of
-from dfercli.overrides import override, read_toml, set_by_path
+from dfercli.overrides import override, read_toml, set_by_path, to_plain
 from dfercli.recipes import read_recipe, recipe_names
 
 ConfigT = TypeVar("ConfigT")
@@ -104,3 +104,23 @@ def _by_field(config: Any, values: Any) -> Any:
         for flag in offer.flags
     }
     return {name if name in own else other.get(name, name): value for name, value in values.items()}
+
+
+def recipe_differences(first: str, second: str) -> list[tuple[str, str, str]]:
+    """Where two recipes differ: setting, value of the first, value of the second."""
+    configs = [layered(TrainConfig(), [options({"recipe": name})]) for name in (first, second)]
+    one, other = (dict(flat(to_plain(config))) for config in configs)
+    return [
+        (name, str(one[name]), str(other[name]))
+        for name in one
+        if one[name] != other[name] and name != "recipe"
+    ]
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each setting by its path, as `optim.epochs`."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

@@ -73,10 +73,16 @@ def bright_and_dark_store(
     """
     rng = np.random.default_rng(0 if people == "subject" else list(people.encode()))
     clips = []
+    prefix = "" if people == "subject" else f"{people}-"
     for number in range(clips_per_class):
         for label, level in (("happiness", 180), ("sadness", 40)):
             noise = rng.integers(0, 40, size=(frames, 32, 32, 3))
             clips.append(
-                (f"{label}-{number}", label, f"{people}-{number}", (noise + level).astype(np.uint8))
+                (
+                    f"{prefix}{label}-{number}",
+                    label,
+                    f"{people}-{number}",
+                    (noise + level).astype(np.uint8),
+                )
             )
     return write_store(folder, clips)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dfercli.cli.console import ConsoleProgress, print_json, print_line
+from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
 from dfercli.cli.offer import Asked, Json, examples, offers
 from dfercli.config import TrainConfig
 from dfercli.config.options import WITH_METHOD
@@ -78,3 +78,8 @@ def _show_cost(config: TrainConfig, json: bool) -> None:
     print_line(f"{model.method} on {model.clip}, {model.num_frames} frames")
     for line in cost_lines(cost, batch_size):
         print_line(line)
+    if model.method == "dfer-clip":
+        from dfercli.layers import recipe_differences
+
+        ours, published = "dfer-clip", "dfer-clip-published"
+        print_table("Recipes", ("setting", ours, published), recipe_differences(ours, published))

@@ -70,6 +70,10 @@ class DataConfig(DatasetConfig):
     split_seed: Seed | None = setting(
         None, "Seed of the splits into folds, test and validation; None is that of training."
     )
+    frame_counts: Literal["disk", "listed"] = setting(
+        "disk",
+        "Frames of a clip that are sampled from: those on disk, or as many as its list says.",
+    )
     sampler: Literal["shuffled", "square-root", "balanced"] = option(
         "shuffled",
         "Clips of an epoch: shuffled all once; balanced as many of each class; square-root in "

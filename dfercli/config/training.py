@@ -31,7 +31,15 @@ from dfercli.config.options import (
 from dfercli.typed import Range
 
 BACKBONES = ("ViT-B-32-quickgelu/openai", "ViT-B-16-quickgelu/openai", "ViT-L-14-quickgelu/openai")
-RECIPES = ("crema-d", "demo", "dfer-clip", "finecliper", "mean-pooling", "ravdess")
+RECIPES = (
+    "crema-d",
+    "demo",
+    "dfer-clip",
+    "dfer-clip-published",
+    "finecliper",
+    "mean-pooling",
+    "ravdess",
+)
 
 
 @dataclass(frozen=True)
@@ -102,13 +110,27 @@ class ModelConfig:
     normalization: Literal["none", "clip"] = setting(
         "none", "none feeds [0, 1] as published, clip CLIP's mean and deviation."
     )
-    text_type: Literal["description", "name", "context", "pn"] = option(
+    text_type: Literal["description", "name", "context", "pn", "published"] = option(
         "description",
         "Class texts: an LLM's description, the bare name, the name in context, or pn: a sentence "
         "with and one without the expression.",
         MODEL,
     )
-    descriptions: Path | None = option(None, "Class texts written by `dfer describe`.", MODEL)
+    descriptions: Path | None = option(
+        None,
+        "Class texts written by `dfer describe`; or a published checkpoint (.pth), whose own are "
+        "taken.",
+        MODEL,
+    )
+    own_texts: bool = option(
+        False,
+        "Where published class texts are wanted and not at hand, go on with ours, labelled so.",
+        MODEL,
+        "--own-texts",
+    )
+    class_texts: tuple[str, ...] = setting(
+        (), "One text per class, in their order; written by a training that took them from a file."
+    )
     context_tokens: Tokens = option(8, "Learned tokens around each class text.", MODEL)
     class_specific: bool = option(
         True, "Own tokens per class, or shared.", MODEL, "--class-specific/--generic-context"
@@ -188,6 +210,9 @@ class AugmentConfig:
     flip: Share = setting(0.5, "Probability of a horizontal flip.")
     brightness: Share = setting(0.0, "Brightness factor in 1 - b .. 1 + b (DFEW: 0.5).")
     rotation_degrees: Positive = setting(0.0, "Largest rotation (FERV39k: 4).")
+    rotation_pixels: Literal["bilinear", "nearest"] = setting(
+        "bilinear", "How a rotated pixel is read; the published trainer takes the nearest."
+    )
 
     @property
     def is_off(self) -> bool:

@@ -26,12 +26,14 @@ class AugmentDraw:
         rotation_degrees: Angle about the centre, counter-clockwise; uncovered corners are black.
         crop: top, left, height, width in pixels; this part is resized to the model's size.
         flip: Whether the frames are mirrored.
+        nearest: Whether a rotated pixel is the nearest one of the picture, not a mean of four.
     """
 
     brightness: float
     rotation_degrees: float
     crop: tuple[int, int, int, int]
     flip: bool
+    nearest: bool = False
 
 
 def draw_augmentation(
@@ -46,7 +48,9 @@ def draw_augmentation(
         side = min(height, width)
         crop = (round(down * (height - side)), round(right * (width - side)), side, side)
     flip = bool(rng.uniform() < config.flip)
-    return AugmentDraw(brightness, rotation_degrees, crop, flip)
+    return AugmentDraw(
+        brightness, rotation_degrees, crop, flip, nearest=config.rotation_pixels == "nearest"
+    )
 
 
 def _draw_crop(
@@ -102,7 +106,8 @@ def _augment_image(
         centre = ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2)
         matrix = cv2.getRotationMatrix2D(centre, draw.rotation_degrees, 1)
         matrix[:, 2] -= left, top  # only the part that the crop keeps
-        image = cv2.warpAffine(image, matrix, (width, height))
+        how = cv2.INTER_NEAREST if draw.nearest else cv2.INTER_LINEAR
+        image = cv2.warpAffine(image, matrix, (width, height), flags=how)
     if height > size or width > size:
         image = resize(torch.from_numpy(image).permute(2, 0, 1), size).permute(1, 2, 0).numpy()
     else:

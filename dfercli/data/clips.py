@@ -19,6 +19,7 @@ class Clip:
             happen (published lists were made after padding on disk).
         store: The face store it lies in, which may hold further views of it.
         groups: What else is known of it, such as the sex of who is seen.
+        sampled_as: As if it had so many frames; the last one stands for those that are missing.
         source: The video that it was cut from, where known: an absolute path, links resolved.
     """
 
@@ -31,6 +32,7 @@ class Clip:
     store: Path | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
     source: str | None = None
+    sampled_as: int | None = None
 
 
 def group_of(clip: Clip) -> str:

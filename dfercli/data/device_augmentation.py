@@ -123,7 +123,8 @@ def augment_clips(
         factor = values([draw.brightness for draw in draws]).view(b, 1, 1, 1, 1)
         moved = (moved * factor).clamp_(max=255).floor_()
     if any(draw.rotation_degrees for draw in draws):
-        moved = _rotate(moved, values([draw.rotation_degrees for draw in draws]))
+        degrees = values([draw.rotation_degrees for draw in draws])
+        moved = _rotate(moved, degrees, nearest=draws[0].nearest)
     tops, lefts, heights, widths = values([draw.crop for draw in draws]).T
     flips = values([draw.flip for draw in draws]).bool()
     rows = _weights(tops, heights, torch.zeros_like(flips), height, size).to(dtype)  # (B, S, H)
@@ -135,8 +136,8 @@ def augment_clips(
     return moved.view(b, size, t, 3, size).permute(0, 2, 3, 1, 4).contiguous()
 
 
-def _rotate(frames: Tensor, degrees: Tensor) -> Tensor:
-    """Rotate (B, H, T, 3, W) counter-clockwise about the centre, bilinear, black outside."""
+def _rotate(frames: Tensor, degrees: Tensor, *, nearest: bool) -> Tensor:
+    """Rotate (B, H, T, 3, W) counter-clockwise about the centre, black outside."""
     b, height, t, _, width = frames.shape
     cosine, sine = degrees.deg2rad().cos(), degrees.deg2rad().sin()
     zero = torch.zeros_like(degrees)
@@ -146,7 +147,8 @@ def _rotate(frames: Tensor, degrees: Tensor) -> Tensor:
     )
     pictures = frames.permute(0, 2, 3, 1, 4).reshape(b, t * 3, height, width)
     grid = functional.affine_grid(source.T.view(b, 2, 3), list(pictures.shape), align_corners=False)
-    rotated = functional.grid_sample(pictures, grid, align_corners=False)
+    mode = "nearest" if nearest else "bilinear"
+    rotated = functional.grid_sample(pictures, grid, mode=mode, align_corners=False)
     return rotated.view(b, t, 3, height, width).permute(0, 3, 1, 2, 4)
 
 

@@ -91,12 +91,20 @@ def read_fold_clips(config: TrainConfig, number: int) -> FoldClips:
         fold = _with_test_part(config, fold)
         test, test_name = fold.test, f"test part of {fold.dataset}, {data.test_share:.0%} by "
         test_name += "subject" if any(clip.subject for clip in test) else "source"
+    if data.frame_counts == "listed":
+        fold = replace(fold, train=_as_listed(fold.train), test=_as_listed(fold.test))
+        test = _as_listed(test)
     train, held_out, held_out_name = _divide(config, fold, test)
     if not test:
         test = held_out
         test_name = f"{held_out_name} clips of {fold.dataset}: selected and measured on the same"
         test_name += " clips"
     return FoldClips(fold, train, held_out, held_out_name, test, test_name)
+
+
+def _as_listed(clips: tuple[Clip, ...]) -> tuple[Clip, ...]:
+    """Clips that are sampled as if they had as many frames as their list says."""
+    return tuple(replace(clip, sampled_as=clip.listed_frames) for clip in clips)
 
 
 def _divide(

@@ -131,11 +131,13 @@ class ClipDataset(Dataset[Item | DferError]):
         paths = clip_frames(clip)
         draw = None
         if self.augmentation is None:
-            chosen = sample_test(len(paths), self.num_frames)
+            chosen = sample_test(clip.sampled_as or len(paths), self.num_frames)
+            chosen = np.minimum(chosen, len(paths) - 1)
             frames = read_frames([paths[i] for i in chosen])
         else:
             rng = clip_rng(self.seed, epoch, index)
-            chosen = sample_train(len(paths), self.num_frames, rng)
+            chosen = sample_train(clip.sampled_as or len(paths), self.num_frames, rng)
+            chosen = np.minimum(chosen, len(paths) - 1)
             frames = read_frames([paths[i] for i in chosen])
             height, width = frames.shape[-2:]
             if not self.augmentation.is_off:

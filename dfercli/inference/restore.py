@@ -57,8 +57,19 @@ def class_texts_for(config: ModelConfig, label_set: tuple[str, ...]) -> ClassTex
         ConfigError: no text for a class.
         ArtifactError: the descriptions file is missing or broken.
     """
+    if config.class_texts:
+        if len(config.class_texts) != len(label_set):
+            raise ConfigError(
+                f"model.class_texts: expected {len(label_set)} texts, got {len(config.class_texts)}"
+            )
+        return ClassTexts(label_set, tuple((text,) for text in config.class_texts))
     if config.descriptions is not None:
         return load_texts(config.descriptions, label_set)
+    if config.text_type == "published":
+        raise ConfigError(
+            "the published class texts are their authors' and do not come with dfer",
+            hint="name a file that has them: --descriptions",
+        )
     return shipped_texts(label_set, config.text_type)
 
 
@@ -293,7 +304,7 @@ def _card(
     config: ModelConfig,
     backbone: dict[str, Any],
 ) -> ModelCard:
-    settings = to_plain(replace(config, clip_weights=None, descriptions=None))
+    settings = to_plain(replace(config, clip_weights=None, descriptions=None, class_texts=()))
     return ModelCard(
         label_set=label_set,
         class_texts=tuple(texts),

@@ -1,9 +1,7 @@
 """The state of an existing run: nothing yet, begun, finished, or of other settings."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from dfercli.artifacts.atomic import is_temporary
 from dfercli.artifacts.run_config import read_asked_config
@@ -11,6 +9,7 @@ from dfercli.artifacts.run_folder import fold_folders
 from dfercli.artifacts.store_writing import setting_differences
 from dfercli.config import TrainConfig
 from dfercli.errors import ConfigError
+from dfercli.layers import flat
 from dfercli.overrides import to_plain
 
 
@@ -38,16 +37,7 @@ def refuse_other_settings(run_folder: Path, wanted: TrainConfig, *, hint: str) -
         return
     saved = next(read_asked_config(f) for f in fold_folders(run_folder) if f.config.is_file())
     saved = replace(saved, out=wanted.out, name=wanted.name, recipe=wanted.recipe)
-    before, after = dict(_flat(to_plain(saved))), dict(_flat(to_plain(wanted)))
+    before, after = dict(flat(to_plain(saved))), dict(flat(to_plain(wanted)))
     if before != after:
         differences = setting_differences(before, after)
         raise ConfigError(f"{run_folder} was trained with other settings: {differences}", hint=hint)
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each setting by its path, as `optim.epochs`."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

@@ -42,6 +42,7 @@ from dfercli.training.fit import fit
 from dfercli.training.fold_data import FoldData
 from dfercli.training.fold_result import FoldResult, finish_fold
 from dfercli.training.leaks import refuse_leaks
+from dfercli.training.published_texts import with_class_texts
 from dfercli.training.run_records import crop_settings, environment, trained_on
 from dfercli.training.state import Position, Training
 from dfercli.training.step import set_up_training
@@ -76,6 +77,7 @@ def train_fold(
         config = read_train_config(folder)
     else:
         config = _with_streams(asked, clips, progress)
+        config = with_class_texts(config, clips.fold.label_set, progress)
         config = _with_batch_size(config, clips, fabric.world_size, progress)
     config = _with_what_is_here(config, asked, folder, fabric)
     if fabric.is_global_zero:

@@ -31,6 +31,7 @@ from dfercli.training.continuing import is_begun, is_stillborn, refuse_other_set
 from dfercli.training.epoch_logger import require_logger
 from dfercli.training.fold import train_fold
 from dfercli.training.fold_result import FoldResult, read_result
+from dfercli.training.published_texts import require_texts
 
 END_SECONDS = 10.0  # until the other processes of a training end by themselves
 
@@ -56,6 +57,7 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
         raise ConfigError(f"--name is one folder in {config.out}, got {config.name!r}")
     require_logger(config.logger)
     require_frozen(config)
+    require_texts(config)
     if config.model.clip_weights is None:
         split_clip_name(config.model.clip)  # refuses a wrong name before the folder is made
     fabric = _launch(config)

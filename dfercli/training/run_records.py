@@ -21,11 +21,14 @@ SELECTION_VALUES = {"war": "WAR", "uar": "UAR", "mean": "mean of WAR and UAR"}
 def selection_rule(config: TrainConfig) -> str:
     """How the checkpoint of a training is chosen, in words."""
     best = f"best {SELECTION_VALUES[config.select_by]}"
-    return {
+    rule = {
         "last": "last epoch, nothing selected",
         "val": f"{best} on a held-out part of the training clips",
         "best-on-test": f"best-on-test: the epoch with the {best} on the test clips themselves",
     }[config.select]
+    if config.model.own_texts:
+        return f"{rule}; with our own class texts, not the published ones"
+    return rule
 
 
 def trained_on(config: TrainConfig, clips: FoldClips) -> dict[str, Any]:
