@@ -15,8 +15,9 @@ import argparse
 import statistics
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ from dfercli.artifacts.captions import CaptionRow, append_caption
 from dfercli.artifacts.face_parts import REGIONS, write_landmarks, write_parsing
 from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow
 from dfercli.artifacts.jsonl import write_rows
-from dfercli.config import AugmentConfig, DataConfig, EvalConfig, TrainConfig
+from dfercli.config import EvalConfig, TrainConfig
 from dfercli.data.streams import colour_parsing, draw_landmarks
 from dfercli.drawn_faces import raster
 from dfercli.drawn_faces.action_units import ACTION_UNITS
@@ -39,6 +40,7 @@ from dfercli.drawn_faces.clip import DrawnClip, render_clip
 from dfercli.drawn_faces.identity import random_identity
 from dfercli.evaluation import run as evaluate
 from dfercli.labels import SEVEN
+from dfercli.layers import layered, options
 from dfercli.models.clip_backbone import (
     build_clip,
     clip_architecture,
@@ -47,9 +49,7 @@ from dfercli.models.clip_backbone import (
     tokenize_captions,
 )
 from dfercli.models.normalization import PixelNormalization
-from dfercli.overrides import override
 from dfercli.progress import LogProgress
-from dfercli.recipes import read_recipe
 from dfercli.training import run as train
 
 SIZE = 48
@@ -251,36 +251,32 @@ def settings(
     method: str, streams: tuple[str, ...], seed: int, work: Path, epochs: int
 ) -> TrainConfig:
     """The training of one method."""
-    config = TrainConfig(
-        dataset=str(work / "train"),
-        out=work / "runs",
-        name=f"{method}-{'+'.join(streams)}-seed-{seed}",
-        accelerator="cpu",
-        select="last",
-        data=DataConfig(test=str(work / "test"), workers=0),
-        augment=AugmentConfig(crop_scale=0.7, flip=0.5),
-    )
-    for table in read_recipe(method, "drawn"):
-        config = override(config, table, where=method)
     common = {"optimizer": "adamw", "schedule": "cosine", "warmup_epochs": 1.0, "batch_size": 16}
-    toy = {
+    rates = {"lr_image": 3e-4, "lr_temporal": 1e-3, "lr_context": 1e-3}
+    own: dict[str, Any] = {}
+    if method == "finecliper":
+        rates = {"lr_adapter": 5e-3}
+        own = {"finecliper": {"streams": streams, "drop_path": 0.1}}
+    asked = {
+        "dataset": str(work / "train"),
+        "out": work / "runs",
+        "name": f"{method}-{'+'.join(streams)}-seed-{seed}",
+        "accelerator": "cpu",
+        "select": "last",
         "seed": seed,
+        "data": {"test": str(work / "test"), "workers": 0},
         "augment": {"crop_scale": 0.7, "brightness": 0.2},
         "model": {
+            "method": method,
             "clip": "tiny-vit/local",
             "clip_weights": str(work / "clip.pt"),
             "num_frames": 4,
             "normalization": "clip",
+            **own,
         },
-        "optim": {**common, "epochs": epochs, "weight_decay": 0.05},
+        "optim": {**common, **rates, "epochs": epochs, "weight_decay": 0.05},
     }
-    config = override(config, toy, where="toy")
-    if method == "finecliper":
-        own = replace(config.model.finecliper, streams=streams, drop_path=0.1)
-        config = replace(config, model=replace(config.model, finecliper=own))
-        return override(config, {"optim": {"lr_adapter": 5e-3}}, where="toy")
-    rates = {"lr_image": 3e-4, "lr_temporal": 1e-3, "lr_context": 1e-3}
-    return override(config, {"optim": rates}, where="toy")
+    return layered(TrainConfig(), [options(asked)])
 
 
 def war_of(config: TrainConfig) -> float:

@@ -8,7 +8,6 @@ to go on; commands that save as they work have nothing to do for it.
 
 import _thread
 import contextlib
-import ctypes
 import errno
 import os
 import signal
@@ -18,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
 from types import FrameType
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -168,6 +166,8 @@ def block_signals() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
+    from multiprocessing import resource_tracker  # a tenth of the time of `dfer --help`
+
     # The first process started by `spawn` starts a tracker with it, which would let Ctrl-C in.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*STOPPING, SAVING})
@@ -189,6 +189,8 @@ def give_large_blocks_back() -> None:
 
     Else glibc keeps freed frames of 4K and 8K, up to 32 MB each, in every thread that had one.
     """
+    import ctypes  # slow to import, and needed where videos are read alone
+
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)

@@ -195,7 +195,7 @@ def offers(
         )
         signature = inspect.Signature([context, *parameters])
         run.__signature__ = signature  # type: ignore[attr-defined]
-        run.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
+        run.__annotations__ = {}  # all of them stand in the signature
         return run
 
     return decorate
