@@ -63,7 +63,7 @@ def test_unknown_classes_without_a_key_say_what_to_do(capsys):
     [
         ("", 3, "holds no class"),
         ("awe\nAwe\n", 3, "twice"),
-        ("awe\n---\n", 3, "no class name"),
+        ("awe\n---\n", 3, "not a class name"),
         ("awe: wonder\n", 3, "definitions go into a JSON file"),
         ("[1, 2]", 3, "got 1"),
         ("{broken", 3, "not valid JSON"),

@@ -43,7 +43,7 @@ def test_the_shortest_time_given_is_meant_and_the_usual_one_bends_to_short_sourc
     assert len(preprocess(video, tmp_path / "met", min_seconds=3.0).clips) == 1
     (failure,) = preprocess(video, tmp_path / "given", **short, min_seconds=0.5).failures
     assert failure.reason == (
-        "faces are seen too shortly: of 1 tracks the longest has 0.42 s, needed are 0.50 s "
+        "faces are seen too briefly: of 1 tracks the longest has 0.42 s, needed are 0.50 s "
         "(--min-seconds)"
     )
 

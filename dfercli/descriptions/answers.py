@@ -1,6 +1,6 @@
-"""Reading an LLM's answer: JSON, also where it is wrapped in other text.
+"""Read an LLM's answer: JSON, even if wrapped in other text.
 
-A server is not trusted: an answer is bounded in length, and few places of it are tried.
+A server is not trusted: the length of an answer is bounded, and only a few places are tried.
 """
 
 import json
@@ -32,8 +32,8 @@ class AnswerForm(Generic[T]):
     Attributes:
         name: Name of the form, for servers that want one.
         schema: Its JSON schema.
-        read: Turns the JSON value into what the caller wants; raises ValueError where it does not
-            fit, with the reason.
+        read: Converts the JSON value for the caller; raises ValueError with the reason if it does
+            not fit.
     """
 
     name: str
@@ -83,7 +83,7 @@ def clean_texts(value: Any, clean: Callable[[str], str]) -> Any:
 
 
 def bounded_text(text: str) -> str:
-    """Refuse a text far longer than any that can be used: to count its tokens takes minutes.
+    """Refuse a text far longer than any usable one: counting its tokens would take minutes.
 
     Raises:
         ValueError: it is too long.
@@ -94,7 +94,7 @@ def bounded_text(text: str) -> str:
 
 
 def _without_thinking(text: str) -> str:
-    """Cut out what stands between `<think>` and `</think>`."""
+    """Remove the text between `<think>` and `</think>`."""
     kept: list[str] = []
     thought: list[str] = []
     for part in _THINKING.split(text):
@@ -109,7 +109,7 @@ def _without_thinking(text: str) -> str:
 
 
 def _candidates(text: str) -> Iterator[str]:
-    """What may be JSON: the whole text, code fences, then what begins with a bracket."""
+    """Candidates for JSON: the whole text, code fences, then text from each bracket on."""
     yield text
     for fenced in text.split("```")[1 : 2 * MOST_TRIES : 2]:
         yield _LANGUAGE.sub("", fenced)

@@ -1,4 +1,4 @@
-"""Answers of LLMs on disk, so that no request is paid twice.
+"""Answers of LLMs on disk, so that no request is paid for twice.
 
 One file per answer, named by the SHA-256 of all that affects it: the rendered prompt, the images,
 the model, its parameters, and the schema of the answer. Files are whole or absent; a lock per key
@@ -79,7 +79,7 @@ class AnswerCache:
 
     @contextmanager
     def locked(self, key: str) -> Iterator[None]:
-        """Hold what stands for `key` (and for one key in 4096 beside it)."""
+        """Hold the lock of `key` (and of every 4096th other key)."""
         with exclusive(self.folder / "locks" / key[:3]):
             yield
 
@@ -89,7 +89,7 @@ class AnswerCache:
         return CacheInfo(self.folder, len(sizes), sum(sizes))
 
     def clear(self) -> CacheInfo:
-        """Remove all answers, and nothing else; return what there was."""
+        """Remove all answers, and nothing else; return how many there were."""
         info = self.info()
         for path in self._files():
             path.unlink(missing_ok=True)

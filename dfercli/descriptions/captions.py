@@ -1,4 +1,4 @@
-"""Captions of clips: what changes in a face, in neutral words, from frames of the face store."""
+"""Captions of clips: how a face changes, described neutrally from frames of the face store."""
 
 import json
 import math
@@ -32,7 +32,7 @@ NAMED_A_FEELING = "it names a feeling or a mood; describe positions and movement
 
 @dataclass(frozen=True)
 class CaptionPlan:
-    """All that shapes the captions of a store.
+    """Everything that shapes the captions of a store.
 
     Attributes:
         config: Frames, images, language, template.
@@ -48,7 +48,7 @@ class CaptionPlan:
 
     @property
     def limit(self) -> int:
-        """CLIP tokens that a caption may take; it stands without context tokens."""
+        """CLIP tokens that a caption may take; it has no context tokens."""
         return text_limit(0)
 
     @cached_property
@@ -90,7 +90,7 @@ class CaptionPlan:
         """Render the prompt for a clip of which `shown` frames are shown.
 
         Raises:
-            ConfigError: the user's template wants a variable that there is not.
+            ConfigError: the user's template asks for an unknown variable.
         """
         if self.config.images == "sheet":
             layout = (
@@ -124,8 +124,8 @@ def caption_clip(
 ) -> CaptionRow:
     """Write the caption of one clip: one request with its frames, one that shortens the text.
 
-    An answer that names a class is asked for again; what still names one is masked. A caption
-    that stays too long, or is no plain text, is refused.
+    An answer that names a class is requested again; words that still name one are masked. A caption
+    that stays too long, or is not plain text, is refused.
 
     Raises:
         DataError: a frame is missing or broken.
@@ -171,7 +171,7 @@ def _asked_until_clean(
     answers = [answer]
     problems = [*([NAMED_A_FEELING] if guard.find(text) else []), *faults(text)]
     if problems:
-        # The words that gave it away are not repeated: the model must not learn the label set.
+        # The class names are not repeated: the model must not learn the label set.
         again = render(
             read_template("caption_again.txt"),
             "caption_again.txt",
@@ -184,7 +184,7 @@ def _asked_until_clean(
     problems = faults(text)
     if problems:
         raise ServiceError(
-            f"{model} at {llm.server.address}: its caption cannot be used, also after asking "
+            f"{model} at {llm.server.address}: its caption cannot be used, even after asking "
             f"again: {'; '.join(problems)}"
         )
     return text, masked, answers
@@ -214,7 +214,7 @@ CAPTION_FORM = AnswerForm(
 
 
 def _paths(row: ClipRow) -> list[str]:
-    """What a caption must not repeat of where the clip came from; plain words are no path."""
+    """The parts of the clip's path that a caption must not repeat; plain words do not count."""
     names = {row.source, Path(row.source).name, row.clip_id}
     return sorted(name for name in names if len(name) > 3 and not name.isalpha())
 
@@ -232,7 +232,7 @@ def sample_positions(num_frames: int, wanted: int) -> tuple[int, ...]:
 def clip_images(paths: list[Path], positions: tuple[int, ...], layout: str) -> tuple[bytes, ...]:
     """JPEG files of the frames at `positions`: one contact sheet, or one image each.
 
-    They are drawn anew, so that no metadata of the files goes out.
+    They are encoded again, so that no metadata of the files leaves the machine.
 
     Raises:
         DataError: a frame cannot be read (named).

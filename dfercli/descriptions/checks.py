@@ -1,4 +1,4 @@
-"""What a text must satisfy before it is kept."""
+"""Checks that a text must pass before it is kept."""
 
 import re
 import unicodedata

@@ -18,7 +18,7 @@ from dfercli.descriptions.tokens import text_limit
 from dfercli.errors import ServiceError
 
 WORDS_PER_TOKEN = 0.7
-"""How many words fit in a CLIP token, on the safe side."""
+"""How many words fit in a CLIP token, conservatively."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def class_prompt(classes: LabelList, config: DescribeConfig) -> str:
     """Render the LLM prompt that asks for the texts of all classes.
 
     Raises:
-        ConfigError: the user's template is unreadable, or wants a variable that there is not.
+        ConfigError: the user's template is unreadable, or asks for an unknown variable.
     """
     name = "class_texts_pn.txt" if config.style == "pn" else "class_texts.txt"
     lines = [
@@ -56,7 +56,7 @@ def class_prompt(classes: LabelList, config: DescribeConfig) -> str:
 def write_class_texts(
     classes: LabelList, config: DescribeConfig, llm: Llm, model: str, count: Callable[[str], int]
 ) -> ClassTexts:
-    """Ask for the texts of all classes at once; send back what cannot be used, once.
+    """Request the texts of all classes at once; request unusable ones once more.
 
     Args:
         classes: The classes, with definitions where the user gave them.
@@ -90,9 +90,9 @@ def write_class_texts(
     if problems:
         found = "; ".join(f"{label}: {texts[0]}" for label, texts in problems.items())
         raise ServiceError(
-            f"{model} at {llm.server.address}: its texts cannot be used, also after asking "
+            f"{model} at {llm.server.address}: its texts cannot be used, even after asking "
             f"again: {found}",
-            hint="try another model, or --prompt FILE; --refresh asks the same model anew",
+            hint="try another model, or --prompt FILE; --refresh asks the same model again",
         )
     ordered = [pairs[label] for label in classes.label_set]
     return ClassTexts(
@@ -145,7 +145,7 @@ def class_form(label_set: tuple[str, ...], config: DescribeConfig) -> AnswerForm
         for item in entries:
             label = names.get(str(item.get("name", "")).strip().casefold())
             if label is None:
-                continue  # a class that nobody asked for; one that is missing is found later
+                continue  # a class that was not requested; a missing one is found later
             if label in pairs:
                 raise ValueError(f"{label} is there twice")
             found = {kind: _read_texts(label, kind, item.get(kind)) for kind in kinds}
@@ -168,7 +168,7 @@ def _problems(
     config: DescribeConfig,
     count: Callable[[str], int],
 ) -> dict[str, list[str]]:
-    """What is wrong with the texts of each class; classes without fault are left out."""
+    """The problems of the texts of each class; classes without problems are omitted."""
     limit = text_limit(config.context_tokens)
     forbidden = (
         [re.compile(name_pattern(label), re.IGNORECASE) for label in label_set]

@@ -17,10 +17,10 @@ _TAG = re.compile(r"<[^<>]*>")
 
 @dataclass(frozen=True)
 class Completion:
-    """What a body holds.
+    """The content of a body.
 
     Attributes:
-        raw: The body as it may be kept, without secrets.
+        raw: The body without secrets, as it may be stored.
         text: What the LLM wrote; empty where there is a fault.
         fault: What is wrong with the body.
         refusal: The server's words, where it answers with an error.
@@ -37,7 +37,7 @@ class Completion:
 
 
 def read_completion(body: bytes, clean: Callable[[str], str]) -> Completion:
-    """Read a body of any kind; `clean` takes secrets out of its texts."""
+    """Read a body of any kind; `clean` removes secrets from its texts."""
     try:
         value = clean_texts(parse_json(body), clean)
     except ValueError as problem:

@@ -1,4 +1,4 @@
-"""What a run would ask and cost, estimated before anything is sent."""
+"""Estimate the requests and tokens of a run before anything is sent."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ TOKENS_PER_TILE = 170
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would ask.
+    """The estimated requests of a run.
 
     Attributes:
         prompts: The rendered LLM prompts, one of each kind.

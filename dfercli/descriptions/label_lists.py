@@ -16,7 +16,7 @@ class LabelList:
 
     Attributes:
         label_set: Their names in order.
-        definitions: Name -> what the user means by it, for the classes that have a definition.
+        definitions: Name -> definition, for the classes that have one.
         name: Short name of the list, for file names: `7`, `11`, or the stem of the file.
     """
 
@@ -57,7 +57,7 @@ def read_label_list(classes: str) -> LabelList:
     for name in names:
         if ":" in name or not name.isprintable() or not any(map(str.isalpha, name)):
             raise DataError(
-                f"{path}: {name!r} is no class name (expected words)",
+                f"{path}: {name!r} is not a class name (expected words)",
                 hint='definitions go into a JSON file: {"awe": "wonder at something vast"}',
             )
     folded = [name.casefold() for name in names]

@@ -24,7 +24,7 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
 
 @dataclass(frozen=True)
 class LeakGuard:
-    """Finds and masks words that give a class away.
+    """Finds and masks words that reveal a class.
 
     Attributes:
         words: Matches a label, an inflection or a listed synonym of it.
@@ -35,7 +35,7 @@ class LeakGuard:
     paths: re.Pattern[str]
 
     def find(self, text: str) -> tuple[str, ...]:
-        """The words of `text` that give a class away."""
+        """The words of `text` that reveal a class."""
         shown = visible(text)
         return tuple(
             match.group()
@@ -44,7 +44,7 @@ class LeakGuard:
         )
 
     def mask(self, text: str) -> tuple[str, int]:
-        """Put an ellipsis in the place of each such word; return the text and their number."""
+        """Replace each such word by an ellipsis; return the text and their number."""
         without_words, words = self.words.subn(MASK, visible(text))
         masked, paths = self.paths.subn(MASK, without_words)
         return masked, words + paths
@@ -86,7 +86,7 @@ def name_pattern(label: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text as a reader sees it: compatible letters unified, invisible ones left out."""
+    """The text as a reader sees it: compatible letters unified, invisible ones removed."""
     return unicodedata.normalize("NFKC", text).translate(_INVISIBLE)
 
 

@@ -1,4 +1,4 @@
-"""Asking an LLM: any server that speaks the OpenAI protocol, cached, paced and counted."""
+"""Requests to an LLM: any server with the OpenAI protocol; cached, rate-limited and counted."""
 
 import base64
 import hashlib
@@ -29,7 +29,7 @@ from dfercli.errors import ServiceError
 T = TypeVar("T")
 
 MOST_SENT_BACK = 4_000
-"""Letters of a faulty answer that are sent back for repair, and paid again."""
+"""Letters of a faulty answer that are sent back for repair, and paid for again."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Tally:
 
 
 class Llm:
-    """Asks one server, through the cache; may be used from several threads."""
+    """Sends requests to one server, through the cache; thread-safe."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Llm:
     def ask(
         self, prompt: str, form: AnswerForm[T], *, model: str, images: tuple[bytes, ...] = ()
     ) -> tuple[T, Answer]:
-        """Return what `form` reads from the answer, and the answer itself.
+        """Return the answer as `form` reads it, and the answer itself.
 
         An answer that cannot be read is sent back once for repair.
 
@@ -122,7 +122,7 @@ class Llm:
         try:
             parsed, value = self._parse(first, form)
         except ValueError as problem:
-            again = prompt  # where there was no answer, there is none to repair
+            again = prompt  # without an answer there is nothing to repair
             if first.fault is None:
                 again = render(
                     read_template("repair.txt"),
@@ -141,7 +141,7 @@ class Llm:
                     "" if second.fault else f" (got: {in_one_line(second.text)[:80] or 'nothing'})"
                 )
                 raise ServiceError(
-                    f"{model} at {self.server.address}: the answer cannot be read, also after "
+                    f"{model} at {self.server.address}: the answer cannot be read, even after "
                     f"asking again: {error}{got}"
                 ) from None
         usage = {
@@ -174,7 +174,7 @@ class Llm:
     def _send(
         self, prompt: str, form: AnswerForm[Any], model: str, images: tuple[bytes, ...]
     ) -> Completion:
-        """Send one request and return what the server made of it."""
+        """Send one request and return the server's answer."""
         import openai
 
         self._take_turn()
@@ -223,7 +223,7 @@ class Llm:
             if limit is not None and self.tally.sent >= limit:
                 raise RequestLimitError(
                     f"the limit of {limit} requests is reached",
-                    hint="what was done is kept: run it again to go on, or raise --max-requests",
+                    hint="finished work is kept: run it again to continue, or raise --max-requests",
                 )
             self.tally.sent += 1
             if self._config.rate is None:
@@ -236,7 +236,7 @@ class Llm:
 def open_llm(
     config: DescribeConfig, environment: Mapping[str, str], note: Callable[[str], None]
 ) -> Llm:
-    """Connect to the LLM that the environment names; nothing is sent yet.
+    """Set up the LLM that the environment names; nothing is sent yet.
 
     Raises:
         ConfigError: there is no key.

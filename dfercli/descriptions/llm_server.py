@@ -1,4 +1,4 @@
-"""Where the LLM is, the key to it, and what its errors mean to the user."""
+"""The LLM's address and key, and its errors in the user's terms."""
 
 import re
 from collections.abc import Mapping
@@ -28,11 +28,11 @@ _OF_KEYS = re.compile(
 _OF_SAMPLING = re.compile(r"temperature|\bseed\b|sampling", re.IGNORECASE)
 
 NO_KEY = "no-key"
-"""Sent to servers of one's own, which want none but whose client insists on one."""
+"""Sent to the user's own servers, which need none, because the client requires one."""
 
 
 class ServiceUnusableError(ServiceError):
-    """What refuses all requests alike, as a rule: a wrong key, an unknown model, no server."""
+    """An error that usually affects all requests: a wrong key, an unknown model, no server."""
 
 
 class RequestLimitError(DataError):
@@ -74,10 +74,10 @@ class LlmServer:
         return unquote(parts.username), unquote(parts.password or "")
 
     def redact(self, text: str) -> str:
-        """Take the key and the login of the address out of a text."""
+        """Remove the key and the address's login from a text."""
         parts = urlsplit(self.base_url or "")
         user, password = self.login or ("", "")
-        # A user name is a secret where it stands alone, as a token does.
+        # A user name alone is a secret: it may be a token.
         names = () if password else (user, parts.username)
         for secret in (self.key, password, parts.password, *names):
             if secret and secret != NO_KEY:
@@ -89,7 +89,7 @@ def server_from_environment(environment: Mapping[str, str]) -> LlmServer:
     """Read `OPENAI_BASE_URL` and `OPENAI_API_KEY`; a server of one's own needs no key.
 
     Raises:
-        ConfigError: neither is set, or the address is none.
+        ConfigError: neither is set, or the address is invalid.
     """
     base_url = environment.get("OPENAI_BASE_URL", "").strip() or None
     key = environment.get("OPENAI_API_KEY", "").strip()
@@ -101,7 +101,7 @@ def server_from_environment(environment: Mapping[str, str]) -> LlmServer:
             valid = False
         if not valid:
             raise ConfigError(
-                "OPENAI_BASE_URL is no address of a server",
+                "OPENAI_BASE_URL is not the address of a server",
                 hint="it looks like http://localhost:11434/v1",
             )
         if parts.query or parts.fragment:
@@ -113,12 +113,12 @@ def server_from_environment(environment: Mapping[str, str]) -> LlmServer:
             "(Ollama, vLLM, llama.cpp)",
         )
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ConfigError("OPENAI_API_KEY holds characters that no key has")
+        raise ConfigError("OPENAI_API_KEY holds characters that a key cannot have")
     return LlmServer(base_url, key or NO_KEY)
 
 
 class _Bounded(httpx2.BaseTransport):
-    """How the client's requests are sent."""
+    """Sends the client's requests."""
 
     def __init__(self, server: LlmServer, seconds: float) -> None:
         self._login = server.login
@@ -162,7 +162,7 @@ def service_error(
             where = f" to {in_one_line(server.redact(place))}" if place else ""
             return ServiceError(
                 f"{at} redirects{where} ({error.status_code}), which is not followed",
-                hint="correct OPENAI_BASE_URL, or look at the proxy before it",
+                hint="correct OPENAI_BASE_URL, or check the proxy before it",
             )
         used_up = error.code == "insufficient_quota"
         return refusal(at, error.status_code, said, tried, is_json=is_json, used_up=used_up)
@@ -187,7 +187,7 @@ def service_error(
 def refusal(
     at: str, status: int | None, said: str, tried: str, *, is_json: bool, used_up: bool = False
 ) -> ServiceError:
-    """What it means that a server refuses, by its status and its words."""
+    """Why a server refuses, by its status and its message."""
     number = "" if status is None else f" ({status})"
     words = f": {said}" if said else ""
     if status in (401, 403) and is_json:
@@ -222,14 +222,14 @@ def refusal(
             f"{at} refused the request{number}{words}",
             hint="check OPENAI_API_KEY, and what a proxy before the LLM wants",
         )
-    if status is not None and not is_json:  # an LLM server says in JSON what it does not like
+    if status is not None and not is_json:  # an LLM server reports errors as JSON
         return ServiceError(
             f"{at} refused the request{number}{words}",
             hint="a proxy may stand before the LLM: check OPENAI_BASE_URL and OPENAI_API_KEY",
         )
     return ServiceError(
         f"{at} refused the request{number}{words}",
-        hint="check --model; some proxies tell of a wrong OPENAI_API_KEY in this way, too",
+        hint="check --model; some proxies report a wrong OPENAI_API_KEY like this, too",
     )
 
 

@@ -30,9 +30,9 @@ from dfercli.labels import ELEVEN
 from dfercli.progress import Progress
 
 HOPELESS_AFTER = 20
-"""Failures, with not one caption written, after which the rest is not tried."""
+"""Failures in a row, without a single caption, after which the rest is not tried."""
 UNUSABLE_AFTER = 3
-"""Refusals in a row, such as of a key, that are no accident of one request any more."""
+"""Refusals in a row, such as of a key, that are no longer a coincidence."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class CaptionResult:
         kept: Clips that had a caption already.
         written: Captions written now.
         failed: Clip -> why it has no caption.
-        stopped: What ended the run before all clips were tried, if something did.
+        stopped: The error that ended the run before all clips were tried, if any.
         tally: Requests and tokens.
     """
 
@@ -70,7 +70,7 @@ def describe_classes(
     _check(config)
     if not _needs_llm(classes, config):
         return shipped_texts(classes.label_set, config.style), Tally()
-    class_prompt(classes, config)  # a faulty template is said before a missing key
+    class_prompt(classes, config)  # report a faulty template before a missing key
     model = config.model or config.default_model
     llm = open_llm(config, os.environ, progress.note)
     with progress.task(f"asking {model} at {llm.server.address}", total=1) as task:
@@ -80,7 +80,7 @@ def describe_classes(
 
 
 def plan_classes(classes: LabelList, config: DescribeConfig) -> Estimate:
-    """What `describe_classes` would ask; nothing is sent."""
+    """Estimate the requests of `describe_classes`; nothing is sent."""
     _check(config)
     if not _needs_llm(classes, config):
         return Estimate((), 0, 0)
@@ -89,11 +89,11 @@ def plan_classes(classes: LabelList, config: DescribeConfig) -> Estimate:
 
 
 def caption_store(store: Path, config: DescribeConfig, progress: Progress) -> CaptionResult:
-    """Caption the clips of a face store that have no caption yet; write each when it is there.
+    """Caption the clips of a face store that have no caption yet; write each one at once.
 
-    One failure never stops the rest; it is noted and counted. What makes every request fail
-    alike (a wrong key or no server, several times in a row; the limit of requests; a full disk)
-    ends the run and keeps what was done.
+    A single failure never stops the rest; it is reported and counted. Errors that affect every
+    request (a wrong key or no server, several times in a row; the limit of requests; a full disk)
+    end the run and keep what was done.
 
     Raises:
         DataError: `store` is no face store.
@@ -106,7 +106,7 @@ def caption_store(store: Path, config: DescribeConfig, progress: Progress) -> Ca
     result = CaptionResult(clips=len(rows), kept=len(rows) - len(todo))
     if not todo:
         return result
-    plan.prompt(config.frames)  # a faulty template is said before anything is sent
+    plan.prompt(config.frames)  # report a faulty template before anything is sent
     llm = open_llm(config, os.environ, progress.note)
     result.tally = llm.tally
     with exclusive(store / ".describe.lock", busy=f"captions of {store} are being written"):
@@ -163,7 +163,7 @@ def _stop_if_hopeless(result: CaptionResult, last: DferError) -> None:
 
 
 def plan_captions(store: Path, config: DescribeConfig, progress: Progress) -> Estimate:
-    """What `caption_store` would ask at most; nothing is sent."""
+    """Estimate the requests of `caption_store` at most; nothing is sent."""
     _check(config)
     plan = _caption_plan(store, config)
     todo = _without_caption(store, read_clips(store), plan, progress)
@@ -202,7 +202,7 @@ def _without_caption(
 
 
 def _needs_llm(classes: LabelList, config: DescribeConfig) -> bool:
-    """Tell whether the texts must be written: there are no shipped ones that are as wanted."""
+    """Tell whether an LLM must write the texts, because no shipped ones fit."""
     if config.style in ("name", "context"):
         return False
     special = config.prompt is not None or config.variants > 1 or config.language != "English"
@@ -242,7 +242,7 @@ def _check(config: DescribeConfig) -> None:
 
 
 def answer_cache(config: DescribeConfig, *, clear: bool = False) -> CacheInfo:
-    """Say what the cache of answers holds, or held before it was cleared."""
+    """Describe the cache of answers, as it was before clearing if it is cleared."""
     cache = AnswerCache(config.cache or cache_folder("llm"))
     return cache.clear() if clear else cache.info()
 
@@ -254,7 +254,7 @@ def default_path(classes: LabelList, style: str) -> Path:
 
 
 def save_texts(path: Path, texts: ClassTexts, *, overwrite: bool) -> None:
-    """Write a descriptions file; one that holds the same texts already is left as it is.
+    """Write a descriptions file; one with the same texts is left as it is.
 
     Raises:
         ConfigError: the file holds something else and `overwrite` is False.

@@ -87,7 +87,7 @@ def shipped_texts(label_set: tuple[str, ...], style: Style = "description") -> C
 
     `name` ("happiness."), `context` ("an expression of happiness.") and `pn` (FineCLIPER's
     sentence with and without the expression) exist for every label set; `description` (facial
-    actions in plain words) for the eleven classes of `dfercli.labels.ELEVEN` and for `calm`.
+    actions) for the eleven classes of `dfercli.labels.ELEVEN` and for `calm`.
 
     Raises:
         ConfigError: an unknown style, or no description for a class.
@@ -161,7 +161,7 @@ def read_texts(path: Path) -> ClassTexts:
 
 
 def load_texts(path: Path, label_set: tuple[str, ...]) -> ClassTexts:
-    """Read a descriptions file for `label_set`, in its order; classes beyond it are left out.
+    """Read a descriptions file for `label_set`, in its order; further classes are ignored.
 
     Raises:
         ArtifactError: missing or broken.
@@ -186,7 +186,7 @@ def load_texts(path: Path, label_set: tuple[str, ...]) -> ClassTexts:
 
 
 def fill(template: str, name: str) -> str:
-    """Put a class name into a zero-shot template; unlike `str.format`, it does nothing else."""
+    """Put a class name into a zero-shot template, without what else `str.format` evaluates."""
     return template.replace("{name}", name)
 
 

@@ -21,9 +21,9 @@ def run_concurrently(
     """Call `function` for every item in `threads` threads; yield results as they come.
 
     An error that a user can cause is yielded as the result of its item; any other is raised here.
-    After an error of the kind `begin_no_more_after`, what is under way is finished and nothing
-    more is begun. When the caller stops iterating (or is interrupted), nothing more is begun, and
-    the threads do not keep the process alive.
+    After an error of the kind `begin_no_more_after`, running calls finish and no more are started.
+    When the caller stops iterating (or is interrupted), no more are started, and the threads do
+    not keep the process alive.
     """
     waiting: queue.SimpleQueue[ItemT] = queue.SimpleQueue()
     for item in items:
@@ -41,7 +41,7 @@ def run_concurrently(
                 done.put((item, function(item)))
             except BaseException as error:  # noqa: BLE001 - the caller's thread raises it
                 done.put((item, error))
-        done.put(None)  # this thread is at its end
+        done.put(None)  # this thread is done
 
     running = min(threads, len(items))
     for _ in range(running):

@@ -121,7 +121,7 @@ def remote_of(model: NamedModel) -> Remote:
 
 
 def record_of(model: NamedModel) -> Record | None:
-    """Size and check sum of a model's file, as they were at the first fetch."""
+    """Size and checksum of a model's file, as they were at the first fetch."""
     return None if model.kind == "clip" else read_record(remote_of(model).record)
 
 

@@ -1,4 +1,4 @@
-"""`dfer data check`: what is wrong with a copy of a data set, before a GPU hour is spent."""
+"""`dfer data check`: find what is wrong with a copy of a data set before spending GPU hours."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -180,7 +180,7 @@ def _pictures_of(clips: Sequence[Clip]) -> list[NDArray[np.uint8]]:
         if not clip.location.is_dir():
             pictures += first_pictures([clip.location])
             continue
-        # What cannot be read is found by --deep; here it only shows no face.
+        # --deep finds unreadable pictures; here they only count as without a face.
         with suppress(DataError):
             paths = list_frames(clip.location)
             pictures.append(read_frame(paths[len(paths) // 2]))

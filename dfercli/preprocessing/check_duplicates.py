@@ -18,7 +18,7 @@ def find_duplicates(
         folds: The folds.
         clips: Every clip of them once.
         published: Whether the lists are published ones, which nobody can change: then these are
-            findings to know of, no faults.
+            notes, not faults.
         progress: Where to report.
     """
     with progress.task("Hashing clips", total=len(clips)) as task:
@@ -51,7 +51,7 @@ def find_duplicates(
 
 
 def find_shared(clips: Sequence[Clip], tested: Sequence[Clip], progress: Progress) -> list[Finding]:
-    """Find what a data set shares with another that is to be its test set."""
+    """Find what a data set shares with its future test set."""
     both = [*clips, *tested]
     with progress.task("Hashing clips", total=len(both)) as task:
         contents = contents_of(both, lambda: task.advance(), progress.note)

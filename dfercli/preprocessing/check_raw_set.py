@@ -24,7 +24,7 @@ def check_raw_set(
 
     Args:
         raw_set: The data set.
-        config: The settings; `subset` takes missing takes as meant.
+        config: The settings; with `subset`, missing takes are intended.
         find_faces: Finds the faces of a picture.
         progress: Where to report.
 
@@ -49,7 +49,7 @@ def check_raw_set(
 
 
 def _check_missing(raw_set: RawSet, copy: RawCopy, *, is_subset: bool) -> list[Finding]:
-    """Takes that are not there: of actors who are there, and whole actors."""
+    """Missing takes: of actors who are present, and of absent actors."""
     there = {take.key for take, _ in copy.takes}
     actors = {take.subject for take, _ in copy.takes}
     expected = [take for take in raw_set.expected() if take.left_out is None]
@@ -70,7 +70,7 @@ def _check_missing(raw_set: RawSet, copy: RawCopy, *, is_subset: bool) -> list[F
 
 
 def _check_tables(raw_set: RawSet, copy: RawCopy) -> list[Finding]:
-    """The tables that labels and groups come from, where the set has any."""
+    """The tables of labels and groups, if the set has any."""
     absent = [name for name in raw_set.tables if first_existing(copy.root, (name,)) is None]
     if not absent:
         return []

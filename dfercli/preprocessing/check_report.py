@@ -1,4 +1,4 @@
-"""What `dfer data check` found, and the pictures that it looks for faces in."""
+"""The report of `dfer data check`, and the pictures in which it looks for faces."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,7 +20,7 @@ MOST_NAMES = 7
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check saw and found.
+    """The result of a check.
 
     Attributes:
         dataset: The data set.
@@ -88,7 +88,7 @@ def first_pictures(paths: Iterable[Path]) -> list[NDArray[np.uint8]]:
     """The first frame of each video; (H, W, 3) RGB. A video that cannot be read has none."""
     pictures = []
     for path in paths:
-        # What cannot be read is found by --deep; here it only shows no face.
+        # --deep finds unreadable pictures; here they only count as without a face.
         with suppress(DataError):
             pictures += [frame.image for frame in islice(VideoReader(path), 1)]
     return pictures

@@ -1,4 +1,4 @@
-"""The detector that a machine can run."""
+"""Choose a detector that this machine can run."""
 
 from dfercli.artifacts.face_store import read_dataset
 from dfercli.config import PreprocessConfig
@@ -14,7 +14,7 @@ def find_detector(config: PreprocessConfig, progress: Progress) -> DetectorChoic
     """The detector asked for; `auto` stays with that of an existing store.
 
     Raises:
-        ConfigError: one that the other settings cannot do with.
+        ConfigError: one that the other settings exclude.
         ArtifactError: its weights are missing and cannot be fetched.
     """
     name: str = config.detector

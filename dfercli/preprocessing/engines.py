@@ -10,14 +10,14 @@ from dfercli.processes import num_cores
 
 
 def num_workers(config: PreprocessConfig, num_jobs: int) -> int:
-    """How many processes `config` means for so many jobs; 0 is this process."""
+    """How many processes `config` asks for; 0 is this process."""
     return min(num_cores() if config.workers is None else config.workers, num_jobs)
 
 
 def do_jobs(
     jobs: Sequence[JobT], setup: Setup, argument: Any, config: PreprocessConfig
 ) -> Iterator[Advanced | Finished[JobT, Any] | Lost[JobT]]:
-    """Do all jobs where `config` says, and yield what happens.
+    """Run all jobs where `config` says, and yield the events.
 
     Args:
         jobs: What to do.

@@ -1,4 +1,4 @@
-"""What `dfer preprocess` does with one source: decode, follow faces, write its clips."""
+"""One source of `dfer preprocess`: decode it, follow its faces, write its clips."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ from dfercli.video.frames import Frame, num_bytes
 from dfercli.video.prefetch import prefetched
 from dfercli.video.sources import Source, source_signature
 
-# How far decoding and detecting run ahead: in frames, and in bytes of them, whichever is less.
+# How far decoding and detecting run ahead, in frames and in bytes, whichever is less.
 DECODE_AHEAD, DECODE_BYTES = 4, 64 * 1024**2
 DETECT_AHEAD, DETECT_BYTES = 8, 32 * 1024**2
 # Of pictures that wait until their crops can be cut; times the detector's batch, up to a bound.
@@ -87,7 +87,7 @@ def process_source(
 ) -> SourceRecord:
     """Write the clips of one source into the store `config.out`, and its record last.
 
-    What is wrong with the source ends up in the record as a failure or as warnings.
+    Faults of the source go into the record as a failure or as warnings.
 
     Args:
         job: The source.
@@ -111,7 +111,7 @@ def process_source(
 
 
 def _refuse_name(name: str) -> None:
-    """Refuse a name that is no UTF-8, which neither decoders nor JSON can hold."""
+    """Refuse a name that is not UTF-8, which neither decoders nor JSON can represent."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -126,7 +126,7 @@ def record_of(
     failure: FailureRow | None = None,
     warnings: tuple[str, ...] = (),
 ) -> SourceRecord:
-    """The record of a source as it is on disk now."""
+    """The record of a source as it is on disk."""
     size_bytes, modified_ns = source_signature(job.source.path)
     return SourceRecord(
         job.name_in_store, size_bytes, modified_ns, num_frames, clips, failure, warnings
@@ -166,7 +166,7 @@ class _Waiting:
 
 @dataclass(frozen=True)
 class _Followed:
-    """What was seen in a source.
+    """The faces of a source.
 
     Attributes:
         tracks: The faces by number of their track.
@@ -236,7 +236,7 @@ def _follow(
     Raises:
         DataError: the source cannot be used.
     """
-    # Of few frames a second faces are followed through those between, which get no crops.
+    # At a low frame rate, faces are also followed through the frames between, without crops.
     between_seconds = DETECT_SECONDS if config.detect_every is None else None
     reader = open_source(job.source, config, lambda: report(0, 0), between_seconds)
     settings = follow_settings(config, reader.fps)
@@ -266,7 +266,7 @@ def _follow(
                 tracks.setdefault(face.track, GrowingTrack()).add(frame, face)
         num_crops = len(faces) if sink is not None else 0
         report(int(frame.wanted), num_crops if frame.wanted else 0)
-        del frame  # else it lives until the next one is there
+        del frame  # else it stays in memory until the next one arrives
     if waiting is not None and waiting.is_too_much:
         return None
     return _Followed(
@@ -310,7 +310,7 @@ def _cut_crops(
     """Decode the frames of these tracks again, and cut their crops.
 
     Raises:
-        DataError: they are not there any more.
+        DataError: they no longer exist.
     """
     if not tracks:
         return
@@ -323,7 +323,7 @@ def _cut_crops(
             _write_crop(sink, frame, following[1], config)
             report(0, 1)
             following = next(faces, None)
-        del frame  # else it lives until the next one is there
+        del frame  # else it stays in memory until the next one arrives
     if following is not None:
         raise DataError("it changed while it was read")
 
@@ -339,7 +339,7 @@ def _with_cuts(frames: Iterator[Frame], waiting: _Waiting | None) -> Iterator[tu
         if waiting is not None and not waiting.comes(frame.image):
             return
         yield frame, finder.is_cut(frame.image)
-        del frame  # else it lives until the next one is decoded
+        del frame  # else it stays in memory until the next one is decoded
 
 
 def _write_crop(sink: CropSink, frame: Frame, face: TrackedFace, config: PreprocessConfig) -> None:

@@ -87,7 +87,7 @@ def require_networks(config: PreprocessConfig) -> None:
 
 
 def how_made(config: PreprocessConfig) -> dict[str, str]:
-    """What `parts.json` is to say of the parts asked for."""
+    """The entries of `parts.json` for the parts asked for."""
     made = {}
     if _wants_points(config):
         made["landmarks"] = weight_file("landmarks").file_name
@@ -107,13 +107,13 @@ def _wants_points(config: PreprocessConfig) -> bool:
 def add_parts_to_store(
     clips: Sequence[ClipRow], config: PreprocessConfig, device: str, progress: Progress
 ) -> list[FailureRow]:
-    """Find what is missing of the landmarks and parsing maps of a face store's clips."""
+    """Add the missing landmarks and parsing maps of a face store's clips."""
     jobs = [_job(clip.clip_id, crops_folder(config.out, clip.clip_id), config) for clip in clips]
     return _do(jobs, (config, config.margin, device), progress)
 
 
 def run_on_benchmark(config: PreprocessConfig, device: str, progress: Progress) -> PartsResult:
-    """Find landmarks and parsing maps for a benchmark's copy, into a folder of their own.
+    """Find landmarks and parsing maps for a benchmark's copy, in a separate folder.
 
     The frames stay where they are: `clips.jsonl` names them, nothing is copied, and nothing is
     written into the copy.
@@ -180,7 +180,7 @@ def _require_frames(dataset: str, clips: Sequence[Clip]) -> None:
 
 
 def _remove_parts(store: Path) -> None:
-    """Take what an earlier run made out of a folder; what else lies there stays."""
+    """Remove an earlier run's files from a folder; others stay."""
     if not (store / PARTS_FILE).is_file():
         return
     for name in (*PART_FOLDERS, "parts.jsonl", "failures.jsonl", PARTS_FILE):
@@ -216,7 +216,7 @@ def set_up_parts(setting: PartsSetting) -> Callable[[PartsJob, Report], str | No
 
     That function returns why a clip cannot be used, or None.
     """
-    # Both import torch, which preprocess does without where no parts are asked for.
+    # Both import torch, which preprocess does not need without parts.
     from dfercli.faces.landmarks import LandmarkFinder
     from dfercli.faces.parsing import SegformerParser, draw_regions
 

@@ -1,4 +1,4 @@
-"""The face tracks of one source while they grow, which of them become clips, and why none does."""
+"""The growing face tracks of one source, and which of them become clips, or why none does."""
 
 from array import array
 from collections.abc import Iterator
@@ -127,7 +127,7 @@ def why_no_clip(
     num_frames: int,
     largest_face_px: float,
 ) -> str:
-    """Say in one line why a source gave no clip."""
+    """Explain in one line why a source gave no clip."""
     if num_frames == 0:
         return "no frame is left by --start, --end"
     if largest_face_px == 0:
@@ -143,8 +143,8 @@ def why_no_clip(
         )
     if not tracks:
         return (
-            f"no face is sure enough to be followed: the largest found in {num_frames} frames is "
-            f"{largest_face_px:.0f} px"
+            "no face has a score high enough to be followed: the largest found in "
+            f"{num_frames} frames is {largest_face_px:.0f} px"
         )
     seconds = max(len(track) for track in tracks.values()) * interval
     needed = _needed_frames(config, interval, num_frames) * interval
@@ -154,7 +154,7 @@ def why_no_clip(
     if side_px < config.min_face:
         return f"faces are too small: of {len(tracks)} tracks {largest}"
     if seconds < needed:
-        return f"faces are seen too shortly: of {len(tracks)} tracks {longest}"
+        return f"faces are seen too briefly: of {len(tracks)} tracks {longest}"
     return (
         f"no face is seen for long enough and large: of {len(tracks)} tracks {longest}; {largest}"
     )

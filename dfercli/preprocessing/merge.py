@@ -63,11 +63,11 @@ class _Copy:
 
 
 def run(shards: tuple[Path, ...], out: Path, progress: Progress) -> MergeResult:
-    """Merge face stores made with equal settings into a new one, with all that they hold.
+    """Merge face stores made with equal settings into a new one, with all of their content.
 
     Files are copied. A source that lies in several shards is taken once; it must be the same in
-    all. Its path and its key are those that `dfer preprocess` would give it in the new store. A
-    merge that was cut off is completed by the same call; one that is refused writes nothing.
+    all. Its path and its key are those that `dfer preprocess` would give it in the new store. The
+    same call completes an interrupted merge; a refused one writes nothing.
 
     Raises:
         ConfigError: fewer than two shards, or shards with different settings (listed).
@@ -174,7 +174,7 @@ def _moved(record: SourceRecord, source: str, key: str) -> SourceRecord:
 
 
 def _what(record: SourceRecord) -> tuple[int, tuple[ClipRow, ...]]:
-    """What must be equal in shards that share a source; paths to it and its keys may differ."""
+    """Fields that must be equal in shards that share a source; its paths and keys may differ."""
     clips = tuple(replace(clip, clip_id="", source="") for clip in record.clips)
     return record.num_frames, clips
 
@@ -211,7 +211,7 @@ def _copy_folder(source: Path, target: Path, shard: Path) -> None:
 
 
 def _refuse_outside(path: Path, shard: Path) -> None:
-    """Refuse a link out of a shard: what it leads to would go into a store that is passed on."""
+    """Refuse a link that leaves a shard: its target would get into a store that is passed on."""
     if not path.resolve().is_relative_to(shard.resolve()):
         raise DataError(f"{path} is a link out of {shard}", hint="put the file itself there")
 

@@ -47,7 +47,7 @@ class PreviewJob:
 def set_up_previews(config: PreprocessConfig) -> Callable[[Any, Report], Any]:
     """Prepare a process for previews, and return the function that makes those of one source.
 
-    It returns why there are none, or None.
+    It returns the reason why there are none, or None.
     """
     silence_decoders()
     cv2.setNumThreads(1)

@@ -22,7 +22,7 @@ class RawSources:
         sources: One for each take, also for those that the choice of labels leaves out.
         labelling: Path of a source -> its label, subject and groups.
         label_set: The classes.
-        record: What the face store says of them.
+        record: Their entry in the face store.
     """
 
     sources: list[Source]

@@ -37,7 +37,7 @@ def do_jobs_on_ray(
 
     Raises:
         ArtifactError: Ray is not installed.
-        ConfigError: an address that is none.
+        ConfigError: an invalid address.
         ServiceError: there is no cluster at the address.
         DferError: one that a job raised.
     """
@@ -68,22 +68,22 @@ def do_jobs_on_ray(
 
 
 def _require_listener(ray: Any, address: str | None) -> None:
-    """Fail within seconds where nobody listens at an address, which Ray tries for many minutes.
+    """Fail within seconds if nothing listens at an address; Ray would retry for minutes.
 
     Raises:
-        ConfigError: no address of the form `host:port` or `ray://host:port`.
-        ServiceError: nobody listens there.
+        ConfigError: not an address of the form `host:port` or `ray://host:port`.
+        ServiceError: nothing listens there.
     """
     if not address or address in NO_PLACE:
         return
     parts = urlsplit(address if "://" in address else f"//{address}")
     try:
         host, port = parts.hostname, parts.port
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is not a number
         host = port = None
     if not host or port is None:
         raise ConfigError(f"--ray-address takes HOST:PORT, ray://HOST:PORT or auto, got {address}")
-    # Ray takes a loopback address for that of the machine, on which alone a cluster may listen.
+    # Ray replaces a loopback address by the machine's, but a cluster may listen on it only.
     hosts = (host, ray.util.get_node_ip_address()) if host in LOOPBACK else (host,)
     for name in hosts:
         try:
@@ -98,7 +98,7 @@ def _require_listener(ray: Any, address: str | None) -> None:
 class _Worker:
     """Runs in a process of its own on some machine of the cluster, in two threads.
 
-    One thread does jobs, the other tells how far it is.
+    One thread does jobs, the other reports their progress.
     """
 
     def __init__(self, setup: Setup, argument: Any) -> None:
@@ -128,7 +128,7 @@ class _Worker:
 
 @dataclass
 class _UnderWay:
-    """A job, the actor that does it, and when that was last known to get on."""
+    """A job, the actor that does it, and when that last made progress."""
 
     actor: Any
     job: Any
@@ -183,7 +183,7 @@ class _Cluster:
                     idle.append(self._new_actor())
 
     def _news(self, under_way: Iterable[_UnderWay]) -> Iterator[Advanced]:
-        """Hear how far the jobs are; an actor that died says so with its job."""
+        """Ask the actors for their progress; of a dead one, its job reports that."""
         for own in under_way:
             if not self._ray.wait([own.question], timeout=0)[0]:
                 continue

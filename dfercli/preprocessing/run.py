@@ -65,7 +65,7 @@ SLUG_LENGTH = 60
 
 @dataclass(frozen=True)
 class PreprocessResult:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
         store: The face store.
@@ -96,7 +96,7 @@ def run(
     progress: Progress,
     on_source: Callable[[SourceRecord], None] = lambda record: None,
 ) -> PreprocessResult:
-    """Make a face store, or add to one; sources that are done already are passed over.
+    """Make a face store, or add to one; finished sources are skipped.
 
     A source that cannot be used is a failure in the result and in `failures.jsonl`, never an
     exception.
@@ -125,7 +125,7 @@ def run(
     jobs = [_job(source, config.out, labelling[source.path]) for source in sources]
     choice = find_detector(config, progress)
     if config.detector_weights is not None:
-        # A file that is no detector must not cost an existing store, or be recorded in a new one.
+        # A file that is not a detector must not empty an existing store, or be recorded in one.
         build_detector(replace(choice, device="cpu"))
     parts_of_faces.require_networks(config)
     with writing_to(config.out, busy=f"{config.out} is being written"):
@@ -139,7 +139,7 @@ def run(
         if wants_parts(config):
             record_parts(config.out, how_made(config))
         jobs = _with_known_keys(jobs, config.out)
-        if raw_set is not None:  # what an earlier choice of labels took stays, without a label
+        if raw_set is not None:  # clips of an earlier choice of labels stay, without a label
             jobs = [job for job in jobs if job.label or read_record(config.out, job.key)]
         done = _done_before(jobs, config)
         for record in done.values():
@@ -199,7 +199,7 @@ def _checked(config: PreprocessConfig) -> PreprocessConfig:
 
 def _job(source: Source, store: Path, labelling: Labelling) -> SourceJob:
     path = os.path.relpath(source.path, store.resolve())
-    # What is no UTF-8 is written down escaped; such a source is refused when its turn comes.
+    # A name that is not UTF-8 is recorded escaped; its source is refused later.
     name_in_store = path.encode("utf-8", "backslashreplace").decode()
     slug = re.sub(r"[^A-Za-z0-9]+", "_", str(Path(source.name).with_suffix(""))).strip("_")
     key = source_key(slug[-SLUG_LENGTH:] or "source", name_in_store)
@@ -209,7 +209,7 @@ def _job(source: Source, store: Path, labelling: Labelling) -> SourceJob:
 
 
 def _with_known_keys(jobs: list[SourceJob], store: Path) -> list[SourceJob]:
-    """Give sources the keys they have in the store: slugs differ by how a source was named."""
+    """Use the keys that sources have in the store: a slug depends on how a source was named."""
     keys = {path.stem for path in (store / "sources").glob("*.json")}
     by_hash = {key.rpartition("-")[2]: key for key in keys}
     found = []
@@ -224,7 +224,7 @@ def _with_known_keys(jobs: list[SourceJob], store: Path) -> list[SourceJob]:
 
 
 def _done_before(jobs: list[SourceJob], config: PreprocessConfig) -> dict[str, SourceRecord]:
-    """The sources that need no work, with the labels of now; what is stale of others is removed."""
+    """The sources that need no work, with current labels; stale files of others are removed."""
     done: dict[str, SourceRecord] = {}
     stale: dict[str, SourceRecord] = {}
     for job in jobs:

@@ -16,7 +16,7 @@ KNOWN_COLUMNS = ("source", "label", "subject")
 
 @dataclass(frozen=True)
 class Labelling:
-    """Who and what is seen.
+    """The label of a source.
 
     Attributes:
         label: Class name, where known.
@@ -54,7 +54,7 @@ def label_sources(
         sources: What to label.
         table: CSV with the columns `source`, `label` and, if wanted, `subject`; further columns
             are groups, such as `sex`. A source is matched by its path, or by the end of its path.
-        classes: The label set, empty where it is to be found.
+        classes: The label set; empty to derive it.
 
     Raises:
         DataError: the table is broken, or a label is not in the label set; the row is named.

@@ -22,8 +22,8 @@ def open_source(
         source: What to open.
         config: Says which frames.
         alive: Called while frames are decoded, from whatever thread does that.
-        between_seconds: Hand out frames between these, too, so far apart and not `wanted`.
-        indices: Hand out the frames with these numbers instead.
+        between_seconds: Also yield frames between these, so far apart, not `wanted`.
+        indices: Yield the frames with these numbers instead.
 
     Raises:
         DataError: it cannot be opened.

@@ -1,4 +1,4 @@
-"""Worker processes that may crash or hang without stopping the rest.
+"""Worker processes whose crash or hang does not stop the others.
 
 Each job goes to one process at a time. A process that dies or makes no progress for too long
 costs its job only; another takes its place.

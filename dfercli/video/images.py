@@ -99,7 +99,7 @@ class ImageReader:
                     self.warnings.append(error.message)
                 continue
             yield Frame(index, seconds, image, wanted)
-            del image  # else it lives until the next one is there
+            del image  # else it stays in memory until the next one arrives
         if not self._images:
             raise DataError(f"{self.path}: nothing to read in the folder")
         if first_fault is not None and num_faults == num_wanted:

@@ -46,7 +46,7 @@ def open_sound(
     sound, video = opened.streams.audio[0], opened.streams.video[0]
     # Times count from the first frame, which in some containers comes late.
     from_seconds += float((video.start_time or 0) * (video.time_base or 0))
-    context: Any = sound.codec_context  # None where there is no decoder
+    context: Any = sound.codec_context  # None if there is no decoder
     if context is None:
         note(f"{source}: its sound cannot be kept: there is no decoder for it")
         return None
