@@ -41,6 +41,10 @@ class TooLargeError(DataError):
     """A picture or video with more pixels than `--max-pixels` allows."""
 
 
+class ChangedError(DataError):
+    """A source that was written or replaced while it was read."""
+
+
 class ArtifactError(DferError):
     """An artefact or weights that are missing, corrupt, incompatible or not writable."""
 

@@ -1,5 +1,6 @@
 """Training on cached features of a frozen image encoder: the same result, nothing done twice."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -172,9 +173,24 @@ def test_a_resumed_run_is_equal(store: Path, features: Path, tmp_path: Path, vie
     with pytest.raises(KeyboardInterrupt):
         train.run(frozen_config(store, tmp_path, features, **changes), Interrupting(5))
     progress = Telling()
-    train.resume(tmp_path / "run", progress)
+    train.resume(tmp_path / "run", progress, features)
     assert "(0 encoded now)" in progress.cache_line
     assert_equal_runs(tmp_path / "run", whole)
+
+
+def test_where_a_strangers_run_has_its_features_kept_is_not_followed(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    with pytest.raises(KeyboardInterrupt):
+        train.run(frozen_config(store, tmp_path, theirs), Interrupting(4))
+    shutil.rmtree(theirs)
+    monkeypatch.setenv("DFER_CACHE", str(ours))
+    progress = Telling()
+    train.resume(tmp_path / "run", progress)
+    assert not theirs.exists()
+    assert any((ours / "features").rglob("*.safetensors"))
+    assert f"--features-in {theirs} would do so" in "\n".join(progress.notes)
 
 
 def test_two_processes_train_as_one(store: Path, features: Path, tmp_path: Path) -> None:

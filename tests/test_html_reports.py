@@ -22,7 +22,7 @@ from dfercli.metrics.rates import evaluate
 from dfercli.report.card import LIMITS
 from dfercli.report.evaluation_page import Mistake, write_evaluation_page
 from dfercli.report.pages import clock
-from dfercli.report.prediction_page import PageVideo, write_prediction_page
+from dfercli.report.prediction_page import PageVideo, video_section, write_prediction_page
 from dfercli.report.video_prediction import VideoPrediction
 
 HOSTILE = "</script><script>alert('no')</script>"
@@ -110,11 +110,10 @@ def test_names_of_files_and_classes_cannot_run_code(checkpoint, tmp_path):
     )
     write_prediction_page(
         tmp_path / "a.html",
-        [PageVideo(video, 2.0, None, HOSTILE)],
+        [video_section(PageVideo(video, 2.0, None, HOSTILE), min_confidence=0.9)],
         label_set=labels,
         card=card,
         model_name=HOSTILE,
-        min_confidence=0.9,
         settings=[("window", HOSTILE)],
     )
     html = (tmp_path / "a.html").read_text()

@@ -6,13 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from drawn_videos import write_drawn_video
+from forked import Running
 from stores import bright_and_dark_store
 from test_resume import assert_same_run
 from toy_model import write_toy_checkpoint
@@ -122,16 +122,12 @@ def test_two_processes_that_resume_one_run_do_not_collide(store: Path, tmp_path:
     config = small_config(store, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         train.run(config, Interrupting(4))
-    program = "import sys; from dfercli.cli.app import main; main()"
-    command = [sys.executable, "-c", program, "train", "--resume", str(tmp_path / "run")]
-    both = [
-        subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        for _ in range(2)
-    ]
-    ends = [(process.communicate(timeout=120)[1], process.returncode) for process in both]
-    for err, code in ends:  # one may come when the other is done already
+    command = ("train", "--resume", tmp_path / "run")
+    both = [Running(*command, folder=tmp_path / name) for name in ("one", "two")]
+    ends = [(process.ended(120), process.err) for process in both]
+    for code, err in ends:  # one may come when the other is done already
         assert code == 0 or (code == 4 and "is being trained by process" in err), err
-    assert 0 in [code for _, code in ends]
+    assert 0 in [code for code, _ in ends]
     rows = (tmp_path / "run" / "fold-1" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(row)["epoch"] for row in rows] == [1, 2, 3]
 
@@ -154,6 +150,16 @@ def test_outputs_are_written_by_one_process_at_a_time(
         out / "store" / ".lock": [*predict, "--faces-out", str(out / "store")],
         out / ".d.json.lock": ["describe", "--classes", "7", "--out", str(out / "d.json")],
         out / ".m.onnx.lock": ["export", str(model), "--out", str(out / "m.onnx")],
+        out / ".m.pth.lock": (
+            ["convert", str(model), "--to", "official", "--out", str(out / "m.pth")]
+        ),
+        out / ".e.lock": ["eval", str(model), str(faces), "--out", str(out / "e")],
+        out / ".z.lock": (
+            ["eval", "--zero-shot", str(faces), "--clip", "tiny/random", "--out", str(out / "z")]
+        ),
+        out / ".l.jsonl.lock": (
+            ["predict", "--camera", str(video), *predict[2:], "--out", str(out / "l.jsonl")]
+        ),
         out / "merged" / ".lock": (
             ["data", "merge", str(faces), str(faces), "--out", str(out / "merged")]
         ),
@@ -206,15 +212,12 @@ def test_resume_auto_needs_a_data_set(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_run_killed_with_readers_goes_on_at_once(store: Path, tmp_path: Path) -> None:
     """Its readers live a little longer than it; they must not hold its lock."""
-    program = "import sys; from dfercli.cli.app import main; main()"
-    options = [*OPTIONS, "--epochs", "500", "--workers", "2", "--out", str(tmp_path)]
-    command = [sys.executable, "-c", program, "train", str(store), *options, "--name", "run"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    options = [*OPTIONS, "--epochs", "500", "--workers", "2", "--out", tmp_path, "--name", "run"]
+    process = Running("train", store, *options, folder=tmp_path / "p")
     last = FoldFolder(tmp_path / "run" / "fold-1").last
-    while not last.exists() and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait_until(last.exists)
+    os.kill(process.pid, signal.SIGKILL)
+    process.ended()
     done = int(os.readlink(last).split("-")[1])
     with pytest.raises(KeyboardInterrupt):
         train.resume(tmp_path / "run", Interrupting(done * 3 + 1))

@@ -24,7 +24,7 @@ from dfercli.cli.app import run as dfer
 from dfercli.config import PreprocessConfig
 from dfercli.drawn_faces.clip import render_clip
 from dfercli.drawn_faces.identity import random_identity
-from dfercli.errors import ArtifactError, ConfigError, DataError
+from dfercli.errors import ArtifactError, ConfigError, DataError, ServiceError
 from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
 from dfercli.video.write import write_video
@@ -233,6 +233,34 @@ def test_weights_that_are_no_detector_cost_no_store(videos, tmp_path):
     assert contents(store) == before
 
 
+def no_network(setting):
+    raise ArtifactError("the landmarks' file does not fit")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"engine": "ray", "ray_address": "127.0.0.1:1"}, ServiceError),
+        ({"detector": "sfd"}, ArtifactError),
+        ({"landmarks": True}, ArtifactError),
+    ],
+    ids=lambda part: next(iter(part)) if isinstance(part, dict) else "",
+)
+def test_what_cannot_be_set_up_costs_no_store(videos, tmp_path, monkeypatch, changes, error):
+    """Files in the cache that are no networks are noticed only when they are loaded."""
+    store = tmp_path / "faces"
+    preprocess(videos / "Happy", out=store)
+    before = contents(store)
+    junk = tmp_path / "junk"
+    junk.write_bytes(b"no network" * 100)
+    monkeypatch.setattr("dfercli.faces.build.fetch", lambda file: junk)
+    monkeypatch.setattr("dfercli.preprocessing.face_parts.fetch", lambda file: junk)
+    monkeypatch.setattr("dfercli.preprocessing.run.set_up_parts", no_network)
+    with pytest.raises(error):
+        preprocess(videos / "Happy", out=store, overwrite=True, **changes)
+    assert contents(store) == before
+
+
 def test_a_table_gives_labels_and_subjects(videos, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text("source,label,subject\nHappy/one.mp4,Angry,anna\nsad/one.mp4,fear,\n")
@@ -323,7 +351,7 @@ def test_the_command_prints_a_summary_and_exits_3_for_failures(videos, tmp_path,
     printed = capsys.readouterr()
     summary = json.loads(printed.out)
     assert (summary["sources"], len(summary["clips"]), len(summary["failures"])) == (5, 2, 3)
-    assert "error: 3 of 5 sources gave no clip" in printed.err
+    assert "error: 3 of 5 sources failed, wholly or in part" in printed.err
     assert dfer(["preprocess", str(videos / "sad"), "--out", str(tmp_path / "ok"), *options]) == 0
 
 
@@ -335,7 +363,7 @@ def test_an_empty_folder_among_others_is_a_failure_of_its_own(videos, tmp_path, 
     command = ["preprocess", str(videos / "*"), "--out", str(store), "--workers", "0"]
     for _ in range(2):
         assert dfer([*command, "--detector", "haar", "--min-face", "80"]) == 3
-        assert "1 of 3 sources gave no clip" in capsys.readouterr().err
+        assert "1 of 3 sources failed, wholly or in part" in capsys.readouterr().err
         (failure,) = read_failures(store)
         assert failure.source == "../nothing"
         assert failure.reason == "nothing to read in the folder"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from drawn_videos import write_drawn_video
 
+from dfercli.artifacts.face_store import read_failures
 from dfercli.config import PreprocessConfig
 from dfercli.preprocessing import preview
 from dfercli.preprocessing.run import run
@@ -70,13 +71,13 @@ def test_a_sheet_of_many_tracks_ends_and_says_how_many_more(video, tmp_path, mon
     assert height == 2 * (preview.CELL_PX + preview.LABEL_PX) + preview.LABEL_PX
 
 
-def test_a_preview_that_cannot_be_drawn_is_a_note(video, tmp_path, monkeypatch):
+def test_a_preview_that_cannot_be_drawn_is_its_sources_failure(video, tmp_path, monkeypatch):
     def draw(item, config, report):
         raise preview.DataError("the source is gone")
 
     monkeypatch.setattr(preview, "write_preview", draw)
-    notes = []
-    progress = LogProgress()
-    monkeypatch.setattr(progress, "note", notes.append)
-    run(replace(FAST, sources=(str(video),), out=tmp_path / "faces"), progress)
-    assert notes == [f"no preview of {video}: the source is gone"]
+    result = run(replace(FAST, sources=(str(video),), out=tmp_path / "faces"), LogProgress())
+    assert len(result.clips) == 1
+    (failure,) = result.failures
+    assert (failure.stage, failure.reason) == ("preview", "the source is gone")
+    assert read_failures(tmp_path / "faces") == [failure]

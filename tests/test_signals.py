@@ -2,23 +2,35 @@
 
 import os
 import pty
+import select
 import signal
-import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from drawn_videos import write_drawn_video
+from forked import Running
+from llm_server import Received, Reply, serve
 from stores import bright_and_dark_store
 from test_resume import assert_same_run
 from toy_model import write_toy_checkpoint
-from trainings import DFER, OPTIONS, small_config
+from trainings import OPTIONS, small_config
 
+from dfercli.artifacts.jsonl import read_rows
 from dfercli.artifacts.run_folder import FoldFolder
-from dfercli.processes import ONE_REQUEST_SECONDS, Stopped, stop_signals
+from dfercli.bench import loading
+from dfercli.cli.app import run as dfer
+from dfercli.evaluation import measure
+from dfercli.inference import convert, export
+from dfercli.prediction import annotate, live
+from dfercli.processes import ONE_REQUEST_SECONDS, STOPPING, Stopped, stop_signals
 from dfercli.progress import LogProgress
+from dfercli.training import fit
 from dfercli.training import run as train
 
 
@@ -140,25 +152,6 @@ def test_ignored_signals_and_those_of_others_are_left_alone() -> None:
     assert heard == [signal.SIGTERM]
 
 
-def start(*arguments: object, temporary: Path) -> subprocess.Popen[str]:
-    temporary.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [DFER, *map(str, arguments)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "TMPDIR": str(temporary)},
-    )
-
-
-def wait_until(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not there() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert there(), process.communicate()[1] if process.poll() is not None else "still running"
-
-
 def of_session(leader: int) -> list[int]:
     """The processes that are left of a session."""
     found = []
@@ -173,91 +166,278 @@ def of_session(leader: int) -> list[int]:
     return found
 
 
-def assert_ended(process: subprocess.Popen[str], number: int, temporary: Path) -> str:
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 128 + number, err
-    assert err.splitlines()[-1] == f"error: interrupted by {signal.Signals(number).name}"
-    assert "Traceback" not in err
-    assert out == ""
-    assert list(temporary.iterdir()) == []
+def assert_ended(process: Running, number: int) -> str:
+    assert process.ended() == 128 + number, process.err
+    assert process.err.splitlines()[-1] == f"error: interrupted by {signal.Signals(number).name}"
+    assert "Traceback" not in process.err
+    assert process.out == ""
+    assert list(process.temporary.iterdir()) == []
     deadline = time.monotonic() + 5  # Python's own tracker of resources ends after the rest
     while of_session(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert of_session(process.pid) == []
-    return err
+    return process.err
 
 
 def test_preemption_of_a_training(store: Path, tmp_path: Path) -> None:
     """A cluster signals every process of a job, readers too; SIGUSR1 comes first."""
     own = ["--workers", "1", "--epochs", "500", "--out", tmp_path, "--name", "run"]
-    process = start("train", store, *OPTIONS, *own, temporary=tmp_path / "t")
-    folder = FoldFolder(tmp_path / "run" / "fold-1")
-    wait_until(folder.last.exists, process)
+    process = Running("train", store, *OPTIONS, *own, folder=tmp_path / "p")
+    process.wait_until(FoldFolder(tmp_path / "run" / "fold-1").last.exists)
     os.killpg(process.pid, signal.SIGUSR1)
-    time.sleep(0.5)
+    process.wait_until(lambda: "SIGUSR1: saved" in process.err)
     os.killpg(process.pid, signal.SIGTERM)
-    err = assert_ended(process, signal.SIGTERM, tmp_path / "t")
-    assert "SIGUSR1: saved" in err
+    err = assert_ended(process, signal.SIGTERM)
     assert "SIGTERM: saved" in err
     assert f"continue with: dfer train --resume {tmp_path / 'run'}" in err
 
 
 def test_all_processes_of_a_training_stop_at_the_same_step(store: Path, tmp_path: Path) -> None:
     own = ["--devices", "2", "--epochs", "500", "--out", tmp_path, "--name", "run"]
-    process = start("train", store, *OPTIONS, *own, temporary=tmp_path / "t")
-    folder = FoldFolder(tmp_path / "run" / "fold-1")
-    wait_until(folder.last.exists, process)
+    process = Running("train", store, *OPTIONS, *own, folder=tmp_path / "p")
+    process.wait_until(FoldFolder(tmp_path / "run" / "fold-1").last.exists, seconds=120)
     others = set(of_session(process.pid)) - {process.pid}
     (other,) = (pid for pid in others if b"train" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(other, signal.SIGTERM)  # one of them alone hears it
-    err = assert_ended(process, signal.SIGTERM, tmp_path / "t")
+    err = assert_ended(process, signal.SIGTERM)
     assert err.count("SIGTERM: saved") == 1
 
 
-def test_predict_leaves_nothing_behind(tmp_path: Path) -> None:
-    videos = tmp_path / "videos"
-    for index in range(4):
-        write_drawn_video(videos / f"{index}.mp4", seconds=2)
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    first = write_drawn_video(folder / "0.mp4", seconds=2)
+    for index in range(1, 4):
+        os.link(first, folder / f"{index}.mp4")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     crop = {"size": 80, "margin": 0.0, "align": "square", "detector": "haar"}
-    checkpoint = write_toy_checkpoint(tmp_path / "checkpoint", crop=crop)
-    options = ("--checkpoint", checkpoint, "--detector", "haar", "--workers", 2)
-    process = start("predict", videos, *options, temporary=tmp_path / "t")
-    wait_until(lambda: any((tmp_path / "t").glob("dfer-faces-*/frames/*")), process)
+    return write_toy_checkpoint(tmp_path_factory.mktemp("model") / "checkpoint", crop=crop)
+
+
+def test_predict_leaves_nothing_behind(videos: Path, checkpoint: Path, tmp_path: Path) -> None:
+    options = ("--checkpoint", checkpoint, "--detector", "haar", "--workers", 1)
+    process = Running("predict", videos, *options, folder=tmp_path / "p")
+    process.wait_until(lambda: any(process.temporary.glob("dfer-faces-*/frames/*")))
     os.killpg(process.pid, signal.SIGHUP)
-    assert_ended(process, signal.SIGHUP, tmp_path / "t")
+    assert_ended(process, signal.SIGHUP)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("demo", "--workers", "1"),
-        ("preprocess", "videos", "--detector", "haar", "--workers", "1"),
-    ],
-    ids=lambda command: command[0],
-)
-def test_commands_with_workers_end_with_them(tmp_path: Path, command: tuple[str, ...]) -> None:
-    for index in range(4):
-        write_drawn_video(tmp_path / "videos" / f"{index}.mp4", seconds=2)
-    arguments = [tmp_path / "videos" if part == "videos" else part for part in command]
+@pytest.mark.parametrize("command", ["demo", "preprocess"])
+def test_commands_with_workers_end_with_them(videos: Path, tmp_path: Path, command: str) -> None:
+    own = [videos, "--detector", "haar"] if command == "preprocess" else []
     out = tmp_path / "out"
-    process = start(*arguments, "--out", out, temporary=tmp_path / "t")
-    wait_until(lambda: any(path.suffix in (".mp4", ".jpg") for path in out.rglob("*")), process)
+    process = Running(command, *own, "--workers", 1, "--out", out, folder=tmp_path / "p")
+    process.wait_until(lambda: any(path.suffix in (".mp4", ".jpg") for path in out.rglob("*")))
     os.killpg(process.pid, signal.SIGTERM)
-    assert_ended(process, signal.SIGTERM, tmp_path / "t")
+    assert_ended(process, signal.SIGTERM)
     assert [path for path in out.rglob("*") if ".partial-" in path.name] == []
 
 
 def test_a_terminal_that_goes_away(store: Path, tmp_path: Path) -> None:
     """Nobody reads the bars any more, and writing them fails; the work is saved all the same."""
-    process, terminal = pty.fork()
-    own = ["--epochs", "500", "--out", str(tmp_path), "--name", "run"]
-    if process == 0:
-        os.execv(DFER, [DFER, "train", str(store), *OPTIONS, *own])
+    terminal, theirs = pty.openpty()
+    own = ["--epochs", "500", "--out", tmp_path, "--name", "run"]
+    where = {"folder": tmp_path / "p", "terminal": os.ttyname(theirs)}
+    process = Running("train", store, *OPTIONS, *own, **where)
     folder = FoldFolder(tmp_path / "run" / "fold-1")
     deadline = time.monotonic() + 60
     while not folder.last.exists() and time.monotonic() < deadline:
-        os.read(terminal, 65536)
+        if select.select([terminal], [], [], 0.1)[0]:
+            os.read(terminal, 65536)
+    os.close(theirs)
     os.close(terminal)
-    _, status = os.waitpid(process, 0)
-    assert os.waitstatus_to_exitcode(status) == 129
+    assert process.ended() == 129
     assert folder.last_name is not None
+
+
+class Striking:
+    """Sends this process a signal where a command is in the middle of its work."""
+
+    def __init__(self, number: int, work: Callable[..., Any], at: int = 1) -> None:
+        self.number, self.work, self.left = number, work, at
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+        return self.work(*arguments, **named)
+
+
+# What a command is called with, and where in its work it is struck; at which call.
+STRUCK: dict[str, tuple[Callable[..., list[object]], Any, str, int]] = {
+    "eval, measuring": (
+        lambda at: ["eval", at.checkpoint, at.store, "--workers", 0, "--out", at.out / "e"],
+        measure,
+        "predict_logits",
+        1,
+    ),
+    "eval, writing": (
+        lambda at: ["eval", at.checkpoint, at.store, "--workers", 0, "--out", at.out / "e"],
+        measure,
+        "plot_reliability",
+        1,
+    ),
+    "export, comparing": (
+        lambda at: ["export", at.checkpoint, "--int8", "--out", at.out / "m.onnx"],
+        export,
+        "_difference",
+        1,
+    ),
+    "export, rounding": (
+        lambda at: ["export", at.checkpoint, "--int8", "--out", at.out / "m.onnx"],
+        export,
+        "_difference",
+        2,
+    ),
+    "convert": (
+        lambda at: ["convert", at.checkpoint, "--to", "official", "--out", at.out / "m.pth"],
+        convert,
+        "_write_official",
+        1,
+    ),
+    "bench": (lambda at: ["bench", "--only", "loading", "--runs", 1], loading, "by_turns", 1),
+    "predict, writing": (
+        lambda at: [
+            *("predict", at.faces, "--checkpoint", at.checkpoint),
+            *("--html", at.out / "p.html", "--video", at.out / "copies"),
+        ],
+        annotate,
+        "_faces_in",
+        3,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Places:
+    checkpoint: Path
+    store: Path
+    faces: Path
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def faces(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faces") / "store"
+    command = ["preprocess", str(videos / "0.mp4"), "--detector", "haar", "--workers", "0"]
+    assert dfer([*command, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def assert_told(capsys: pytest.CaptureFixture[str], number: int) -> None:
+    told = capsys.readouterr().err
+    by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+    assert told.splitlines()[-1] == f"error: interrupted{by}"
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("name", STRUCK)
+def test_what_is_struck_in_the_middle_leaves_nothing(
+    name: str,
+    store: Path,
+    checkpoint: Path,
+    faces: Path,
+    temporary: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    command, module, function, at = STRUCK[name]
+    number = STOPPING[list(STRUCK).index(name) % len(STOPPING)]
+    strike = Striking(number, getattr(module, function), at)
+    monkeypatch.setattr(module, function, strike)
+    arguments = command(Places(checkpoint, store, faces, out))
+    assert dfer([*map(str, arguments), "--quiet"]) == 128 + number
+    assert strike.left <= 0
+    assert_told(capsys, number)
+    assert list(temporary.iterdir()) == []
+    assert [path for path in out.rglob("*") if path.is_file()] == []
+
+
+def test_an_evaluation_that_is_struck_keeps_the_older_one_whole(
+    store: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "e"
+    command = ["eval", str(checkpoint), str(store), "--workers", "0", "--out", str(out)]
+    assert dfer(command) == 0
+    (out / "notes.txt").write_text("of the user")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    strike = Striking(signal.SIGTERM, measure.plot_reliability)
+    monkeypatch.setattr(measure, "plot_reliability", strike)
+    assert dfer([*command, "--batch-size", "1"]) == 143
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_sweep_that_is_struck_says_how_to_go_on(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = tmp_path / "sweep.toml"
+    sweep.write_text(
+        f'dataset = "{store}"\nout = "{tmp_path}/s"\naccelerator = "cpu"\n'
+        '[model]\nclip = "tiny/random"\nnum_frames = 3\ncontext_tokens = 2\n'
+        "[optim]\nepochs = 1\nbatch_size = 4\n[data]\nworkers = 0\n[grid]\nseed = [1, 2]\n"
+    )
+    strike = Striking(signal.SIGTERM, fit.update_weights, 2)
+    monkeypatch.setattr(fit, "update_weights", strike)
+    assert dfer(["sweep", str(sweep)]) == 143
+    told = capsys.readouterr().err
+    assert told.splitlines()[-1] == "error: interrupted by SIGTERM"
+    assert f"the same sweep goes on where it stopped: dfer sweep {sweep}" in told
+    assert not (tmp_path / "s" / "sweep.csv").exists()
+    assert dfer(["sweep", str(sweep)]) == 0
+    assert (tmp_path / "s" / "sweep.csv").exists()
+
+
+def test_descriptions_do_not_wait_for_a_server_that_hangs(
+    temporary: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DFER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    (tmp_path / "classes.txt").write_text("awe\nboredom\n")
+    out = tmp_path / "out" / "d.json"
+
+    def hang(request: Received, number: int) -> Reply:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return Reply("too late", hang_seconds=2)
+
+    with serve(hang) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        began = time.monotonic()
+        command = ["describe", "--classes", str(tmp_path / "classes.txt"), "--out", str(out)]
+        assert dfer([*command, "--model", "m"]) == 129
+        assert time.monotonic() - began < 1.5
+    assert_told(capsys, signal.SIGHUP)
+    assert not out.parent.exists() or list(out.parent.iterdir()) == []
+
+
+def test_a_camera_that_is_struck_keeps_the_rows_so_far(
+    videos: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "t.jsonl"
+    monkeypatch.setattr(live, "_predict", Striking(signal.SIGTERM, live._predict, 3))
+    command = ["predict", "--camera", str(videos / "0.mp4"), "--headless", "--out", str(out)]
+    options = ["--window", "0.5", "--stride", "0.4", "--detector", "haar"]
+    assert dfer([*command, *options, "--checkpoint", str(checkpoint)]) == 143
+    assert_told(capsys, signal.SIGTERM)
+    assert len(list(read_rows(out))) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["t.jsonl"]

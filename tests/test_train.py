@@ -1,6 +1,8 @@
 """`dfer train`: what it writes and says, and how it meets bad input."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from dfercli.artifacts.atomic import read_json, write_json
 from dfercli.artifacts.face_store import read_clips
 from dfercli.artifacts.jsonl import read_rows, write_rows
 from dfercli.artifacts.run_folder import FoldFolder, newest_finished_fold
+from dfercli.artifacts.run_result import read_run_result
 from dfercli.cli.app import run as dfer
 from dfercli.config import DataConfig, OptimConfig
 from dfercli.data.batches import Batch
@@ -82,6 +85,15 @@ def test_a_run_leaves_its_folder_and_prints_its_result(
     assert card.selected_on.startswith("validation WAR (epoch ")
     assert card.trained_on["num_held_out"] == 2
     assert newest_finished_fold(tmp_path) == folder
+    # Another run ends while the clock is set back, and the first one is copied.
+    shutil.copytree(tmp_path / "run", tmp_path / "later", symlinks=True)
+    later = FoldFolder(tmp_path / "later" / "fold-1")
+    later.result.unlink()
+    assert dfer(["train", "--resume", str(tmp_path / "later")]) == 0
+    os.utime(later.result, (0, 0))
+    shutil.copytree(tmp_path / "run", tmp_path / "moved", symlinks=True)
+    assert newest_finished_fold(tmp_path) == later
+    assert [read_run_result(one.result).finished_as for one in (folder, later)] == [1, 2]
     names = {path.name for path in (folder.path / "evaluation" / "faces").iterdir()}
     expected = {"metrics.json", "predictions.jsonl", "confusion.csv", "confusion.png"}
     assert names >= expected | {"reliability.png"}

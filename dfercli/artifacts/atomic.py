@@ -117,6 +117,31 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def files_together(folder: Path, last: str) -> Iterator[Path]:
+    """Yield a temporary folder, whose files take their places in `folder` on success.
+
+    What else lies in `folder` stays. The file `last` says that all are there and of one making: an
+    older one goes before the others come, and the new one comes after them.
+
+    Raises:
+        ArtifactError: the system refused the write.
+    """
+    temporary: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY_MARK))
+        yield temporary
+        (folder / last).unlink(missing_ok=True)
+        for path in sorted(temporary.iterdir(), key=lambda path: path.name == last):
+            path.replace(folder / path.name)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _replace_folder(path: Path, new: Path) -> None:
     """Replace the folder `path` by `new`; restore it if that fails."""
     aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{TEMPORARY_MARK}"))

@@ -12,6 +12,7 @@ from dfercli.errors import ArtifactError
 from dfercli.typed import Range, shown, typed
 
 EVALUATION_SCHEMA = "dfer.evaluation/1"
+METRICS_NAME = "metrics.json"  # written last: the other files of the evaluation are there
 INTERVAL_PERCENT = 95
 NO_INTERVAL = "none: selected and measured on the same clips"
 OLD_METHOD = "bootstrap over clips"  # of files that do not say

@@ -2,7 +2,8 @@
 
     dataset.json            settings, versions, label set
     clips.jsonl             one row per face track, paths relative to the store
-    failures.jsonl          one row per source that gave no clip
+    failures.jsonl          one row per source that gave no clip, or lacks a part or its preview
+    bugs.log                tracebacks of sources that met a bug, where there are any
     sources/<key>.json      what became of one source; clips.jsonl is put together from these
     frames/<clip_id>/000000.jpg     face crops; the number is the frame's index in the source
     tracks/<clip_id>.npz    frame_index, pts_seconds, box_xyxy_px, score, detected,
@@ -31,6 +32,9 @@ from dfercli.typed import Range, typed
 STORE_SCHEMA = "dfer.face_store/1"
 CLIP_SCHEMA = "dfer.clip/1"
 FAILURE_SCHEMA = "dfer.failure/1"
+FAILURES_FILE = "failures.jsonl"
+# Stages whose failures may pass: the machine, the settings of a run or the version may be to blame.
+TRIED_AGAIN = ("worker", "size", "changed", "bug", "annotate")
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,22 @@ class ClipRow:
 
 @dataclass(frozen=True)
 class FailureRow:
-    """A source that gave no clip, as a row of `failures.jsonl`."""
+    """A source that gave no clip, or of which a part is missing: a row of `failures.jsonl`.
+
+    Attributes:
+        source: As `ClipRow` has it.
+        stage: What failed; `bug` is an exception that nobody expected.
+        reason: In one line.
+    """
 
     source: Annotated[str, SourcePath()]
     stage: str
     reason: str
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the same would come of another try."""
+        return self.stage not in TRIED_AGAIN
 
     def to_row(self) -> dict[str, Any]:
         """The row as it is written."""
@@ -189,7 +204,7 @@ def read_failures(store: Path) -> list[FailureRow]:
     Raises:
         ArtifactError: a row is broken (named).
     """
-    path = store / "failures.jsonl"
+    path = store / FAILURES_FILE
     if not path.is_file():
         return []
     return list(read_typed_rows(path, FailureRow, schema=FAILURE_SCHEMA))

@@ -16,6 +16,7 @@ from pathlib import Path
 from dfercli.artifacts.atomic import is_temporary, replace_link
 from dfercli.artifacts.model_card import is_checkpoint
 from dfercli.artifacts.removing import remove_own, require_no_links
+from dfercli.artifacts.run_result import read_run_result
 from dfercli.errors import ArtifactError
 from dfercli.names import inside
 
@@ -103,15 +104,32 @@ def fold_folders(run: Path) -> list[FoldFolder]:
 
 
 def newest_finished_fold(runs: Path) -> FoldFolder | None:
-    """The fold under `runs` whose training ended last, or None."""
-    finished = [
+    """The fold under `runs` whose training ended last, or None; see `RunResult.finished_as`."""
+    return max(_finished_folds(runs), key=_ended, default=None)
+
+
+def count_finished(runs: Path) -> int:
+    """The highest `RunResult.finished_as` under `runs`, 0 where there is none."""
+    return max((_ended(fold)[0] for fold in _finished_folds(runs)), default=0)
+
+
+def _ended(fold: FoldFolder) -> tuple[int, int]:
+    """What sorts folds by when they ended; times count among those that nobody counted."""
+    try:
+        counted = read_run_result(fold.result).finished_as
+    except ArtifactError:
+        counted = 0
+    return counted, fold.result.stat().st_mtime_ns
+
+
+def _finished_folds(runs: Path) -> list[FoldFolder]:
+    return [
         fold
         for run in (sorted(runs.iterdir()) if runs.is_dir() else [])
         if run.is_dir() and not is_temporary(run)
         for fold in fold_folders(run)
         if fold.is_finished
     ]
-    return max(finished, key=lambda fold: fold.result.stat().st_mtime, default=None)
 
 
 def find_checkpoint(path: Path) -> Path:

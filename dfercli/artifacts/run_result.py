@@ -29,6 +29,8 @@ class RunResult:
         war: Its accuracy.
         uar: Its mean recall.
         benchmark: Of lists that were known by their counts, the benchmark they are of.
+        finished_as: Counts the folds of all runs in a folder as they end, from 1: unlike times, it
+            stands copies and a clock that is set back. 0 where nobody counted.
     """
 
     dataset: str
@@ -43,6 +45,7 @@ class RunResult:
     war: float | None = None
     uar: float | None = None
     benchmark: str | None = None
+    finished_as: Annotated[int, Range(0, 2**31 - 1)] = 0
 
 
 def write_run_result(path: Path, result: RunResult) -> None:

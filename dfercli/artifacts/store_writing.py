@@ -26,6 +26,7 @@ from dfercli.artifacts.atomic import (
     write_bytes,
     write_json,
 )
+from dfercli.artifacts.bug_log import BUGS_FILE
 from dfercli.artifacts.captions import remove_captions
 from dfercli.artifacts.content_hashes import CONTENT_FILE
 from dfercli.artifacts.face_store import (
@@ -52,7 +53,7 @@ CLIP_FOLDERS = ("frames", "parsing")  # a folder for each clip
 CLIP_FILES = ("tracks", "landmarks")  # a file for each clip
 CONTENT_FOLDERS = (*CLIP_FOLDERS, *CLIP_FILES, "preview", "sources")
 CONTENT_FILES = (
-    *("clips.jsonl", "failures.jsonl", "captions.jsonl"),
+    *("clips.jsonl", "failures.jsonl", "captions.jsonl", BUGS_FILE),
     *(PARTS_FILE, CONTENT_FILE, "dataset.json"),
 )
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal tracks are equal files

@@ -42,7 +42,7 @@ def preprocess(asked: Asked[PreprocessConfig], json: Json = False, quiet: Quiet 
         _print_summary(result)
     if result.failures:
         raise DataError(
-            f"{len(result.failures)} of {result.num_sources} sources gave no clip",
+            f"{len(result.failures)} of {result.num_sources} sources failed, wholly or in part",
             hint=f"see {result.store / 'failures.jsonl'}",
         )
 
@@ -99,4 +99,4 @@ def _print_summary(result: "PreprocessResult") -> None:
         print_table("", ("label", "clips"), rows)
     if result.failures:
         rows = [tuple(asdict(failure).values()) for failure in result.failures]
-        print_table("no clip from", ("source", "stage", "reason"), rows, left=3)
+        print_table("failed", ("source", "stage", "reason"), rows, left=3)

@@ -31,8 +31,8 @@ def train(
         str | None,
         typer.Option(
             metavar="RUN|auto",
-            help="Continue this run; all else is its own. auto, beside DATASET: continue the run "
-            "--name (by default DATASET-METHOD), or start it where there is none.",
+            help="Continue this run; all else but --features-in is its own. auto, beside DATASET: "
+            "continue the run --name (by default DATASET-METHOD), or start it where there is none.",
             rich_help_panel=SETTINGS,
         ),
     ] = None,
@@ -48,7 +48,7 @@ def train(
         if resume is not None and resume != "auto":
             if "dataset" in asked.typed:
                 raise ConfigError("--resume takes the data set from the run: leave DATASET out")
-            result = stage.resume(Path(resume), progress)
+            result = stage.resume(Path(resume), progress, asked.config().features_in)
         else:
             config = asked.config()
             if not config.dataset:

@@ -9,9 +9,9 @@ import numpy as np
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from dfercli.artifacts.atomic import write_json, write_text
+from dfercli.artifacts.atomic import files_together, write_json, write_text
 from dfercli.artifacts.clip_predictions import CLIP_PREDICTION_SCHEMA
-from dfercli.artifacts.evaluation import Evaluation, GroupRates
+from dfercli.artifacts.evaluation import METRICS_NAME, Evaluation, GroupRates
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.config import EvalConfig
 from dfercli.data.clips import Clip
@@ -152,8 +152,9 @@ def evaluate_checkpoint(
         ),
     )
     if fabric.is_global_zero:
-        write_evaluation(measured, clips, probabilities)
-        _write_page(measured, model, clips, probabilities)
+        with files_together(out, last=METRICS_NAME) as temporary:
+            write_evaluation(temporary, measured, clips, probabilities)
+            _write_page(temporary / "report.html", measured, model, clips, probabilities)
     fabric.barrier()
     return measured
 
@@ -240,6 +241,7 @@ def _predict(
 
 
 def _write_page(
+    path: Path,
     measured: Measured,
     model: RestoredModel,
     clips: Sequence[Clip],
@@ -247,7 +249,7 @@ def _write_page(
 ) -> None:
     """Write the page of one evaluation."""
     write_evaluation_page(
-        measured.folder / "report.html",
+        path,
         measured.evaluation,
         benchmark=next((name for name in BENCHMARKS if f" {name} " in measured.measured_on), None),
         measured_on=measured.measured_on,
@@ -294,10 +296,10 @@ def choose_classes(
 
 
 def write_evaluation(
-    measured: Measured, clips: Sequence[Clip], probabilities: NDArray[np.float64]
+    folder: Path, measured: Measured, clips: Sequence[Clip], probabilities: NDArray[np.float64]
 ) -> None:
-    """Write metrics, predictions, confusion matrix and plots of one evaluation."""
-    folder, evaluation = measured.folder, measured.evaluation
+    """Write metrics, predictions, confusion matrix and plots of one evaluation into `folder`."""
+    evaluation = measured.evaluation
     rows = [
         {
             "schema": CLIP_PREDICTION_SCHEMA,
@@ -315,7 +317,7 @@ def write_evaluation(
     write_confusion_csv(evaluation, folder / "confusion.csv")
     plot_confusion(evaluation, folder / "confusion.png", measured.measured_on)
     plot_reliability(evaluation, folder / "reliability.png", measured.measured_on)
-    write_json(folder / "metrics.json", measured.to_json())
+    write_json(folder / METRICS_NAME, measured.to_json())
 
 
 def _warn_if_trained_on(model: RestoredModel, measured_on: str, progress: Progress) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dfercli.artifacts.clip_predictions import ClipPredictions, read_clip_predictions
-from dfercli.artifacts.evaluation import PairedTest, read_metrics
+from dfercli.artifacts.evaluation import METRICS_NAME, PairedTest, read_metrics
 from dfercli.artifacts.run_folder import FoldFolder, fold_folders
 from dfercli.artifacts.run_result import RunResult, read_run_result
 from dfercli.data.published_sizes import TOTALS
@@ -193,7 +193,7 @@ def _runs_in(path: Path) -> list[Path]:
 
 def _read_fold(fold: FoldFolder, result: RunResult, evaluation: str) -> FoldPredictions:
     folder = fold.evaluation(evaluation)
-    metrics = read_metrics(folder / "metrics.json")
+    metrics = read_metrics(folder / METRICS_NAME)
     predictions = read_clip_predictions(folder / "predictions.jsonl", metrics.label_set)
     selected = metrics.war_interval is None
     return FoldPredictions(result.fold, result, metrics.label_set, predictions, selected)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
+from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.model_card import CARD_NAME, is_checkpoint, read_model_card
 from dfercli.artifacts.run_config import dataset_name, read_asked_config
 from dfercli.artifacts.run_folder import FoldFolder, find_checkpoint, fold_folders
@@ -43,7 +44,13 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
             f"{config.checkpoint} does not record what it was trained on: name a data set",
             hint=f"dfer eval {config.checkpoint} faces/",
         )
-    return tuple(_evaluate_fold(config, folder, fabric, progress) for folder in folders)
+    measured = []
+    for folder in folders:
+        own = config
+        if config.out is not None and len(folders) > 1:
+            own = replace(config, out=config.out / folder.path.name)
+        measured.append(_evaluate_fold(own, folder, fabric, progress))
+    return tuple(measured)
 
 
 def _located(config: EvalConfig, progress: Progress) -> EvalConfig:
@@ -85,18 +92,22 @@ def _evaluate_fold(
         )
     if config.streams_from is None and trained.data.test is None:
         config = replace(config, streams_from=trained.data.streams_from)
-    return evaluate_checkpoint(
-        checkpoint,
-        clips.test,
-        measured_on=clips.test_name + (" (leaks were allowed)" if trained.data.allow_leak else ""),
-        selected=clips.selected,
-        calibrated_on_these=clips.calibrated,
-        out=config.out
-        or folder.evaluation(_folder_name(config, trained.data.test or trained.dataset)),
-        fabric=fabric,
-        config=config,
-        progress=progress,
+    out = config.out or folder.evaluation(
+        _folder_name(config, trained.data.test or trained.dataset)
     )
+    with writing_file(out):
+        return evaluate_checkpoint(
+            checkpoint,
+            clips.test,
+            measured_on=clips.test_name
+            + (" (leaks were allowed)" if trained.data.allow_leak else ""),
+            selected=clips.selected,
+            calibrated_on_these=clips.calibrated,
+            out=out,
+            fabric=fabric,
+            config=config,
+            progress=progress,
+        )
 
 
 def _fold_number(checkpoint: Path) -> int:
@@ -119,16 +130,18 @@ def _evaluate_on(config: EvalConfig, dataset: str, fabric: Fabric, progress: Pro
     checkpoint = config.checkpoint if is_file else find_checkpoint(config.checkpoint)
     kind = "test clips" if fold.test else "all clips"
     beside = checkpoint.parent if is_file else checkpoint.absolute().parent.parent
-    return evaluate_checkpoint(
-        checkpoint,
-        fold.test or fold.train,
-        measured_on=f"{kind} of {fold.dataset} fold {fold.fold}{_labelled(config, fold)}",
-        out=config.out or FoldFolder(beside).evaluation(_folder_name(config, dataset)),
-        fabric=fabric,
-        config=config,
-        progress=progress,
-        label_set=fold.label_set,
-    )
+    out = config.out or FoldFolder(beside).evaluation(_folder_name(config, dataset))
+    with writing_file(out):
+        return evaluate_checkpoint(
+            checkpoint,
+            fold.test or fold.train,
+            measured_on=f"{kind} of {fold.dataset} fold {fold.fold}{_labelled(config, fold)}",
+            out=out,
+            fabric=fabric,
+            config=config,
+            progress=progress,
+            label_set=fold.label_set,
+        )
 
 
 def _labelled(config: EvalConfig, fold: Fold) -> str:

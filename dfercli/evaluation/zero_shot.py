@@ -4,6 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dfercli.artifacts.atomic import files_together
+from dfercli.artifacts.evaluation import METRICS_NAME
+from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.run_config import dataset_name
 from dfercli.config import EvalConfig
 from dfercli.data.clips import Fold
@@ -47,9 +50,10 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
         groups[f"ensemble of {len(templates)}"] = together
     out = config.out or _folder(config)
     found: list[Measured] = []
-    for kind in kinds:
-        folder = out if len(kinds) == 1 else out / _slug(kind.name)
-        found += _measure(config, kind, fold, groups, folder, progress)
+    with writing_file(out):
+        for kind in kinds:
+            folder = out if len(kinds) == 1 else out / _slug(kind.name)
+            found += _measure(config, kind, fold, groups, folder, progress)
     return tuple(found)
 
 
@@ -112,7 +116,8 @@ def _measure(
             ),
             class_texts=tuple(" | ".join(variants) for variants in group),
         )
-        write_evaluation(measured, clips, probabilities)
+        with files_together(measured.folder, last=METRICS_NAME) as temporary:
+            write_evaluation(temporary, measured, clips, probabilities)
         found.append(measured)
     return found
 

@@ -1,11 +1,15 @@
 """The one interface of all face detectors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from dfercli.errors import DataError
 
 NO_TRACK = -1  # instead of the number of a track, for a face without one
 NARROWEST_PX = 8  # of a picture that a detector is shown: in less there is no face
@@ -62,6 +66,23 @@ def without_doubles(found: list[Faces], overlap: float) -> Faces:
     return every.select(np.asarray(kept, np.intp).ravel())
 
 
+@contextmanager
+def opencv_faults(detector: str, image: NDArray[np.uint8]) -> Iterator[None]:
+    """Turn what OpenCV throws at a picture into the failure of its source.
+
+    Raises:
+        DataError: the detector cannot look at `image`.
+    """
+    try:
+        yield
+    except cv2.error as error:
+        height, width = image.shape[:2]
+        raise DataError(
+            f"the detector {detector} cannot look at a picture of {width} x {height} pixels: "
+            f"{error.err}"
+        ) from error
+
+
 class Detector(Protocol):
     """Finds faces in images.
 
@@ -79,4 +100,8 @@ class Detector(Protocol):
     new_track_score: float
 
     def detect(self, images: list[NDArray[np.uint8]]) -> list[Faces]:
-        """Find the faces in each image ((H, W, 3) uint8 RGB), best score first."""
+        """Find the faces in each image ((H, W, 3) uint8 RGB), best score first.
+
+        Raises:
+            DataError: it cannot look at such an image.
+        """

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfercli.errors import ArtifactError
-from dfercli.faces.detect import Faces, no_faces
+from dfercli.faces.detect import Faces, no_faces, opencv_faults
 
 SCALE_FACTOR = 1.1
 NEIGHBOURS = 5
@@ -35,7 +35,11 @@ class HaarDetector:
 
     def detect(self, images: list[NDArray[np.uint8]]) -> list[Faces]:
         """Find frontal faces."""
-        return [self._detect_one(image) for image in images]
+        found = []
+        for image in images:
+            with opencv_faults(self.name, image):
+                found.append(self._detect_one(image))
+        return found
 
     def _detect_one(self, image: NDArray[np.uint8]) -> Faces:
         grey = cv2.equalizeHist(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))

@@ -11,7 +11,7 @@ from dfercli.artifacts.onnx_files import read_onnx
 from dfercli.artifacts.pictures import scaled, silent_opencv
 from dfercli.artifacts.weight_files import is_known
 from dfercli.errors import ArtifactError
-from dfercli.faces.detect import Faces, no_faces, without_doubles
+from dfercli.faces.detect import Faces, no_faces, opencv_faults, without_doubles
 
 SCORE = 0.5
 OVERLAP = 0.3
@@ -55,12 +55,12 @@ class YuNetDetector:
 
     def detect(self, images: list[NDArray[np.uint8]]) -> list[Faces]:
         """Find faces."""
-        return [
-            self._detect_one(image)
-            if image.shape[0] * image.shape[1] <= PART_PIXELS
-            else self._detect_in_parts(image)
-            for image in images
-        ]
+        found = []
+        for image in images:
+            with opencv_faults(self.name, image):
+                is_small = image.shape[0] * image.shape[1] <= PART_PIXELS
+                found.append(self._detect_one(image) if is_small else self._detect_in_parts(image))
+        return found
 
     def _detect_in_parts(self, image: NDArray[np.uint8]) -> Faces:
         height, width = image.shape[:2]

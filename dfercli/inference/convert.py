@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from dfercli.artifacts.arrays import ArraySpec, read_arrays
-from dfercli.artifacts.atomic import atomic_path
+from dfercli.artifacts.atomic import atomic_folder, atomic_path
 from dfercli.artifacts.checkpoint import save_checkpoint
+from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.config import ConvertConfig
@@ -55,25 +56,35 @@ def run(config: ConvertConfig, progress: Progress) -> Converted:
     """
     if config.out.exists():
         raise ConfigError(f"{config.out} exists", hint="choose another --out")
-    if config.to == "official":
-        model = restore_model(find_checkpoint(config.source))
-        _write_official(config.out, model, progress)
-    else:
-        if not config.source.is_file():
-            raise ArtifactError(f"no such checkpoint file: {config.source}")
-        model = restore_model(config.source, class_position=config.class_position)
-        save_checkpoint(config.out, model.module.state_dict(), model.card.to_json())
-    comparisons = tuple(_compare(config, model)) if config.check else ()
-    for comparison in comparisons:
-        if not comparison.difference <= LARGEST_DIFFERENCE:
-            raise ArtifactError(
-                f"{config.out}: logits differ from {comparison.reference} by "
-                f"{comparison.difference:.3g}, expected at most {LARGEST_DIFFERENCE:g}"
-            )
+    with writing_file(config.out):
+        if config.to == "official":
+            model = restore_model(find_checkpoint(config.source))
+            with atomic_path(config.out) as temporary:
+                _write_official(temporary, model, progress)
+                comparisons = _checked(config, model, temporary)
+        else:
+            if not config.source.is_file():
+                raise ArtifactError(f"no such checkpoint file: {config.source}")
+            model = restore_model(config.source, class_position=config.class_position)
+            with atomic_folder(config.out) as temporary:
+                save_checkpoint(temporary, model.module.state_dict(), model.card.to_json())
+                comparisons = _checked(config, model, temporary)
     return Converted(config.out, model.card, comparisons)
 
 
-def _write_official(out: Path, model: RestoredModel, progress: Progress) -> None:
+def _checked(config: ConvertConfig, model: RestoredModel, written: Path) -> tuple[Comparison, ...]:
+    """What was written, compared; it is kept only where it agrees."""
+    comparisons = tuple(_compare(config, model, written)) if config.check else ()
+    for comparison in comparisons:
+        if not comparison.difference <= LARGEST_DIFFERENCE:
+            raise ArtifactError(
+                f"{config.out} was not kept: logits differ from {comparison.reference} by "
+                f"{comparison.difference:.3g}, expected at most {LARGEST_DIFFERENCE:g}"
+            )
+    return comparisons
+
+
+def _write_official(path: Path, model: RestoredModel, progress: Progress) -> None:
     if not isinstance(model.module, DferClip):
         raise ArtifactError(
             f"the published code runs DFER-CLIP alone, this is {model.card.model['method']}"
@@ -91,16 +102,15 @@ def _write_official(out: Path, model: RestoredModel, progress: Progress) -> None
         "optimizer": None,
         "recorder": None,
     }
-    with atomic_path(out) as temporary:
-        try:
-            torch.save(content, temporary)
-        except RuntimeError as error:  # torch wraps the system's error (disk full) in its own
-            raise ArtifactError(f"cannot write {out}: {error}") from error
+    try:
+        torch.save(content, path)
+    except RuntimeError as error:  # torch wraps the system's error (disk full) in its own
+        raise ArtifactError(f"cannot write {path}: {error}") from error
 
 
-def _compare(config: ConvertConfig, model: RestoredModel) -> list[Comparison]:
-    """Compare the written checkpoint with the source, and with golden values beside it."""
-    written = restore_model(config.out, class_position=model.config.class_position)
+def _compare(config: ConvertConfig, model: RestoredModel, path: Path) -> list[Comparison]:
+    """Compare what was written with the source, and with golden values that lie beside it."""
+    written = restore_model(path, class_position=model.config.class_position)
     frames = wave_frames(model.config.num_frames, model.card.image_size)
     logits, expected = _logits(written, frames), _logits(model, frames)
     found = [Comparison(str(config.source), _largest(logits - expected))]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dfercli.artifacts.face_store import TrackData, read_track
 from dfercli.config import PreprocessConfig
 from dfercli.config.preprocessing import MAX_PIXELS
-from dfercli.errors import ArtifactError
+from dfercli.errors import ArtifactError, ChangedError
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.preprocessing.sources import open_source
 from dfercli.report.overlay import Overlay, ShownFace
@@ -22,7 +22,7 @@ from dfercli.report.video_prediction import VideoPrediction
 from dfercli.video.annotated import write_annotated
 from dfercli.video.frames import Frame, num_bytes
 from dfercli.video.prefetch import prefetched
-from dfercli.video.sources import find_sources
+from dfercli.video.sources import find_sources, source_signature
 
 DECODE_AHEAD, DECODE_BYTES = 4, 64 * 1024**2  # the lesser of both
 
@@ -53,10 +53,11 @@ def annotate(
         max_pixels: Larger frames are not decoded.
 
     Raises:
-        DataError: the source is gone or can no longer be decoded.
+        DataError: the source is gone, was changed, or can no longer be decoded.
         ArtifactError: the video cannot be written, or was given up.
     """
     (place,) = find_sources((source.name,))
+    _require_same(source, place.path)
     reader = open_source(place, PreprocessConfig(start=start, end=end, max_pixels=max_pixels))
     timelines = {timeline.track: timeline for timeline in video.timelines()}
     tracks = _TracksInView(
@@ -81,9 +82,15 @@ def annotate(
                 )
             faces = _faces_in(frame, tracks.at(frame.index), timelines)
             yield replace(frame, image=overlay.draw(frame.image, frame.pts_seconds, faces))
+        _require_same(source, place.path)
 
     sound_of = Path(os.path.abspath(source.name)) if place.kind == "video" else None
     write_annotated(out, drawn(), sound_of=sound_of)
+
+
+def _require_same(source: TrackedSource, path: Path) -> None:
+    if source.signature not in (None, source_signature(path)):
+        raise ChangedError(f"{source.name}: it changed after its faces were found")
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,16 @@ class Journal:
         self.remove()
         write_rows(path, [_header(digest)])
 
-    def add(self, video: VideoPrediction) -> None:
-        """Record a finished source."""
-        with self._lock:
-            append_row(self._path, _to_row(video))
+    def add(self, video: VideoPrediction, signature: tuple[int, int]) -> None:
+        """Record a finished source; one whose failure may pass is to be done again.
+
+        Args:
+            video: What was found.
+            signature: Of the source when it was read.
+        """
+        if video.failure is None or video.failure.is_final:
+            with self._lock:
+                append_row(self._path, _to_row(video, signature))
 
     def remove(self) -> None:
         """Remove the work folder: the table is written, or other work begins."""
@@ -88,10 +94,10 @@ def _signature(source: str) -> list[int]:
     return list(source_signature(Path(os.path.abspath(source))))
 
 
-def _to_row(video: VideoPrediction) -> dict[str, Any]:
+def _to_row(video: VideoPrediction, signature: tuple[int, int]) -> dict[str, Any]:
     return {
         "schema": JOURNAL_SCHEMA,
-        "signature": _signature(video.source),
+        "signature": list(signature),
         "source": video.source,
         "label_set": list(video.label_set),
         "predictions": [asdict(prediction) for prediction in video.predictions],

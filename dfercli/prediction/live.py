@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from dfercli.artifacts.jsonl import append_row, write_rows
+from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.config import PredictConfig, PreprocessConfig
 from dfercli.data.augmentation import resize
@@ -71,8 +72,12 @@ def run(
     crop = replace(preprocess_config(config, model.card, Path()), overwrite=True)
     choice = find_detector(crop, progress)
     shows = config.show if config.show is not None else bool(os.environ.get("DISPLAY"))
-    table = None if config.out is None else _LiveTable(config.out)
-    with Camera(str(config.camera), config.max_pixels) as camera, ExitStack() as stack:
+    with ExitStack() as stack:
+        table = None
+        if config.out is not None:
+            stack.enter_context(writing_file(config.out))
+            table = _LiveTable(config.out)
+        camera = stack.enter_context(Camera(str(config.camera), config.max_pixels))
         window = stack.enter_context(Window(TITLE)) if shows else None
         follower = FaceFollower[Frame](build_detector(choice), follow_settings(crop, camera.fps))
         frames = ((frame, False) for frame in _until(camera, config.end))
@@ -88,8 +93,8 @@ def run(
                 _drawn(frame, faces, last_seen, model, config)
             ):
                 break
-    if table is not None:
-        table.close()
+        if table is not None:
+            table.close()
     return model
 
 

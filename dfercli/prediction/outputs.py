@@ -1,9 +1,13 @@
 """Check the settings of `dfer predict`, and choose the paths of its files."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from dfercli.artifacts.bug_log import BUGS_FILE, users_log
+from dfercli.artifacts.own_outputs import refuse_overwriting
 from dfercli.artifacts.predictions import check_table_path
+from dfercli.artifacts.store_writing import CONTENT_FILES
 from dfercli.config import PredictConfig
 from dfercli.errors import ConfigError
 from dfercli.overrides import check
@@ -30,12 +34,24 @@ def check_config(config: PredictConfig) -> None:
         raise ConfigError(f"--html takes a name in .html, got {config.html}")
 
 
-def check_outputs(config: PredictConfig, num_sources: int) -> None:
-    """Refuse one annotated video for many sources.
+def check_outputs(
+    config: PredictConfig, sources: Sequence[Path], stores: Sequence[Path], num_sources: int
+) -> None:
+    """Refuse one annotated video for many sources, and outputs that are sources.
+
+    Args:
+        config: The settings.
+        sources: Videos, images and folders of frames.
+        stores: Face stores that are read.
+        num_sources: Sources in all, those of the stores with them.
 
     Raises:
-        ConfigError: `--video` names a file and there are several sources.
+        ConfigError: `--video` names a file and there are several sources, or an output would take
+            the place of a source or of a file of a store.
     """
+    outputs = {"--out": config.out, "--html": config.html, "--video": config.video}
+    of_stores = [store / name for store in stores for name in ("", *CONTENT_FILES)]
+    refuse_overwriting(outputs, [*sources, *of_stores])
     if config.video is not None and num_sources > 1 and _is_file_name(config.video):
         raise ConfigError(
             f"--video {config.video} is one file, there are {num_sources} sources",
@@ -53,6 +69,14 @@ def annotated_path(video: Path, source: TrackedSource) -> Path:
 
 def _is_file_name(path: Path) -> bool:
     return path.suffix.lower() == VIDEO_SUFFIX
+
+
+def bugs_path(config: PredictConfig) -> Path:
+    """Where the tracebacks of bugs go: beside the table, else the page, else the videos."""
+    for place in (config.out, config.html, config.video):
+        if place is not None:
+            return place.with_name(f"{place.stem}.{BUGS_FILE}")
+    return users_log()
 
 
 def failures_path(out: Path) -> Path:

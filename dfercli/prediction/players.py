@@ -2,13 +2,18 @@
 
 import base64
 import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+from dfercli.attempts import Crash, attempt
 from dfercli.config import PredictConfig
 from dfercli.inference.choose_model import ChosenModel
 from dfercli.overrides import to_plain
-from dfercli.report.prediction_page import PageVideo, write_prediction_page
+from dfercli.report.prediction_page import PageVideo, video_section, write_prediction_page
 from dfercli.report.video_prediction import VideoPrediction
 from dfercli.video.probe import VideoFacts, probe_video
 
@@ -31,9 +36,55 @@ SHOWN_SETTINGS = {
 BYTES_PER_MB = 1_000_000
 
 
+def make_sections(
+    videos: Iterable[VideoPrediction],
+    path: Path,
+    config: PredictConfig,
+    min_confidence: float,
+    with_bug: Callable[[VideoPrediction, Crash], VideoPrediction],
+) -> tuple[list[VideoPrediction], list[dict[str, Any]]]:
+    """Prepare the sections of the page, each of which may fail by itself.
+
+    Args:
+        videos: What was found; an annotated video is shown instead of its source.
+        path: The HTML file.
+        config: The settings.
+        min_confidence: Below it a span is marked as uncertain.
+        with_bug: Makes a bug in a section the failure of its video.
+
+    Returns:
+        The videos with these failures, and their sections.
+    """
+    budget = config.embed_mb * BYTES_PER_MB
+    told, sections = [], []
+    for video in videos:
+        made = attempt(partial(_section, video, path, budget, min_confidence))
+        if isinstance(made, Crash):
+            video = with_bug(video, made)
+            bare = replace(video, predictions=(), moments=(), gaps=())
+            made = video_section(PageVideo(bare, 0.0, None, ""), min_confidence), 0
+        section, size = made
+        budget -= size
+        told.append(video)
+        sections.append(section)
+    return told, sections
+
+
+def _section(
+    video: VideoPrediction, page: Path, budget: float, min_confidence: float
+) -> tuple[dict[str, Any], int]:
+    """One video's section, and the bytes of video in it."""
+    file = Path(os.path.abspath(video.annotated or video.source))
+    facts = probe_video(file)
+    player, note, size = _player(file, facts, page, budget)
+    length = facts.seconds if facts is not None and facts.seconds else 0.0
+    return video_section(PageVideo(video, length, player, note), min_confidence), size
+
+
 def write_page(
     path: Path,
     videos: tuple[VideoPrediction, ...],
+    sections: list[dict[str, Any]],
     config: PredictConfig,
     model: ChosenModel,
     min_confidence: float,
@@ -42,20 +93,12 @@ def write_page(
 
     Args:
         path: The HTML file.
-        videos: What was found; an annotated video is shown instead of its source.
+        videos: What was found.
+        sections: From `make_sections`.
         config: The settings.
         model: The model that was used.
         min_confidence: Below it a span is marked as uncertain.
     """
-    budget = config.embed_mb * BYTES_PER_MB
-    shown = []
-    for video in videos:
-        file = Path(os.path.abspath(video.annotated or video.source))
-        facts = probe_video(file)
-        player, note, size = _player(file, facts, path, budget)
-        budget -= size
-        length = facts.seconds if facts is not None and facts.seconds else 0.0
-        shown.append(PageVideo(video, length, player, note))
     plain = to_plain(config)
     settings = [(words, str(plain[name])) for name, words in SHOWN_SETTINGS.items() if plain[name]]
     detectors = sorted({video.detector for video in videos if video.detector})
@@ -63,11 +106,10 @@ def write_page(
     settings.append(("uncertain below", f"{min_confidence:.0%}" if min_confidence else "nothing"))
     write_prediction_page(
         path,
-        shown,
+        sections,
         label_set=model.label_set,
         card=model.card,
         model_name=model.name,
-        min_confidence=min_confidence,
         settings=settings,
     )
 
@@ -83,9 +125,12 @@ def _player(
     if mime is None or not is_playable:
         name = f"{facts.codec} in {file.suffix or 'this container'}"
         return None, f"Browsers do not play {name}; --video makes a copy that they play.", 0
-    size = file.stat().st_size
-    if size <= budget:
-        content = base64.b64encode(file.read_bytes()).decode()
+    try:
+        size = file.stat().st_size
+        content = base64.b64encode(file.read_bytes()).decode() if size <= budget else ""
+    except OSError as error:
+        return None, f"The video cannot be read any more: {error.strerror or error}.", 0
+    if content:
         return f"data:{mime};base64,{content}", "The video is inside this file.", size
     # The bytes, as a name need not be UTF-8.
     link = quote(os.fsencode(os.path.relpath(file, page.absolute().parent)))

@@ -4,14 +4,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dfercli.artifacts.face_store import ClipRow, frame_paths, read_track
+from dfercli.artifacts.bug_log import BUG_STAGE, BugLog
+from dfercli.artifacts.face_store import ClipRow, FailureRow, frame_paths, read_track
 from dfercli.artifacts.predictions import Box, WindowPrediction
+from dfercli.attempts import Crash, SetUpError, attempt
 from dfercli.data.augmentation import resize
 from dfercli.data.loading import read_frames
 from dfercli.errors import ArtifactError, DataError
@@ -21,6 +25,7 @@ from dfercli.prediction.windows import Window, windows_of
 from dfercli.video.prefetch import prefetched
 
 BATCHES_AHEAD = 2
+DoneT = TypeVar("DoneT")
 
 
 @dataclass
@@ -30,7 +35,10 @@ class _Open:
     source: TrackedSource
     windows: list[tuple[ClipRow, Window]] = field(default_factory=list)
     done: list[WindowPrediction | None] = field(default_factory=list)
-    failure: str | None = None
+    failure: FailureRow | None = None
+
+    def fail(self, stage: str, reason: str) -> None:
+        self.failure = FailureRow(self.source.name, stage, reason)
 
     def close(self) -> RecognisedSource:
         predictions = tuple(prediction for prediction in self.done if prediction is not None)
@@ -59,6 +67,7 @@ def recognise(
     settings: WindowSettings,
     stop: threading.Event,
     on_windows: Callable[[int], None],
+    bugs: BugLog,
 ) -> Iterator[RecognisedSource]:
     """Predict every window of every source, in the order of the sources.
 
@@ -71,14 +80,24 @@ def recognise(
         settings: How to cut windows.
         stop: Once set, the work ends.
         on_windows: Called with the number of windows done since the last call.
+        bugs: Takes the traceback of a source that meets a bug.
+
+    Raises:
+        SetUpError: the model fails at whatever it is shown.
     """
     waiting: deque[_Open] = deque()
-    items = _read_windows(sources, waiting, model, settings)
+    has_worked = False
+    items = _read_windows(sources, waiting, model, settings, bugs)
     room = settings.batch_size * model.num_frames
     for batch in prefetched(_batches(items, room, model.shares_frames), BATCHES_AHEAD):
-        rows = iter(_probabilities(model, [item for item in batch if item.images is not None]))
+        readable = [item for item in batch if item.images is not None]
+        answers = iter(_answers(model, readable, bugs, has_worked))
         for item in batch:
-            done = None if item.images is None else _prediction(item, next(rows), model, settings)
+            row = None if item.images is None else next(answers)
+            done = None
+            if row is not None:
+                has_worked = True
+                done = _part(item.opened, bugs, partial(_prediction, item, row, model, settings))
             item.opened.done.append(done)
         on_windows(len(batch))
         if stop.is_set():
@@ -108,6 +127,48 @@ def _batches(items: Iterator[_Item], room: int, shares_frames: bool) -> Iterator
         yield batch
 
 
+def _part(opened: _Open, bugs: BugLog, work: Callable[[], DoneT]) -> DoneT | None:
+    """Do a part of the work on a source; None where that fails, which is the source's failure."""
+    try:
+        done = attempt(work)
+    except (ArtifactError, DataError) as error:
+        opened.fail("predict", error.message)
+        return None
+    if not isinstance(done, Crash):
+        return done
+    _note_bug(opened, bugs, done)
+    return None
+
+
+def _note_bug(opened: _Open, bugs: BugLog, crash: Crash) -> None:
+    """Log the first bug of a source; its other windows will most likely meet the same."""
+    if opened.failure is None or opened.failure.stage != BUG_STAGE:
+        opened.fail(BUG_STAGE, bugs.add(opened.source.name, crash))
+
+
+def _answers(
+    model: LoadedModel, items: list[_Item], bugs: BugLog, has_worked: bool
+) -> list[list[float] | None]:
+    """What the model says to windows; None where a window is at fault.
+
+    Raises:
+        SetUpError: it is the model that fails, not a window of some source.
+    """
+    together = attempt(partial(_probabilities, model, items))
+    if not isinstance(together, Crash):
+        return list(together)
+    alone = [attempt(partial(_probabilities, model, [item])) for item in items]
+    failed = sum(isinstance(one, Crash) for one in alone)
+    if failed == 0 or (failed == len(items) and not has_worked):
+        raise SetUpError(together)
+    answers: list[list[float] | None] = []
+    for item, one in zip(items, alone, strict=True):
+        if isinstance(one, Crash):
+            _note_bug(item.opened, bugs, one)
+        answers.append(None if isinstance(one, Crash) else one[0])
+    return answers
+
+
 def _probabilities(model: LoadedModel, items: list[_Item]) -> list[list[float]]:
     """The model's probabilities of windows; a frame that several of them share is passed once."""
     if not items:
@@ -132,26 +193,16 @@ def _read_windows(
     waiting: deque[_Open],
     model: LoadedModel,
     settings: WindowSettings,
+    bugs: BugLog,
 ) -> Iterator[_Item]:
     for source in sources:
         opened = _Open(source)
         paths_of: dict[str, list[Path]] = {}
         for clip in source.clips:
-            try:
-                track = read_track(source.store, clip.clip_id)
-                paths_of[clip.clip_id] = frame_paths(source.store, clip)
-                if len(track.frame_index) != clip.num_frames:
-                    raise DataError(f"clip {clip.clip_id}: its track has another number of frames")
-            except (ArtifactError, DataError) as error:
-                opened.failure = error.message
-                continue
-            found = windows_of(
-                track,
-                window=settings.window,
-                stride=settings.stride,
-                num_frames=model.num_frames,
-            )
-            opened.windows += [(clip, window) for window in found]
+            found = _part(opened, bugs, partial(_windows_of, source, clip, model, settings))
+            if found is not None:
+                paths_of[clip.clip_id], windows = found
+                opened.windows += [(clip, window) for window in windows]
         waiting.append(opened)
         seen = ""
         images: dict[int, Tensor] = {}  # of the window before, often shared with the next
@@ -159,16 +210,33 @@ def _read_windows(
             images = images if clip.clip_id == seen else {}
             paths, numbers = paths_of[clip.clip_id], window.frames.tolist()
             seen, new = clip.clip_id, sorted(set(numbers) - images.keys())
-            try:
-                if new:
-                    read = read_frames([paths[number] for number in new])
-                    images |= zip(new, resize(read, model.image_size), strict=True)
-            except DataError as error:
-                opened.failure = error.message
+            read = partial(_resized, [paths[number] for number in new], model)
+            fresh = _part(opened, bugs, read)
+            if fresh is None:
                 yield _Item(opened, clip, window, None)
                 continue
+            images |= zip(new, fresh, strict=True)
             images = {number: images[number] for number in numbers}
             yield _Item(opened, clip, window, images)
+
+
+def _windows_of(
+    source: TrackedSource, clip: ClipRow, model: LoadedModel, settings: WindowSettings
+) -> tuple[list[Path], list[Window]]:
+    """The crops of a clip and its windows."""
+    track = read_track(source.store, clip.clip_id)
+    paths = frame_paths(source.store, clip)
+    if len(track.frame_index) != clip.num_frames:
+        raise DataError(f"clip {clip.clip_id}: its track has another number of frames")
+    windows = windows_of(
+        track, window=settings.window, stride=settings.stride, num_frames=model.num_frames
+    )
+    return paths, list(windows)
+
+
+def _resized(paths: list[Path], model: LoadedModel) -> list[Tensor]:
+    """Crops as the model takes them, each (3, H, W)."""
+    return list(resize(read_frames(paths), model.image_size)) if paths else []
 
 
 def _prediction(

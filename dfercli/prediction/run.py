@@ -8,15 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dfercli.artifacts.bug_log import BUG_STAGE, BugLog
 from dfercli.artifacts.face_store import FailureRow
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.predictions import WindowPrediction, write_predictions
 from dfercli.artifacts.removing import remove_inside
 from dfercli.artifacts.store_writing import SourceRecord
+from dfercli.attempts import Crash, attempt
 from dfercli.config import PredictConfig, PreprocessConfig
 from dfercli.errors import ArtifactError, DataError
 from dfercli.inference.choose_model import ChosenModel, choose_model, ready_choice
@@ -30,8 +33,14 @@ from dfercli.prediction.face_source import (
 )
 from dfercli.prediction.journal import Journal, faces_folder, settings_digest, work_folder
 from dfercli.prediction.moments import strongest_moments
-from dfercli.prediction.outputs import annotated_path, check_config, check_outputs, failures_path
-from dfercli.prediction.players import write_page
+from dfercli.prediction.outputs import (
+    annotated_path,
+    bugs_path,
+    check_config,
+    check_outputs,
+    failures_path,
+)
+from dfercli.prediction.players import make_sections, write_page
 from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.preprocessing import run as preprocess
 from dfercli.progress import Progress
@@ -103,6 +112,7 @@ class _Plan:
         store: Where faces are put.
         crop: Settings of the preprocess stage.
         journal: Where finished sources are put down, if there will be a table.
+        bugs: Takes the tracebacks of sources that meet a bug.
     """
 
     config: PredictConfig
@@ -111,6 +121,7 @@ class _Plan:
     store: Path
     crop: PreprocessConfig
     journal: Journal | None
+    bugs: BugLog
 
 
 def run(
@@ -136,7 +147,8 @@ def run(
     places, stores = split_places(config.sources)
     sources = find_sources(places, progress.note) if places else []
     ready = [source for store in stores for source in sources_of_store(store)]
-    check_outputs(config, len(sources) + len(ready))
+    paths = [source.path for source in sources]
+    check_outputs(config, paths, stores, len(sources) + len(ready))
     chosen = choose_model(config, progress) if model is None else ready_choice(model)
     for store in stores:
         compare_crops(store, chosen.card, progress)
@@ -147,7 +159,9 @@ def run(
         store = _store_for(config, stack)
         crop = preprocess_config(config, chosen.card, store)
         journal = _open_journal(config, chosen, crop)
-        plan = _Plan(config, chosen, _window_settings(config, chosen), store, crop, journal)
+        windows = _window_settings(config, chosen)
+        bugs = BugLog(bugs_path(config))
+        plan = _Plan(config, chosen, windows, store, crop, journal, bugs)
         done = {} if journal is None else journal.done
         kept, left = _divide(done, sources, store)
         if kept:
@@ -223,16 +237,17 @@ def _find_faces(
         name = shown_path(plan.store, record.source)
         if name in done:
             return
+        signature = (record.size_bytes, record.modified_ns)
         if record.failure is None:
-            work.sources.put(TrackedSource(name, plan.store, record.clips))
+            work.sources.put(TrackedSource(name, plan.store, record.clips, signature))
             return
         failure = replace(record.failure, source=name)
         video = VideoPrediction(name, plan.model.label_set, (), failure=failure)
-        if plan.journal is not None and failure.stage != "worker":
-            plan.journal.add(video)
+        if plan.journal is not None:
+            plan.journal.add(video, signature)
         faceless.append(video)
 
-    preprocess.run(replace(plan.crop, sources=places), progress, hand_over)
+    preprocess.run(replace(plan.crop, sources=places), progress, hand_over, plan.bugs)
     compare_crops(plan.store, plan.model.card, progress)
     return faceless
 
@@ -247,13 +262,14 @@ def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
 
     videos = []
     sources = iter(work.sources.get, None)
-    for done in recognise(plan.model.load(), sources, plan.windows, work.stop, on_windows):
+    model = plan.model.load()
+    for done in recognise(model, sources, plan.windows, work.stop, on_windows, plan.bugs):
         video = _finish_source(plan, done, work.stop)
         videos.append(video)
-        is_ours = done.source.store == plan.store
-        if is_ours and plan.journal is not None:
-            plan.journal.add(video)
-        if is_ours and plan.config.faces_out is None:
+        signature = done.source.signature  # of what was found in this run
+        if signature is not None and plan.journal is not None:
+            plan.journal.add(video, signature)
+        if signature is not None and plan.config.faces_out is None:
             for clip in done.source.clips:
                 remove_inside(plan.store, "frames", clip.clip_id)
     return videos
@@ -261,44 +277,79 @@ def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
 
 def _finish_source(plan: _Plan, done: RecognisedSource, stop: threading.Event) -> VideoPrediction:
     """Collect the results of a source, and write its annotated video if asked for."""
-    config, source = plan.config, done.source
-    facts = probe_video(Path(os.path.abspath(source.name)))
-    last = max((window.end_seconds for window in done.predictions), default=0.0)
-    length = max(last, facts.seconds or 0.0) if facts is not None else last
-    end = length if config.end is None else min(config.end, length)
-    failure = done.failure and FailureRow(source.name, "predict", done.failure)
+    source = done.source
     video = VideoPrediction(
         source.name,
         plan.model.label_set,
         done.predictions,
-        tuple(gaps_of(done.predictions, config.start, end)),
-        failure or None,
+        failure=done.failure,
         detector=source.clips[0].detector if source.clips else None,
     )
-    out = config.video and annotated_path(config.video, source)
-    try:
-        if config.html is not None:
-            video = replace(video, moments=strongest_moments(source, done.predictions))
-        if out is not None:
-            from dfercli.prediction.annotate import annotate
-
-            annotate(
-                source,
-                video,
-                out,
-                length_seconds=length,
-                min_confidence=plan.windows.min_confidence,
-                stop=stop,
-                start=config.start,
-                end=config.end,
-                max_pixels=config.max_pixels,
-            )
-            video = replace(video, annotated=str(out))
-    except (DataError, ArtifactError) as error:
-        if stop.is_set():
-            raise  # abandoned, not failed
-        video = replace(video, failure=FailureRow(source.name, "annotate", error.message))
+    for step in (_with_gaps, _with_moments, _with_annotated):
+        try:
+            outcome = attempt(partial(step, plan, source, video, stop))
+        except (DataError, ArtifactError) as error:
+            if stop.is_set():
+                raise  # abandoned, not failed
+            video = _failed(video, "annotate", error.message)
+            continue
+        video = _with_bug(plan, video, outcome) if isinstance(outcome, Crash) else outcome
     return video
+
+
+def _failed(video: VideoPrediction, stage: str, reason: str) -> VideoPrediction:
+    """The video with one more reason why a part of it is missing."""
+    if video.failure is not None:
+        reason = f"{video.failure.reason}; {reason}"
+    return replace(video, failure=FailureRow(video.source, stage, reason))
+
+
+def _with_bug(plan: _Plan, video: VideoPrediction, crash: Crash) -> VideoPrediction:
+    return _failed(video, BUG_STAGE, plan.bugs.add(video.source, crash))
+
+
+def _length_seconds(source: TrackedSource, video: VideoPrediction) -> float:
+    facts = probe_video(Path(os.path.abspath(source.name)))
+    last = max((window.end_seconds for window in video.predictions), default=0.0)
+    return max(last, facts.seconds or 0.0) if facts is not None else last
+
+
+def _with_gaps(
+    plan: _Plan, source: TrackedSource, video: VideoPrediction, _: threading.Event
+) -> VideoPrediction:
+    length = _length_seconds(source, video)
+    end = length if plan.config.end is None else min(plan.config.end, length)
+    return replace(video, gaps=tuple(gaps_of(video.predictions, plan.config.start, end)))
+
+
+def _with_moments(
+    plan: _Plan, source: TrackedSource, video: VideoPrediction, _: threading.Event
+) -> VideoPrediction:
+    if plan.config.html is None:
+        return video
+    return replace(video, moments=strongest_moments(source, video.predictions))
+
+
+def _with_annotated(
+    plan: _Plan, source: TrackedSource, video: VideoPrediction, stop: threading.Event
+) -> VideoPrediction:
+    if plan.config.video is None:
+        return video
+    from dfercli.prediction.annotate import annotate
+
+    out = annotated_path(plan.config.video, source)
+    annotate(
+        source,
+        video,
+        out,
+        length_seconds=_length_seconds(source, video),
+        min_confidence=plan.windows.min_confidence,
+        stop=stop,
+        start=plan.config.start,
+        end=plan.config.end,
+        max_pixels=plan.config.max_pixels,
+    )
+    return replace(video, annotated=str(out))
 
 
 def _wait(
@@ -314,26 +365,23 @@ def _wait(
 
 
 def _finish(plan: _Plan, videos: list[VideoPrediction], progress: Progress) -> PredictResult:
-    result = PredictResult(
-        model=plan.model,
-        videos=tuple(sorted(videos, key=lambda video: video.source)),
-        min_confidence=plan.windows.min_confidence,
-    )
-    if plan.config.out is not None:
-        write_predictions(plan.config.out, result.predictions(), plan.model.label_set)
-        beside = failures_path(plan.config.out)
+    config, min_confidence = plan.config, plan.windows.min_confidence
+    videos = sorted(videos, key=lambda video: video.source)
+    sections: list[dict[str, Any]] = []
+    if config.html is not None:
+        with_bug = partial(_with_bug, plan)
+        videos, sections = make_sections(videos, config.html, config, min_confidence, with_bug)
+    result = PredictResult(plan.model, tuple(videos), min_confidence)
+    if config.out is not None:
+        write_predictions(config.out, result.predictions(), plan.model.label_set)
+        beside = failures_path(config.out)
         if result.failures:
             write_rows(beside, (failure.to_row() for failure in result.failures))
         else:
             beside.unlink(missing_ok=True)
-    if plan.config.html is not None:
-        write_page(
-            plan.config.html,
-            result.videos,
-            plan.config,
-            plan.model,
-            result.min_confidence,
-        )
+    if config.html is not None:
+        write_page(config.html, result.videos, sections, config, plan.model, min_confidence)
     if plan.journal is not None:
         plan.journal.remove()
+    plan.bugs.tell(progress)
     return result

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfercli.artifacts.face_store import ClipRow
+from dfercli.artifacts.face_store import ClipRow, FailureRow
 from dfercli.artifacts.predictions import WindowPrediction
 
 
@@ -32,11 +32,13 @@ class TrackedSource:
         name: Its name in predictions.
         store: The face store.
         clips: Its tracks.
+        signature: See `source_signature`, of when its faces were found; None where it is not read.
     """
 
     name: str
     store: Path
     clips: tuple[ClipRow, ...]
+    signature: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,4 +53,4 @@ class RecognisedSource:
 
     source: TrackedSource
     predictions: tuple[WindowPrediction, ...]
-    failure: str | None
+    failure: FailureRow | None

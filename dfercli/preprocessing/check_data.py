@@ -129,7 +129,7 @@ def _read_store(store: Path, progress: Progress) -> tuple[list[Fold], list[Findi
     failures = read_failures(store)
     if failures:
         names = tuple(f"{failure.source} ({failure.reason})" for failure in failures)
-        message = f"{len(failures)} sources gave no clip when the store was made"
+        message = f"{len(failures)} sources failed, wholly or in part, when the store was made"
         findings.append(Finding("failures", message, len(failures), names, is_fault=False))
     rows = read_clips(store)
     with progress.task("Comparing tracks", total=len(rows)) as task:

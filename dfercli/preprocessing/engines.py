@@ -1,10 +1,13 @@
 """Where jobs run: in this process, in worker processes, or on a Ray cluster."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
+from dfercli.artifacts.bug_log import BUG_STAGE, BugLog
+from dfercli.attempts import Crash, attempt
 from dfercli.config import PreprocessConfig
-from dfercli.preprocessing.ray_engine import do_jobs_on_ray
+from dfercli.preprocessing.ray_engine import do_jobs_on_ray, require_cluster
 from dfercli.preprocessing.worker_pool import Advanced, Finished, JobT, Lost, Setup, WorkerPool
 from dfercli.processes import num_cores
 
@@ -14,8 +17,25 @@ def num_workers(config: PreprocessConfig, num_jobs: int) -> int:
     return min(num_cores() if config.workers is None else config.workers, num_jobs)
 
 
+def require_engine(config: PreprocessConfig) -> None:
+    """Make sure, before any work, that there is somebody to do it.
+
+    Raises:
+        ArtifactError: Ray is asked for and not installed.
+        ConfigError: an address that is none.
+        ServiceError: there is no cluster at the address.
+    """
+    if config.engine == "ray":
+        require_cluster(config)
+
+
 def do_jobs(
-    jobs: Sequence[JobT], setup: Setup, argument: Any, config: PreprocessConfig
+    jobs: Sequence[JobT],
+    setup: Setup,
+    argument: Any,
+    config: PreprocessConfig,
+    bugs: BugLog,
+    name: Callable[[JobT], str],
 ) -> Iterator[Advanced | Finished[JobT, Any] | Lost[JobT]]:
     """Run all jobs where `config` says, and yield the events.
 
@@ -24,10 +44,23 @@ def do_jobs(
         setup: Called once in each process; returns the function that does one job.
         argument: What `setup` is called with.
         config: Names the engine and the number of workers.
+        bugs: Takes the traceback of a job that met a bug, which costs that job alone.
+        name: What to call a job there.
 
     Raises:
         DferError: one that a job raised.
+        SetUpError: a bug in `setup`, in another process.
     """
+    for event in _events(jobs, setup, argument, config):
+        if isinstance(event, Finished) and isinstance(event.result, Crash):
+            yield Lost(event.job, bugs.add(name(event.job), event.result), BUG_STAGE)
+        else:
+            yield event
+
+
+def _events(
+    jobs: Sequence[JobT], setup: Setup, argument: Any, config: PreprocessConfig
+) -> Iterator[Advanced | Finished[JobT, Any] | Lost[JobT]]:
     workers = num_workers(config, len(jobs))
     if not jobs:
         return
@@ -39,4 +72,8 @@ def do_jobs(
     else:
         do = setup(argument)
         for job in jobs:
-            yield Finished(job, do(job, lambda frames, faces: None))
+            yield Finished(job, attempt(partial(do, job, _unheard)))
+
+
+def _unheard(frames: int, faces: int) -> None:
+    """Nobody waits for signs of life of work in this process."""

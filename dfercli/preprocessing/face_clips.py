@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dfercli.artifacts.face_store import ClipRow, FailureRow, TrackData
 from dfercli.artifacts.store_writing import CropSink, SourceRecord, crop_sink, write_record
 from dfercli.config import PreprocessConfig
-from dfercli.errors import DataError, TooLargeError
+from dfercli.errors import ChangedError, DataError, TooLargeError
 from dfercli.faces.build import DetectorChoice, build_detector
 from dfercli.faces.detect import Detector
 from dfercli.faces.follow import (
@@ -32,7 +32,7 @@ from dfercli.video.cuts import CutFinder
 from dfercli.video.decode import silence_decoders
 from dfercli.video.frames import Frame, num_bytes
 from dfercli.video.prefetch import prefetched
-from dfercli.video.sources import Source, source_signature
+from dfercli.video.sources import Source, SourceState, source_signature, source_state
 
 # How far decoding and detecting run ahead, in frames and in bytes, whichever is less.
 DECODE_AHEAD, DECODE_BYTES = 4, 64 * 1024**2
@@ -98,16 +98,23 @@ def process_source(
     Raises:
         ArtifactError: the store cannot be written.
     """
+    before = source_state(job.source.path)
     try:
         _refuse_name(str(job.source.path))
-        record = _make_clips(job, config, detector, report)
+        record = _make_clips(job, config, detector, report, before)
     except DataError as error:
         reason = error.message.removeprefix(f"{job.source.path}: ")
         reason = reason.replace(f"{job.source.path}{os.sep}", "")
-        stage = "size" if isinstance(error, TooLargeError) else "decode"
-        record = record_of(job, failure=FailureRow(job.name_in_store, stage, reason))
+        failure = FailureRow(job.name_in_store, _stage(error), reason)
+        record = record_of(job, failure=failure, signature=before.signature)
     write_record(config.out, job.key, record)
     return record
+
+
+def _stage(error: DataError) -> str:
+    if isinstance(error, ChangedError):
+        return "changed"
+    return "size" if isinstance(error, TooLargeError) else "decode"
 
 
 def _refuse_name(name: str) -> None:
@@ -125,9 +132,10 @@ def record_of(
     clips: tuple[ClipRow, ...] = (),
     failure: FailureRow | None = None,
     warnings: tuple[str, ...] = (),
+    signature: tuple[int, int] | None = None,
 ) -> SourceRecord:
-    """The record of a source as it is on disk."""
-    size_bytes, modified_ns = source_signature(job.source.path)
+    """The record of a source as it was before it was read; without `signature` as it is now."""
+    size_bytes, modified_ns = signature or source_signature(job.source.path)
     return SourceRecord(
         job.name_in_store, size_bytes, modified_ns, num_frames, clips, failure, warnings
     )
@@ -186,7 +194,11 @@ class _Followed:
 
 
 def _make_clips(
-    job: SourceJob, config: PreprocessConfig, detector: Detector, report: Report
+    job: SourceJob,
+    config: PreprocessConfig,
+    detector: Detector,
+    report: Report,
+    before: SourceState,
 ) -> SourceRecord:
     """Follow faces and cut their crops, in one pass where the pictures between fit into memory.
 
@@ -194,24 +206,18 @@ def _make_clips(
     Where they are too large, or too many, faces are followed without them first; the source is
     decoded again to cut the crops. Both ways give the same crops.
     """
-    signature = source_signature(job.source.path)
     with crop_sink(config.out, job.key) as sink:
         followed = _follow(job, config, detector, report, sink)
         if followed is not None:
-            _refuse_changed(job, signature)
-            return _record_clips(job, config, followed, detector.name, sink)
+            before.require_same()
+            return _record_clips(job, config, followed, detector.name, sink, before)
     with crop_sink(config.out, job.key) as sink:
         followed = _follow(job, config, detector, report, None)
         assert followed is not None
         chosen = choose_tracks(followed.tracks, config, followed.interval, followed.num_frames)
         _cut_crops(job, config, {track: followed.tracks[track] for track in chosen}, report, sink)
-        _refuse_changed(job, signature)
-        return _record_clips(job, config, followed, detector.name, sink)
-
-
-def _refuse_changed(job: SourceJob, signature: tuple[int, int]) -> None:
-    if source_signature(job.source.path) != signature:
-        raise DataError("it changed while it was read")
+        before.require_same()
+        return _record_clips(job, config, followed, detector.name, sink, before)
 
 
 def _follow(
@@ -280,7 +286,12 @@ def _follow(
 
 
 def _record_clips(
-    job: SourceJob, config: PreprocessConfig, followed: _Followed, detector: str, sink: CropSink
+    job: SourceJob,
+    config: PreprocessConfig,
+    followed: _Followed,
+    detector: str,
+    sink: CropSink,
+    before: SourceState,
 ) -> SourceRecord:
     """Make clips of the tracks that count, whose crops are in the sink."""
     tracks, num_frames = followed.tracks, followed.num_frames
@@ -296,7 +307,12 @@ def _record_clips(
         )
         failure = FailureRow(job.name_in_store, "faces", reason)
     return record_of(
-        job, num_frames=num_frames, clips=clips, failure=failure, warnings=followed.warnings
+        job,
+        num_frames=num_frames,
+        clips=clips,
+        failure=failure,
+        warnings=followed.warnings,
+        signature=before.signature,
     )
 
 
@@ -325,7 +341,7 @@ def _cut_crops(
             following = next(faces, None)
         del frame  # else it stays in memory until the next one arrives
     if following is not None:
-        raise DataError("it changed while it was read")
+        raise ChangedError("it changed while it was read")
 
 
 def _without_image(frame: Frame) -> Frame:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.artifacts.bug_log import BUGS_FILE, BugLog
 from dfercli.artifacts.face_parts import (
     landmarks_path,
     parsing_folder,
@@ -29,9 +30,9 @@ from dfercli.data.frames import list_frames
 from dfercli.data.layout import dataset_root
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.faces.parsing_model import fetch_parsing_model
-from dfercli.preprocessing.engines import do_jobs
+from dfercli.preprocessing.engines import do_jobs, require_engine
 from dfercli.preprocessing.face_clips import Report
-from dfercli.preprocessing.worker_pool import Advanced, Finished, Lost
+from dfercli.preprocessing.worker_pool import Advanced, Lost
 from dfercli.progress import Progress
 from dfercli.video.images import read_image
 
@@ -105,11 +106,15 @@ def _wants_points(config: PreprocessConfig) -> bool:
 
 
 def add_parts_to_store(
-    clips: Sequence[ClipRow], config: PreprocessConfig, device: str, progress: Progress
+    clips: Sequence[ClipRow],
+    config: PreprocessConfig,
+    device: str,
+    bugs: BugLog,
+    progress: Progress,
 ) -> list[FailureRow]:
     """Add the missing landmarks and parsing maps of a face store's clips."""
     jobs = [_job(clip.clip_id, crops_folder(config.out, clip.clip_id), config) for clip in clips]
-    return _do(jobs, (config, config.margin, device), progress)
+    return _do(jobs, (config, config.margin, device), bugs, progress)
 
 
 def run_on_benchmark(config: PreprocessConfig, device: str, progress: Progress) -> PartsResult:
@@ -136,11 +141,14 @@ def run_on_benchmark(config: PreprocessConfig, device: str, progress: Progress) 
     _refuse_out(store, dataset, (copy, *(clip.location.parent for _, clip in clips[:1])))
     _require_frames(dataset, [clip for _, clip in clips])
     require_networks(config)
+    require_engine(config)
     config = replace(config, out=store)
     with exclusive(store / ".lock", busy=f"{store} is being written"):
         for name in PART_FOLDERS:
             require_no_links(store, store / name)
-        if config.overwrite:
+        if config.overwrite and (store / PARTS_FILE).is_file():
+            # What cannot be set up must not cost the parts that are there.
+            set_up_parts((config, BENCHMARK_MARGIN, device))
             _remove_parts(store)
         record_parts(store, how_made(config), dataset)
         jobs = [_job(name, clip.location.absolute(), config) for name, clip in clips]
@@ -152,7 +160,9 @@ def run_on_benchmark(config: PreprocessConfig, device: str, progress: Progress) 
                 for name, place in ((job.clip_id, job.folder) for job in jobs)
             ),
         )
-        failures = _do(jobs, (config, BENCHMARK_MARGIN, device), progress)
+        bugs = BugLog(store / BUGS_FILE)
+        failures = _do(jobs, (config, BENCHMARK_MARGIN, device), bugs, progress)
+        bugs.tell(progress)
         write_rows(store / "failures.jsonl", (failure.to_row() for failure in failures))
     return PartsResult(store, len(clips), num_skipped, tuple(failures))
 
@@ -181,9 +191,7 @@ def _require_frames(dataset: str, clips: Sequence[Clip]) -> None:
 
 def _remove_parts(store: Path) -> None:
     """Remove an earlier run's files from a folder; others stay."""
-    if not (store / PARTS_FILE).is_file():
-        return
-    for name in (*PART_FOLDERS, "parts.jsonl", "failures.jsonl", PARTS_FILE):
+    for name in (*PART_FOLDERS, "parts.jsonl", "failures.jsonl", BUGS_FILE, PARTS_FILE):
         remove_inside(store, name)
 
 
@@ -196,18 +204,24 @@ def _job(clip_id: str, folder: Path, config: PreprocessConfig) -> PartsJob:
     )
 
 
-def _do(jobs: Sequence[PartsJob], setting: PartsSetting, progress: Progress) -> list[FailureRow]:
+def _do(
+    jobs: Sequence[PartsJob], setting: PartsSetting, bugs: BugLog, progress: Progress
+) -> list[FailureRow]:
     missing = [job for job in jobs if job.landmarks or job.parsing]
     failures: list[FailureRow] = []
     with progress.task("Landmarks and parsing", total=len(missing)) as task:
-        for event in do_jobs(missing, set_up_parts, setting, setting[0]):
+        for event in do_jobs(
+            missing, set_up_parts, setting, setting[0], bugs, lambda job: job.clip_id
+        ):
             if isinstance(event, Advanced):
                 continue
             task.advance()
-            reason = event.reason if isinstance(event, Lost) else event.result
-            if isinstance(event, Finished | Lost) and reason is not None:
+            stage, reason = (
+                (event.stage, event.reason) if isinstance(event, Lost) else ("parts", event.result)
+            )
+            if reason is not None:
                 place = os.path.relpath(event.job.folder, setting[0].out.resolve())
-                failures.append(FailureRow(place, "parts", reason))
+                failures.append(FailureRow(place, stage, reason))
     return failures
 
 

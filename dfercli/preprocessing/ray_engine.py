@@ -6,10 +6,12 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from dfercli.artifacts.network import connect
+from dfercli.attempts import attempt
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ArtifactError, ConfigError, DferError, ServiceError
 from dfercli.preprocessing.worker_pool import (
@@ -19,7 +21,9 @@ from dfercli.preprocessing.worker_pool import (
     JobT,
     Lost,
     Setup,
+    Unready,
     no_progress,
+    ready,
 )
 from dfercli.processes import keeping_sigterm
 
@@ -39,16 +43,13 @@ def do_jobs_on_ray(
         ArtifactError: Ray is not installed.
         ConfigError: an invalid address.
         ServiceError: there is no cluster at the address.
-        DferError: one that a job raised.
+        DferError: one that a job raised; a bug in a job is its result, a `Crash`.
+        SetUpError: a bug in `setup`.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise ArtifactError("--engine ray needs Ray", hint='pip install "dfercli[ray]"') from error
+    ray = require_cluster(config)
     started_here = not ray.is_initialized()
     try:
         if started_here:
-            _require_listener(ray, config.ray_address or os.environ.get("RAY_ADDRESS"))
             with keeping_sigterm():
                 ray.init(
                     address=config.ray_address,
@@ -65,6 +66,26 @@ def do_jobs_on_ray(
     finally:
         if started_here:
             ray.shutdown()
+
+
+def require_cluster(config: PreprocessConfig) -> Any:
+    """Import Ray, and make sure that somebody listens where a cluster is said to be.
+
+    Returns:
+        The module `ray`.
+
+    Raises:
+        ArtifactError: Ray is not installed.
+        ConfigError: an address that is none.
+        ServiceError: there is no cluster at the address.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ArtifactError("--engine ray needs Ray", hint='pip install "dfercli[ray]"') from error
+    if not ray.is_initialized():
+        _require_listener(ray, config.ray_address or os.environ.get("RAY_ADDRESS"))
+    return ray
 
 
 def _require_listener(ray: Any, address: str | None) -> None:
@@ -102,15 +123,17 @@ class _Worker:
     """
 
     def __init__(self, setup: Setup, argument: Any) -> None:
-        self._do = setup(argument)
+        self._do = ready(setup, argument)
         self._frames = self._faces = 0
         self._heard_at = time.monotonic()
 
     def work(self, job: Any) -> Any:
-        """Do one job: its result, or the error it raised."""
+        """Do one job: its result, or what went wrong."""
         self._heard_at = time.monotonic()
+        if isinstance(self._do, Unready):
+            return self._do
         try:
-            return self._do(job, self._report)
+            return attempt(partial(self._do, job, self._report))
         except DferError as error:
             return error
 
@@ -169,6 +192,8 @@ class _Cluster:
                     yield Lost(own.job, f"its worker process died: {str(error).splitlines()[0]}")
                     idle.append(self._new_actor())
                     continue
+                if isinstance(result, Unready):
+                    raise result.exception()
                 if isinstance(result, DferError):
                     raise result
                 yield from (Advanced(frames, faces) for frames, faces, _ in told)

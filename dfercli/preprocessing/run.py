@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from dfercli.artifacts.face_store import ClipRow, FailureRow, RawSetRecord
+from dfercli.artifacts.bug_log import BUGS_FILE, BugLog
+from dfercli.artifacts.face_store import FAILURES_FILE, ClipRow, FailureRow, RawSetRecord
+from dfercli.artifacts.jsonl import append_row
 from dfercli.artifacts.parts_record import record_parts
 from dfercli.artifacts.store_writing import (
     SourceRecord,
@@ -30,9 +32,15 @@ from dfercli.faces.build import DetectorChoice, build_detector
 from dfercli.overrides import check, to_plain
 from dfercli.preprocessing import face_parts as parts_of_faces
 from dfercli.preprocessing.detectors import find_detector, torch_device
-from dfercli.preprocessing.engines import do_jobs, num_workers
+from dfercli.preprocessing.engines import do_jobs, num_workers, require_engine
 from dfercli.preprocessing.face_clips import SourceJob, record_of, set_up_sources
-from dfercli.preprocessing.face_parts import PartsResult, add_parts_to_store, how_made, wants_parts
+from dfercli.preprocessing.face_parts import (
+    PartsResult,
+    add_parts_to_store,
+    how_made,
+    set_up_parts,
+    wants_parts,
+)
 from dfercli.preprocessing.preview import PreviewJob, set_up_previews
 from dfercli.preprocessing.raw_sources import find_raw_sources, raw_set_of
 from dfercli.preprocessing.source_labels import Labelling, label_sources, read_classes
@@ -73,7 +81,7 @@ class PreprocessResult:
         num_skipped: Of these, done by an earlier run.
         num_frames: Frames decoded for these sources, whenever that was.
         clips: The clips of these sources.
-        failures: Why sources among these gave no clip.
+        failures: Why sources among these gave no clip, or lack a part or their preview.
         warnings: `source: what went wrong` for sources that gave clips all the same.
     """
 
@@ -95,6 +103,7 @@ def run(
     config: PreprocessConfig,
     progress: Progress,
     on_source: Callable[[SourceRecord], None] = lambda record: None,
+    bugs: BugLog | None = None,
 ) -> PreprocessResult:
     """Make a face store, or add to one; finished sources are skipped.
 
@@ -105,6 +114,8 @@ def run(
         config: Settings.
         progress: Where to report.
         on_source: Called with the record of each source once its clips are in the store.
+        bugs: Takes the tracebacks of sources that meet a bug; by default `bugs.log` in the store,
+            which the user is asked to report.
 
     Raises:
         ConfigError: settings that make no sense, or differ from those of an existing store.
@@ -125,9 +136,16 @@ def run(
     jobs = [_job(source, config.out, labelling[source.path]) for source in sources]
     choice = find_detector(config, progress)
     if config.detector_weights is not None:
-        # A file that is not a detector must not empty an existing store, or be recorded in one.
+        # A file that is not a detector must not be recorded in a new store.
         build_detector(replace(choice, device="cpu"))
     parts_of_faces.require_networks(config)
+    require_engine(config)
+    if config.overwrite and (config.out / "dataset.json").is_file():
+        # What cannot be set up must not cost the store that is there.
+        build_detector(choice)
+        if wants_parts(config):
+            set_up_parts((config, config.margin, torch_device(config)))
+    own_bugs = BugLog(config.out / BUGS_FILE)
     with writing_to(config.out, busy=f"{config.out} is being written"):
         settings = {
             "detector": choice.name,
@@ -147,19 +165,23 @@ def run(
         num_skipped = len(done)
         try:
             missing = [job for job in jobs if job.key not in done]
-            for key, record in _do_all(missing, config, choice, progress):
+            for key, record in _do_all(missing, config, choice, bugs or own_bugs, progress):
                 done[key] = record
                 on_source(record)
         finally:
             remove_leftovers(config.out)
         assemble_store(config.out, classes, raw_record)
         result = _finish(config, jobs, done, num_skipped)
+        lost: list[FailureRow] = []
         if wants_parts(config):
-            lost = add_parts_to_store(result.clips, config, torch_device(config), progress)
-            result = replace(result, failures=(*result.failures, *lost))
+            device = torch_device(config)
+            lost += add_parts_to_store(result.clips, config, device, bugs or own_bugs, progress)
         if config.preview:
-            _make_previews(jobs, done, config, progress)
-        return result
+            lost += _make_previews(jobs, done, config, bugs or own_bugs, progress)
+        for failure in lost:
+            append_row(config.out / FAILURES_FILE, failure.to_row())
+        own_bugs.tell(progress)
+        return replace(result, failures=(*result.failures, *lost))
 
 
 def is_benchmark(config: PreprocessConfig) -> bool:
@@ -232,8 +254,8 @@ def _done_before(jobs: list[SourceJob], config: PreprocessConfig) -> dict[str, S
         if record is None:
             continue
         unchanged = (record.size_bytes, record.modified_ns) == source_signature(job.source.path)
-        lost = record.failure is not None and record.failure.stage in ("worker", "size")
-        if lost or not unchanged or not has_crops(config.out, record):
+        again = record.failure is not None and not record.failure.is_final
+        if again or not unchanged or not has_crops(config.out, record):
             stale[job.key] = record
             continue
         clips = tuple(
@@ -253,14 +275,21 @@ def _content_settings() -> list[str]:
 
 
 def _do_all(
-    jobs: list[SourceJob], config: PreprocessConfig, choice: DetectorChoice, progress: Progress
+    jobs: list[SourceJob],
+    config: PreprocessConfig,
+    choice: DetectorChoice,
+    bugs: BugLog,
+    progress: Progress,
 ) -> Iterator[tuple[str, SourceRecord]]:
     """Do the jobs, here or in worker processes; yield each key with its record."""
     frames = faces = failures = 0
     began = time.monotonic()
     with progress.task("Finding faces", total=len(jobs)) as task:
         threads = max(1, num_cores() // max(1, num_workers(config, len(jobs))))
-        for event in do_jobs(jobs, set_up_sources, (config, choice, threads), config):
+        setting = (config, choice, threads)
+        for event in do_jobs(
+            jobs, set_up_sources, setting, config, bugs, lambda job: job.name_in_store
+        ):
             if isinstance(event, Advanced):
                 frames, faces = frames + event.frames, faces + event.faces
             else:
@@ -277,10 +306,10 @@ def _do_all(
 def _record(
     event: Finished[SourceJob, SourceRecord] | Lost[SourceJob], config: PreprocessConfig
 ) -> SourceRecord:
-    """The record of a source that is done, or whose process was lost."""
+    """The record of a source that is done, or of which there is no result."""
     if isinstance(event, Finished):
         return event.result
-    failure = FailureRow(event.job.name_in_store, "worker", event.reason)
+    failure = FailureRow(event.job.name_in_store, event.stage, event.reason)
     record = record_of(event.job, failure=failure)
     write_record(config.out, event.job.key, record)
     return record
@@ -290,8 +319,10 @@ def _make_previews(
     jobs: list[SourceJob],
     done: dict[str, SourceRecord],
     config: PreprocessConfig,
+    bugs: BugLog,
     progress: Progress,
-) -> None:
+) -> list[FailureRow]:
+    failures = []
     wanted = [
         PreviewJob(job, done[job.key].clips)
         for job in jobs
@@ -299,13 +330,20 @@ def _make_previews(
         and not all(path.exists() for path in preview_paths(config.out, job.key))
     ]
     with progress.task("Drawing previews", total=len(wanted)) as task:
-        for event in do_jobs(wanted, set_up_previews, config, config):
-            if isinstance(event, Lost):
-                progress.note(f"no preview of {event.job.job.source.path}: {event.reason}")
-            elif isinstance(event, Finished) and event.result is not None:
-                progress.note(f"no preview of {event.job.job.source.path}: {event.result}")
-            if not isinstance(event, Advanced):
-                task.advance()
+        for event in do_jobs(
+            wanted, set_up_previews, config, config, bugs, lambda one: one.job.name_in_store
+        ):
+            if isinstance(event, Advanced):
+                continue
+            task.advance()
+            stage, reason = (
+                (event.stage, event.reason)
+                if isinstance(event, Lost)
+                else ("preview", event.result)
+            )
+            if reason is not None:
+                failures.append(FailureRow(event.job.job.name_in_store, stage, reason))
+    return failures
 
 
 def _finish(

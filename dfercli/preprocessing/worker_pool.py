@@ -12,10 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Generic, TypeVar
 
+from dfercli.attempts import Crash, SetUpError, attempt
 from dfercli.errors import DferError
 from dfercli.processes import block_signals
 
@@ -26,7 +28,8 @@ ResultT = TypeVar("ResultT")
 
 # Makes the function that does jobs: called once in each process, with its argument.
 # The function takes a job and a report, which is called with (frames, faces) as they are done.
-Setup = Callable[[Any], Callable[[Any, Callable[[int, int], None]], Any]]
+Job = Callable[[Any, Callable[[int, int], None]], Any]
+Setup = Callable[[Any], Job]
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,37 @@ class Finished(Generic[JobT, ResultT]):
 
 @dataclass(frozen=True)
 class Lost(Generic[JobT]):
-    """The process that did this job died or was given up."""
+    """There is no result of this job.
+
+    Attributes:
+        job: Which.
+        reason: Why.
+        stage: What to call that: its process died or was given up, or it met a bug.
+    """
 
     job: JobT
     reason: str
+    stage: str = "worker"
+
+
+@dataclass(frozen=True)
+class Unready:
+    """A process could not be set up: the error of a user, or a bug."""
+
+    fault: DferError | Crash
+
+    def exception(self) -> Exception:
+        """What whoever waits for the process is to raise."""
+        return self.fault if isinstance(self.fault, DferError) else SetUpError(self.fault)
+
+
+def ready(setup: Setup, argument: Any) -> Job | Unready:
+    """Set a process up: the function that does jobs, or why there is none."""
+    try:
+        done = attempt(lambda: setup(argument))
+    except DferError as error:
+        return Unready(error)
+    return Unready(done) if isinstance(done, Crash) else done
 
 
 def no_progress(time_limit: float) -> str:
@@ -87,7 +117,8 @@ class WorkerPool:
         """Do all jobs, in any order, and yield what happens.
 
         Raises:
-            DferError: one that a job raised; bugs in a job are raised, too.
+            DferError: one that a job raised; a bug in a job is its result, a `Crash`.
+            SetUpError: a bug in `setup`.
         """
         waiting = deque(jobs)
         while waiting or any(worker.busy for worker in self._workers):
@@ -116,7 +147,9 @@ class WorkerPool:
                 continue
             worker.heard_at = time.monotonic()
             worker.started = True
-            if isinstance(message, BaseException):
+            if isinstance(message, Unready):
+                raise message.exception()
+            if isinstance(message, DferError):
                 raise message
             if isinstance(message, Finished):
                 yield Finished(worker.job, message.result)
@@ -170,18 +203,17 @@ class _Worker:
 def _work(connection: Connection, setup: Setup, argument: Any) -> None:
     """Do the jobs that come in until the other end closes."""
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        try:
-            do = setup(argument)
-        except DferError as error:
+        do = ready(setup, argument)
+        if isinstance(do, Unready):
             connection.recv()
-            connection.send(error)
+            connection.send(do)
             return
         connection.send(Advanced(0, 0))
         while True:
             job = connection.recv()
             heartbeat = _Heartbeat(connection)
             try:
-                result = do(job, heartbeat.report)
+                result = attempt(partial(do, job, heartbeat.report))
             except DferError as error:
                 connection.send(error)
                 continue

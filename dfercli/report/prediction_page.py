@@ -42,29 +42,27 @@ class PageVideo:
 
 def write_prediction_page(
     path: Path,
-    videos: Sequence[PageVideo],
+    videos: Sequence[dict[str, Any]],
     *,
     label_set: Sequence[str],
     card: ModelCard,
     model_name: str,
-    min_confidence: float,
     settings: Sequence[tuple[str, str]],
 ) -> None:
     """Write the page atomically.
 
     Args:
         path: The HTML file.
-        videos: In the order to show them.
+        videos: From `video_section`, in the order to show them.
         label_set: The K class names.
         card: Of the model.
         model_name: Where the model came from.
-        min_confidence: Below it a span is marked as uncertain.
         settings: (name, value) rows to show.
     """
     html = render(
         "predictions.html",
         "Facial expressions over time",
-        videos=[_video(video, min_confidence) for video in videos],
+        videos=videos,
         label_set=label_set,
         colours=class_colours(label_set),
         model_name=model_name,
@@ -74,7 +72,13 @@ def write_prediction_page(
     write_text(path, html)
 
 
-def _video(video: PageVideo, min_confidence: float) -> dict[str, Any]:
+def video_section(video: PageVideo, min_confidence: float) -> dict[str, Any]:
+    """What the page's template shows of one video.
+
+    Args:
+        video: What was found, and how to play it.
+        min_confidence: Below it a span is marked as uncertain.
+    """
     found = video.prediction
     every_timeline = found.timelines()
     longest = sorted(every_timeline, key=lambda timeline: -timeline.seen_seconds)[:MOST_TRACKS]

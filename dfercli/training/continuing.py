@@ -28,7 +28,7 @@ def is_stillborn(run_folder: Path) -> bool:
 def refuse_other_settings(run_folder: Path, wanted: TrainConfig, *, hint: str) -> None:
     """Refuse to continue a run that was begun with other settings.
 
-    Where the run lies, how it is named and where its settings came from is no setting.
+    Where the run and its features lie, its name, and where its settings came from is no setting.
 
     Raises:
         ConfigError: naming the settings that differ.
@@ -37,6 +37,7 @@ def refuse_other_settings(run_folder: Path, wanted: TrainConfig, *, hint: str) -
         return
     saved = next(read_asked_config(f) for f in fold_folders(run_folder) if f.config.is_file())
     saved = replace(saved, out=wanted.out, name=wanted.name, recipe=wanted.recipe)
+    saved = replace(saved, features_in=wanted.features_in)
     before, after = dict(flat(to_plain(saved))), dict(flat(to_plain(wanted)))
     if before != after:
         differences = setting_differences(before, after)

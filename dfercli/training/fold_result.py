@@ -1,13 +1,13 @@
 """How a fold of a training ended: its selected checkpoint, measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from dfercli.artifacts.evaluation import Evaluation, read_metrics
+from dfercli.artifacts.evaluation import METRICS_NAME, Evaluation, read_metrics
 from dfercli.artifacts.run_config import dataset_name
-from dfercli.artifacts.run_folder import FoldFolder
+from dfercli.artifacts.run_folder import FoldFolder, count_finished
 from dfercli.artifacts.run_result import RunResult, read_run_result, write_run_result
 from dfercli.config import EvalConfig, TrainConfig
 from dfercli.data.fold_clips import FoldClips
@@ -75,7 +75,8 @@ def finish_fold(
         benchmark=clips.fold.benchmark,
     )
     if fabric.is_global_zero:
-        write_run_result(folder.result, result)
+        number = count_finished(folder.path.parent.parent) + 1
+        write_run_result(folder.result, replace(result, finished_as=number))
     fabric.barrier()
     return _fold_result(folder, clips.fold.fold, result, evaluation)
 
@@ -89,7 +90,7 @@ def read_result(folder: FoldFolder, number: int) -> FoldResult:
     result = read_run_result(folder.result)
     evaluation = None
     if result.evaluation is not None:
-        evaluation = read_metrics(folder.evaluation(result.evaluation) / "metrics.json")
+        evaluation = read_metrics(folder.evaluation(result.evaluation) / METRICS_NAME)
     return _fold_result(folder, number, result, evaluation)
 
 

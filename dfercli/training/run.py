@@ -89,11 +89,19 @@ def run_or_resume(config: TrainConfig, progress: Progress) -> TrainResult:
         return run(config, progress)
     if all(FoldFolder(run_folder / f"fold-{n}").is_finished for n in wanted_folds(config)):
         progress.note(f"{run_folder} is finished")
-    return resume(run_folder, progress)
+    return resume(run_folder, progress, config.features_in)
 
 
-def resume(run_folder: Path, progress: Progress) -> TrainResult:
+def resume(run_folder: Path, progress: Progress, features_in: Path | None = None) -> TrainResult:
     """Continue a run where it stopped; finished folds are kept as they are.
+
+    A run may come from a stranger, so that where its `config.json` has features kept is not
+    followed: nothing is written outside the run and the user's own folders.
+
+    Args:
+        run_folder: The run.
+        progress: Where to report.
+        features_in: Folder of cached features, see `TrainConfig`.
 
     Raises:
         ArtifactError: no such run, one that cannot be read, or that another process trains.
@@ -102,6 +110,12 @@ def resume(run_folder: Path, progress: Progress) -> TrainResult:
     if not folders:
         raise ArtifactError(f"no run to resume: {run_folder} has no fold-1/")
     config = read_asked_config(folders[0])
+    if config.cache_features and config.features_in not in (None, features_in):
+        progress.note(
+            f"features are not looked for in {config.features_in}, which the run names: "
+            f"--features-in {config.features_in} would do so"
+        )
+    config = replace(config, features_in=features_in)
     fabric = _launch(config)
     with _locked(run_folder, fabric):
         return _train_folds(config, run_folder, wanted_folds(config), fabric, progress)

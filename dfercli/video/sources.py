@@ -4,12 +4,15 @@ import glob
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from dfercli.attempts import attempt
 from dfercli.documents import parse_json, read_document
-from dfercli.errors import DataError
+from dfercli.errors import ChangedError, DataError
 from dfercli.video.containers import is_own_output
 from dfercli.video.images import are_numbered_frames, is_image, natural_key
 
@@ -83,7 +86,8 @@ def find_sources(
 def _without_own(
     found: dict[Path, Source], note: Callable[[str], None] | None
 ) -> dict[Path, Source]:
-    own = [path for path, source in found.items() if _is_own(source)]
+    # One that cannot even be looked at is left to who reads it, and says why it cannot.
+    own = [path for path, one in found.items() if attempt(partial(_is_own, one)) is True]
     if len(own) == len(found):
         raise DataError(
             f"all {len(own)} videos were written by dfer itself (annotated copies or previews)",
@@ -169,3 +173,39 @@ def source_signature(path: Path) -> tuple[int, int]:
         return 0, 0
     digest = hashlib.sha256(repr(frames).encode()).digest()
     return sum(size for _, size, _ in frames), int.from_bytes(digest[:7], "big")
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """A source as it is before it is read.
+
+    Attributes:
+        path: Where it is.
+        signature: See `source_signature`.
+        inodes: Of it and, where it is a folder, of what lies in it: another file of the same size
+            and time in its place has another one.
+    """
+
+    path: Path
+    signature: tuple[int, int]
+    inodes: tuple[int, ...]
+
+    def require_same(self) -> None:
+        """Make sure that nobody wrote or replaced the source since.
+
+        Raises:
+            ChangedError: somebody did.
+        """
+        if source_state(self.path) != self:
+            raise ChangedError(f"{self.path}: it changed while it was read")
+
+
+def source_state(path: Path) -> SourceState:
+    """What a source is now, to be compared once it was read."""
+    inodes = []
+    with suppress(OSError):
+        inodes.append(path.stat().st_ino)
+        if path.is_dir():
+            with os.scandir(path) as entries:
+                inodes += sorted(entry.inode() for entry in entries)
+    return SourceState(path, source_signature(path), tuple(inodes))

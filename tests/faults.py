@@ -1,0 +1,63 @@
+"""Steps of preprocess that fail; of few imports, as worker processes load this, too."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from dfercli.faces.haar import HaarDetector
+from dfercli.preprocessing import face_clips
+
+# What preprocess does with one source, step by step; each is made to fail for one source.
+STEPS = {
+    "open": (face_clips, "open_source"),
+    "decode": (face_clips, "prefetched"),
+    "cuts": (face_clips.CutFinder, "is_cut"),
+    "detect": (HaarDetector, "detect"),
+    "follow": (face_clips.FaceFollower, "link"),
+    "crop": (face_clips, "cut_crop"),
+    "choose": (face_clips, "choose_tracks"),
+    "keep": (face_clips, "_keep"),
+    "record": (face_clips, "record_of"),
+    "write": (face_clips, "write_record"),
+    "state": (face_clips, "source_state"),
+}
+ORIGINAL = {name: getattr(place, name) for place, name in STEPS.values()}
+
+
+def raising(function: Callable[..., Any], error: Exception, when: Callable[..., bool]) -> Any:
+    """The function, which raises `error` where `when` says so of its arguments."""
+
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        if when(*arguments, **named):
+            raise error
+        return function(*arguments, **named)
+
+    return wrapped
+
+
+def set_up_faults(setting: face_clips.WorkerSetting) -> Callable[..., Any]:
+    """Like `set_up_sources`, but a source that is called after a step fails in that step."""
+    under_way = ""
+
+    def is_called(name: str, *_: Any, **__: Any) -> bool:
+        return under_way == name
+
+    for number, (name, (place, function)) in enumerate(STEPS.items()):
+        error = KeyError(name) if number % 2 else RuntimeError(f"no {name}")
+        wrapped = raising(getattr(place, function), error, partial(is_called, name))
+        setattr(place, function, wrapped)
+    do = face_clips.set_up_sources(setting)
+
+    def named(job: face_clips.SourceJob, report: face_clips.Report) -> Any:
+        nonlocal under_way
+        under_way = job.source.path.stem
+        try:
+            return do(job, report)
+        finally:
+            under_way = ""
+
+    return named
+
+
+def set_up_nothing(argument: object) -> Callable[..., Any]:
+    raise KeyError("no such set-up")

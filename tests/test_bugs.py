@@ -1,0 +1,433 @@
+"""A bug that one source meets is that source's failure, wherever it happens; others are done."""
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from drawn_videos import write_drawn_video
+from faults import ORIGINAL, STEPS, raising, set_up_faults, set_up_nothing
+from toy_model import write_toy_checkpoint
+
+from dfercli.artifacts.bug_log import BugLog, users_log
+from dfercli.artifacts.face_store import read_clips, read_failures
+from dfercli.attempts import Crash, SetUpError, attempt
+from dfercli.cli.app import run as dfer
+from dfercli.errors import ArtifactError, DataError
+from dfercli.faces.haar import HaarDetector
+from dfercli.inference.loaded_model import LoadedModel
+from dfercli.prediction import annotate, moments, players, recognise
+from dfercli.prediction import run as predict_run
+from dfercli.preprocessing import face_clips, face_parts, preview
+from dfercli.preprocessing import run as preprocess_run
+from dfercli.video.sources import source_state
+
+CROP = {"size": 80, "margin": 0.0, "align": "square", "detector": "haar"}
+SOUND = ("a_sound", "z_sound")
+
+
+def at_first(*_: Any, done: list[int] | None = None, **__: Any) -> bool:
+    assert done is not None
+    done.append(1)
+    return len(done) == 1
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_drawn_video(tmp_path_factory.mktemp("drawn") / "face.mp4", seconds=0.7)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_checkpoint(tmp_path_factory.mktemp("model") / "checkpoint", crop=CROP)
+
+
+@pytest.fixture
+def folder(video: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        shutil.copy(video, folder / f"{name}.mp4")
+    return folder
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Puts back what `set_up_faults` changes in this process."""
+    yield
+    for place, name in STEPS.values():
+        setattr(place, name, ORIGINAL[name])
+
+
+def preprocess(*arguments: object, code: int = 0) -> None:
+    options = ("--detector", "haar", "--min-face", "60", "--quiet")
+    assert dfer(["preprocess", *map(str, arguments), *options]) == code
+
+
+def predict(*arguments: object, code: int = 0, workers: int = 0) -> None:
+    options = ("--workers", str(workers), "--detector", "haar", "--quiet")
+    assert dfer(["predict", *map(str, arguments), *options]) == code
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_each_step_of_preprocess_may_fail_for_one_source(
+    video: Path,
+    tmp_path: Path,
+    workers: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    videos, store = tmp_path / "videos", tmp_path / "faces"
+    videos.mkdir()
+    for name in (*STEPS, *SOUND):
+        os.link(video, videos / f"{name}.mp4")
+    monkeypatch.setattr(preprocess_run, "set_up_sources", set_up_faults)
+    options = ("--workers", workers, "--out", store)
+    preprocess(videos, *options, code=3)
+    assert {Path(clip.source).stem for clip in read_clips(store)} == set(SOUND)
+    failures = {Path(row.source).stem: row for row in read_failures(store)}
+    assert set(failures) == set(STEPS)
+    log = (store / "bugs.log").read_text()
+    for number, (name, failure) in enumerate(failures.items()):
+        assert failure.stage == "bug"
+        kind = f"KeyError: '{name}'" if list(STEPS).index(name) % 2 else f"RuntimeError: no {name}"
+        assert failure.reason.startswith(f"bug: {kind}"), (number, failure)
+        assert failure.reason.endswith(f"traceback in {store / 'bugs.log'}")
+        assert f"{kind}\n" in log
+    assert log.count("Traceback (most recent call last)") == len(STEPS)
+    told = capsys.readouterr().err
+    assert f"{len(STEPS)} sources met a bug of dfer: please report it with {store}/bugs.log" in told
+    assert "Traceback" not in told
+    assert not list(store.rglob("*.partial-*"))
+
+    if workers:
+        return
+    monkeypatch.setattr(preprocess_run, "set_up_sources", face_clips.set_up_sources)
+    for place, name in STEPS.values():  # the bug is mended
+        monkeypatch.setattr(place, name, ORIGINAL[name])
+    preprocess(videos, *options)
+    assert len(read_clips(store)) == len(STEPS) + len(SOUND)
+    assert read_failures(store) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bug_in_the_set_up_is_a_crash(
+    folder: Path, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preprocess_run, "set_up_sources", set_up_nothing)
+    with pytest.raises(SetUpError if workers else KeyError, match="no such set-up") as crash:
+        preprocess(folder, "--workers", workers, "--out", tmp_path / "faces", code=1)
+    if workers:
+        assert "in set_up_nothing" in str(crash.value)  # where it happened over there
+
+
+def test_previews_and_parts_may_fail_for_one_source(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "faces"
+    first = partial(at_first, done=[])
+    draw = raising(preview.write_preview, ZeroDivisionError("no frame"), first)
+    monkeypatch.setattr(preview, "write_preview", draw)
+    preprocess(folder, "--workers", 0, "--out", store, "--preview", code=3)
+    assert len(read_clips(store)) == 3
+    (failure,) = read_failures(store)
+    assert (failure.stage, Path(failure.source).name) == ("bug", "a.mp4")
+    assert failure.reason.startswith("bug: ZeroDivisionError: no frame")
+    assert len(list((store / "preview").glob("*.mp4"))) == 2
+
+    def set_up_parts(setting: object) -> Callable[..., Any]:
+        return raising(lambda job, report: None, TypeError("odd"), partial(at_first, done=[]))
+
+    monkeypatch.setattr(face_parts, "set_up_parts", set_up_parts)
+    monkeypatch.setattr(face_parts, "fetch", lambda file: None)
+    preprocess(folder, "--workers", 0, "--out", store, "--landmarks", code=3)
+    (failure,) = read_failures(store)
+    assert failure.stage == "bug"
+    assert failure.reason.startswith("bug: TypeError: odd")
+    assert (store / "bugs.log").read_text().count("Traceback") == 2
+
+
+# What predict does with one source after its faces were found; each fails at its first call.
+LATER = [
+    (recognise, "read_track"),
+    (recognise, "frame_paths"),
+    (recognise, "windows_of"),
+    (recognise, "read_frames"),
+    (recognise, "_prediction"),
+    (predict_run, "gaps_of"),
+    (predict_run, "probe_video"),
+    (predict_run, "strongest_moments"),
+    (moments, "read_image"),
+    (annotate, "annotate"),
+    (annotate, "write_annotated"),
+    (annotate, "find_sources"),
+    (players, "probe_video"),
+    (players, "_player"),
+    (players, "video_section"),
+]
+
+
+@pytest.mark.parametrize(("place", "name"), LATER, ids=lambda part: getattr(part, "__name__", part))
+def test_each_step_of_predict_may_fail_for_one_source(
+    store_of_three: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    place: Any,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fault = raising(getattr(place, name), KeyError("odd"), partial(at_first, done=[]))
+    monkeypatch.setattr(place, name, fault)
+    out, page, copies = tmp_path / "t.csv", tmp_path / "p.html", tmp_path / "copies"
+    outputs = ("--out", out, "--html", page, "--video", copies)
+    predict(store_of_three, "--checkpoint", checkpoint, *outputs, code=3)
+    (row,) = map(json.loads, (tmp_path / "t.failures.jsonl").read_text().splitlines())
+    assert row["stage"] == "bug"
+    assert row["reason"].startswith("bug: KeyError: 'odd'")
+    assert row["reason"].endswith(f"traceback in {tmp_path / 't.bugs.log'}")
+    assert (tmp_path / "t.bugs.log").read_text().count("Traceback (most recent call last)") == 1
+    named = set(pd.read_csv(out)["source"].map(os.path.basename))
+    assert named >= {"a.mp4", "b.mp4", "c.mp4"} - {os.path.basename(row["source"])}
+    assert all(f"{name}.mp4" in page.read_text() for name in "abc")
+    assert "KeyError" in page.read_text()
+    assert len(list(copies.glob("*.mp4"))) >= 2
+    told = capsys.readouterr().err
+    assert "1 source met a bug of dfer: please report it with" in told
+    assert "Traceback" not in told
+
+
+@pytest.fixture(scope="module")
+def store_of_three(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("three")
+    for name in ("a", "b", "c"):
+        shutil.copy(video, folder / f"{name}.mp4")
+    preprocess(folder, "--workers", 0, "--out", folder / "faces")
+    return folder / "faces"
+
+
+def test_a_window_that_the_model_cannot_take_is_its_sources_fault_alone(
+    store_of_three: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_b(model: LoadedModel, items: list[Any]) -> bool:
+        return any(item.opened.source.name.endswith("b.mp4") for item in items)
+
+    fault = raising(recognise._probabilities, RuntimeError("shape"), of_b)
+    monkeypatch.setattr(recognise, "_probabilities", fault)
+    out = tmp_path / "t.jsonl"
+    predict(store_of_three, "--checkpoint", checkpoint, "--out", out, code=3)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {Path(row["source"]).name for row in rows} == {"a.mp4", "c.mp4"}
+    (row,) = map(json.loads, (tmp_path / "t.failures.jsonl").read_text().splitlines())
+    assert (Path(row["source"]).name, row["stage"]) == ("b.mp4", "bug")
+
+
+def test_a_model_that_fails_at_all_it_is_shown_is_a_crash(
+    store_of_three: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = raising(recognise._probabilities, RuntimeError("no weights"), lambda *_: True)
+    monkeypatch.setattr(recognise, "_probabilities", fault)
+    with pytest.raises(SetUpError, match="no weights"):
+        predict(store_of_three, "--checkpoint", checkpoint, "--out", tmp_path / "t.csv")
+    assert list(tmp_path.iterdir()) == [tmp_path / ".t.csv.work"]
+
+
+def test_faces_found_by_worker_processes_may_fail_for_one_source(
+    video: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in ("crop", "keep", *SOUND):
+        os.link(video, videos / f"{name}.mp4")
+    monkeypatch.setattr(preprocess_run, "set_up_sources", set_up_faults)
+    out = tmp_path / "t.csv"
+    predict(videos, "--checkpoint", checkpoint, "--out", out, code=3, workers=1)
+    rows = [json.loads(row) for row in (tmp_path / "t.failures.jsonl").read_text().splitlines()]
+    assert {(Path(row["source"]).stem, row["stage"]) for row in rows} == {
+        ("crop", "bug"),
+        ("keep", "bug"),
+    }
+    assert (tmp_path / "t.bugs.log").read_text().count("Traceback") == 2
+    assert set(pd.read_csv(out)["source"].map(lambda name: Path(name).stem)) == set(SOUND)
+
+
+def test_a_source_with_a_bug_is_not_put_down_as_done(
+    folder: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before the table was written, the next run tries it again, and no other."""
+    fault = raising(predict_run.gaps_of, KeyError("odd"), partial(at_first, done=[]))
+    monkeypatch.setattr(predict_run, "gaps_of", fault)
+    write = predict_run.write_predictions
+    monkeypatch.setattr(
+        predict_run, "write_predictions", raising(write, KeyboardInterrupt(), lambda *_: True)
+    )
+    out = tmp_path / "t.csv"
+    predict(folder, "--checkpoint", checkpoint, "--out", out, code=130)
+    tried = []
+    monkeypatch.setattr(predict_run, "write_predictions", write)
+    finish = predict_run._finish_source
+
+    def counted(plan: Any, done: Any, stop: Any) -> Any:
+        tried.append(Path(done.source.name).name)
+        return finish(plan, done, stop)
+
+    monkeypatch.setattr(predict_run, "_finish_source", counted)
+    predict(folder, "--checkpoint", checkpoint, "--out", out)
+    assert tried == ["a.mp4"]
+    assert len(set(pd.read_csv(out)["source"])) == 3
+
+
+def test_a_source_that_is_replaced_while_it_is_read_is_a_failure(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a file of the same size and time, too, as `rsync --times` leaves it."""
+    store = tmp_path / "faces"
+
+    def replaced(*arguments: Any) -> Any:
+        status = (folder / "a.mp4").stat()
+        shutil.copy(folder / "a.mp4", folder / "new")
+        os.utime(folder / "new", ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.replace(folder / "new", folder / "a.mp4")
+        return prefetched(*arguments)
+
+    prefetched = face_clips.prefetched
+    monkeypatch.setattr(face_clips, "prefetched", replaced)
+    preprocess(folder / "a.mp4", "--workers", 0, "--out", store, code=3)
+    (failure,) = read_failures(store)
+    assert (failure.stage, failure.reason) == ("changed", "it changed while it was read")
+    assert list((store / "frames").iterdir()) == []
+    monkeypatch.setattr(face_clips, "prefetched", prefetched)
+    preprocess(folder / "a.mp4", "--workers", 0, "--out", store)
+    assert len(read_clips(store)) == 1
+
+
+def test_a_source_replaced_before_its_copy_is_drawn_is_a_failure_of_the_copy(
+    folder: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = annotate.annotate
+
+    def replaced(*arguments: Any, **named: Any) -> None:
+        (folder / "a.mp4").write_bytes((folder / "a.mp4").read_bytes() + bytes(100))
+        draw(*arguments, **named)
+
+    monkeypatch.setattr(annotate, "annotate", replaced)
+    copies = tmp_path / "copies"
+    out = ("--out", tmp_path / "t.jsonl", "--video", copies)
+    predict(folder / "a.mp4", "--checkpoint", checkpoint, *out, code=3)
+    (row,) = map(json.loads, (tmp_path / "t.failures.jsonl").read_text().splitlines())
+    assert row["stage"] == "annotate"
+    assert row["reason"].endswith("it changed after its faces were found")
+    assert not copies.exists() or list(copies.iterdir()) == []
+
+
+def test_a_folder_of_frames_is_known_again_by_its_files(tmp_path: Path) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((4, 4, 3), np.uint8))
+    before = source_state(tmp_path)
+    before.require_same()
+    status = (tmp_path / "1.png").stat()
+    (tmp_path / "new").write_bytes((tmp_path / "1.png").read_bytes())
+    os.utime(tmp_path / "new", ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.replace(tmp_path / "new", tmp_path / "1.png")
+    with pytest.raises(DataError, match="it changed while it was read"):
+        before.require_same()
+
+
+def test_what_a_user_can_cause_passes_and_a_crash_crosses_processes() -> None:
+    for expected in (DataError("bad"), ArtifactError("worse")):
+        with pytest.raises(type(expected)):
+            attempt(raising(len, expected, lambda: True))
+    with pytest.raises(ArtifactError, match="cannot write /x: No space left on device"):
+        attempt(raising(len, OSError(28, "No space left on device", "/x"), lambda: True))
+    crash = attempt(raising(len, ValueError("two\nlines " + 999 * "x"), lambda: True))
+    assert isinstance(crash, Crash)
+    assert crash.reason.startswith("ValueError: two lines xxx")
+    assert len(crash.reason) <= 300
+    assert pickle.loads(pickle.dumps(crash)) == crash
+
+
+def test_a_log_that_cannot_be_written_costs_only_the_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "bugs.log").symlink_to(elsewhere)
+    reason = BugLog(tmp_path / "bugs.log").add("x", Crash("KeyError: 1", "Traceback"))
+    assert reason.startswith("bug: KeyError: 1; its traceback is lost: cannot write")
+    assert not elsewhere.exists()  # it is never written through a link
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert users_log().is_relative_to(tmp_path)
+
+
+def test_a_detector_that_opencv_stops_is_the_sources_failure(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = HaarDetector._detect_one
+    fault = raising(real, cv2.error("(-215) !empty()"), partial(at_first, done=[]))
+    monkeypatch.setattr(HaarDetector, "_detect_one", fault)
+    preprocess(folder, "--workers", 0, "--out", tmp_path / "faces", code=3)
+    (failure,) = read_failures(tmp_path / "faces")
+    assert failure.stage == "decode"
+    assert "the detector haar cannot look at a picture of" in failure.reason
+
+
+def test_a_page_stands_a_video_without_a_decoder(
+    folder: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    import av
+
+    path = folder / "odd.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
+        for _ in range(5):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes().replace(b"V_MJPEG", b"V_XJPEG"))
+    page = tmp_path / "p.html"
+    predict(folder, "--checkpoint", checkpoint, "--html", page, code=3)
+    assert "odd.mkv" in page.read_text()
+
+
+def test_an_output_that_is_a_source_is_refused_before_any_work(
+    folder: Path,
+    store_of_three: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    link = tmp_path / "link.mp4"
+    link.symlink_to(folder / "a.mp4")
+    classes = tmp_path / "classes.json"
+    classes.write_text('["calm", "tense"]')
+    rows = store_of_three / "clips.jsonl"
+    before = {path: path.read_bytes() for path in (folder / "a.mp4", rows, classes)}
+    model = ("--checkpoint", str(checkpoint))
+    commands = {
+        "--video": [
+            ["predict", str(folder / "a.mp4"), *model, "--video", str(folder / "a.mp4")],
+            ["predict", str(link), *model, "--video", str(folder / ".." / "videos" / "a.mp4")],
+            ["predict", str(folder / "a.mp4"), *model, "--video", str(link)],
+        ],
+        "--out": [
+            ["predict", str(store_of_three), *model, "--out", str(rows)],
+            ["describe", "--classes", str(classes), "--out", str(classes), "--overwrite"],
+        ],
+    }
+    for option, lines in commands.items():
+        for line in lines:
+            assert dfer(line) == 2, line
+            told = capsys.readouterr().err
+            assert f"error: {option} " in told
+            assert "would take the place of" in told
+    assert {path: path.read_bytes() for path in before} == before
+    assert link.is_symlink()
