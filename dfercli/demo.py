@@ -48,7 +48,7 @@ FRAME_SIZE = 240
 PERSON_SECONDS = 300.0  # without a new video, until a process is considered lost
 
 CROP_SIZE = 64
-DETECT_EVERY = 4  # the Haar cascade is slow, and drawn heads move slowly
+DETECT_SECONDS = 0.28  # the Haar cascade is slow, and drawn heads move slowly
 CROP_MARGIN = 0.0  # brows to chin: the tiny model sees 48 pixels only
 
 
@@ -140,7 +140,7 @@ def _preprocess(config: DemoConfig, part: str, progress: Progress) -> None:
             size=CROP_SIZE,
             margin=CROP_MARGIN,
             faces="largest",
-            detect_every=DETECT_EVERY,
+            detect_every=DETECT_SECONDS,
             workers=config.workers,
         ),
         progress,

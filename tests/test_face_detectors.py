@@ -19,13 +19,7 @@ from dfercli.faces import landmark_points
 from dfercli.faces.build import DetectorChoice, build_detector, choose_detector
 from dfercli.faces.crop import FIVE_POINTS, points_transform, square_transform, warp
 from dfercli.faces.detect import Faces, no_faces
-from dfercli.faces.follow import (
-    FaceFollower,
-    FollowSettings,
-    Step,
-    _fill_first_sightings,
-    _Sighting,
-)
+from dfercli.faces.follow import FaceFollower, FollowSettings
 from dfercli.faces.track import FaceTracker
 from dfercli.video.frames import Frame
 
@@ -211,15 +205,22 @@ class BoxDetector:
         ]
 
 
-SETTINGS = FollowSettings(detect_every=3, min_face_px=20, lost_seconds=1.0, smooth_frames=2)
+SETTINGS = FollowSettings(
+    detect_seconds=0.12, min_face_px=20, lost_seconds=1.0, smooth_seconds=0.08
+)
 
 
 def follow(boxes_at, count, cuts=(), **changes):
     detector = BoxDetector(boxes_at)
     follower = FaceFollower(detector, replace(SETTINGS, **changes))
+
+    def image(number):
+        picture = np.full((200, 400, 3), 90, np.uint8)
+        picture[0, 0] = number
+        return picture
+
     frames = (
-        (Frame(number, number / 25, np.full((200, 400, 3), number, np.uint8)), number in cuts)
-        for number in range(count)
+        (Frame(number, number / 25, image(number)), number in cuts) for number in range(count)
     )
     return [(frame.index, faces) for frame, faces in follower.follow(frames)], detector
 
@@ -236,28 +237,9 @@ def test_a_moving_face_is_one_track_with_interpolated_boxes():
     assert detector.calls == 8
 
 
-def test_a_tracks_first_sighting_is_a_face_that_it_overlaps():
-    def step(boxes, named):
-        sightings = [_Sighting(np.float32(box).reshape(2, 2), 0.9, True) for box in boxes]
-        seen, unnamed = (dict(enumerate(sightings)), []) if named else ({}, sightings)
-        return Step(None, begins_scene=False, detect=True, seen=seen, unnamed=unnamed)
-
-    elsewhere, touching, near = [60, 0, 90, 50], [45, 0, 95, 50], [10, 0, 60, 50]
-    now = step([[0, 0, 50, 50]], named=True)
-    before = step([elsewhere], named=False)
-    _fill_first_sightings(before, now)
-    assert before.seen == {}
-    before = step([elsewhere, touching], named=False)
-    _fill_first_sightings(before, now)
-    assert before.seen[0].geometry.ravel().tolist() == touching
-    before = step([elsewhere, touching, near], named=False)
-    _fill_first_sightings(before, now)
-    assert before.seen[0].geometry.ravel().tolist() == near
-
-
 def test_smoothing_takes_the_shake_out_and_keeps_the_raw_boxes():
     steps, _ = follow(
-        lambda t: [[100 + 6 * (t % 2), 10, 150 + 6 * (t % 2), 70]], 40, detect_every=1
+        lambda t: [[100 + 6 * (t % 2), 10, 150 + 6 * (t % 2), 70]], 40, detect_seconds=0.0
     )
     raw = np.array([faces[0].box_xyxy_px[0] for _, faces in steps])
     smooth = np.array([faces[0].smooth_box_xyxy_px[0] for _, faces in steps])
@@ -266,25 +248,21 @@ def test_smoothing_takes_the_shake_out_and_keeps_the_raw_boxes():
 
 
 def test_a_face_seen_once_a_second_is_one_track_though_it_moves():
-    def tracks(apart_seconds):
-        settings = replace(SETTINGS, detect_every=1, apart_seconds=apart_seconds)
-        follower = FaceFollower(BoxDetector(lambda t: [[30 * t, 10, 30 * t + 50, 70]]), settings)
-        image = np.zeros((200, 400, 3), np.uint8)
-        frames = ((Frame(second, float(second), image + second), False) for second in range(9))
-        return [face.track for _, faces in follower.follow(frames) for face in faces]
-
-    assert tracks(apart_seconds=1.0) == [0] * 9
-    assert tracks(apart_seconds=0.0) != [0] * 9
+    follower = FaceFollower(BoxDetector(lambda t: [[30 * t, 10, 30 * t + 50, 70]]), SETTINGS)
+    image = np.zeros((200, 400, 3), np.uint8)
+    frames = ((Frame(second, float(second), image + second), False) for second in range(9))
+    assert [face.track for _, faces in follower.follow(frames) for face in faces] == [0] * 9
 
 
 def test_two_faces_keep_their_numbers_through_an_occlusion():
     def boxes(t):
         still = [300, 20, 350, 80]
-        return [still] if 9 <= t < 18 else [[20 + t, 20, 70 + t, 80], still]
+        return [still] if 9 <= t < 30 else [[20 + t, 20, 70 + t, 80], still]
 
-    steps, _ = follow(boxes, 40)
+    steps, _ = follow(boxes, 50)
     assert {face.track for _, faces in steps for face in faces} == {0, 1}
-    assert [len(faces) for _, faces in steps][9:18] == [1] * 9
+    assert [len(faces) for _, faces in steps][9:30] == [1] * 21
+    assert [len(faces) for _, faces in steps][:9] == [2] * 9
 
 
 def test_a_cut_begins_new_tracks_and_nothing_is_interpolated_over_it():
@@ -307,8 +285,8 @@ def test_a_larger_smallest_face_gives_the_same_tracks_without_their_small_boxes(
         side = 100 + 40 * np.sin(t)
         return [[10, 10, 10 + side, 80]]
 
-    steps, _ = follow(grows_and_shrinks, 30, detect_every=1)
-    sifted, _ = follow(grows_and_shrinks, 30, detect_every=1, min_face_px=100)
+    steps, _ = follow(grows_and_shrinks, 30, detect_seconds=0.0)
+    sifted, _ = follow(grows_and_shrinks, 30, detect_seconds=0.0, min_face_px=100)
     for (_, (face,)), (_, faces) in zip(steps, sifted, strict=True):
         left, _, right, _ = face.box_xyxy_px
         assert [other.track for other in faces] == ([0] if right - left >= 75 else [])
@@ -341,7 +319,7 @@ def test_a_weak_detection_continues_a_track_and_begins_none():
     box = np.array([[10, 10, 60, 70]], np.float32)
     scores = [0.7, 0.9, 0.9, 0.65]
     numbers = [
-        tracker.update(Faces(box, np.array([score], np.float32)), 0.1 * number).tolist()
+        tracker.update(Faces(box, np.array([score], np.float32)), 0.1 * number).numbers.tolist()
         for number, score in enumerate(scores)
     ]
     assert numbers == [[-1], [-1], [0], [0]]

@@ -120,7 +120,9 @@ def test_pictures_of_any_shape(shape):
     finder = CutFinder()
     assert not finder.is_cut(image)
     assert not finder.is_cut(image)
-    settings = FollowSettings(detect_every=3, min_face_px=300, lost_seconds=1, smooth_frames=2)
+    settings = FollowSettings(
+        detect_seconds=0.12, min_face_px=300, lost_seconds=1, smooth_seconds=0.08
+    )
     follower = FaceFollower(HaarDetector(), settings)
     ((_, faces),) = follower.follow([(Frame(0, 0.0, image), False)])
     assert faces == []

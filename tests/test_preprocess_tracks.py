@@ -26,7 +26,11 @@ def preprocess(source, out, **changes):
 
 @pytest.mark.parametrize(
     ("selection", "kept"),
-    [({"fps": 1}, [0, 12, 24]), ({"every": 17}, [0, 17, 34]), ({"fps": 1, "detect_every": 1}, [])],
+    [
+        ({"fps": 1}, [0, 12, 24]),
+        ({"every": 17}, [0, 17, 34]),
+        ({"fps": 1, "detect_every": 1.0}, []),
+    ],
 )
 def test_of_few_frames_a_second_one_face_is_still_one_clip(video, tmp_path, selection, kept):
     result = preprocess(video, tmp_path / "faces", **selection)

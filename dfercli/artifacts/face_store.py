@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from dfercli.artifacts.arrays import ArraySpec, read_arrays
 from dfercli.artifacts.atomic import read_json
 from dfercli.artifacts.jsonl import read_typed_rows
+from dfercli.config.preprocessing import in_seconds
 from dfercli.errors import DataError
 from dfercli.names import PlainName, SourcePath, inside
 from dfercli.typed import Range, typed
@@ -180,6 +181,7 @@ def read_dataset(store: Path) -> Dataset:
             **content,
         }
     dataset: Dataset = typed(Dataset, content, str(path), schema=STORE_SCHEMA)
+    dataset["settings"] = in_seconds(dataset["settings"])
     return dataset
 
 

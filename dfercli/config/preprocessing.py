@@ -1,8 +1,9 @@
 """Settings of finding and cropping faces."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from dfercli.config.kinds import Count, CountOrNone, Positive
 from dfercli.config.options import DATA, DEVICE, FACES, OUTPUT, argument, option
@@ -10,6 +11,7 @@ from dfercli.typed import Range
 
 USUAL_MIN_SECONDS = 0.5
 MAX_PIXELS = 7680 * 4320  # 8K
+FRAME_SECONDS = 0.04  # of the frames that settings were once counted in
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,15 @@ class FacesConfig:
     )
     region: tuple[CountOrNone, ...] = option(
         (), "Look for faces here only; in pixels.", FACES, metavar="X,Y,W,H"
+    )
+    detect_every: Annotated[float, Range(0, 10)] = option(
+        0.12,
+        "Seconds from one detection to the next; more often where a face is not plainly found "
+        "again. 0: every frame.",
+        FACES,
+    )
+    lost_seconds: Positive = option(
+        2.5, "Seconds that a face may be hidden and keep its number.", FACES
     )
     start: Positive = option(0.0, "Begin at this second.", DATA)
     end: Positive | None = option(None, "Stop at this second.", DATA)
@@ -94,14 +105,8 @@ class PreprocessConfig(FacesConfig):
         FACES,
         default=f"{USUAL_MIN_SECONDS}; half of a source shorter than {2 * USUAL_MIN_SECONDS:g} s",
     )
-    detect_every: Count | None = option(
-        None, "Detect on every n-th frame.", FACES, default="about each 0.12 seconds"
-    )
-    lost_seconds: Positive = option(
-        1.0, "How long a face may be hidden and keep its identity.", FACES
-    )
-    smooth: Annotated[int, Range(0, 1000)] = option(
-        4, "Average boxes with so many frames before and after.", FACES
+    smooth: Annotated[float, Range(0, 2)] = option(
+        0.16, "Average boxes over so many seconds before and after.", FACES
     )
     fps: float | None = option(None, "Keep at most so many frames a second.", DATA)
     every: Count = option(1, "Keep every n-th frame.", DATA)
@@ -137,3 +142,19 @@ class PreprocessConfig(FacesConfig):
         OUTPUT,
         "--overwrite",
     )
+
+
+def in_seconds(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded settings of `dfer preprocess`, with those that were once frames in seconds.
+
+    Stores and model cards used to hold `detect_every` and `smooth` as whole numbers of frames; a
+    number of seconds is written with its decimal point.
+    """
+    found = dict(settings)
+    if "detect_every" in found and found["detect_every"] is None:
+        found["detect_every"] = FacesConfig.detect_every
+    for name in ("detect_every", "smooth"):
+        value = found.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            found[name] = round(value * FRAME_SECONDS, 6)
+    return found

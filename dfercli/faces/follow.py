@@ -1,13 +1,16 @@
-"""Follow faces through a stream of frames: detect at intervals, track, interpolate, smooth.
+"""Follow faces through a stream of frames: detect now and then, name, interpolate, smooth.
 
 Frames go in and come out one by one and in order, each with the faces seen in it; only as many
-are held back as interpolation and smoothing look ahead, so memory does not grow with the length.
+are held back as interpolation, a short loss and smoothing need, so memory does not grow with the
+length. Where a face is not plainly found again, the frames between two detections are looked at.
 """
 
+import itertools
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic
 
 import cv2
 import numpy as np
@@ -15,28 +18,28 @@ from numpy.typing import NDArray
 
 from dfercli.artifacts.pictures import scaled
 from dfercli.errors import DataError
+from dfercli.faces.absence import Absence, Reason, why_lost
 from dfercli.faces.detect import NARROWEST_PX, NO_TRACK, Detector, Faces, no_faces
+from dfercli.faces.look import ALIKE, Look, difference, look_of
+from dfercli.faces.sightings import (
+    FrameT,
+    Sighting,
+    Step,
+    interpolate,
+    part_way,
+    sightings_of,
+)
+from dfercli.faces.smooth import TrackedFace, smoothed
+from dfercli.faces.track import FaceTracker
 
-DETECT_SECONDS = 0.12  # between detections where `detect_every` is not set
 TRACKING_SLACK = 0.75  # of a track also faces down to this part of `min_face_px` are kept
 # Faces are looked for as with this `min_face_px` where a larger one is set: boxes found in images
 # shrunk further are smaller and coarser, and make other tracks instead of fewer.
 FOUND_ALIKE_PX = 48
+BRIDGED_SECONDS = 0.5  # a face that is lost for no longer, and is there to be seen, was not lost
 
 
-class TimedImage(Protocol):
-    """A picture with its time."""
-
-    @property
-    def pts_seconds(self) -> float:
-        """Presentation time; strictly increasing."""
-
-    @property
-    def image(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB."""
-
-
-FrameT = TypeVar("FrameT", bound=TimedImage)
+NOTHING = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -44,74 +47,29 @@ class FollowSettings:
     """How to follow.
 
     Attributes:
-        detect_every: Detect on every n-th frame of a scene, and on its first and last.
+        detect_seconds: Time from one detection to the next; the first and the last frame of a
+            scene are looked at, too.
         min_face_px: Smaller faces are left out.
         lost_seconds: How long a face may be hidden and keep its identity.
-        smooth_frames: Boxes are averaged with so many frames before and after.
+        smooth_seconds: Boxes are averaged over so much time before and after.
         region_xywh_px: The part of the picture to look in; None is all of it.
-        apart_seconds: Time between detections, 0 where unknown. Where it is long, faces are
-            looked for further away and may be hidden for longer.
     """
 
-    detect_every: int
+    detect_seconds: float
     min_face_px: int
     lost_seconds: float
-    smooth_frames: int
+    smooth_seconds: float
     region_xywh_px: tuple[int, int, int, int] | None = None
-    apart_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
-class TrackedFace:
-    """One face in one frame.
+class _Missing:
+    """A face that was lost lately."""
 
-    Attributes:
-        track: Number of its track.
-        box_xyxy_px: (4,) float32, as detected, or interpolated between two detections.
-        smooth_box_xyxy_px: (4,) float32, averaged over time.
-        score: The detector's score, the lower of the two where interpolated.
-        detected: False where interpolated.
-        points_px: (5, 2) float32 as detected or interpolated, None where the detector has none.
-        smooth_points_px: (5, 2) float32, averaged over time, or None.
-    """
-
-    track: int
-    box_xyxy_px: NDArray[np.float32]
-    smooth_box_xyxy_px: NDArray[np.float32]
-    score: float
-    detected: bool
-    points_px: NDArray[np.float32] | None
-    smooth_points_px: NDArray[np.float32] | None
-
-
-@dataclass(frozen=True)
-class _Sighting:
-    """One face in one frame: (2 + P, 2) float32, the box's two corners and the P points."""
-
-    geometry: NDArray[np.float32]
-    score: float
-    detected: bool
-
-
-@dataclass
-class Step(Generic[FrameT]):
-    """One frame on its way: `faces` where it is to be detected on, `seen` by track number.
-
-    `picture` is what the detector will be shown, where that was made ahead.
-    """
-
-    frame: FrameT
-    begins_scene: bool
-    detect: bool
-    picture: NDArray[np.uint8] | None = None
-    faces: Faces | None = None
-    seen: dict[int, _Sighting] = field(default_factory=dict)
-    unnamed: list[_Sighting] = field(default_factory=list)
-
-
-def frames_between_detections(fps: float) -> int:
-    """The default of `detect_every` at a frame rate; 1 where the rate is unknown."""
-    return max(1, round(DETECT_SECONDS * fps))
+    seconds: float
+    sighting: Sighting
+    look: Look | None
+    reason: Reason
 
 
 class FaceFollower(Generic[FrameT]):
@@ -119,20 +77,26 @@ class FaceFollower(Generic[FrameT]):
 
     Attributes:
         largest_face_px: The longer side of the largest face seen, whether kept or not.
+        sides_px: Of every track, kept or not, the longer side of its boxes.
+        absences: When and why faces that had a track were not seen, in order of their end.
+        doubts: Track and time of each match that may be wrong.
+        unnamed_seconds: Times of faces that were found and belong to no track.
     """
 
     def __init__(self, detector: Detector, settings: FollowSettings) -> None:
         self.largest_face_px = 0.0
+        self.sides_px: dict[int, array[float]] = {}
+        self.absences: list[Absence] = []
+        self.doubts: list[tuple[int, float]] = []
+        self.unnamed_seconds: array[float] = array("d")
         self._detector = detector
         self._settings = settings
         self._smallest_px = TRACKING_SLACK * settings.min_face_px
         self._found_px = TRACKING_SLACK * min(settings.min_face_px, FOUND_ALIKE_PX)
-        # Slow to import, and the process that distributes work does not need it.
-        from dfercli.faces.track import FaceTracker
-
-        self._tracker = FaceTracker(
-            settings.lost_seconds, detector.new_track_score, settings.apart_seconds
-        )
+        self._tracker = FaceTracker(settings.lost_seconds, detector.new_track_score, self._found_px)
+        self._before: Step[FrameT] | None = None  # the last one that was looked at
+        self._missing: dict[int, _Missing] = {}
+        self._linked: deque[Step[FrameT]] = deque()  # named, and held back
 
     def follow(
         self, frames: Iterable[tuple[FrameT, bool]]
@@ -151,7 +115,7 @@ class FaceFollower(Generic[FrameT]):
     ) -> Iterator[Step[FrameT]]:
         """The first half of `follow`, which may run in another thread than the second.
 
-        Detects on the first, the last and every n-th frame of each scene, in batches.
+        Detects at intervals, in batches, names what is found, and looks again where needed.
 
         Args:
             frames: Each with whether it begins a new scene.
@@ -159,44 +123,38 @@ class FaceFollower(Generic[FrameT]):
                 hand frames on as they are.
         """
         held: list[Step[FrameT]] = []
-        since_detection = 0
+        due_seconds = last_seconds = float("-inf")
         for frame, is_cut in frames:
+            seconds = frame.pts_seconds
             if is_cut and held:
                 held[-1].detect = True
-            elif held and not held[-1].detect:
-                held[-1].picture = None
-            begins_scene = is_cut or (since_detection == 0 and not held)
-            detect = begins_scene or since_detection >= self._settings.detect_every
-            since_detection = 1 if detect else since_detection + 1
-            step = Step(frame, begins_scene, detect)
+            begins_scene = is_cut or last_seconds == float("-inf")
+            # The frame that is nearest to the time that is due.
+            detect = begins_scene or seconds + (seconds - last_seconds) / 2 >= due_seconds
+            last_seconds = seconds
+            if detect:
+                due_seconds = seconds + self._settings.detect_seconds
+            step = Step(frame, begins_scene, detect, self._shown(frame.image))
             if without_image is not None:
-                # Whether to detect on it may show with the next frame only.
-                step.picture = self._shown(frame.image)
                 step.frame = without_image(frame)
             held.append(step)
             del frame, step  # else they live until the next one is there
             if detect and sum(step.detect for step in held) >= self._detector.batch_size:
-                yield from self._detect_on(held)
+                yield from self._name(held)
         if held:
             held[-1].detect = True
-            yield from self._detect_on(held)
+            yield from self._name(held)
+        if self._before is not None:
+            self._end_scene("no face found")
+        while self._linked:
+            yield _done(self._linked.popleft())
 
     def link(self, steps: Iterable[Step[FrameT]]) -> Iterator[tuple[FrameT, list[TrackedFace]]]:
-        """The second half of `follow`: name, interpolate and smooth what was detected."""
-        return self._smooth(self._name(steps))
+        """The second half of `follow`: smooth what was found."""
+        return smoothed(steps, self._settings.smooth_seconds, self._smallest_px, self._note_side)
 
-    def _detect_on(self, steps: list[Step[FrameT]]) -> Iterator[Step[FrameT]]:
-        """Detect where that is wanted; yield all steps and take them out of the list."""
-        wanted = [step for step in steps if step.detect]
-        pictures = [
-            self._shown(step.frame.image) if step.picture is None else step.picture
-            for step in wanted
-        ]
-        for step, faces in zip(wanted, self._find(pictures), strict=True):
-            step.faces, step.picture = faces, None
-        del wanted, pictures
-        while steps:
-            yield steps.pop(0)
+    def _note_side(self, number: int, side_px: float) -> None:
+        self.sides_px.setdefault(number, array("f")).append(side_px)
 
     def _shown(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The region only, as small as the smallest face to find allows."""
@@ -212,16 +170,19 @@ class FaceFollower(Generic[FrameT]):
     def _scale(self) -> float:
         return min(1.0, self._detector.smallest_face_px / self._found_px)
 
-    def _find(self, pictures: list[NDArray[np.uint8]]) -> list[Faces]:
+    def _in_picture(self, geometry: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points (N, 2) of the whole frame in what the detector is shown."""
+        corner = np.array((self._settings.region_xywh_px or (0, 0))[:2], np.float32)
+        return (geometry - corner) * np.float32(self._scale())
+
+    def _look_at(self, steps: list[Step[FrameT]]) -> None:
         """Detect; the faces are in pixels of the whole frame."""
         x, y = (self._settings.region_xywh_px or (0, 0))[:2]
-        results = []
-        for faces in self._detected(pictures):
+        for step, faces in zip(steps, self._detected([s.picture for s in steps]), strict=True):
             moved = faces.moved(x, y, 1.0 / self._scale())
             sides_px = (moved.box_xyxy_px[:, 2:] - moved.box_xyxy_px[:, :2]).max(axis=1, initial=0)
             self.largest_face_px = max(self.largest_face_px, float(sides_px.max(initial=0)))
-            results.append(moved.select(sides_px >= self._found_px))
-        return results
+            step.faces = moved
 
     def _detected(self, pictures: list[NDArray[np.uint8]]) -> list[Faces]:
         """What the detector finds; it never sees pictures that are too narrow for a face."""
@@ -237,52 +198,146 @@ class FaceFollower(Generic[FrameT]):
             ) from error
         return [next(found) if fits else no_faces() for fits in wide]
 
-    def _name(self, steps: Iterable[Step[FrameT]]) -> Iterator[Step[FrameT]]:
-        """Name faces, and interpolate those found on both sides of frames without detection."""
-        held: list[Step[FrameT]] = []  # from the last detection on
-        for step in steps:
+    def _look_of(self, step: Step[FrameT], geometry: NDArray[np.float32]) -> Look | None:
+        return look_of(step.picture, self._in_picture(geometry[:2]).reshape(4))
+
+    def _name(self, steps: list[Step[FrameT]]) -> Iterator[Step[FrameT]]:
+        """Detect on the steps that want it, name the faces, and yield what needs no more."""
+        self._look_at([step for step in steps if step.detect])
+        between: list[Step[FrameT]] = []
+        while steps:
+            step = steps.pop(0)
             if step.faces is None:
-                held.append(step)
+                between.append(step)
                 continue
-            if step.begins_scene and held:
-                self._end_scene(held[0])
-                yield from held
-                held = []
-            numbers = self._tracker.update(step.faces, step.frame.pts_seconds)
-            for number, sighting in zip(numbers.tolist(), _sightings(step.faces), strict=True):
-                if number == NO_TRACK:
-                    step.unnamed.append(sighting)
-                else:
-                    step.seen[number] = sighting
-            if held:
-                _fill_first_sightings(held[0], step)
-                _interpolate(held[0], held[1:], step)
-                yield from held
-            held = [step]
-        if held:
-            self._end_scene(held[0])
-            yield from held
+            if step.begins_scene and self._before is not None:
+                self._end_scene("cut")
+            self._go_on(between, step)
+            between, now_seconds = [], step.frame.pts_seconds
+            del step  # else its picture lives on
+            yield from self._released(now_seconds)
 
-    def _end_scene(self, last: Step[FrameT]) -> None:
-        """Faces first seen in the last frame of a scene are tracks of that one frame."""
-        needed = self._detector.new_track_score
-        sure = [sighting for sighting in last.unnamed if sighting.score >= needed]
-        numbers = self._tracker.new_numbers(len(sure)).tolist()
-        last.seen.update(zip(numbers, sure, strict=True))
-        self._tracker.end_scene()
+    def _go_on(self, between: list[Step[FrameT]], now: Step[FrameT]) -> None:
+        """Name the faces of `now`; look at the frames between where that is not plain."""
+        assert now.faces is not None
+        seconds = now.frame.pts_seconds
+        sightings = list(sightings_of(now.faces))
+        looks = [self._look_of(now, sighting.geometry) for sighting in sightings]
+        if between and not self._tracker.is_sure(now.faces, seconds, looks):
+            if self._detector.batch_size > 1:
+                self._look_at(between)
+                for step in between:
+                    self._go_on([], step)
+                self._go_on([], now)
+                return
+            middle = len(between) // 2
+            self._look_at([between[middle]])
+            self._go_on(between[:middle], between[middle])
+            self._go_on(between[middle + 1 :], now)
+            return
+        update = self._tracker.update(now.faces, seconds, looks)
+        numbers = update.numbers.tolist()
+        for number, sighting in zip(numbers, sightings, strict=True):
+            if number != NO_TRACK:
+                now.seen[number] = sighting
+        now.unnamed = [
+            sighting
+            for number, sighting in zip(numbers, sightings, strict=True)
+            if number == NO_TRACK
+        ]
+        before = self._before
+        if before is not None and not now.begins_scene:
+            for number in update.lost:
+                self._missing[number] = self._why_missing(number, before, now)
+            interpolate(before, between, now)
+        self.doubts += [(number, seconds) for number in update.doubtful]
+        self._linked.extend([*between, now])
+        now.sightings = sightings
+        for number, history in update.earlier.items():
+            self._fill_in(number, [*history, (seconds, numbers.index(number))])
+        for number in update.found_again:
+            self._bridge(number)
+        if now.unnamed:
+            self.unnamed_seconds.append(seconds)
+        self._before = now
 
-    def _smooth(self, steps: Iterable[Step[FrameT]]) -> Iterator[tuple[FrameT, list[TrackedFace]]]:
-        radius, smallest_px = self._settings.smooth_frames, self._smallest_px
-        before: deque[dict[int, _Sighting]] = deque(maxlen=radius)
-        ahead: deque[Step[FrameT]] = deque()
-        for step in steps:
-            ahead.append(step)
-            if len(ahead) > radius:
-                yield _smoothed(before, ahead, smallest_px)
-                before.append(ahead.popleft().seen)
-        while ahead:
-            yield _smoothed(before, ahead, smallest_px)
-            before.append(ahead.popleft().seen)
+    def _why_missing(self, number: int, before: Step[FrameT], now: Step[FrameT]) -> _Missing:
+        assert now.faces is not None
+        sighting = before.seen[number]
+        look = self._look_of(before, sighting.geometry)
+        boxes = self._in_picture(now.faces.box_xyxy_px.reshape(-1, 2)).reshape(-1, 4)
+        reason = why_lost(
+            self._in_picture(sighting.geometry),
+            look,
+            now.picture,
+            boxes,
+            self._found_px * self._scale(),
+        )
+        return _Missing(before.frame.pts_seconds, sighting, look, reason)
+
+    def _fill_in(self, number: int, history: list[tuple[float, int]]) -> None:
+        """Give a track the faces that it turned out to have had, and what lies between them."""
+        steps = {step.frame.pts_seconds: step for step in self._linked}
+        anchors = [(steps[at], row) for at, row in history if at in steps]
+        for step, row in anchors:
+            step.seen[number] = step.sightings[row]
+        for (first, _), (last, _) in itertools.pairwise(anchors):
+            start, end = first.frame.pts_seconds, last.frame.pts_seconds
+            for at, step in steps.items():
+                if start < at < end:
+                    share = np.float32((at - start) / (end - start))
+                    step.seen[number] = part_way(first.seen[number], last.seen[number], share)
+
+    def _bridge(self, number: int) -> None:
+        """Fill in a face that was lost for a moment, if its place shows it all the time."""
+        missing = self._missing.pop(number)
+        later = [step for step in self._linked if step.frame.pts_seconds > missing.seconds]
+        back = next(step for step in later if number in step.seen)
+        end_seconds = back.frame.pts_seconds
+        passed = end_seconds - missing.seconds
+        gone = later[: later.index(back)]
+        filled = []
+        if passed <= BRIDGED_SECONDS:
+            for step in gone:
+                share = np.float32((step.frame.pts_seconds - missing.seconds) / passed)
+                sighting = part_way(missing.sighting, back.seen[number], share)
+                if difference(missing.look, self._look_of(step, sighting.geometry)) > ALIKE:
+                    break
+                filled.append(sighting)
+        if gone and len(filled) == len(gone):
+            for step, sighting in zip(gone, filled, strict=True):
+                step.seen[number] = sighting
+        else:
+            self.absences.append(Absence(number, missing.seconds, end_seconds, missing.reason))
+
+    def _released(self, now_seconds: float) -> Iterator[Step[FrameT]]:
+        """The steps that no face which was lost lately may still need; the last is kept."""
+        waiting = [
+            missing.seconds
+            for missing in self._missing.values()
+            if now_seconds - missing.seconds <= BRIDGED_SECONDS
+        ]
+        until = min([*waiting, self._tracker.waiting_since - 1e-6])
+        while len(self._linked) > 1 and self._linked[0].frame.pts_seconds <= until:
+            yield _done(self._linked.popleft())
+
+    def _end_scene(self, reason: Reason) -> None:
+        """Close the tracks of a scene, those of faces without a number yet among them."""
+        last = self._before
+        assert last is not None
+        for number, history in self._tracker.end_scene().items():
+            self._fill_in(number, history)
+        seconds = last.frame.pts_seconds
+        for number, missing in self._missing.items():
+            self.absences.append(Absence(number, missing.seconds, None, missing.reason))
+        self.absences += [Absence(number, seconds, None, reason) for number in last.seen]
+        self._missing = {}
+
+
+def _done(step: Step[FrameT]) -> Step[FrameT]:
+    """A step whose picture nobody looks at any more."""
+    step.picture = NOTHING
+    return step
 
 
 def _shrunk(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
@@ -292,71 +347,3 @@ def _shrunk(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
         image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
         scale *= 2
     return scaled(image, scale, cv2.INTER_LINEAR)
-
-
-def _sightings(faces: Faces) -> Iterator[_Sighting]:
-    corners = faces.box_xyxy_px.reshape(-1, 2, 2)
-    geometry = corners
-    if faces.points_px is not None:
-        geometry = np.concatenate([corners, faces.points_px], axis=1)
-    for row, score in zip(geometry, faces.score.tolist(), strict=True):
-        yield _Sighting(row, score, detected=True)
-
-
-def _fill_first_sightings(before: Step[FrameT], now: Step[FrameT]) -> None:
-    """A track is named at its second detection: find its first among the unnamed before."""
-    for number, sighting in now.seen.items():
-        if number in before.seen or not before.unnamed:
-            continue
-        overlaps = [_iou(sighting.geometry, other.geometry) for other in before.unnamed]
-        best = int(np.argmax(overlaps))
-        if overlaps[best] > 0:
-            before.seen[number] = before.unnamed.pop(best)
-
-
-def _iou(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Intersection over union of two boxes, each in the first two rows of a geometry."""
-    sides = np.minimum(one[1], other[1]) - np.maximum(one[0], other[0])
-    common = float(np.prod(np.maximum(sides, 0)))
-    total = float(np.prod(one[1] - one[0]) + np.prod(other[1] - other[0])) - common
-    return common / total if total > 0 else 0.0
-
-
-def _interpolate(before: Step[FrameT], between: list[Step[FrameT]], after: Step[FrameT]) -> None:
-    span = after.frame.pts_seconds - before.frame.pts_seconds
-    for step in between:
-        weight = np.float32((step.frame.pts_seconds - before.frame.pts_seconds) / span)
-        for number in sorted(before.seen.keys() & after.seen.keys()):
-            first, second = before.seen[number], after.seen[number]
-            geometry = first.geometry + weight * (second.geometry - first.geometry)
-            step.seen[number] = _Sighting(geometry, min(first.score, second.score), False)
-
-
-def _smoothed(
-    before: deque[dict[int, _Sighting]], ahead: deque[Step[FrameT]], smallest_px: float
-) -> tuple[FrameT, list[TrackedFace]]:
-    """Average each face of the first step ahead with as many frames before as after it."""
-    faces = []
-    for number, sighting in sorted(ahead[0].seen.items()):
-        if (sighting.geometry[1] - sighting.geometry[0]).max() < smallest_px:
-            continue
-        geometries = [sighting.geometry]
-        for distance in range(1, min(len(before), len(ahead) - 1) + 1):
-            past, future = before[-distance].get(number), ahead[distance].seen.get(number)
-            if past is None or future is None:
-                break
-            geometries += [past.geometry, future.geometry]
-        smooth = np.stack(geometries).mean(axis=0, dtype=np.float32)
-        has_points = len(smooth) > 2
-        faces.append(
-            TrackedFace(
-                track=number,
-                box_xyxy_px=sighting.geometry[:2].reshape(4),
-                smooth_box_xyxy_px=smooth[:2].reshape(4),
-                score=sighting.score,
-                detected=sighting.detected,
-                points_px=sighting.geometry[2:] if has_points else None,
-                smooth_points_px=smooth[2:] if has_points else None,
-            )
-        )
-    return ahead[0].frame, faces

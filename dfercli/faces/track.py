@@ -1,85 +1,350 @@
-"""Give faces identities through time: ByteTrack within a scene, new identities after a cut."""
+"""Give faces identities through time: by where they go, how large they are and how they look.
+
+A face that is followed is expected where its motion takes it, in the size that it grows to. Pairs
+of followed and found faces are joined, the closest first, within limits that widen with time. A
+face that was lost is taken up again only by a face that looks like it: two people may sit down in
+the same place, and a number is never handed on.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
-import supervision as sv
 from numpy.typing import NDArray
-from trackers import ByteTrackTracker
 
 from dfercli.faces.detect import NO_TRACK, Faces
+from dfercli.faces.look import ALIKE, OTHER_LOOK, SAME_LOOK, Look, difference
 
-SURE_SCORE = 0.6  # ByteTrack matches faces scored higher first
-MIN_IOU = 0.3  # between where a face was expected and where it is
-HIDDEN_DETECTIONS = 2.5
-FAR_APART_SECONDS = 0.2  # detections further apart may show it almost elsewhere
-FAR_APART_MIN_IOU = 0.1
+HIDDEN_DETECTIONS = 2.5  # a face hidden for two detections is found again, however far apart
+TRUSTED_SECONDS = 0.3  # how long a motion is taken to go on
+SETTLE_SECONDS = 0.06  # motion over less time is mostly noise of the boxes
+# What looks the same may have moved and grown by so much from one picture to the next.
+ALIKE_REACH = 1.0
+ALIKE_STRETCH = 0.5
+CONTESTED_SECONDS = 0.3  # a face that appears where one was lost may be that one, half hidden yet
+LOOK_WEIGHT = 2.0  # of a difference in looks, against a distance in widths of the face
+NEW_LOOK = 0.2  # share of the newest sighting in what is remembered of a look
+TOUCHING = 0.05  # overlap at which a box shows a part of another face, too
+# What is sure without a look at the frames between two detections.
+SURE_DISTANCE = 0.35
+SURE_STRETCH = 0.25
+RIVAL = 0.5  # a second candidate this much worse is none
+DOUBT = 0.15  # one this little worse makes a match doubtful
+STEADY_SCORE = 0.7  # a face scored lower may come and go
+
+
+@dataclass
+class _Person:
+    """A face that is followed; it has a number from its second sighting on."""
+
+    number: int
+    seconds: float
+    centre: NDArray[np.float64]
+    size_px: float
+    look: Look | None
+    score: float
+    history: list[tuple[float, int]]  # time and row of each sighting, until it has a number
+    is_contested: bool = False  # somebody was lost where it appeared
+    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # pixels a second
+    growth: float = 0.0  # of the logarithm of the size, a second
+    is_lost: bool = False
+
+    def expected(self, seconds: float) -> tuple[NDArray[np.float64], float]:
+        """Where it should be by then, and how large."""
+        ahead = min(seconds - self.seconds, TRUSTED_SECONDS)
+        grown = float(np.clip(self.growth * ahead, -0.4, 0.4))
+        return self.centre + self.velocity * ahead, self.size_px * float(np.exp(grown))
+
+
+@dataclass(frozen=True)
+class Update:
+    """What became of the faces of one image.
+
+    Attributes:
+        numbers: (n,) int64: the number of each face's track, or `NO_TRACK`.
+        earlier: Of each track that begins or goes on with this image the (time, row) of its faces
+            in images before, which have no number yet: a face is named the second time that it is
+            seen, and later where somebody was lost who may come back.
+        lost: Numbers of the tracks that were there in the image before and are not here.
+        found_again: Numbers of the tracks that had been lost.
+        doubtful: Numbers whose match may be wrong: two faces met, or a face came back changed.
+    """
+
+    numbers: NDArray[np.int64]
+    earlier: dict[int, list[tuple[float, int]]]
+    lost: tuple[int, ...]
+    found_again: tuple[int, ...]
+    doubtful: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    person: _Person
+    row: int
+    cost: float
+    is_near: bool  # near enough to be sure, were it alone
 
 
 class FaceTracker:
-    """Names the faces of successive detections; numbers run from 0 through the whole source.
+    """Names the faces of successive images; numbers run from 0 through the whole source.
 
     Args:
         lost_seconds: How long a face may be hidden and keep its identity.
         new_track_score: A face scored lower continues a track, but starts none.
-        apart_seconds: Time between detections.
+        smallest_px: Of smaller faces nobody wants to be sure.
     """
 
     def __init__(
-        self, lost_seconds: float, new_track_score: float, apart_seconds: float = 0.0
+        self, lost_seconds: float, new_track_score: float, smallest_px: float = 0.0
     ) -> None:
-        # A face that is hidden for two detections is found again, however far apart they are.
-        self._lost_seconds = max(lost_seconds, HIDDEN_DETECTIONS * apart_seconds)
-        self._min_iou = FAR_APART_MIN_IOU if apart_seconds > FAR_APART_SECONDS else MIN_IOU
+        self._lost_seconds = lost_seconds
+        self._smallest_px = smallest_px
         self._new_track_score = new_track_score
         self._next_number = 0
-        self._begin_scene()
+        self._people: list[_Person] = []
+        self._seconds: float | None = None
 
-    def _begin_scene(self) -> None:
-        # The buffer counts frames of 1/30 s; with timestamps, ByteTrack turns it into seconds.
-        self._tracker = ByteTrackTracker(
-            lost_track_buffer=max(1, round(self._lost_seconds * 30)),
-            frame_rate=30.0,
-            track_activation_threshold=self._new_track_score,
-            minimum_consecutive_frames=1,
-            minimum_iou_threshold=self._min_iou,
-            high_conf_det_threshold=SURE_SCORE,
-        )
-        self._numbers: dict[int, int] = {}
+    @property
+    def waiting_since(self) -> float:
+        """When the first of the faces that have no number yet was seen; infinity without one."""
+        waiting = (person.history[0][0] for person in self._people if person.history)
+        return min(waiting, default=float("inf"))
 
-    def end_scene(self) -> None:
-        """Forget all faces: what follows is another scene."""
-        self._begin_scene()
+    def end_scene(self) -> dict[int, list[tuple[float, int]]]:
+        """Forget all faces: what follows is another scene.
 
-    def update(self, faces: Faces, pts_seconds: float) -> NDArray[np.int64]:
+        Returns:
+            Numbers for the faces that had none yet, with the (time, row) of their faces.
+        """
+        waiting = [person for person in self._people if person.number == NO_TRACK]
+        numbers = {self._next_number + count: p.history for count, p in enumerate(waiting)}
+        self._next_number += len(waiting)
+        self._people = []
+        self._seconds = None
+        return numbers
+
+    def is_sure(self, faces: Faces, seconds: float, looks: list[Look | None] | None = None) -> bool:
+        """Tell whether every face of the image before is plainly one of these, and which.
+
+        Args:
+            faces: What was detected.
+            seconds: Their time.
+            looks: Of each face; None where they are not to count.
+        """
+        here = [person for person in self._people if not person.is_lost]
+        steady = [
+            person
+            for person in here
+            if person.score >= STEADY_SCORE and person.size_px >= self._smallest_px
+        ]
+        if not steady:
+            return True
+        pairs = self._pairs(here, faces, seconds, looks or [None] * len(faces))
+        matches = _matches(pairs)
+        for person in steady:
+            match = matches.get(id(person))
+            if match is None or not match.is_near or _rival_cost(match, pairs) < RIVAL:
+                return False
+        return True
+
+    def update(
+        self, faces: Faces, seconds: float, looks: list[Look | None] | None = None
+    ) -> Update:
         """Name the faces of the next image.
 
         Args:
             faces: What was detected.
-            pts_seconds: Later than the time before.
-
-        Returns:
-            (n,) int64: the number of each face's track, or `NO_TRACK`. ByteTrack names a face the
-            second time it sees it.
+            seconds: Later than the time before.
+            looks: Of each face; None where they are not to count.
         """
-        numbers = np.full(len(faces), NO_TRACK, np.int64)
-        detections = sv.Detections(
-            xyxy=faces.box_xyxy_px.astype(np.float64).reshape(-1, 4),
-            confidence=faces.score.astype(np.float64),
-            data={"row": np.arange(len(faces))},
-        )
-        named = self._tracker.update(detections, timestamp=pts_seconds)
-        if len(named) == 0 or named.tracker_id is None:
-            return numbers
-        order = np.argsort(named.data["row"])  # so that numbers follow the order of the faces
-        for row, tracker_id in zip(named.data["row"][order], named.tracker_id[order], strict=True):
-            if tracker_id != -1:
-                if tracker_id not in self._numbers:
-                    self._numbers[tracker_id] = self._next_number
-                    self._next_number += 1
-                numbers[row] = self._numbers[tracker_id]
-        return numbers
+        looks = looks or [None] * len(faces)
+        apart = 0.0 if self._seconds is None else seconds - self._seconds
+        keep = max(self._lost_seconds, HIDDEN_DETECTIONS * apart)
+        self._people = [person for person in self._people if seconds - person.seconds <= keep]
+        self._seconds = seconds
+        pairs = self._pairs(self._people, faces, seconds, looks)
+        return self._commit(_matches(pairs), pairs, faces, seconds, looks)
 
-    def new_numbers(self, count: int) -> NDArray[np.int64]:
-        """Numbers for faces that were seen once, in a scene that ended with that image."""
-        first = self._next_number
-        self._next_number += count
-        return np.arange(first, self._next_number, dtype=np.int64)
+    def _pairs(
+        self, people: list[_Person], faces: Faces, seconds: float, looks: list[Look | None]
+    ) -> list[_Pair]:
+        """Who may be which face."""
+        centres, sizes = _centres_and_sizes(faces)
+        pairs = []
+        for person in people:
+            passed = seconds - person.seconds
+            centre, size_px = person.expected(seconds)
+            if person.is_lost:
+                reach, stretch = min(1.5, 0.5 + 1.5 * passed), min(0.8, 0.3 + passed)
+                unlike = ALIKE
+            else:
+                reach, stretch = min(1.3, 0.4 + 2.5 * passed), min(0.8, 0.25 + 2 * passed)
+                unlike = OTHER_LOOK
+            for row in range(len(faces)):
+                looks_differ = difference(person.look, looks[row])
+                distance, stretched = _apart(centre, size_px, centres[row], float(sizes[row]))
+                alike = not person.is_lost and looks_differ <= ALIKE
+                too_far = distance > (max(reach, ALIKE_REACH) if alike else reach)
+                if too_far or stretched > (max(stretch, ALIKE_STRETCH) if alike else stretch):
+                    continue
+                if looks_differ > unlike:
+                    continue
+                is_near = distance <= SURE_DISTANCE and stretched <= SURE_STRETCH
+                cost = distance + stretched + LOOK_WEIGHT * looks_differ
+                pairs.append(_Pair(person, row, cost, is_near))
+        return pairs
+
+    def _commit(
+        self,
+        matches: dict[int, _Pair],
+        pairs: list[_Pair],
+        faces: Faces,
+        seconds: float,
+        looks: list[Look | None],
+    ) -> Update:
+        centres, sizes = _centres_and_sizes(faces)
+        touched = _touched(faces)
+        numbers = np.full(len(faces), NO_TRACK, np.int64)
+        earlier: dict[int, list[tuple[float, int]]] = {}
+        lost, again, doubtful = [], [], []
+        kept: list[_Person] = []
+        for person in self._people:
+            match = matches.get(id(person))
+            if match is None:
+                if person.number != NO_TRACK:
+                    lost += [] if person.is_lost else [person.number]
+                    person.is_lost = True
+                    kept.append(person)
+                continue
+            row = match.row
+            if person.is_lost:
+                again.append(person.number)
+                earlier[person.number] = _history_of_rival(match, pairs)
+            looks_differ = difference(person.look, looks[row])
+            is_doubtful = _rival_cost(match, pairs) < DOUBT
+            if is_doubtful or (person.is_lost and looks_differ > SAME_LOOK):
+                doubtful.append(person.number)
+            _move(person, centres[row], float(sizes[row]), seconds)
+            look = looks[row]
+            if not touched[row] and person.look is not None and look is not None:
+                person.look = person.look.blended(look, NEW_LOOK)
+            person.score, person.is_lost = float(faces.score[row]), False
+            if person.number == NO_TRACK:
+                waited = seconds - person.history[0][0]
+                if person.is_contested and waited < CONTESTED_SECONDS:
+                    person.history.append((seconds, row))
+                else:
+                    person.number = self._next_number
+                    self._next_number += 1
+                    earlier[person.number] = person.history
+                    person.history = []
+            numbers[row] = person.number
+            kept.append(person)
+        self._people = kept
+        named = {match.row for match in matches.values()}
+        for row in range(len(faces)):
+            if row not in named and faces.score[row] >= self._new_track_score:
+                self._begin(row, seconds, centres[row], float(sizes[row]), faces, looks)
+        doubtful = [number for number in doubtful if number != NO_TRACK]
+        return Update(numbers, earlier, tuple(lost), tuple(again), tuple(doubtful))
+
+    def _begin(
+        self,
+        row: int,
+        seconds: float,
+        centre: NDArray[np.float64],
+        size_px: float,
+        faces: Faces,
+        looks: list[Look | None],
+    ) -> None:
+        """Begin to follow a face that is nobody's."""
+        gone = [person for person in self._people if person.is_lost]
+        near = [_apart(person.centre, person.size_px, centre, size_px) for person in gone]
+        person = _Person(
+            NO_TRACK,
+            seconds,
+            centre,
+            size_px,
+            looks[row],
+            float(faces.score[row]),
+            history=[(seconds, row)],
+            is_contested=any(max(distances) <= ALIKE_REACH for distances in near),
+        )
+        self._people.append(person)
+
+
+def _move(person: _Person, centre: NDArray[np.float64], size_px: float, seconds: float) -> None:
+    passed = seconds - person.seconds
+    if person.is_lost:
+        # What happened meanwhile is not known.
+        person.velocity, person.growth = np.zeros(2), 0.0
+    else:
+        share = passed / (passed + SETTLE_SECONDS)
+        person.velocity += share * ((centre - person.centre) / passed - person.velocity)
+        person.growth += share * (float(np.log(size_px / person.size_px)) / passed - person.growth)
+    person.centre, person.size_px, person.seconds = centre, size_px, seconds
+
+
+def _apart(
+    centre: NDArray[np.float64], size_px: float, other: NDArray[np.float64], other_px: float
+) -> tuple[float, float]:
+    """Distance of two faces in their sizes, and the logarithm of the ratio of these."""
+    distance = float(np.linalg.norm(other - centre)) / float(np.sqrt(size_px * other_px))
+    return distance, abs(float(np.log(other_px / size_px)))
+
+
+def _matches(pairs: list[_Pair]) -> dict[int, _Pair]:
+    """Join people and faces, the closest first; by the `id` of the person.
+
+    Who was there in the image before comes first, then who was lost, then who has no number yet.
+    """
+    matches: dict[int, _Pair] = {}
+    taken: set[int] = set()
+
+    def turn(pair: _Pair) -> tuple[bool, bool, float]:
+        return pair.person.number == NO_TRACK, pair.person.is_lost, pair.cost
+
+    for pair in sorted(pairs, key=turn):
+        if id(pair.person) not in matches and pair.row not in taken:
+            matches[id(pair.person)] = pair
+            taken.add(pair.row)
+    return matches
+
+
+def _history_of_rival(match: _Pair, pairs: list[_Pair]) -> list[tuple[float, int]]:
+    """The sightings of a face without a number that turns out to be somebody who was lost."""
+    rivals = [pair for pair in pairs if pair.row == match.row and pair.person.history]
+    return min(rivals, key=lambda pair: pair.cost).person.history if rivals else []
+
+
+def _rival_cost(match: _Pair, pairs: list[_Pair]) -> float:
+    """How much worse than a match the best other use of its person or its face is."""
+    others = [
+        pair.cost for pair in pairs if (pair.person is match.person) != (pair.row == match.row)
+    ]
+    return min(others, default=float("inf")) - match.cost
+
+
+def _centres_and_sizes(faces: Faces) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    boxes = faces.box_xyxy_px.astype(np.float64).reshape(-1, 2, 2)
+    sides = np.maximum(boxes[:, 1] - boxes[:, 0], 1.0)
+    return boxes.mean(axis=1), np.sqrt(sides.prod(axis=1))
+
+
+def _touched(faces: Faces) -> NDArray[np.bool_]:
+    """(n,) whether a box overlaps another one."""
+    return np.array(
+        [max(_overlaps(faces, row), default=0.0) > TOUCHING for row in range(len(faces))]
+    )
+
+
+def _overlaps(faces: Faces, row: int) -> Iterator[float]:
+    """The parts of a box that the others cover."""
+    boxes = faces.box_xyxy_px
+    own = float(np.prod(np.maximum(boxes[row, 2:] - boxes[row, :2], 1e-6)))
+    for other in range(len(faces)):
+        if other != row:
+            sides = np.minimum(boxes[row, 2:], boxes[other, 2:]) - np.maximum(
+                boxes[row, :2], boxes[other, :2]
+            )
+            yield float(np.prod(np.maximum(sides, 0))) / own

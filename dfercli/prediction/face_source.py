@@ -9,6 +9,7 @@ from typing import Any
 from dfercli.artifacts.face_store import ClipRow, is_face_store, read_clips, read_dataset
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.config import FacesConfig, PredictConfig, PreprocessConfig
+from dfercli.config.preprocessing import in_seconds
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.overrides import override, to_plain
 from dfercli.prediction.tracked_source import TrackedSource
@@ -16,7 +17,7 @@ from dfercli.progress import Progress
 
 # The settings of a crop; a model should see crops like those it was trained on.
 CROP_SETTINGS = (
-    *("size", "align", "margin", "jpeg_quality", "smooth", "detect_every"),
+    *("size", "align", "margin", "jpeg_quality", "smooth"),
     *("fps", "every", "folder_fps"),
 )
 COMPARED = ("detector", "align", "margin", "fps", "every")
@@ -40,7 +41,8 @@ def preprocess_config(config: PredictConfig, card: ModelCard, store: Path) -> Pr
     Raises:
         ArtifactError: the model's crop settings cannot be read.
     """
-    recorded = {name: value for name, value in (card.crop or {}).items() if name in CROP_SETTINGS}
+    crop = in_seconds(card.crop or {})
+    recorded = {name: value for name, value in crop.items() if name in CROP_SETTINGS}
     try:
         like_training = override(PreprocessConfig(), recorded, where="crop settings of the model")
     except ConfigError as error:

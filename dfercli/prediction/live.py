@@ -20,7 +20,8 @@ from dfercli.data.augmentation import resize
 from dfercli.data.sampling import sample_test
 from dfercli.errors import ConfigError
 from dfercli.faces.build import build_detector
-from dfercli.faces.follow import FaceFollower, TrackedFace
+from dfercli.faces.follow import FaceFollower
+from dfercli.faces.smooth import TrackedFace
 from dfercli.inference.choose_model import choose_model
 from dfercli.inference.loaded_model import LoadedModel
 from dfercli.overrides import check
@@ -79,7 +80,7 @@ def run(
             table = _LiveTable(config.out)
         camera = stack.enter_context(Camera(str(config.camera), config.max_pixels))
         window = stack.enter_context(Window(TITLE)) if shows else None
-        follower = FaceFollower[Frame](build_detector(choice), follow_settings(crop, camera.fps))
+        follower = FaceFollower[Frame](build_detector(choice), follow_settings(crop))
         frames = ((frame, False) for frame in _until(camera, config.end))
         last_seen: dict[int, WindowPrediction] = {}
         for frame, faces, predictions in _windows(follower.follow(frames), model, crop, config):

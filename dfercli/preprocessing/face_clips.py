@@ -14,11 +14,8 @@ from dfercli.config import PreprocessConfig
 from dfercli.errors import ChangedError, DataError, TooLargeError
 from dfercli.faces.build import DetectorChoice, build_detector
 from dfercli.faces.detect import Detector
-from dfercli.faces.follow import (
-    DETECT_SECONDS,
-    FaceFollower,
-    TrackedFace,
-)
+from dfercli.faces.follow import FaceFollower
+from dfercli.faces.smooth import TrackedFace
 from dfercli.preprocessing.crops import cut_crop, follow_settings
 from dfercli.preprocessing.growing_tracks import (
     GrowingTrack,
@@ -30,7 +27,7 @@ from dfercli.preprocessing.sources import open_source
 from dfercli.processes import give_large_blocks_back
 from dfercli.video.cuts import CutFinder
 from dfercli.video.decode import silence_decoders
-from dfercli.video.frames import Frame, num_bytes
+from dfercli.video.frames import UNKNOWN_FPS, Frame, num_bytes
 from dfercli.video.prefetch import prefetched
 from dfercli.video.sources import Source, SourceState, source_signature, source_state
 
@@ -243,14 +240,14 @@ def _follow(
         DataError: the source cannot be used.
     """
     # At a low frame rate, faces are also followed through the frames between, without crops.
-    between_seconds = DETECT_SECONDS if config.detect_every is None else None
-    reader = open_source(job.source, config, lambda: report(0, 0), between_seconds)
-    settings = follow_settings(config, reader.fps)
+    reader = open_source(job.source, config, lambda: report(0, 0), config.detect_every)
+    settings = follow_settings(config)
     follower = FaceFollower[Frame](detector, settings)
     waiting = None
     if sink is not None:
         max_bytes = WAITING_BYTES * min(MOST_BATCHED, detector.batch_size)
-        waiting = _Waiting(max_bytes, settings.detect_every + settings.smooth_frames)
+        seconds = settings.detect_seconds + settings.smooth_seconds
+        waiting = _Waiting(max_bytes, round(seconds * (reader.fps or UNKNOWN_FPS)))
     tracks: dict[int, GrowingTrack] = {}
     num_frames, first_seconds, last_seconds = 0, 0.0, 0.0
     # Decoding, detecting and cropping overlap: the first two run in threads of their own.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dfercli.artifacts.face_store import TrackData
 from dfercli.config import PreprocessConfig
 from dfercli.config.preprocessing import USUAL_MIN_SECONDS
-from dfercli.faces.follow import TrackedFace
+from dfercli.faces.smooth import TrackedFace
 from dfercli.video.frames import Frame
 
 

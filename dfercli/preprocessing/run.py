@@ -67,7 +67,7 @@ NOT_CONTENT = (
     *("engine", "ray_address"),
     *("detector", "detector_weights", "device"),  # what was chosen is recorded instead
 )
-VERSIONED = ("dfercli", "opencv-python", "decord", "av", "trackers", "supervision")
+VERSIONED = ("dfercli", "opencv-python", "decord", "av")
 SLUG_LENGTH = 60
 
 
