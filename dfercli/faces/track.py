@@ -28,6 +28,7 @@ TOUCHING = 0.05  # overlap at which a box shows a part of another face, too
 # What is sure without a look at the frames between two detections.
 SURE_DISTANCE = 0.35
 SURE_STRETCH = 0.25
+LOST_COST = 0.2  # of somebody who was lost, against somebody who was not
 RIVAL = 0.5  # a second candidate this much worse is none
 DOUBT = 0.15  # one this little worse makes a match doubtful
 STEADY_SCORE = 0.7  # a face scored lower may come and go
@@ -296,13 +297,14 @@ def _apart(
 def _matches(pairs: list[_Pair]) -> dict[int, _Pair]:
     """Join people and faces, the closest first; by the `id` of the person.
 
-    Who was there in the image before comes first, then who was lost, then who has no number yet.
+    Who was lost comes second where the image before explains a face as well, and who has no number
+    yet comes last.
     """
     matches: dict[int, _Pair] = {}
     taken: set[int] = set()
 
-    def turn(pair: _Pair) -> tuple[bool, bool, float]:
-        return pair.person.number == NO_TRACK, pair.person.is_lost, pair.cost
+    def turn(pair: _Pair) -> tuple[bool, float]:
+        return pair.person.number == NO_TRACK, pair.cost + LOST_COST * pair.person.is_lost
 
     for pair in sorted(pairs, key=turn):
         if id(pair.person) not in matches and pair.row not in taken:
