@@ -44,7 +44,7 @@ def store_of(source, out, **changes):
 
 @pytest.mark.parametrize(
     ("changes", "num_frames"),
-    [({}, 0), ({}, 6), ({"fps": 3.0}, 0), ({"every": 2, "start": 0.5, "end": 1.4}, 4)],
+    [({}, 0), ({}, 2), ({"fps": 3.0}, 0), ({"every": 2, "start": 0.5, "end": 1.4}, 4)],
 )
 def test_crops_are_the_same_in_one_pass_and_in_two(
     video, tmp_path, monkeypatch, changes, num_frames
@@ -67,7 +67,7 @@ def test_no_picture_waits_where_they_are_too_large(video, tmp_path, monkeypatch)
     def watched(self, frames, without_image=None):
         for step in follow(self, frames, without_image):
             alive.append(step.frame.image.nbytes)
-            most.append(0 if step.picture is None else 1)
+            most.append(step.picture.nbytes)
             yield step
 
     monkeypatch.setattr(FaceFollower, "detect", watched)
