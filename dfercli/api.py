@@ -45,7 +45,7 @@ class FramesPrediction:
 
 
 class Recognizer:
-    """A model of facial expressions, as `dfercli.load` returns it.
+    """A model of facial expressions; `dfercli.load` returns one.
 
     Example:
         >>> from dfercli import load
@@ -142,7 +142,7 @@ class Recognizer:
     def predict_frames(self, frames: NDArray[np.uint8] | Tensor) -> FramesPrediction:
         """Recognise face crops that are in memory: one clip or a batch of clips.
 
-        Any number of frames and any size will do: frames are chosen by the published test
+        Any number and size of frames will do: frames are chosen by the published test
         sampling and resized to the model's size.
 
         Args:

@@ -1,9 +1,9 @@
-"""Signals: what ends a command, what lets a training save first, and which processes hear them.
+"""Signals: which end a command, which let a training save first, and which processes get them.
 
 A stop is asked for by Ctrl-C (SIGINT), by a cluster or an operator (SIGTERM) and by a terminal that
-goes away (SIGHUP). It becomes `Stopped` in the main thread, so that all that is open is closed on
-the way out. A training holds the first one back until its work is saved. SIGUSR1 asks to save and
-to go on; commands that save as they work have nothing to do for it.
+goes away (SIGHUP). It becomes `Stopped` in the main thread, so that everything open is closed on
+the way out. A training defers the first one until its work is saved. SIGUSR1 asks to save and
+continue; commands that save as they work ignore it.
 """
 
 import _thread
@@ -67,7 +67,7 @@ class StopSignals:
         self._heard_at = 0.0
 
     def take_save(self) -> Asked:
-        """What was asked; a save counts as taken in hand."""
+        """Return what was asked; a save counts as handled."""
         asked = self.asked
         if asked.save:
             self.asked = replace(self.asked, save=False)
@@ -75,13 +75,13 @@ class StopSignals:
 
     @contextlib.contextmanager
     def held_back(self, on_first: Callable[[int], None]) -> Iterator[None]:
-        """The first stop is only noted in `asked`, for whoever looks there; a second one stops.
+        """The first stop is only recorded in `asked`, for the caller to check; a second one stops.
 
         Args:
             on_first: Told the first signal, in a thread of its own.
 
         Raises:
-            Stopped: at the end, where a stop was asked for and nobody looked.
+            Stopped: at the end, if a stop was asked for and not handled.
         """
         self._on_first = on_first
         try:
@@ -105,7 +105,7 @@ class StopSignals:
         self.asked = replace(self.asked, stop=number)
         if before or self._on_first is None:
             raise Stopped(number)
-        # Not by `threading`, whose locks the main thread may hold just now.
+        # Not by `threading`, whose locks the main thread may hold at this moment.
         _thread.start_new_thread(self._on_first, (number,))
 
 
@@ -135,7 +135,7 @@ def stop_signals() -> Iterator[StopSignals]:
 
 @contextlib.contextmanager
 def keeping_sigterm() -> Iterator[None]:
-    """Start a library that takes SIGTERM for itself (Ray), and take it back."""
+    """Start a library that installs its own SIGTERM handler (Ray), and restore ours."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -145,7 +145,7 @@ def keeping_sigterm() -> Iterator[None]:
 
 
 def _leave_a_terminal_that_is_gone() -> None:
-    """Write to nowhere from now on where stdout or stderr was that terminal, instead of failing."""
+    """Discard further output to a terminal that is gone, instead of failing."""
     for file in (1, 2):
         try:
             termios.tcgetattr(file)
@@ -156,12 +156,11 @@ def _leave_a_terminal_that_is_gone() -> None:
 
 @contextlib.contextmanager
 def block_signals() -> Iterator[None]:
-    """Start processes that these signals do not reach; whoever starts them hears and stops them.
+    """Start processes with these signals blocked; the parent gets them and stops its children.
 
-    A terminal sends Ctrl-C to every process, and a cluster its signals to every process of a job.
-    What a process starts inherits the signals that it holds back, so that none of them is open to
-    one even while it begins. Windows has no such signals; there every process answers Ctrl-C by
-    itself.
+    A terminal sends Ctrl-C to every process, and a cluster its signals to every process of a job. A
+    child inherits the blocked signals, so it is safe from them even while it starts. Windows has no
+    such signals; there every process answers Ctrl-C by itself.
     """
     if sys.platform == "win32":
         yield
@@ -189,7 +188,7 @@ def give_large_blocks_back() -> None:
 
     Else glibc keeps freed frames of 4K and 8K, up to 32 MB each, in every thread that had one.
     """
-    import ctypes  # slow to import, and needed where videos are read alone
+    import ctypes  # slow to import, and needed only where videos are read
 
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

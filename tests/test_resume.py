@@ -156,7 +156,7 @@ def test_there_must_be_a_run_to_resume(tmp_path: Path, capsys: pytest.CaptureFix
     assert dfer(["train", "--resume", str(tmp_path)]) == 4
     assert "no run to resume" in capsys.readouterr().err
     assert dfer(["train", "faces", "--resume", str(tmp_path)]) == 2
-    assert "leave DATASET out" in capsys.readouterr().err
+    assert "omit DATASET" in capsys.readouterr().err
 
 
 def test_ctrl_c_exits_130_and_the_run_goes_on_with_resume(store: Path, tmp_path: Path) -> None:

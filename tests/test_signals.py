@@ -395,7 +395,7 @@ def test_a_sweep_that_is_struck_says_how_to_go_on(
     assert dfer(["sweep", str(sweep)]) == 143
     told = capsys.readouterr().err
     assert told.splitlines()[-1] == "error: interrupted by SIGTERM"
-    assert f"the same sweep goes on where it stopped: dfer sweep {sweep}" in told
+    assert f"continue it with: dfer sweep {sweep}" in told
     assert not (tmp_path / "s" / "sweep.csv").exists()
     assert dfer(["sweep", str(sweep)]) == 0
     assert (tmp_path / "s" / "sweep.csv").exists()

@@ -23,7 +23,7 @@ class ClipPredictions:
         clip_ids: The N clips.
         probabilities: (N, K) float64, columns in the order of the label set.
         targets: (N,) int64, index of the true class.
-        subjects: Of each clip the person it shows, where known.
+        subjects: The person in each clip, where known.
     """
 
     clip_ids: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The `dfer` command: its list of commands, and the one place where errors become exit codes."""
+"""The `dfer` command: its list of commands, and the only place where errors become exit codes."""
 
 import errno
 import os
@@ -123,13 +123,13 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except typer.TyperException as error:
         message = getattr(error, "message", str(error)) or getattr(error, "param", None)
-        if message:  # empty when the help was shown for want of a command
+        if message:  # empty when the help was shown because no command was given
             print_error(_usage_message(error))
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our stdout went away, as `dfer … | head` does.
+        # The reader of our stdout has gone, as in `dfer … | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except UnicodeEncodeError as error:
@@ -137,7 +137,7 @@ def _run(arguments: list[str]) -> int:
         if not any("\ud800" <= letter <= "\udfff" for letter in text):
             raise
         # What the system gave for bytes of a name or an argument; see `os.fsencode`.
-        print_error(f"a name or text that is no UTF-8 cannot be used here: {text[:200]!r}")
+        print_error(f"a name or text that is not UTF-8 cannot be used here: {text[:200]!r}")
         return 2
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
@@ -152,4 +152,4 @@ def _run(arguments: list[str]) -> int:
 def _usage_message(error: typer.TyperException) -> str:
     formatted = getattr(error, "format_message", None)
     said = formatted() if formatted is not None else str(error)
-    return said.replace(": Value error, ", ": ", 1)  # a word of pydantic's, which typer leaves in
+    return said.replace(": Value error, ", ": ", 1)  # pydantic's wording, which typer leaves in

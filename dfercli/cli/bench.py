@@ -13,7 +13,7 @@ EPILOG = examples(
 
 @offers(BenchConfig, "bench")
 def bench(asked: Asked[BenchConfig], json: Json = False, quiet: Quiet = False) -> None:
-    """Measure loading, recognising and training beside the published code's arithmetic."""
+    """Measure loading, inference and training, compared with the published code's arithmetic."""
     config = asked.config()
     from dfercli.bench.run import run
 

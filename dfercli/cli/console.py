@@ -1,4 +1,4 @@
-"""What every command prints with: results on stdout, everything else on stderr."""
+"""Printing for all commands: results on stdout, everything else on stderr."""
 
 import json
 import re
@@ -31,7 +31,7 @@ _NOT_PRINTED = re.compile(
 
 
 def printable(text: str) -> str:
-    """Text of anybody, safe for a terminal: what moves the cursor or turns text round is spelt out.
+    """Make untrusted text safe for a terminal by escaping what moves the cursor or reverses text.
 
     Control characters but line breaks and tabs, marks of direction, and halves of characters that
     no encoding holds become escapes of JSON, which reads them back.
@@ -47,13 +47,13 @@ def print_error(message: str, hint: str | None = None) -> None:
 
 
 def agreed(question: str) -> bool:
-    """Ask the user, on stderr.
+    """Ask the user on stderr.
 
     Raises:
-        ConfigError: nobody sits there to answer.
+        ConfigError: there is no terminal to answer on.
     """
     if not sys.stdin.isatty():
-        raise ConfigError(f"nobody can be asked: {question}", hint="answer it with --yes")
+        raise ConfigError(f"no terminal to ask on:  {question}", hint="answer it with --yes")
     return typer.confirm(question, err=True)
 
 
@@ -103,7 +103,7 @@ def _short(value: float | int | str) -> str:
 
 
 class ConsoleProgress:
-    """Progress bars on stderr, none when it is no terminal or with `--quiet`; notes always."""
+    """Progress bars on stderr, unless it is not a terminal or with `--quiet`; notes always."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True, highlight=False)

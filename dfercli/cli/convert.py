@@ -16,7 +16,7 @@ EPILOG = examples(
 def convert(asked: Asked[ConvertConfig], json: Json = False) -> None:
     """Make a published DFER-CLIP checkpoint usable, or ours usable by the published code.
 
-    A published file is read without executing anything that it holds.
+    A published file is read without executing anything in it.
     """
     config = asked.config()
     from dfercli.inference.convert import Converted, run

@@ -1,4 +1,4 @@
-"""`dfer data`: what can be done to data sets without a model."""
+"""`dfer data`: get, check and merge data sets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ data = typer.Typer(help="Get and check data sets, merge face stores.", no_args_i
 )
 @offers(CheckConfig, "data check")
 def check(asked: Asked[CheckConfig], json: Json = False, quiet: Quiet = False) -> None:
-    """Say what is wrong with a copy of a data set. Exit code 0: nothing; 3: something."""
+    """Report what is wrong with a copy of a data set. Exit code 0: nothing; 3: something."""
     from dfercli.preprocessing.check_data import run
     from dfercli.preprocessing.check_report import CheckReport
 
@@ -50,8 +50,8 @@ def check(asked: Asked[CheckConfig], json: Json = False, quiet: Quiet = False) -
 def get(asked: Asked[GetConfig], yes: Yes = False, quiet: Quiet = False) -> None:
     """Fetch an open data set: size and licence first, then archives, checked and unpacked.
 
-    What was begun is gone on with. For crema-d, which comes through git LFS, it prints what to type
-    and which videos are missing.
+    An interrupted download continues. crema-d comes through git LFS: the commands to type and the
+    missing videos are printed.
     """
     from dfercli.open_data.run import own_steps, plan, run, wanted_set
 

@@ -17,7 +17,7 @@ def demo(
 ) -> None:
     """Draw labelled videos, preprocess, describe, train, evaluate and predict.
 
-    The faces are drawn and the model is a toy: it shows that everything works, and nothing about
+    The faces are drawn and the model is a toy: it shows that everything works, but nothing about
     real faces. With --real it fetches videos of a few actors (size and licence first), trains on
     all of them but one, and measures on that one.
     """

@@ -75,7 +75,7 @@ def describe(
 
     Texts for 7 and 11 classes are shipped; others, and all captions, come from an LLM.
 
-    An LLM is found by OPENAI_API_KEY, and OPENAI_BASE_URL for a server of your own. Every answer is
+    Set OPENAI_API_KEY for the LLM, and OPENAI_BASE_URL for a server of your own. Every answer is
     cached: the same request is never sent twice.
     """
     progress = ConsoleProgress(quiet=quiet)
@@ -168,7 +168,7 @@ def _caption(
         raise kind(
             f"{len(faults)} of {result.clips} clips have no caption; the rest is kept",
             hint=(hints.pop() if len(hints) == 1 else None)
-            or "run it again for those that failed; --refresh asks anew for cached answers",
+            or "run it again for those that failed; --refresh also repeats cached requests",
         )
 
 

@@ -46,7 +46,7 @@ def evaluate(
         from dfercli.evaluation.zero_shot import run
 
         if config.dataset is not None:
-            raise ConfigError(f"--zero-shot has no checkpoint: name {config.dataset} alone")
+            raise ConfigError(f"--zero-shot takes no checkpoint: name {config.dataset} alone")
         config = replace(config, dataset=str(config.checkpoint))
     else:
         from dfercli.evaluation.run import run

@@ -18,7 +18,8 @@ def export(asked: Asked[ExportConfig], json: Json = False, quiet: Quiet = False)
     """Write the visual path of a model as one file, with its text features and model card inside.
 
     The file takes `frames`, float (B, T, 3, S, S) in [0, 1], and gives `logits` (B, K). It is kept
-    only if its logits agree with PyTorch's to 0.0001 (with --int8 before that is done; then to 1).
+    only if its logits agree with PyTorch's to 0.0001 (with --int8 before quantisation; after it to
+    1).
     """
     config = asked.config()
     from dfercli.inference.export import run

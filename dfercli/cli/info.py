@@ -38,7 +38,7 @@ def info(
     """Show a checkpoint's model card; or count weights, operations and memory of a method."""
     if (checkpoint is None) == ("method" not in asked.typed.get("model", {})):
         raise ConfigError(
-            "name a checkpoint or a method, one of them",
+            "name either a checkpoint or a method",
             hint="dfer info runs/…, or dfer info --method finecliper",
         )
     if checkpoint is not None:

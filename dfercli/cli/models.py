@@ -27,10 +27,10 @@ def list_models(
     context: typer.Context,
     json: Json = False,
 ) -> None:
-    """List the models that have a name, the preferred first, and whether they are here.
+    """List the named models, the preferred first, and whether they are here.
 
-    Numbers are those that their owners published, on other data each: those of different
-    benchmarks cannot be compared. `dfer predict --model NAME` uses one.
+    The numbers are as published by their owners, each on other data: do not compare those of
+    different benchmarks. `dfer predict --model NAME` uses one.
     """
     if context.invoked_subcommand is not None:
         return
@@ -47,7 +47,7 @@ def list_models(
     print_table("", tuple(shown[0]), [tuple(cells.values()) for cells in shown], left=9)
     for entry in own:
         print_line(f"{entry['name']}: your own, {entry['path']}")
-    print_line("UAR/WAR in per cent, as published; research: the data allow research alone")
+    print_line("UAR/WAR in per cent, as published; research: the data allow research only")
 
 
 def _row(model: "NamedModel") -> dict[str, Any]:
@@ -115,7 +115,7 @@ def get(
     ],
     quiet: Quiet = False,
 ) -> None:
-    """Fetch models once, check them, convert them, and say their terms."""
+    """Fetch models once, check and convert them, and print their terms."""
     from dfercli.inference import hub, named_models
     from dfercli.inference.locate import unknown_name
     from dfercli.registry import expand, named_model
@@ -144,12 +144,12 @@ def add(
         Path,
         typer.Argument(
             metavar="FILE|RUN",
-            help="The published file, saved by hand; for a new name a run, a checkpoint or a "
+            help="The downloaded published file; for a new name a run, a checkpoint or a "
             "published .pth.",
         ),
     ],
 ) -> None:
-    """Keep a model under a name: a file that was saved by hand, or a model of your own."""
+    """Store a model under a name: a downloaded file, or a model of your own."""
     from dfercli.inference import named_models
 
     print_line(f"{name}: {named_models.add(name, file.expanduser(), ConsoleProgress())}")
@@ -160,7 +160,7 @@ def info(
     name: Annotated[str, typer.Argument(help="A name of `dfer models`.")],
     json: Json = False,
 ) -> None:
-    """Show what is known of a model: its card where it is here, else what is published of it."""
+    """Show a model's card if it is here, else what its owners published."""
     from dfercli.artifacts.model_card import is_checkpoint, read_model_card
     from dfercli.inference import named_models
     from dfercli.inference.locate import unknown_name
@@ -203,11 +203,11 @@ def push(
     run: Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="What to upload.")],
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to, on the hub.")],
     private: Annotated[
-        bool, typer.Option("--private", help="A new repository is for its owner alone.")
+        bool, typer.Option("--private", help="Make a new repository private.")
     ] = False,
     license: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="The hub's name of your terms, such as mit or cc-by-4.0."),
+        typer.Option(metavar="ID", help="Your licence as the hub calls it, such as mit."),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,

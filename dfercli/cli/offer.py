@@ -1,6 +1,6 @@
-"""Options of a command out of the fields of its config; typer parses them.
+"""Make the options of a command from the fields of its config; typer parses them.
 
-What an option is called, takes and says stands beside its field (`dfercli.config.options`).
+Name, type and help of an option are stated beside its field (`dfercli.config.options`).
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ _FILE, _ASSIGNMENTS, _CONTEXT = "config_file", "assignments", "context"
 
 @dataclass(frozen=True)
 class Asked(Generic[ConfigT]):
-    """What a command line asks for.
+    """The settings of a command line.
 
     Attributes:
         defaults: The config with its defaults.
@@ -77,7 +77,7 @@ class Asked(Generic[ConfigT]):
 
 @dataclass(frozen=True)
 class _Setting:
-    """A field that a command offers: its path in the config, its type and what is said of it."""
+    """A field that a command offers: its path in the config, its type and its option."""
 
     path: tuple[str, ...]
     hint: Any
@@ -90,7 +90,7 @@ class _Setting:
 
 
 class HelpInOutput(TyperCommand):
-    """A command whose help reads well in 80 columns.
+    """A command whose help fits 80 columns.
 
     `--help` stands beside `--json`, all flags of an option in one column, and none has `bool` for
     a value. Paragraphs are filled.
@@ -134,7 +134,7 @@ def _shown(row: Any) -> Any:
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help: lines to copy, one each."""
+    """The end of a command's help: example lines to copy."""
     title = "Examples:" if len(lines) > 1 else "Example:"
     return "\n\n".join([title, *map(escape, lines)])
 

@@ -26,8 +26,8 @@ EPILOG = examples(
 def predict(asked: Asked[PredictConfig], json: Json = False, quiet: Quiet = False) -> None:
     """Recognise expressions in videos: a table of who shows what, and when.
 
-    Which model is used and its labels are said on stderr. A source that cannot be used is listed,
-    and the rest is kept.
+    The model and its labels are named on stderr. Sources that cannot be used are listed; the rest
+    is kept.
     """
     config = asked.config()
     config = replace(config, sources=_read_list(config.sources))
@@ -60,7 +60,7 @@ def _watch(config: PredictConfig, quiet: bool) -> None:
 
     def on_row(row: dict[str, Any]) -> None:
         print_line(dumps(row, sort_keys=True))
-        sys.stdout.flush()  # whoever reads along wants it now
+        sys.stdout.flush()  # a reader of the pipe wants it now
 
     run(config, ConsoleProgress(quiet=quiet), on_row)
 

@@ -25,8 +25,8 @@ EPILOG = examples(
 def preprocess(asked: Asked[PreprocessConfig], json: Json = False, quiet: Quiet = False) -> None:
     """Find, follow and crop the faces of videos: one clip for each face.
 
-    What was done before is passed over; a source that cannot be used is listed in failures.jsonl
-    and the rest is kept.
+    Finished sources are skipped. Sources that cannot be used are listed in failures.jsonl; the rest
+    is kept.
     """
     from dfercli.preprocessing.run import is_benchmark, run, run_on_benchmark
 

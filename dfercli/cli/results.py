@@ -25,7 +25,7 @@ def results(
     style: Annotated[Style, typer.Option("--format", help="How to print.")] = "table",
     json: Json = False,
 ) -> None:
-    """Compare runs: each fold, mean with deviation, pooled clips, and how each was selected."""
+    """Compare runs: each fold, mean and deviation, pooled clips, and how each was selected."""
     from dfercli.evaluation import results as stage
     from dfercli.report.results import compact, paired_table, results_table, selection_notes
     from dfercli.report.tables import TextTable, to_csv, to_latex

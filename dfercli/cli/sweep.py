@@ -9,7 +9,7 @@ EPILOG = examples("dfer sweep sweep.toml")
 
 @offers(SweepConfig, "sweep")
 def sweep(asked: Asked[SweepConfig], json: Json = False, quiet: Quiet = False) -> None:
-    """Train every combination of a grid of settings; run it again to go on where it stopped.
+    """Train every combination of a grid of settings; run it again to continue where it stopped.
 
     A sweep.toml holds settings of `dfer train`, as `dataset = "faces/"` and `data.test =
     "faces-test/"`, and under `[grid]` lists of values, as `"model.method" = ["dfer-clip",

@@ -32,7 +32,7 @@ def train(
         typer.Option(
             metavar="RUN|auto",
             help="Continue this run; all else but --features-in is its own. auto, beside DATASET: "
-            "continue the run --name (by default DATASET-METHOD), or start it where there is none.",
+            "continue the run --name (by default DATASET-METHOD), or start it if there is none.",
             rich_help_panel=SETTINGS,
         ),
     ] = None,
@@ -47,7 +47,7 @@ def train(
     try:
         if resume is not None and resume != "auto":
             if "dataset" in asked.typed:
-                raise ConfigError("--resume takes the data set from the run: leave DATASET out")
+                raise ConfigError("--resume takes the data set from the run: omit DATASET")
             result = stage.resume(Path(resume), progress, asked.config().features_in)
         else:
             config = asked.config()
@@ -58,11 +58,11 @@ def train(
     except DferError as error:
         if is_main_process():
             raise
-        raise typer.Exit(error.exit_code) from error  # the main process has it, too, and tells
+        raise typer.Exit(error.exit_code) from error  # the main process reports it
     except KeyboardInterrupt:
         if is_main_process():
             raise
-        return  # where a process that it started fails, Fabric kills the main one
+        return  # if a process that it started fails, Fabric kills the main one
     if not is_main_process():
         return
     if json:

@@ -14,13 +14,13 @@ EPILOG = examples("dfer weights", "dfer weights yunet")
 def weights(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Fetch and check these; `all` for all."),
+        typer.Argument(metavar="NAME", help="Fetch and check these, or `all`."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the weights of detectors and landmarks with their licences, or fetch some.
+    """List the weights of detectors and landmarks with their licences, or fetch them.
 
-    Nothing is fetched where DFER_OFFLINE=1 is set. CLIP's weights are kept by the hub's own cache.
+    With DFER_OFFLINE=1 nothing is fetched. CLIP's weights are in the hub's own cache.
     """
     from dfercli.artifacts.weight_files import WEIGHT_FILES, fetch, is_whole, weight_file
 

@@ -15,14 +15,12 @@ LABEL_ORDERS = ("dfer-clip", "mae-dfer", "s2d")
 
 @dataclass(frozen=True)
 class CopyConfig:
-    """Where the copy of a data set lies, and how its lists are read."""
+    """Where a copy of a data set is, and how its lists are read."""
 
     root: Path | None = option(
         None, "Folder of a benchmark's copy; else DFER_DATA/NAME, else data/NAME.", DATA
     )
-    frames: str | None = option(
-        None, "Folder of clips within the copy, where it holds several.", DATA
-    )
+    frames: str | None = option(None, "Folder of clips within the copy, if it has several.", DATA)
     captions: bool = option(False, "MAFW's lists of clips with captions.", DATA, "--captions")
     label_order: str | None = option(
         None,
@@ -34,7 +32,7 @@ class CopyConfig:
 
 @dataclass(frozen=True)
 class DatasetConfig(CopyConfig):
-    """Which clips and classes of a data set are meant."""
+    """Which clips and classes of a data set to use."""
 
     classes: Literal["single", "compound"] = option(
         "single", "MAFW's 11 single or 43 compound classes.", DATA, "--classes", "--mafw-classes"
@@ -49,12 +47,10 @@ class DataConfig(DatasetConfig):
     group: Literal["subject"] | None = option(
         None, "subject: no subject is in training and test at once.", DATA
     )
-    test: str | None = option(
-        None, "A data set to test on, where the first has no test list.", DATA
-    )
+    test: str | None = option(None, "A data set to test on, if the first has no test list.", DATA)
     allow_leak: bool = option(
         False,
-        "Test on clips whose subject, source or content is trained on, too; the result says so.",
+        "Test even on clips whose subject, source or content is trained on; the result says so.",
         DATA,
         "--allow-leak",
     )
@@ -63,7 +59,7 @@ class DataConfig(DatasetConfig):
     )
     test_share: Share = option(
         0.2,
-        "Share of one's own clips, by subject, to measure on where there is no test list and no "
+        "Share of your own clips, by subject, to measure on if there is no test list and no "
         "--test; 0 measures on the clips that select the checkpoint.",
         DATA,
     )

@@ -18,11 +18,11 @@ class DescribeConfig:
     )
     model: str | None = option(
         None,
-        f"The LLM to ask. Without it: shipped texts where there are any, else {DEFAULT_LLM}.",
+        f"The LLM to use. Without it: shipped texts if there are any, else {DEFAULT_LLM}.",
         LLM,
     )
     default_model: str = setting(
-        DEFAULT_LLM, "The LLM that is asked where one is needed and none was named."
+        DEFAULT_LLM, "The LLM that is used if one is needed and none was named."
     )
     refine_model: str | None = option(
         None, "The LLM that shortens captions; by default --model.", LLM
@@ -30,14 +30,14 @@ class DescribeConfig:
     variants: int = option(1, "Texts per class.", DATA)
     language: str = option("English", "Language of texts.", DATA)
     no_names: bool = option(
-        False, "Refuse a text that holds the name of a class.", DATA, "--no-names"
+        False, "Refuse texts that contain the name of a class.", DATA, "--no-names"
     )
     prompt: Path | None = option(None, "Your own LLM prompt template ($variables).", LLM)
     temperature: float = option(0.0, "Sampling temperature of the LLM.", LLM)
     seed: int = option(1, "Seed of the LLM.", LLM)
     send_sampling: bool = option(
         True,
-        "Send temperature and seed, or not, for models that take none.",
+        "Send temperature and seed; not for models that take none.",
         LLM,
         "--sampling/--no-sampling",
     )
@@ -45,7 +45,7 @@ class DescribeConfig:
     images: Literal["sheet", "separate"] = option(
         "sheet", "Show them as one contact sheet, or as separate images.", DATA
     )
-    context_tokens: int = option(8, "Learned tokens beside a class text, within CLIP's 77.", DATA)
+    context_tokens: int = option(8, "Learned tokens beside a class text, in CLIP's 77.", DATA)
     concurrency: int = option(4, "Requests at a time.", LLM)
     rate: float | None = option(None, "Most requests per minute.", LLM)
     max_requests: int | None = option(
@@ -63,7 +63,7 @@ class DescribeConfig:
     cache: Path | None = option(
         None, "Folder of cached answers; by default DFER_CACHE/llm or ~/.cache/dfer.", LLM
     )
-    refresh: bool = option(False, "Ask again for what is in the cache.", LLM, "--refresh")
+    refresh: bool = option(False, "Repeat requests that are in the cache.", LLM, "--refresh")
     overwrite: bool = option(
-        False, "Replace other texts, captions of other settings.", OUTPUT, "--overwrite"
+        False, "Replace other texts, or captions of other settings.", OUTPUT, "--overwrite"
     )

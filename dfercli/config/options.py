@@ -1,4 +1,4 @@
-"""How a setting is offered on the command line, stated beside its field.
+"""How a setting appears on the command line, stated beside its field.
 
 `option(default, help, panel)` is a field with an option of its name, `argument` one with a place of
 its own, `setting` one that only files and `--set` reach. `dfercli.cli.offer` makes the options.
@@ -25,7 +25,7 @@ PANELS = (DATA, FACES, MODEL, WITH_METHOD, LLM, OPTIMISATION, DEVICE, OUTPUT, SE
 
 @dataclass(frozen=True)
 class Offer:
-    """What the command line says of a field.
+    """How a field appears on the command line.
 
     Attributes:
         help: What the setting is, as `--help` says it.

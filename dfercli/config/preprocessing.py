@@ -16,11 +16,11 @@ FRAME_SECONDS = 0.04  # of the frames that settings were once counted in
 
 @dataclass(frozen=True)
 class FacesConfig:
-    """Which faces are looked for, where, and by which detector."""
+    """Which faces to find, where, and by which detector."""
 
     detector: Literal["auto", "yunet", "retinaface", "blazeface", "scrfd", "sfd", "haar"] = option(
         "auto",
-        "Face detector; auto is yunet where it is at hand or can be fetched, else haar. See "
+        "Face detector; auto is yunet if it is cached or can be fetched, else haar. See "
         "`dfer weights`.",
         FACES,
     )
@@ -36,11 +36,11 @@ class FacesConfig:
     )
     min_face: Count = option(
         48,
-        "Longer side of the smallest face, in pixels of the source: that of half of its boxes.",
+        "Longer side of the smallest face, in pixels of the source (median over its boxes).",
         FACES,
     )
     region: tuple[CountOrNone, ...] = option(
-        (), "Look for faces here only; in pixels.", FACES, metavar="X,Y,W,H"
+        (), "Find faces in this region only; in pixels.", FACES, metavar="X,Y,W,H"
     )
     detect_every: Annotated[float, Range(0, 10)] = option(
         0.12,
@@ -134,7 +134,7 @@ class PreprocessConfig(FacesConfig):
         None, "Of the Ray cluster. By default one that is running here.", DEVICE
     )
     time_limit: float = option(
-        120.0, "Give a source up after so many seconds without a new frame.", DEVICE
+        120.0, "Abandon a source after so many seconds without a new frame.", DEVICE
     )
     overwrite: bool = option(
         False,

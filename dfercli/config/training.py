@@ -46,7 +46,7 @@ RECIPES = (
 class FineCliperConfig:
     """FineCLIPER's own settings.
 
-    What the paper leaves open follows AIM (Yang et al., ICLR 2023).
+    Where the paper is silent they follow AIM (Yang et al., ICLR 2023).
     """
 
     adapters: tuple[Literal["temporal", "spatial", "mlp"], ...] = setting(
@@ -67,7 +67,7 @@ class FineCliperConfig:
         0, "Only the last so many blocks of a tower are adapted; 0 is all."
     )
     drop_path: Share = setting(
-        0.2, "Chance that an adapter is skipped, rising from 0 to this over the blocks."
+        0.2, "Probability that an adapter is skipped, rising from 0 to this over the blocks."
     )
     text_adapters: tuple[Literal["attention", "mlp"], ...] = setting(
         ("attention", "mlp"), "Adapters that each block of the text encoder gets."
@@ -82,18 +82,18 @@ class FineCliperConfig:
     temperature: Literal["fixed", "learned"] = setting("fixed", "fixed (0.01) or learned.")
     streams: tuple[Stream, ...] = option(
         (),
-        "Of FineCLIPER: frames,landmarks,parsing,captions. By default all that there are.",
+        "Of FineCLIPER: frames,landmarks,parsing,captions. By default all that exist.",
         MODEL,
     )
     fusion: Literal["learned", "fixed"] = setting(
-        "learned", "Weights of the streams are learned, or fixed to be equal."
+        "learned", "Weights of the streams: learned, or equal."
     )
-    stream_dropout: Share = setting(0.1, "Chance in training that a stream of a clip is left out.")
+    stream_dropout: Share = setting(0.1, "Probability that training drops a stream of a clip.")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a model is, apart from its weights and its label set."""
+    """Settings of a model, apart from its weights and its label set."""
 
     method: Literal["dfer-clip", "finecliper", "mean-pooling"] = option(
         "dfer-clip", "The method; mean-pooling is the baseline.", MODEL
@@ -162,7 +162,7 @@ class OptimConfig:
         default="the recipe's",
     )
     accumulate: Count = setting(
-        1, "Pieces that each device's share of a batch is worked on in, to save memory."
+        1, "Gradient accumulation: pieces of each device's share of a batch, to save memory."
     )
     lr_temporal: Positive = setting(1e-2, "Learning rate of the temporal encoder.")
     lr_image: Positive = setting(1e-5, "Learning rate of the image encoder.")
@@ -183,16 +183,16 @@ class OptimConfig:
     gradient_clip: Positive = setting(0.0, "Largest norm of the gradient; 0 is no clipping.")
     loss: Literal["cross-entropy", "focal"] = option(
         "cross-entropy",
-        "focal: clips that are easily recognised matter less.",
+        "focal: easily recognised clips count for less.",
         OPTIMISATION,
     )
-    focal_gamma: Positive = setting(2.0, "How much less they matter to the focal loss.")
+    focal_gamma: Positive = setting(2.0, "Exponent of the focal loss: how much less they count.")
     label_smoothing: Share = option(
         0.0, "Share of a clip's label that is spread over all classes.", OPTIMISATION
     )
     class_weights: Literal["none", "inverse", "effective"] = option(
         "none",
-        "Rare classes count for more: inverse to their number, or to the effective one.",
+        "Rare classes count for more: by the inverse of their number, or of the effective one.",
         OPTIMISATION,
     )
     effective_beta: Annotated[float, Range(0, 1 - 1e-9)] = setting(
@@ -258,7 +258,7 @@ class TrainConfig:
         DEVICE,
     )
     logger: Literal["none", "tensorboard", "wandb"] = option(
-        "none", "Where epochs are logged, too (extras).", OUTPUT
+        "none", "Also log epochs here (extras).", OUTPUT
     )
     checkpoint_every: CountOrNone = option(
         0, "Steps between saves within an epoch; 0: at the end of each.", OUTPUT
@@ -267,7 +267,7 @@ class TrainConfig:
         False, "Save memory by computing activations twice.", DEVICE
     )
     compile: bool = option(
-        False, "Fuse operations (torch.compile): slow start, faster steps.", DEVICE, "--compile"
+        False, "Compile the model (torch.compile): slow start, faster steps.", DEVICE, "--compile"
     )
     cache_features: bool = option(
         False,

@@ -1,4 +1,4 @@
-"""Settings of what is done with data and with trained models."""
+"""Settings for using data and trained models."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -30,15 +30,13 @@ class CheckConfig(DatasetConfig):
 
     dataset: str = argument("", A_DATASET, suggestions=DATASETS, required=True)
     subset: bool = option(
-        False, "A part of the data: ignore the published sizes.", DATA, "--subset"
+        False, "The copy is a part of the data: ignore the published sizes.", DATA, "--subset"
     )
     deep: bool = option(False, "Read every frame.", DATA, "--deep")
     duplicates: bool = option(
-        False, "Find clips that show the same, within a list and across.", DATA, "--duplicates"
+        False, "Find clips with the same content, within a list and across.", DATA, "--duplicates"
     )
-    test: str | None = option(
-        None, "A data set to be tested on: what does it share with the first?", DATA
-    )
+    test: str | None = option(None, "A test set: report what it shares with the first.", DATA)
     pictures: int = setting(48, "Frames that are shown to the face detector.")
 
 
@@ -86,19 +84,19 @@ class EvalConfig(CopyConfig):
     precision: Precision = option("auto", "Of the computation.", DEVICE)
     device: Accelerator = option("auto", "Where to compute.", DEVICE)
     bootstrap_samples: Count = option(1000, "Resamples for the 95 % intervals.", OUTPUT)
-    streams: tuple[Stream, ...] = option((), "Look at these streams of the model only.", MODEL)
+    streams: tuple[Stream, ...] = option((), "Use only these streams of the model.", MODEL)
     streams_from: Path | None = option(
         None, "Folder of landmarks, parsing and captions by clip.", DATA
     )
     classes: Literal["auto", "common", "open"] = option(
         "auto",
-        "Of another label set: common (present in both) or open (the data set's, by their texts); "
+        "For another label set: common (present in both) or open (the data set's, by their texts); "
         "auto is the model's own where they hold all of the data set's, else common.",
         MODEL,
     )
     descriptions: Path | None = option(None, "Class texts for --classes open.", MODEL)
     clip_weights: Path | None = option(
-        None, "File of the CLIP weights, where they are not in place.", MODEL
+        None, "File of the CLIP weights, if they are not in place.", MODEL
     )
     clip: str = option(
         ModelConfig.clip,
@@ -124,7 +122,7 @@ class EvalConfig(CopyConfig):
 
     @property
     def data(self) -> DatasetConfig:
-        """Which copy and which classes of `dataset` are meant."""
+        """The copy and the classes of `dataset`."""
         copy = {field.name: getattr(self, field.name) for field in fields(CopyConfig)}
         return DatasetConfig(classes=self.mafw_classes, **copy)
 
@@ -165,7 +163,7 @@ class PredictConfig(FacesConfig):
     )
     trust_code: bool = option(
         False,
-        "Run the code in a .torchscript file: it can do whatever you may do.",
+        "Run the code in a .torchscript file; it can do anything that you can.",
         MODEL,
         "--trust-code",
     )
@@ -197,13 +195,13 @@ class PredictConfig(FacesConfig):
     top: Count = option(2, "Classes shown per span in the table.", OUTPUT)
     out: Path | None = option(None, "Write all windows to a .jsonl, .csv or .parquet file.", OUTPUT)
     overwrite: bool = option(
-        False, "With --camera: replace --out where it exists.", OUTPUT, "--overwrite"
+        False, "With --camera: replace an existing --out.", OUTPUT, "--overwrite"
     )
     faces_out: Path | None = option(None, "Keep the face store here, for another run.", OUTPUT)
     video: Path | None = option(
         None, "Write the annotated video: an .mp4, or a folder for several sources.", OUTPUT
     )
-    html: Path | None = option(None, "Write a report to look at: one .html file.", OUTPUT)
+    html: Path | None = option(None, "Write a report as one .html file.", OUTPUT)
     embed_mb: Positive = option(
         20.0, "Megabytes of video that go inside the report; others are linked.", OUTPUT
     )
@@ -227,10 +225,10 @@ class ConvertConfig:
     )
     to: Literal["dfer", "official"] = option("dfer", "official is the published code.", OUTPUT)
     class_position: Literal["end", "middle", "front"] = option(
-        "end", "Where the class text stands, which a published file does not say.", MODEL
+        "end", "Position of the class text, which a published file does not record.", MODEL
     )
     check: bool = option(
-        False, "Read what was written, and print how far its logits are off.", OUTPUT, "--check"
+        False, "Read the result back, and print how much its logits differ.", OUTPUT, "--check"
     )
 
 
@@ -248,11 +246,11 @@ class ExportConfig:
     format: Literal["onnx", "torchscript"] = option("onnx", "Of the file.", OUTPUT)
     out: Path | None = option(None, "The file. By default model.onnx or model.torchscript.", OUTPUT)
     clip_weights: Path | None = option(
-        None, "CLIP's weights, where the checkpoint leaves them out.", MODEL
+        None, "CLIP's weights, if the checkpoint leaves them out.", MODEL
     )
     int8: bool = option(
         False,
-        "ONNX with weights in 8 bits: smaller, sooner on a CPU, rounded.",
+        "ONNX with 8-bit weights: smaller, faster on a CPU, less exact.",
         OUTPUT,
         "--int8",
     )
@@ -307,7 +305,7 @@ class DemoConfig:
     )
     actors: str = option("1-4", "Of --real, the actors.", DATA, metavar="1-3,7")
     root: Path | None = option(
-        None, "Of --real, the folder of the videos where they are here already.", DATA
+        None, "Of --real, the folder of the videos, if they are here already.", DATA
     )
     clip: str | None = option(
         None, "Of --real, the CLIP backbone.", MODEL, default="the recipe's", suggestions=BACKBONES

@@ -109,7 +109,7 @@ def _write_official(path: Path, model: RestoredModel, progress: Progress) -> Non
 
 
 def _compare(config: ConvertConfig, model: RestoredModel, path: Path) -> list[Comparison]:
-    """Compare what was written with the source, and with golden values that lie beside it."""
+    """Compare the written checkpoint with the source, and with golden values beside it."""
     written = restore_model(path, class_position=model.config.class_position)
     frames = wave_frames(model.config.num_frames, model.card.image_size)
     logits, expected = _logits(written, frames), _logits(model, frames)

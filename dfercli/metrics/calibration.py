@@ -1,4 +1,4 @@
-"""Whether confidence means what it says: calibration error, temperature, threshold."""
+"""Calibration of confidences: error, temperature, threshold."""
 
 import math
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ CROSS_FITS = 5
 def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
     """The temperature under which held-out clips are most likely (Guo et al., 2017).
 
-    Its logarithm has a normal prior around 0 (deviation `LOG_TEMPERATURE_DEVIATION`), which counts
-    with few clips only: a small held-out part without a mistake does not ask for certainty.
+    Its logarithm has a normal prior around 0 (deviation `LOG_TEMPERATURE_DEVIATION`), which
+    matters with few clips only: a small held-out part without mistakes must not give certainty.
 
     Args:
         logits: (N, K).
@@ -47,7 +47,7 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) 
 
 
 def choose_threshold(probabilities: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
-    """The confidence that best parts right from wrong.
+    """The confidence that best separates right from wrong predictions.
 
     The right ones below it and the wrong ones at or above it are fewest together; what lies below
     was wrong more often than right. Without a mistake it is the lowest confidence seen.
@@ -71,13 +71,13 @@ def cross_fitted(
 ) -> NDArray[np.float64] | None:
     """Probabilities of clips under a temperature that other clips fitted.
 
-    Groups are dealt to `CROSS_FITS` parts, and each part gets the temperature of the others. A
-    calibration error on them says what the temperature does for new clips.
+    Groups are dealt to `CROSS_FITS` parts, and each part gets the temperature of the others. Their
+    calibration error shows what the temperature does for new clips.
 
     Args:
         logits: (N, K).
         targets: (N,) index of the true class.
-        groups: Of each clip what is not to be parted: its subject, else the clip.
+        groups: What must stay together, for each clip: its subject, else the clip.
 
     Returns:
         (N, K); None where there are fewer than two groups.
@@ -98,7 +98,7 @@ def cross_fitted(
 
 def calibration_error(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
     """Expected calibration error over `CALIBRATION_BINS` equal bins of the highest probability."""
-    # torchmetrics gives a confidence of exactly 1 a bin of its own; keep it in the last one.
+    # torchmetrics puts a confidence of exactly 1 into an extra bin; keep it in the last one.
     below_one = np.clip(probabilities, 0.0, math.nextafter(1.0, 0.0))
     error = multiclass_calibration_error(
         torch.from_numpy(below_one),

@@ -31,7 +31,7 @@ def compare(
         predicted_b: (N,) classes that run B predicted.
         targets: (N,) true classes.
         num_classes: K.
-        subjects: Of each clip the person it shows, where known; then subjects are redrawn.
+        subjects: The person in each clip, where known; then subjects are resampled.
         bootstrap_samples: Number of resamples for the intervals; both runs share each resample.
         seed: Seed of the resamples.
 
@@ -61,7 +61,7 @@ def compare(
 
 
 def mcnemar_exact(only_a_right: int, only_b_right: int) -> float:
-    """Two-sided exact McNemar p-value: a fair coin over the clips on which the two differ."""
+    """Two-sided exact McNemar p-value: a fair coin on the clips on which the two differ."""
     from scipy.stats import binomtest  # slow to import, and needed here alone
 
     differing = only_a_right + only_b_right

@@ -1,4 +1,4 @@
-"""What a clip adds to WAR and UAR: its class, and whether it was recognised."""
+"""Counts for WAR and UAR: the class of each clip, and whether it was recognised."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,15 +33,15 @@ def count(
 ) -> Counts:
     """Count clips.
 
-    Clips are independent unless some subject is in two of them; a clip of nobody known is then a
-    subject of its own. Where all clips show one subject, they say nothing about others, and are
-    counted as independent clips of that one.
+    Clips are independent unless some subject is in two of them; a clip of an unknown person is then
+    its own subject. If all clips show one subject, they say nothing about others, and count as
+    independent clips of that one.
 
     Args:
         targets: (N,) true classes.
         right: (N,) whether the clip was recognised.
         num_classes: K.
-        subjects: Of each clip the person it shows, where known.
+        subjects: The person in each clip, where known.
     """
     units = units_of(subjects, len(targets))
     number = None if units is None else int(units.max()) + 1

@@ -1,4 +1,4 @@
-"""WAR, UAR and recalls of parts of the clips: of men and of women, of each intensity."""
+"""WAR, UAR and recalls by group: of men and of women, of each intensity."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,11 +23,11 @@ def rates_per_group(
         probabilities: (N, K).
         targets: (N,), the index of each clip's class.
         label_set: The K classes.
-        groups: Of each clip what it is parted by -> its value there.
+        groups: For each clip, the name of a group -> its value.
 
     Returns:
-        Sorted by group and value. What has one value alone, or more than `MOST_VALUES` (a number
-        of the clip, say), parts nothing and is left out.
+        Sorted by group and value. Groups with a single value, or with more than `MOST_VALUES`
+        (a clip's number, say), are omitted.
     """
     is_right = np.asarray(probabilities).argmax(axis=1) == targets
     found = []

@@ -1,4 +1,4 @@
-"""What all metrics ask of predictions."""
+"""Checks of predictions for all metrics."""
 
 import numpy as np
 from numpy.typing import NDArray

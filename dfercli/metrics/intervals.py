@@ -1,4 +1,4 @@
-"""95 % intervals of WAR and UAR that hold what they promise with few clips and few people.
+"""95 % intervals of WAR and UAR that keep their coverage with few clips and few people.
 
 - WAR of independent clips: Wilson's score interval.
 - UAR, and all means over folds: the bootstrap gives the spread of the log odds of the rate, and the
@@ -8,8 +8,8 @@
   than there are subjects. Such an interval is never narrower than the one of independent clips.
 
 Log odds keep an interval inside [0, 1]. At exactly 0 or 100 % no draw differs from another, so that
-the bootstrap would promise certainty; Wilson's interval of as many clips does not.
-`benchmarks/interval_coverage.py` measures how often these intervals hold the true rate.
+the bootstrap would claim certainty; Wilson's interval of as many clips does not.
+`benchmarks/interval_coverage.py` measures how often these intervals contain the true rate.
 """
 
 from collections.abc import Callable, Sequence
@@ -114,7 +114,7 @@ def _by_log_odds(rate: float, drawn: NDArray[np.float64], clips: float, widened:
 
 
 def _independent_clips(totals: Sequence[NDArray[np.float64]], rate: Rate) -> float:
-    """As how many clips of one list a mean over classes and folds counts, all rates being equal."""
+    """How many clips of one list a mean over classes and folds is worth, at equal rates."""
     variance = 0.0
     for total in totals:
         sizes = total.sum(axis=-1)
@@ -124,7 +124,7 @@ def _independent_clips(totals: Sequence[NDArray[np.float64]], rate: Rate) -> flo
 
 
 def _smoothed(cells: NDArray[np.float64], like: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The cells with one clip more in each class, recognised as often as those of a mean class.
+    """The cells with one more clip in each class, recognised at the mean rate of the classes.
 
     Without it a class of three clips, all recognised, would be recognised in every draw.
     """
@@ -136,7 +136,7 @@ def _smoothed(cells: NDArray[np.float64], like: NDArray[np.float64]) -> NDArray[
 def _redraw_clips(
     total: NDArray[np.float64], samples: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw the clips of each class anew; (K, 2) -> (S, K, 2)."""
+    """Resample the clips of each class; (K, 2) -> (S, K, 2)."""
     sizes = total.sum(axis=-1).astype(np.int64)
     smoothed = _smoothed(total, total)
     rates = smoothed[:, 1] / np.maximum(smoothed.sum(axis=-1), 1)

@@ -1,8 +1,8 @@
-"""WAR, UAR and what belongs to them, of one list of clips and of several folds.
+"""WAR, UAR and related rates, of one list of clips and of several folds.
 
 WAR is accuracy. UAR is the mean of the per-class recalls over the classes of the label set that
-have at least one clip; `Evaluation.classes_without_clips` names the others. How the 95 % intervals
-are made stands in `intervals.py`.
+have at least one clip; `Evaluation.classes_without_clips` names the others. `intervals.py` explains
+the 95 % intervals.
 """
 
 from collections.abc import Sequence
@@ -57,9 +57,9 @@ def evaluate(
         probabilities: (N, K), rows that sum to 1; the predicted class is the highest one.
         targets: (N,) index of the true class in `label_set`.
         label_set: The K class names.
-        subjects: Of each clip the person it shows, where known.
-        selected: These clips chose the checkpoint: its rates are too high on them by an unknown
-            amount, and no interval holds.
+        subjects: The person in each clip, where known.
+        selected: These clips chose the checkpoint: its rates on them are too high by an unknown
+            amount, and no interval is valid.
         calibrated_on_these: These clips fitted the temperature: no calibration error is given.
         bootstrap_samples: Number of resamples for the intervals.
         seed: Seed of the resamples; equal input gives equal intervals.

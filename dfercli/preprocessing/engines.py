@@ -22,7 +22,7 @@ def require_engine(config: PreprocessConfig) -> None:
 
     Raises:
         ArtifactError: Ray is asked for and not installed.
-        ConfigError: an address that is none.
+        ConfigError: an invalid address.
         ServiceError: there is no cluster at the address.
     """
     if config.engine == "ray":

@@ -76,7 +76,7 @@ def require_cluster(config: PreprocessConfig) -> Any:
 
     Raises:
         ArtifactError: Ray is not installed.
-        ConfigError: an address that is none.
+        ConfigError: an invalid address.
         ServiceError: there is no cluster at the address.
     """
     try:
