@@ -53,7 +53,7 @@ def agreed(question: str) -> bool:
         ConfigError: there is no terminal to answer on.
     """
     if not sys.stdin.isatty():
-        raise ConfigError(f"no terminal to ask on:  {question}", hint="answer it with --yes")
+        raise ConfigError(f"no terminal to ask on: {question}", hint="answer it with --yes")
     return typer.confirm(question, err=True)
 
 

@@ -35,11 +35,6 @@ def fetch_weights(name: str, tag: str) -> Path:
         ) from error
 
 
-def cached_weights(name: str, tag: str) -> Path | None:
-    """The tag's weights file, where it is in the hub's cache."""
-    return _cached_weights(open_clip.get_pretrained_cfg(name, tag))
-
-
 def _cached_weights(source: dict[str, Any]) -> Path | None:
     """The weights in the hub's cache."""
     repository, _, given = source.get("hf_hub", "").rpartition("/")
