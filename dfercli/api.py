@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +13,9 @@ from dfercli.config import Precision, PredictConfig
 from dfercli.data.augmentation import resize
 from dfercli.data.sampling import sample_test
 from dfercli.errors import DataError
+from dfercli.inference.ensemble import ensemble
 from dfercli.inference.loaded_model import LoadedModel, load_checkpoint
+from dfercli.inference.locate import locate_trained, split_models
 from dfercli.prediction.run import run
 from dfercli.progress import LogProgress, Progress
 from dfercli.report.video_prediction import VideoPrediction
@@ -187,10 +188,12 @@ def load(
     *,
     trust_code: bool = False,
 ) -> Recognizer:
-    """Load a trained model.
+    """Load a trained model, or several as one.
 
     Args:
-        path: A run, a fold, a checkpoint folder, a published .pth or an exported .onnx file.
+        path: A run, a fold, a checkpoint folder, a published .pth or an exported .onnx file; else a
+            name of `dfer models`, or `owner/name` on the hub, fetched once. Several with commas
+            between are averaged.
         device: `auto` (a GPU where there is one), `cpu`, `cuda` or `mps`.
         precision: `auto` (mixed on a GPU and on a CPU with matrix units for bfloat16, else 32
             bits), `32`, `bf16-mixed` or `16-mixed`.
@@ -202,7 +205,10 @@ def load(
         ConfigError: TorchScript that is not trusted; or the device or the precision is
             not available.
     """
-    model = load_checkpoint(
-        Path(path).expanduser(), device=device, precision=precision, trust_code=trust_code
-    )
-    return Recognizer(model)
+    progress = LogProgress()
+    places = [locate_trained(name, progress) for name in split_models(os.fspath(path))]
+    models = [
+        load_checkpoint(place, device=device, precision=precision, trust_code=trust_code)
+        for place in places
+    ]
+    return Recognizer(models[0] if len(models) == 1 else ensemble(models))

@@ -1,5 +1,6 @@
 """Measure a checkpoint on a list of clips, and write the results."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from dfercli.artifacts.jsonl import write_rows
 from dfercli.config import EvalConfig
 from dfercli.data.clips import Clip
 from dfercli.data.loading import ClipDataset
-from dfercli.errors import DataError
+from dfercli.errors import ConfigError, DataError
 from dfercli.evaluation.clip_streams import look_at, stream_reader
 from dfercli.evaluation.mistakes import worst_mistakes
 from dfercli.inference.devices import keep_encoder_in_bfloat16, resolve_precision, rounds_weights
@@ -102,6 +103,7 @@ def evaluate_checkpoint(
     label_set: tuple[str, ...] | None = None,
     selected: bool = False,
     calibrated_on_these: bool = False,
+    others: Sequence[Path] = (),
 ) -> Measured:
     """Measure one checkpoint on one list of clips and write the results to `out`.
 
@@ -116,6 +118,10 @@ def evaluate_checkpoint(
         label_set: Classes of the clips, if they may differ from the model's.
         selected: Whether these clips chose the checkpoint; then there is no interval.
         calibrated_on_these: Whether they fitted its temperature; then there is no ECE.
+        others: Further checkpoints of the same classes, whose probabilities are averaged with its.
+
+    Raises:
+        ConfigError: a further checkpoint has other classes.
     """
     model, classes = _restore(checkpoint, label_set, config, progress)
     _warn_if_trained_on(model, measured_on, progress)
@@ -125,6 +131,22 @@ def evaluate_checkpoint(
     columns = [model.card.label_set.index(name) for name in classes.label_set]
     probabilities = softmax(logits[:, columns], model.card.calibration["temperature"])
     targets = np.array([columns.index(label) for label in dataset.labels])
+    rows = [probabilities]
+    selected_on = [model.card.selected_on]
+    for place in others:
+        other, _ = _restore(place, label_set, config, progress)
+        _warn_if_trained_on(other, measured_on, progress)
+        if set(other.card.label_set) != set(model.card.label_set):
+            raise ConfigError(
+                f"{checkpoint} knows {', '.join(model.card.label_set)}; {place} knows "
+                f"{', '.join(other.card.label_set)}: models are averaged over the same classes only"
+            )
+        own = [other.card.label_set.index(name) for name in classes.label_set]
+        own_clips = _dataset(other, clips, config, progress)
+        own_logits = _predict(other, own_clips, config, fabric, progress)
+        rows.append(softmax(own_logits[:, own], other.card.calibration["temperature"]))
+        selected_on.append(other.card.selected_on)
+    probabilities = np.mean(rows, axis=0)
     evaluation = evaluate(
         probabilities,
         targets,
@@ -138,8 +160,8 @@ def evaluate_checkpoint(
         absent = ", ".join(evaluation.classes_without_clips)
         progress.note(f"no clips of {absent}: UAR is over the other classes")
     measured = Measured(
-        checkpoint,
-        model.card.selected_on,
+        checkpoint if not others else Path(",".join(map(str, (checkpoint, *others)))),
+        "; ".join(dict.fromkeys(selected_on)),
         measured_on,
         out,
         evaluation,
@@ -326,4 +348,11 @@ def _warn_if_trained_on(model: RestoredModel, measured_on: str, progress: Progre
         progress.note(
             f"these clips hold the ones that the model was trained on ({trained_on}): "
             "the result says nothing about new clips"
+        )
+    fold = model.card.trained_on.get("fold")
+    asked = re.match(rf"test clips of {re.escape(str(trained_on))} fold (\d+)", measured_on)
+    if model.card.trained_on.get("official_split") and asked and int(asked[1]) != fold:
+        progress.note(
+            f"the model was trained on fold {fold} of {trained_on}, whose training clips hold test "
+            f"clips of fold {asked[1]}: the result says nothing about new clips"
         )

@@ -16,7 +16,7 @@ from dfercli.data.folds import read_fold_of, split_warning
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.evaluation.measure import Measured, evaluate_checkpoint
 from dfercli.inference.fabric import make_fabric
-from dfercli.inference.locate import locate_trained
+from dfercli.inference.locate import locate_trained, split_models
 from dfercli.names import plain_name
 from dfercli.progress import Progress
 
@@ -29,10 +29,15 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
         DataError: clips that cannot be read, or a label that the model does not know.
         ArtifactError: a checkpoint that cannot be used.
     """
-    config = _located(config, progress)
+    config, others = _located(config, progress)
     fabric = make_fabric(config.device, 1, config.precision)
     if config.dataset is not None:
-        return (_evaluate_on(config, config.dataset, fabric, progress),)
+        return (_evaluate_on(config, config.dataset, others, fabric, progress),)
+    if others:
+        raise ConfigError(
+            f"{config.checkpoint} and others are measured together: name a data set",
+            hint="dfer eval a,b faces-test/",
+        )
     if config.mafw_classes != EvalConfig.mafw_classes:
         raise ConfigError(
             f"--mafw-classes {config.mafw_classes}: name the data set, a run's own has its classes",
@@ -53,18 +58,21 @@ def run(config: EvalConfig, progress: Progress) -> tuple[Measured, ...]:
     return tuple(measured)
 
 
-def _located(config: EvalConfig, progress: Progress) -> EvalConfig:
-    """The settings with the model's path in place of its name; its results go to `runs/NAME`."""
+def _located(config: EvalConfig, progress: Progress) -> tuple[EvalConfig, list[Path]]:
+    """Paths in place of the names of models; results of named ones go to `runs/NAME`.
+
+    Returns:
+        The settings with the path of the first model, and the checkpoints of the others.
+    """
     asked = config.checkpoint
     if asked.exists():
-        return config
-    config = replace(config, checkpoint=locate_trained(str(asked), progress))
+        return config, []
+    first, *others = [locate_trained(name, progress) for name in split_models(str(asked))]
+    config = replace(config, checkpoint=first)
     if config.out is None and config.dataset is not None:
-        folder = Path("runs") / plain_name(str(asked), "model")
-        config = replace(
-            config, out=FoldFolder(folder).evaluation(_folder_name(config, config.dataset))
-        )
-    return config
+        folder = FoldFolder(Path("runs") / plain_name(str(asked), "model"))
+        config = replace(config, out=folder.evaluation(_folder_name(config, config.dataset)))
+    return config, [place if place.is_file() else find_checkpoint(place) for place in others]
 
 
 def _folds_of(path: Path) -> list[FoldFolder]:
@@ -121,7 +129,9 @@ def _fold_number(checkpoint: Path) -> int:
     return int(trained_on["fold"])
 
 
-def _evaluate_on(config: EvalConfig, dataset: str, fabric: Fabric, progress: Progress) -> Measured:
+def _evaluate_on(
+    config: EvalConfig, dataset: str, others: list[Path], fabric: Fabric, progress: Progress
+) -> Measured:
     """Measure a checkpoint on the test clips of a data set, or on all where it has no test list."""
     fold = read_fold_of(dataset, config.data, fold=config.fold)
     if warning := split_warning(fold):
@@ -141,6 +151,7 @@ def _evaluate_on(config: EvalConfig, dataset: str, fabric: Fabric, progress: Pro
             config=config,
             progress=progress,
             label_set=fold.label_set,
+            others=others,
         )
 
 

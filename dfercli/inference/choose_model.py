@@ -133,10 +133,10 @@ def _by_itself(config: PredictConfig, progress: Progress) -> ChosenModel:
     named = None if config.clip_weights is not None else best_trained(SEVEN)
     if named is not None:
         model = _trained(folder_of(named.name), config)
-        progress.note(_introduced(model, f"{why}; the best that is here", _better_than(named)))
+        progress.note(_introduced(model, f"{why}; the preferred one that is here"))
         return model
     try:
-        return _zero_shot(config, _any_zero_shot(config), why, progress, better=_better_than(None))
+        return _zero_shot(config, _any_zero_shot(config), why, progress, better=_preferred())
     except ArtifactError as error:
         if config.clip_weights is not None:
             raise
@@ -158,10 +158,9 @@ def _any_zero_shot(config: PredictConfig) -> ZeroShot:
     return ZeroShot(f"CLIP {clip}", clip, None, CLIP_TEMPLATES)
 
 
-def _better_than(named: NamedModel | None) -> NamedModel | None:
-    """The preferred trained model for the seven classes, unless `named` is it."""
-    first = next(model for model in named_models() if model.label_set == SEVEN)
-    return None if named is first else first
+def _preferred() -> NamedModel:
+    """The trained model for the seven classes that is better than any zero-shot one on DFEW."""
+    return next(model for model in named_models() if model.label_set == SEVEN)
 
 
 def _introduced(model: ChosenModel, why: str, better: NamedModel | None = None) -> str:
@@ -184,11 +183,10 @@ def _introduced(model: ChosenModel, why: str, better: NamedModel | None = None) 
 def _ways_out(config: PredictConfig) -> str:
     """Lines to paste where there is no model and none can be fetched."""
     source = shlex.quote(config.sources[0]) if config.sources else "VIDEO"
-    best = next(model.name for model in named_models() if model.label_set == SEVEN)
     return "\n".join(
         (
             "one of these lines:",
-            f"dfer models get {best}  # where there is a network, once",
+            f"dfer models get {_preferred().name}  # where there is a network, once",
             f"dfer predict {source} --clip-weights FILE  # CLIP's weights, from another machine",
             "dfer demo  # a toy that learns here, on drawn faces",
         )
