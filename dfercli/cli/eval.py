@@ -1,6 +1,7 @@
 """`dfer eval`: measure a checkpoint."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,7 @@ EPILOG = examples(
     "dfer eval runs/first faces-test/",
     "dfer eval published.pth dfew --root /data/DFEW --fold 1",
     "dfer eval runs/first mafw --mafw-classes compound --classes open",
+    "dfer eval runs/first runs/second --on dfew,ferv39k,mafw",
     "dfer eval dfew --zero-shot --template ten",
     "dfer eval dfew --zero-shot --model clip-b32,exp-clip-b32",
 )
@@ -35,11 +37,22 @@ def evaluate(
             rich_help_panel=MODEL,
         ),
     ] = False,
+    more: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN]...", help="With --on, further runs.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure UAR, WAR, recalls, confusion and calibration of a checkpoint."""
     config = asked.config()
+    if config.on:
+        _measure_all(config, more or [], json=json, quiet=quiet)
+        return
+    if more:
+        raise ConfigError(
+            f"one model at a time: {config.checkpoint}, {config.dataset}, {more[0]}, …",
+            hint="several runs on several data sets: --on DATASET,DATASET",
+        )
     from dfercli.report.tables import group_table, per_class_table, summary_table
 
     if zero_shot:
@@ -71,6 +84,20 @@ def evaluate(
         if measured.streams != ("frames",):
             print_line(f"streams: {', '.join(measured.streams)}")
         print_line(f"results: {measured.folder}")
+
+
+def _measure_all(config: EvalConfig, more: list[Path], *, json: bool, quiet: bool) -> None:
+    """Every run that is named on every data set of `--on`."""
+    from dfercli.evaluation.matrix import matrix_table, run
+
+    second = [Path(config.dataset)] if config.dataset else []
+    named = [config.checkpoint, *second, *more]
+    cells = run(replace(config, dataset=None), named, ConsoleProgress(quiet=quiet))
+    if json:
+        print_json([cell.to_json() for cell in cells])
+        return
+    table = matrix_table(cells)
+    print_table(table.title, table.columns, table.rows)
 
 
 def _print_zero_shot(found: "tuple[Measured, ...]") -> None:

@@ -1,5 +1,6 @@
 """`dfer results`: compare runs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +12,7 @@ from dfercli.errors import ConfigError
 
 EPILOG = examples("dfer results runs/", "dfer results runs/a runs/b --paired")
 
-Style = Literal["table", "csv", "latex"]
+Style = Literal["table", "csv", "latex", "markdown"]
 
 
 def results(
@@ -22,19 +23,33 @@ def results(
     published: Annotated[
         bool, typer.Option(help="Show published numbers on the same data set.")
     ] = True,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Recalls by what is known of subjects: columns subject, and others as sex.",
+        ),
+    ] = None,
     style: Annotated[Style, typer.Option("--format", help="How to print.")] = "table",
     json: Json = False,
 ) -> None:
     """Compare runs: each fold, mean and deviation, pooled clips, and how each was selected."""
     from dfercli.evaluation import results as stage
-    from dfercli.report.results import compact, paired_table, results_table, selection_notes
-    from dfercli.report.tables import TextTable, to_csv, to_latex
+    from dfercli.report.results import (
+        compact,
+        paired_table,
+        results_table,
+        seeds_table,
+        selection_notes,
+    )
+    from dfercli.report.tables import TextTable, group_table, to_csv, to_latex, to_markdown
 
     def show(table: TextTable) -> None:
         if style == "table":
             print_table(table.title, table.columns, table.rows)
         else:
-            print_line((to_csv if style == "csv" else to_latex)(table).rstrip("\n"))
+            write = {"csv": to_csv, "latex": to_latex, "markdown": to_markdown}[style]
+            print_line(write(table).rstrip("\n"))
 
     progress = ConsoleProgress()
     if paired:
@@ -45,6 +60,16 @@ def results(
             print_json({"a": str(paths[0]), "b": str(paths[1]), **test.to_json()})
         else:
             show(paired_table(test, paths[0].name, paths[1].name))
+        return
+    if groups is not None:
+        from dfercli.evaluation.group_file import rates_of_groups, read_groups
+
+        by_run = rates_of_groups(paths, read_groups(groups), groups)
+        if json:
+            print_json({name: [r.to_json() for r in rates] for name, (rates, _) in by_run.items()})
+            return
+        for name, (rates, label_set) in by_run.items():
+            show(replace(group_table(rates, label_set), title=f"{name}, per group"))
         return
     summaries = stage.run(paths, progress)
     if json:
@@ -57,3 +82,5 @@ def results(
         show(compact(table) if style == "table" else table)
         for note in selection_notes(table) if style == "table" else []:
             print_line(note)
+    if (together := seeds_table(summaries)) is not None and style == "table":
+        show(together)

@@ -42,6 +42,7 @@ def train(
     """Train a method on a data set, fold by fold, and measure the selected checkpoint."""
     from dfercli.inference.collectives import is_main_process
     from dfercli.training import run as stage
+    from dfercli.training import seeds
 
     progress = ConsoleProgress(quiet=quiet)
     try:
@@ -54,6 +55,11 @@ def train(
             if not config.dataset:
                 raise ConfigError("missing argument DATASET", hint="for example: dfer train faces/")
             train_it = stage.run_or_resume if resume == "auto" else stage.run
+            if config.seeds:
+                results = seeds.run(config, progress, train_it)
+                if is_main_process():
+                    _show_seeds([result.run for result in results], progress, json=json)
+                return
             result = train_it(config, progress)
     except DferError as error:
         if is_main_process():
@@ -69,6 +75,25 @@ def train(
         print_json(_as_json(result))
     else:
         _print_result(result)
+
+
+def _show_seeds(runs: list[Path], progress: ConsoleProgress, *, json: bool) -> None:
+    from dfercli.evaluation import results as stage
+    from dfercli.report.results import compact, results_table, seeds_table, selection_notes
+
+    summaries = stage.run(runs, progress)
+    if json:
+        measured = [stage.summary_json(summary) for summary in summaries]
+        print_json({"runs": [str(run) for run in runs], "results": measured})
+        return
+    if summaries:
+        table = results_table(summaries[0].dataset, summaries, with_published=False)
+        for part in (compact(table), seeds_table(summaries)):
+            if part is not None:
+                print_table(part.title, part.columns, part.rows)
+        for note in selection_notes(table):
+            print_line(note)
+    print_line(f"compare: dfer results {runs[0].parent}")
 
 
 def _as_json(result: "TrainResult") -> dict[str, Any]:

@@ -238,6 +238,12 @@ class TrainConfig:
     )
     fold: str = option("all", "1-based fold, or all.", DATA)
     seed: Seed = option(1, "Of weights, order, sampling and augmentation.", OPTIMISATION)
+    seeds: tuple[Seed, ...] = option(
+        (),
+        "Train once with each of these seeds on the same splits; mean and deviation over them.",
+        OPTIMISATION,
+        metavar="N,N",
+    )
     select: Literal["last", "val", "best-on-test"] = option(
         "val",
         "Checkpoint to report: the last, the best on the held-out part (val), or best-on-test (as "

@@ -68,6 +68,12 @@ class EvalConfig(CopyConfig):
         "part.",
     )
     fold: int = option(1, "1-based fold of DATASET.", DATA)
+    on: tuple[str, ...] = option(
+        (),
+        "Measure every run that is named on each of these data sets, in a matrix.",
+        DATA,
+        metavar="DATASET,DATASET",
+    )
     mafw_classes: Literal["single", "compound"] = option(
         "single", "Of DATASET mafw: its 11 single or 43 compound classes.", DATA
     )

@@ -1,7 +1,8 @@
 """`dfer results`: compare runs, and test two of them against each other on the same clips."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import numpy as np
 
 from dfercli.artifacts.clip_predictions import ClipPredictions, read_clip_predictions
 from dfercli.artifacts.evaluation import METRICS_NAME, PairedTest, read_metrics
+from dfercli.artifacts.run_config import read_asked_config
 from dfercli.artifacts.run_folder import FoldFolder, fold_folders
 from dfercli.artifacts.run_result import RunResult, read_run_result
 from dfercli.data.published_sizes import TOTALS
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.metrics.comparison import compare
 from dfercli.metrics.rates import Predicted, summarise_folds
+from dfercli.overrides import to_plain
 from dfercli.progress import Progress
 from dfercli.report.published_results import published_for
 from dfercli.report.results import RunSummary
@@ -56,7 +59,7 @@ def run(paths: Sequence[Path], progress: Progress) -> list[RunSummary]:
         if not folds:
             progress.note(f"{folder}: no finished fold with results")
             continue
-        summary = summarise_run(folder.name, folds)
+        summary = replace(summarise_run(folder.name, folds), settings=_settings_of(folder))
         summaries.append(summary)
         totals = TOTALS.get(summary.dataset)
         if totals is not None and len(folds) < len(totals.fold_sizes):
@@ -168,7 +171,18 @@ def summarise_run(name: str, folds: Sequence[FoldPredictions]) -> RunSummary:
         selected_on=" / ".join(dict.fromkeys(fold.result.selected_on for fold in folds)),
         measured_on=tuple(fold.result.measured_on for fold in folds),
         official_split=all(fold.result.official_split for fold in folds),
+        seed=folds[0].result.seed,
     )
+
+
+def _settings_of(folder: Path) -> str:
+    """All settings of a run but for its seed and its place; empty where they are not there."""
+    folds = [fold for fold in fold_folders(folder) if fold.config.is_file()]
+    if not folds:
+        return ""
+    asked = read_asked_config(folds[0])
+    same = replace(asked, seed=0, name=None, out=Path())
+    return json.dumps(to_plain(same), sort_keys=True)
 
 
 def summary_json(run_summary: RunSummary) -> dict[str, Any]:

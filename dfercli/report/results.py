@@ -1,6 +1,7 @@
 """Tables of runs: each fold, their mean, all clips pooled, and published numbers beside them."""
 
 import re
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ COLUMNS = (
     "95 %",
     "WAR %",
     "95 %",
+    "F1 %",
     "ECE %",
     "measured on",
     "split",
@@ -37,6 +39,8 @@ class RunSummary:
         selected_on: How its checkpoints were chosen, as text.
         measured_on: On which clips each fold was measured, as text.
         official_split: Whether every fold is a published one.
+        seed: Of the training.
+        settings: What tells it from other runs besides its seed; empty where it is not known.
     """
 
     name: str
@@ -46,6 +50,8 @@ class RunSummary:
     selected_on: str
     measured_on: tuple[str, ...]
     official_split: bool
+    seed: int = 1
+    settings: str = ""
 
 
 def results_table(
@@ -83,6 +89,51 @@ def selection_notes(table: TextTable) -> list[str]:
     ]
 
 
+def seeds_table(runs: Sequence[RunSummary]) -> TextTable | None:
+    """Runs that differ in their seed alone, together: what the seed changes, and what the fold.
+
+    The deviation over seeds is that of the runs' means; the one over folds is the mean over the
+    runs of their deviation over folds.
+
+    Returns:
+        None where no two runs are such.
+    """
+    groups: dict[tuple[str, str], list[RunSummary]] = {}
+    for run in runs:
+        if run.settings:
+            groups.setdefault((run.dataset, run.settings), []).append(run)
+    rows = []
+    for group in groups.values():
+        if len({run.seed for run in group}) < 2:
+            continue
+        rows.append(
+            (
+                re.sub(r"[-_]seed-\d+$", "", group[0].name),
+                ", ".join(str(run.seed) for run in group),
+                str(len(group[0].folds)),
+                *_over_seeds(
+                    [r.summary.mean_uar for r in group], [r.summary.std_uar for r in group]
+                ),
+                *_over_seeds(
+                    [r.summary.mean_war for r in group], [r.summary.std_war for r in group]
+                ),
+            )
+        )
+    if not rows:
+        return None
+    columns = ("runs", "seeds", "folds", "UAR %", "± seeds", "± folds")
+    return TextTable("Over seeds", (*columns, "WAR %", "± seeds", "± folds"), tuple(rows))
+
+
+def _over_seeds(means: list[float], deviations: list[float | None]) -> tuple[str, str, str]:
+    known = [deviation for deviation in deviations if deviation is not None]
+    return (
+        percent(statistics.mean(means)),
+        percent(statistics.stdev(means)),
+        percent(statistics.mean(known)) if known else NO_VALUE,
+    )
+
+
 def paired_table(test: PairedTest, name_a: str, name_b: str) -> TextTable:
     """Run A against run B on the same clips."""
     only = f"only {name_a} right {test.only_a_right}, only {name_b} right {test.only_b_right}"
@@ -118,6 +169,7 @@ def _run_rows(run: RunSummary) -> list[tuple[str, ...]]:
         percent_interval(summary.mean_uar_interval),
         _with_deviation(summary.mean_war, summary.std_war),
         percent_interval(summary.mean_war_interval),
+        percent(sum(fold.macro_f1 for fold in summary.folds) / len(summary.folds)),
         NO_VALUE,
         *ending,
     )
@@ -131,6 +183,7 @@ def _values(evaluation: Evaluation) -> tuple[str, ...]:
         percent_interval(evaluation.uar_interval),
         percent(evaluation.war),
         percent_interval(evaluation.war_interval),
+        percent(evaluation.macro_f1),
         percent(evaluation.ece),
     )
 
@@ -141,7 +194,7 @@ def _published_rows(dataset: str) -> list[tuple[str, ...]]:
         uar, war = (NO_VALUE if rate is None else f"{rate:.2f}" for rate in result.results[dataset])
         fold = NO_VALUE if dataset == "ferv39k" else "mean of 5"
         name = f"{result.method} ({result.modality})"
-        rates = (NO_VALUE, uar, NO_VALUE, war, NO_VALUE, NO_VALUE)
+        rates = (NO_VALUE, uar, NO_VALUE, war, NO_VALUE, NO_VALUE, NO_VALUE)
         rows.append(
             (name, fold, *rates, f"test clips of {dataset}", "official", SELECTION, NO_VALUE)
         )

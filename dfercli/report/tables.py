@@ -108,6 +108,17 @@ def to_csv(table: TextTable) -> str:
     return text.getvalue()
 
 
+def to_markdown(table: TextTable) -> str:
+    """The table as Markdown, with what would end a cell escaped."""
+
+    def row(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+
+    rule = ["---", *(["---:"] * (len(table.columns) - 1))]
+    lines = [row(table.columns), row(rule), *(row(cells) for cells in table.rows)]
+    return "\n".join(lines) + "\n"
+
+
 def to_latex(table: TextTable) -> str:
     """The table as a LaTeX `tabular`, every special character escaped."""
     lines = [

@@ -3,18 +3,29 @@
 from dataclasses import replace
 from pathlib import Path
 
+from dfercli.artifacts.model_card import read_model_card
+from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.config import TrainConfig
 from dfercli.errors import ConfigError
+from dfercli.inference.locate import locate_trained
 from dfercli.labels import ELEVEN, SEVEN
 from dfercli.models.published_checkpoint import published_class_texts, read_published
 from dfercli.progress import Progress
+from dfercli.registry import named_model
 
 CHECKPOINTS = (".pth", ".pt", ".tar")
 
 
 def is_published_checkpoint(path: Path | None) -> bool:
     """Whether descriptions are a checkpoint of the published code, and not texts in JSON."""
-    return path is not None and path.suffix.lower() in CHECKPOINTS
+    if path is None:
+        return False
+    return path.suffix.lower() in CHECKPOINTS or is_named_model(path)
+
+
+def is_named_model(path: Path) -> bool:
+    """Whether descriptions are a model that `dfer models` knows, and no file."""
+    return not path.exists() and named_model(str(path)) is not None
 
 
 def require_texts(config: TrainConfig) -> None:
@@ -55,14 +66,24 @@ def with_class_texts(
     if model.class_texts or not is_published_checkpoint(model.descriptions):
         return config
     assert model.descriptions is not None
-    texts = published_class_texts(read_published(model.descriptions))
-    known = {len(names): names for names in (SEVEN, ELEVEN)}.get(len(texts), ())
-    by_class = dict(zip(known, texts, strict=True)) if known else {}
+    by_class = _texts_in(model.descriptions, progress)
     if absent := [name for name in label_set if name not in by_class]:
         raise ConfigError(
-            f"{model.descriptions} has the texts of {len(texts)} classes, none for "
+            f"{model.descriptions} has the texts of {len(by_class)} classes, none for "
             f"{', '.join(absent)}"
         )
-    progress.info(f"class texts: out of {model.descriptions}, such as {texts[0]!r}")
     chosen = tuple(by_class[name] for name in label_set)
+    progress.info(f"class texts: out of {model.descriptions}, such as {chosen[0]!r}")
     return replace(config, model=replace(model, class_texts=chosen))
+
+
+def _texts_in(path: Path, progress: Progress) -> dict[str, str]:
+    """The class texts of a published checkpoint, or of a model by name, class by class."""
+    if is_named_model(path):
+        path = locate_trained(str(path), progress)
+    if path.is_dir():
+        card = read_model_card(find_checkpoint(path))
+        return dict(zip(card.label_set, card.class_texts, strict=True))
+    texts = published_class_texts(read_published(path))
+    known = {len(names): names for names in (SEVEN, ELEVEN)}.get(len(texts), ())
+    return dict(zip(known, texts, strict=False))

@@ -1,0 +1,56 @@
+"""`dfer train --seeds`: the same training with several seeds, on the same splits."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from dfercli.artifacts.run_config import dataset_name
+from dfercli.config import TrainConfig
+from dfercli.errors import ConfigError
+from dfercli.progress import Progress
+from dfercli.training.run import TrainResult
+
+TrainIt = Callable[[TrainConfig, Progress], TrainResult]
+
+
+def run(config: TrainConfig, progress: Progress, train_it: TrainIt) -> tuple[TrainResult, ...]:
+    """Train once with each seed, each in a run folder `NAME-seed-N`.
+
+    Folds, validation and test parts are those of the first seed for all, so that what differs
+    between the runs is the seed alone.
+
+    Raises:
+        ConfigError: a seed that comes twice, or several processes.
+        DataError: clips that cannot be used.
+        ArtifactError: a run that cannot be read or written.
+    """
+    runs = plan(config)
+    results = []
+    for number, planned in enumerate(runs, start=1):
+        progress.info(f"seed {planned.seed}, run {number} of {len(runs)}: {planned.name}")
+        results.append(train_it(planned, progress))
+    return tuple(results)
+
+
+def plan(config: TrainConfig) -> list[TrainConfig]:
+    """The settings of each run.
+
+    Raises:
+        ConfigError: a seed that comes twice, or several processes.
+    """
+    seeds = config.seeds
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds {','.join(map(str, seeds))}: a seed comes twice")
+    if config.devices * config.num_nodes > 1:
+        raise ConfigError(
+            "--seeds trains one run after the other in one process",
+            hint="start each seed by itself: --seed N",
+        )
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = config.name or f"{dataset_name(config.dataset)}-{config.model.method}-{stamp}"
+    split_seed = config.data.split_seed
+    data = replace(config.data, split_seed=seeds[0] if split_seed is None else split_seed)
+    return [
+        replace(config, seeds=(), seed=seed, name=f"{name}-seed-{seed}", data=data)
+        for seed in seeds
+    ]
