@@ -6,7 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +20,10 @@ from dfercli.cli.app import run as dfer
 from dfercli.config import PreprocessConfig
 from dfercli.drawn_faces.clip import render_clip
 from dfercli.drawn_faces.identity import random_identity
-from dfercli.errors import ConfigError, DataError
+from dfercli.errors import ConfigError, DataError, ServiceError
 from dfercli.preprocessing import merge
 from dfercli.preprocessing.engines import do_jobs
+from dfercli.preprocessing.ray_engine import require_listener
 from dfercli.preprocessing.run import run
 from dfercli.preprocessing.worker_pool import Advanced, Finished, Lost, WorkerPool
 from dfercli.progress import LogProgress
@@ -155,6 +158,32 @@ def test_a_ray_address_where_nobody_listens_is_one_line_within_seconds(
         f"error: no Ray cluster at {scheme}127.0.0.1:{port}: Connection refused"
     ]
     assert dfer(["preprocess", str(videos), *options, "somewhere"]) == 2
+
+
+@pytest.mark.parametrize(
+    "greeting", [None, b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 400 Bad\r\n\r\n"]
+)
+def test_a_port_where_something_else_listens_is_one_line_within_seconds(greeting):
+    ray = pytest.importorskip("ray", reason="extra dfercli[ray]")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer():
+            with suppress(OSError):  # at the end of the test
+                while True:
+                    open_connections.append(server.accept()[0])
+                    if greeting is not None:
+                        open_connections[-1].sendall(greeting)
+
+        open_connections = []
+
+        threading.Thread(target=answer, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(ServiceError, match=f"no Ray cluster at {address}: something else"):
+            require_listener(ray, address)
+        assert time.monotonic() - began < 10
+    for connection in open_connections:
+        connection.close()
 
 
 def test_on_ray_a_job_that_crashes_or_hangs_costs_itself_only():

@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from dfercli.artifacts.atomic import read_json, unwritable, write_json
-from dfercli.artifacts.bounded_http import DownloadError, OnBytes, download, version_path
-from dfercli.artifacts.drive import download_from_drive
 from dfercli.artifacts.file_sums import file_sha256
 from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.network import is_offline
 from dfercli.errors import ArtifactError
 from dfercli.progress import Progress, SilentProgress, Task
 from dfercli.typed import Range, typed
+
+if TYPE_CHECKING:
+    from dfercli.artifacts.bounded_http import OnBytes
 
 RECORD_SCHEMA = "dfer.fetched/1"
 DRIVE = "drive:"
@@ -146,6 +147,9 @@ def fetch_file(
     """
     if is_there():
         return target
+    # An HTTP client takes a tenth of a second to import, and most processes fetch nothing.
+    from dfercli.artifacts.bounded_http import DownloadError, version_path
+
     if is_offline():
         raise _refusal(remote, "DFER_OFFLINE is set")
     with exclusive(target.with_name(f".{target.name}.lock")):
@@ -172,6 +176,8 @@ def fetch_file(
 
 def _download(remote: Remote, part: Path, progress: Progress) -> None:
     """Try a few times, as long as each brings more of the file."""
+    from dfercli.artifacts.bounded_http import DownloadError
+
     with _bar(remote, progress) as bar:
         held = 0
         for attempt in range(ATTEMPTS):
@@ -184,7 +190,10 @@ def _download(remote: Remote, part: Path, progress: Progress) -> None:
                 held = bar.received
 
 
-def _download_once(remote: Remote, part: Path, on_bytes: OnBytes) -> None:
+def _download_once(remote: Remote, part: Path, on_bytes: "OnBytes") -> None:
+    from dfercli.artifacts.bounded_http import download
+    from dfercli.artifacts.drive import download_from_drive
+
     if remote.place.startswith(DRIVE):
         file_id = remote.place.removeprefix(DRIVE)
         download_from_drive(file_id, part, most_bytes=remote.most_bytes, on_bytes=on_bytes)

@@ -2,9 +2,11 @@
 
 import logging
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,6 +30,9 @@ from dfercli.preprocessing.worker_pool import (
 from dfercli.processes import keeping_sigterm
 
 POLL_SECONDS = 1.0
+ANSWER_SECONDS = 4.0  # a server that speaks gRPC greets at once
+HTTP2_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # an empty frame: length, kind, flags, stream
+HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HTTP2_SETTINGS
 NO_PLACE = ("auto", "local")  # addresses that Ray looks up itself
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -62,7 +67,8 @@ def do_jobs_on_ray(
         yield from _Cluster(ray, setup, argument, config.time_limit).run(jobs, count)
     except ConnectionError as error:
         where = config.ray_address or "this machine"
-        raise ServiceError(f"no Ray cluster at {where}: {error}") from error
+        hint = "a cluster that was started with a token is joined with RAY_AUTH_MODE=token"
+        raise ServiceError(f"no Ray cluster at {where}: {error}", hint=hint) from error
     finally:
         if started_here:
             ray.shutdown()
@@ -84,11 +90,11 @@ def require_cluster(config: PreprocessConfig) -> Any:
     except ImportError as error:
         raise ArtifactError("--engine ray needs Ray", hint='pip install "dfercli[ray]"') from error
     if not ray.is_initialized():
-        _require_listener(ray, config.ray_address or os.environ.get("RAY_ADDRESS"))
+        require_listener(ray, config.ray_address or os.environ.get("RAY_ADDRESS"))
     return ray
 
 
-def _require_listener(ray: Any, address: str | None) -> None:
+def require_listener(ray: Any, address: str | None) -> None:
     """Fail within seconds if nothing listens at an address; Ray would retry for minutes.
 
     Raises:
@@ -106,14 +112,35 @@ def _require_listener(ray: Any, address: str | None) -> None:
         raise ConfigError(f"--ray-address takes HOST:PORT, ray://HOST:PORT or auto, got {address}")
     # Ray replaces a loopback address by the machine's, but a cluster may listen on it only.
     hosts = (host, ray.util.get_node_ip_address()) if host in LOOPBACK else (host,)
+    reason = ""
     for name in hosts:
         try:
             connect(name, port)
+            if os.environ.get("RAY_USE_TLS", "0") != "1":
+                _require_grpc(name, port)
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = reason or error.strerror or str(error)
         else:
             return
     raise ServiceError(f"no Ray cluster at {address}: {reason}")
+
+
+def _require_grpc(host: str, port: int) -> None:
+    """Fail where something else than a gRPC server listens, to which Ray would talk for ever.
+
+    Raises:
+        OSError: what answers, if anything does, is no gRPC server.
+    """
+    with socket.create_connection((host, port), timeout=ANSWER_SECONDS) as connection:
+        until = time.monotonic() + ANSWER_SECONDS
+        answer = b""
+        with suppress(OSError):  # hung up on, or nothing came
+            connection.sendall(HTTP2_GREETING)
+            while len(answer) < len(HTTP2_SETTINGS) and (more := connection.recv(64)):
+                answer += more
+                connection.settimeout(max(0.01, until - time.monotonic()))
+    if answer[3:4] != HTTP2_SETTINGS[3:4] or answer[5:9] != HTTP2_SETTINGS[5:9]:
+        raise OSError("something else than Ray listens there")
 
 
 class _Worker:
