@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dfercli.artifacts.bug_log import BUGS_FILE, BugLog
@@ -152,7 +152,7 @@ def run(
             "detector_sha256": choice.sha256,
             **{name: to_plain(config)[name] for name in _content_settings()},
         }
-        versions = {name: version(name) for name in VERSIONED}
+        versions = {name: version(name) for name in VERSIONED if is_installed(name)}
         prepare_store(config.out, settings, versions, overwrite=config.overwrite)
         if wants_parts(config):
             record_parts(config.out, how_made(config))
@@ -193,6 +193,15 @@ def run_on_benchmark(config: PreprocessConfig, progress: Progress) -> PartsResul
     """Add landmarks and parsing maps to a benchmark's copy; see `parts_of_faces`."""
     config = _checked(config)
     return parts_of_faces.run_on_benchmark(config, torch_device(config), progress)
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether a package is there; decord is not everywhere."""
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _checked(config: PreprocessConfig) -> PreprocessConfig:

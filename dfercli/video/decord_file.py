@@ -1,27 +1,40 @@
-"""A video file in decord: the only place that calls it, and knows its exceptions."""
+"""A video file in decord: the only place that calls it, and knows its exceptions.
+
+decord has wheels for Linux and Windows on x86-64 alone. Elsewhere PyAV reads every file.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2  # noqa: F401 - before decord, whose zlib would else take the place of OpenCV's (PNG)
-import decord
 import numpy as np
 from numpy.typing import NDArray
-
-# Its own error; an unreadable file; no frames; an index shorter than the number of frames.
-DAMAGE = (decord.DECORDError, RuntimeError, AssertionError, IndexError, ValueError)
 
 
 class DecordError(Exception):
     """Decord cannot continue with a file; PyAV may."""
 
 
+@cache
+def decord_module() -> Any | None:
+    """The library; None where it is not installed."""
+    try:
+        import decord
+    except ModuleNotFoundError:
+        return None
+    return decord
+
+
 @contextmanager
-def _faults() -> Iterator[None]:
+def _faults(decord: Any) -> Iterator[None]:
+    # Its own error; an unreadable file; no frames; an index shorter than the number of frames.
+    damage = (decord.DECORDError, RuntimeError, AssertionError, IndexError, ValueError)
     try:
         yield
-    except DAMAGE as error:
+    except damage as error:
         raise DecordError(str(error)) from error
 
 
@@ -31,12 +44,17 @@ class DecordFile:
     Attributes:
         pts_seconds: (n,) float64, the presentation time of each frame, n > 0.
 
+    Args:
+        decord: The library.
+        path: The file.
+
     Raises:
         DecordError: at construction, a file that decord refuses (AV1, GIF, damage in the index).
     """
 
-    def __init__(self, path: Path) -> None:
-        with _faults():
+    def __init__(self, decord: Any, path: Path) -> None:
+        self._decord = decord
+        with _faults(decord):
             self._reader = decord.VideoReader(str(path))
             times = self._reader.get_frame_timestamp(range(len(self._reader)))
             pts_seconds = np.asarray(times, np.float64)[:, 0]
@@ -53,7 +71,7 @@ class DecordFile:
         Raises:
             DecordError: it cannot.
         """
-        with _faults():
+        with _faults(self._decord):
             self._reader.skip_frames(count)
 
     def next(self) -> NDArray[np.uint8] | None:
@@ -63,7 +81,7 @@ class DecordFile:
             DecordError: it cannot be decoded.
         """
         try:
-            with _faults():
+            with _faults(self._decord):
                 image = self._reader.next().asnumpy()
         except StopIteration:
             return None
@@ -73,13 +91,18 @@ class DecordFile:
 
 
 def open_decord(path: Path) -> DecordFile | None:
-    """Open with decord; None where it refuses."""
+    """Open with decord; None where it refuses, or is not installed."""
+    decord = decord_module()
+    if decord is None:
+        return None
     try:
-        return DecordFile(path)
+        return DecordFile(decord, path)
     except DecordError:
         return None
 
 
 def silence_decord() -> None:
     """Keep the messages of its FFmpeg off stderr, for the whole process."""
-    decord.logging.set_level(decord.logging.QUIET)
+    decord = decord_module()
+    if decord is not None:
+        decord.logging.set_level(decord.logging.QUIET)

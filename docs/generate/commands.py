@@ -1,6 +1,6 @@
 """Write docs/commands.md from the command line itself, so that the two always agree.
 
-    python docs/generate/commands.py
+python docs/generate/commands.py
 """
 
 from pathlib import Path

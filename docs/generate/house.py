@@ -1,6 +1,6 @@
 """Draw the layers of the house, from the contract that import-linter checks, into docs/house.svg.
 
-    python docs/generate/house.py
+python docs/generate/house.py
 """
 
 import sys
