@@ -69,13 +69,13 @@ def test_the_recipe_differs_from_ours_in_these_settings_alone():
 RECIPE_NAMES = ("dfer-clip", "dfer-clip-published")
 
 
-def test_info_and_readme_show_the_table(capsys):
+def test_info_and_docs_show_the_table(capsys):
     assert dfer(["info", "--method", "dfer-clip", "--clip", "tiny/random"]) == 0
     printed = capsys.readouterr().out
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text()
     for name, _, _ in recipe_differences(*RECIPE_NAMES):
         assert name in printed
-        assert f"`{name}`" in readme
+        assert f"`{name}`" in page
 
 
 def test_without_its_texts_the_recipe_stops_before_a_run_folder(stores, tmp_path, capsys):

@@ -13,8 +13,9 @@ from dfercli.cli.app import app
 PAGE = Path(__file__).parents[1] / "commands.md"
 HEAD = """# Commands
 
-This page is written by `docs/generate/commands.py` from the options themselves; a test compares them.
+`docs/generate/commands.py` writes this page from the options themselves; a test compares them.
 Every command has `--help`. Results go to stdout (`--json` for machines), all else to stderr.
+[Settings and exit codes](settings.md) are the same for all.
 """
 
 
