@@ -19,7 +19,7 @@ WORKDIR /opt/dfer
 ENV PIP_NO_CACHE_DIR=1
 RUN python3 -m venv .venv \
     && if [ -n "$TORCH_INDEX" ]; then \
-        .venv/bin/pip install --index-url "$TORCH_INDEX" torch torchvision; fi \
+        PIP_INDEX_URL="$TORCH_INDEX" .venv/bin/pip install torch torchvision; fi \
     && .venv/bin/pip install .
 ENV PATH="/opt/dfer/.venv/bin:$PATH" \
     XDG_CACHE_HOME=/cache \
