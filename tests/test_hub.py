@@ -20,7 +20,7 @@ from dfercli.inference.hub import is_repository
 
 DFER = str(Path(sys.executable).with_name("dfer"))
 RESULTS = {
-    "measured_on": "test clips of /home/anna/secret/faces fold 1",
+    "measured_on": "test clips of /clinic/anna/secret/faces fold 1",
     "num_clips": 12,
     "war": 0.75,
     "war_interval": [0.5, 0.9],
@@ -55,17 +55,17 @@ def trained(tmp_path):
     checkpoint = fold / "checkpoints" / "epoch-3"
     write_toy_checkpoint(
         checkpoint,
-        trained_on={"dataset": "/home/anna/secret/dfew", "fold": 1, "num_train": 5},
-        selected_on="validation clips of /home/anna/secret/faces",
+        trained_on={"dataset": "/clinic/anna/secret/dfew", "fold": 1, "num_train": 5},
+        selected_on="validation clips of /clinic/anna/secret/faces",
         results=RESULTS,
-        crop={"detector": "yunet", "source": "/home/anna/secret/videos"},
+        crop={"detector": "yunet", "source": "/clinic/anna/secret/videos"},
     )
     (checkpoint / "training_state.pt").write_bytes(b"optimiser")
     (fold / "checkpoints" / "best").symlink_to("epoch-3")
     (fold / "metrics.jsonl").write_text("{}\n")
     (fold / "predictions.jsonl").write_text("clips of the training data\n")
     card = json.loads((checkpoint / "model.json").read_text())
-    card["backbone"]["file"] = "/home/anna/secret/ViT.pt"
+    card["backbone"]["file"] = "/clinic/anna/secret/ViT.pt"
     (checkpoint / "model.json").write_text(json.dumps(card))
     return tmp_path / "runs" / "mine"
 
