@@ -34,6 +34,8 @@ FACES: dict[str, Any] = {
     "faces": "largest",
     "min_face": 9,
     "region": (1, 2, 3, 4),
+    "detect_every": 0.5,
+    "lost_seconds": 9.0,
     "start": 1.5,
     "end": 2.5,
     "max_pixels": 1000,

@@ -17,6 +17,7 @@ accelerator = "cpu"
 
 [data]
 test = "{store}"
+allow_leak = true
 workers = 0
 
 [model]
