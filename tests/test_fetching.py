@@ -152,6 +152,18 @@ def test_a_file_that_has_changed_is_refused_and_the_way_out_is_named(drive_says,
     assert fetch(remote, target).read_bytes() == content[0]
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["", "[1]", '{"schema": "dfer.fetched/1"}', '{"schema": "other/1"}'],
+)
+def test_a_record_that_is_broken_is_named_and_trusts_nothing(drive_says, remote, target, content):
+    drive_says(lambda path, headers: [whole_file(CONTENT, headers)])
+    remote.record.write_text(content)
+    with pytest.raises(ArtifactError, match=re.escape(str(remote.record))):
+        fetch(remote, target)
+    assert not target.exists()
+
+
 def test_more_bytes_than_the_bound_are_refused_and_not_kept(drive_says, remote, target):
     drive_says(lambda path, headers: [whole_file(CONTENT, headers)])
     with pytest.raises(ArtifactError, match="more than 1000 bytes"):

@@ -5,6 +5,7 @@ checksum, and the move into place. Where no checksum is published, size and SHA-
 at the first fetch, and a file that has become another one is refused.
 """
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -109,7 +110,7 @@ def accept(remote: Remote, path: Path) -> Record:
     if fault := fault_of(remote, size, sha256):
         hint = remote.hint
         if "has changed" in fault:
-            hint = f"if the new one is meant: rm {remote.record}"
+            hint = f"if the new one is meant: rm {shlex.quote(str(remote.record))}"
         raise _refusal(remote, fault, hint)
     record = read_record(remote.record)
     if record is None:
