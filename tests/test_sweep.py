@@ -1,12 +1,14 @@
 """`dfer sweep`: a grid of settings, a run folder each, continued where it stopped."""
 
 import json
+from pathlib import Path
 
 import pytest
 from face_parts import store_with_parts
 
 from dfercli.cli.app import run as dfer
 from dfercli.errors import ConfigError
+from dfercli.recipes import sweep_file
 from dfercli.training.sweep import plan
 
 SWEEP = """
@@ -107,3 +109,70 @@ def test_a_wrong_sweep_is_refused_before_any_training(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         plan(path)
+
+
+TABLES = """
+dataset = "{store}"
+out = "{out}"
+select = "last"
+accelerator = "cpu"
+
+[data]
+test_share = 0.5
+workers = 0
+
+[model]
+clip = "tiny/random"
+num_frames = 3
+context_tokens = 2
+
+[optim]
+epochs = 1
+batch_size = 2
+
+[[tables]]
+title = "Layers"
+grid = { "model.temporal_layers" = [0, 1] }
+published = { "{store}" = { 1 = [59.61, 71.25] } }
+
+[[tables]]
+title = "Tokens"
+grid = { "model.context_tokens" = [2, 1] }
+"""
+
+
+def test_tables_of_a_paper_share_runs_and_stand_beside_published_numbers(store, tmp_path, capsys):
+    path = write_sweep(tmp_path, store, TABLES)
+    runs = plan(path)
+    # Temporal layers 1 and tokens 2 are the settings of the file: one run for both tables.
+    assert [run.folder.name for run in runs] == [
+        *("temporal_layers-0", "temporal_layers-1"),
+        *("temporal_layers-1", "context_tokens-1"),
+    ]
+    assert dfer(["sweep", str(path), "--set", "optim.epochs=1", "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    assert "Layers" in printed
+    assert "Tokens" in printed
+    lines = (tmp_path / "runs" / "sweep-1.csv").read_text().splitlines()
+    assert lines[0].endswith("WAR %,published UAR %,published WAR %")
+    assert lines[1].endswith(",-,-")
+    assert lines[2].endswith(",59.61,71.25")
+
+
+@pytest.mark.parametrize(
+    ("name", "runs", "titles"),
+    [("dfer-clip-ablations", 16, 4), ("finecliper-ablations", 12, 3)],
+)
+def test_sweeps_come_with_dfer(name, runs, titles):
+    planned = plan(sweep_file(Path(name)), ["dataset=dfew"])
+    assert len(planned) == runs
+    by_title = {run.title: run.published for run in planned if run.published}
+    assert len(by_title) == titles  # in each table one row is the published method
+    assert len(set(by_title.values())) == 1
+
+
+def test_an_unknown_sweep_names_those_that_there_are(capsys):
+    assert dfer(["sweep", "no-such"]) == 2
+    assert "known: dfer-clip-ablations, finecliper-ablations" in capsys.readouterr().err
+    assert dfer(["sweep", "dfer-clip-ablations"]) == 2
+    assert "hint: name it: --set dataset=faces/" in capsys.readouterr().err

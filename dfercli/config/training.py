@@ -298,5 +298,9 @@ class SweepConfig:
     """Settings of `dfer sweep`."""
 
     file: Path = argument(
-        Path("sweep.toml"), "TOML file: settings of `dfer train`, and a grid.", required=True
+        Path("sweep.toml"),
+        "TOML file: settings of `dfer train`, and a grid; or dfer-clip-ablations, "
+        "finecliper-ablations.",
+        required=True,
     )
+    settings: tuple[str, ...] = setting((), "NAME=VALUE of `dfer train`, over those of the file.")

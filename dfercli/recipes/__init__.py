@@ -17,6 +17,27 @@ def recipe_names() -> list[str]:
     )
 
 
+def sweep_names() -> list[str]:
+    """The sweeps that come with dfer: the tables of papers."""
+    entries = (files("dfercli.recipes") / "sweeps").iterdir()
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml")
+    )
+
+
+def sweep_file(sweep: Path) -> Path:
+    """The file of a sweep: itself, or the one that comes with dfer under this name.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    if sweep.exists():
+        return sweep
+    if str(sweep) not in sweep_names():
+        raise ConfigError(f"no such sweep: {sweep} (known: {', '.join(sweep_names())}, or a file)")
+    return Path(str(files("dfercli.recipes") / "sweeps" / f"{sweep}.toml"))
+
+
 def read_recipe(recipe: str, dataset: str) -> list[dict[str, Any]]:
     """Read a recipe: its settings, then those for one data set, to be put over one another.
 
