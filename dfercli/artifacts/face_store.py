@@ -102,6 +102,15 @@ class FailureRow:
 
 
 @dataclass(frozen=True)
+class GapRow:
+    """A time in which a source shows no face that was kept, and why."""
+
+    start_seconds: float
+    end_seconds: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class TrackData:
     """What `tracks/<clip_id>.npz` holds; n is the number of crops.
 

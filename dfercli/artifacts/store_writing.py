@@ -33,6 +33,7 @@ from dfercli.artifacts.face_store import (
     STORE_SCHEMA,
     ClipRow,
     FailureRow,
+    GapRow,
     RawSetRecord,
     TrackData,
     crops_folder,
@@ -71,6 +72,8 @@ class SourceRecord:
         clips: The rows of its clips.
         failure: Why it gave none, else None.
         warnings: What went wrong on the way, one line each.
+        gaps: When no face that was kept is seen, and why.
+        remarks: Faces that were seen but left out, and doubts about who is who, one line each.
     """
 
     source: Annotated[str, SourcePath()]
@@ -80,6 +83,8 @@ class SourceRecord:
     clips: tuple[ClipRow, ...]
     failure: FailureRow | None
     warnings: tuple[str, ...]
+    gaps: tuple[GapRow, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def source_key(slug: str, source: str) -> str:

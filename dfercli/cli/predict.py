@@ -98,6 +98,11 @@ def _print_video(video: "VideoPrediction", min_confidence: float, top: int) -> N
     print_line(video.source)
     print_table("", columns, rows, left=5)
     if video.gaps:
-        shown = ", ".join(f"{start:.2f} to {end:.2f}" for start, end in video.gaps[:5])
+        shown = ", ".join(
+            f"{start:.2f} to {end:.2f} s ({reason})"
+            for (start, end), reason in zip(video.gaps[:5], video.reasons(), strict=False)
+        )
         more = f" and {len(video.gaps) - 5} more" if len(video.gaps) > 5 else ""
-        print_line(f"no face seen from {shown} s{more}")
+        print_line(f"no face seen from {shown}{more}")
+    for remark in video.remarks:
+        print_line(remark)

@@ -71,6 +71,7 @@ def _colours(
     part = np.ascontiguousarray(image[first[0] : last[0] : step, first[1] : last[1] : step])
     small = cv2.resize(part, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
+    lab[..., 1:] = np.clip(lab[..., 1:], RANGES[2], RANGES[3] - 1)  # under coloured light, too
     counts = cv2.calcHist([lab], [0, 1, 2], None, list(BINS), RANGES)
     total = float(counts.sum())
     return np.asarray(counts.ravel() / total, np.float32) if total > 0 else None

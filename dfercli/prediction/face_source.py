@@ -8,6 +8,7 @@ from typing import Any
 
 from dfercli.artifacts.face_store import ClipRow, is_face_store, read_clips, read_dataset
 from dfercli.artifacts.model_card import ModelCard
+from dfercli.artifacts.store_writing import read_records
 from dfercli.config import FacesConfig, PredictConfig, PreprocessConfig
 from dfercli.config.preprocessing import in_seconds
 from dfercli.errors import ArtifactError, ConfigError
@@ -82,8 +83,11 @@ def sources_of_store(store: Path) -> list[TrackedSource]:
     by_source: dict[str, list[ClipRow]] = {}
     for row in read_clips(store):
         by_source.setdefault(row.source, []).append(row)
+    known = {record.source: (record.gaps, record.remarks) for _, record in read_records(store)}
     return [
-        TrackedSource(shown_path(store, source), store, tuple(clips))
+        TrackedSource(
+            shown_path(store, source), store, tuple(clips), None, *known.get(source, ((), ()))
+        )
         for source, clips in by_source.items()
     ]
 

@@ -102,6 +102,8 @@ def _to_row(video: VideoPrediction, signature: tuple[int, int]) -> dict[str, Any
         "label_set": list(video.label_set),
         "predictions": [asdict(prediction) for prediction in video.predictions],
         "gaps": [list(gap) for gap in video.gaps],
+        "gap_reasons": list(video.gap_reasons),
+        "remarks": list(video.remarks),
         "failure": video.failure and asdict(video.failure),
         "annotated": video.annotated,
         "detector": video.detector,
@@ -133,6 +135,8 @@ class _VideoRow:
     annotated: str | None
     detector: str | None
     moments: tuple[_MomentRow, ...]
+    gap_reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def _videos(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[str, VideoPrediction]]:
@@ -147,6 +151,8 @@ def _videos(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[str, Video
                     label_set=row.label_set,
                     predictions=row.predictions,
                     gaps=row.gaps,
+                    gap_reasons=row.gap_reasons,
+                    remarks=row.remarks,
                     failure=row.failure,
                     annotated=row.annotated,
                     detector=row.detector,

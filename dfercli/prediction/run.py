@@ -239,7 +239,8 @@ def _find_faces(
             return
         signature = (record.size_bytes, record.modified_ns)
         if record.failure is None:
-            work.sources.put(TrackedSource(name, plan.store, record.clips, signature))
+            found = (record.clips, signature, record.gaps, record.remarks)
+            work.sources.put(TrackedSource(name, plan.store, *found))
             return
         failure = replace(record.failure, source=name)
         video = VideoPrediction(name, plan.model.label_set, (), failure=failure)
@@ -319,7 +320,9 @@ def _with_gaps(
 ) -> VideoPrediction:
     length = _length_seconds(source, video)
     end = length if plan.config.end is None else min(plan.config.end, length)
-    return replace(video, gaps=tuple(gaps_of(video.predictions, plan.config.start, end)))
+    gaps = tuple(gaps_of(video.predictions, plan.config.start, end))
+    reasons = tuple(source.reason_of(*gap) for gap in gaps)
+    return replace(video, gaps=gaps, gap_reasons=reasons, remarks=source.remarks)
 
 
 def _with_moments(

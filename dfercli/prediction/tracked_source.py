@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfercli.artifacts.face_store import ClipRow, FailureRow
+from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow
 from dfercli.artifacts.predictions import WindowPrediction
+from dfercli.faces.absence import NO_FACE
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class TrackedSource:
         name: Its name in predictions.
         store: The face store.
         clips: Its tracks.
+        gaps: When no face is seen, and why, as far as is known.
+        remarks: Faces that were left out, and doubts about who is who.
         signature: See `source_signature`, of when its faces were found; None where it is not read.
     """
 
@@ -39,6 +42,17 @@ class TrackedSource:
     store: Path
     clips: tuple[ClipRow, ...]
     signature: tuple[int, int] | None = None
+    gaps: tuple[GapRow, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def reason_of(self, start_seconds: float, end_seconds: float) -> str:
+        """Why no face is seen then: the reason that holds for most of the time."""
+        shared = {
+            min(gap.end_seconds, end_seconds) - max(gap.start_seconds, start_seconds): gap.reason
+            for gap in self.gaps
+        }
+        longest = max(shared, default=0.0)
+        return shared[longest] if longest > 0 else NO_FACE
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dfercli.artifacts.face_store import ClipRow, FailureRow, TrackData
+from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow, TrackData
 from dfercli.artifacts.store_writing import CropSink, SourceRecord, crop_sink, write_record
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ChangedError, DataError, TooLargeError
@@ -17,6 +17,7 @@ from dfercli.faces.detect import Detector
 from dfercli.faces.follow import FaceFollower
 from dfercli.faces.smooth import TrackedFace
 from dfercli.preprocessing.crops import cut_crop, follow_settings
+from dfercli.preprocessing.gaps import doubtful, gaps, left_out
 from dfercli.preprocessing.growing_tracks import (
     GrowingTrack,
     choose_tracks,
@@ -130,11 +131,21 @@ def record_of(
     failure: FailureRow | None = None,
     warnings: tuple[str, ...] = (),
     signature: tuple[int, int] | None = None,
+    gaps: tuple[GapRow, ...] = (),
+    remarks: tuple[str, ...] = (),
 ) -> SourceRecord:
     """The record of a source as it was before it was read; without `signature` as it is now."""
     size_bytes, modified_ns = signature or source_signature(job.source.path)
     return SourceRecord(
-        job.name_in_store, size_bytes, modified_ns, num_frames, clips, failure, warnings
+        job.name_in_store,
+        size_bytes,
+        modified_ns,
+        num_frames,
+        clips,
+        failure,
+        warnings,
+        gaps,
+        remarks,
     )
 
 
@@ -180,6 +191,8 @@ class _Followed:
         largest_face_px: The longer side of the largest face, whether kept or not.
         fps: Of the source.
         warnings: What went wrong while reading.
+        follower: Knows of all faces, kept or not.
+        span_seconds: Of the first and of the last frame.
     """
 
     tracks: dict[int, GrowingTrack]
@@ -188,6 +201,8 @@ class _Followed:
     largest_face_px: float
     fps: float
     warnings: tuple[str, ...]
+    follower: FaceFollower[Frame]
+    span_seconds: tuple[float, float]
 
 
 def _make_clips(
@@ -279,6 +294,8 @@ def _follow(
         follower.largest_face_px,
         reader.fps,
         tuple(reader.warnings),
+        follower,
+        (first_seconds, last_seconds),
     )
 
 
@@ -310,6 +327,24 @@ def _record_clips(
         failure=failure,
         warnings=followed.warnings,
         signature=before.signature,
+        gaps=tuple(_gaps(followed, chosen, config)),
+        remarks=(
+            *left_out(followed.follower.sides_px, chosen, config, num_frames, followed.interval),
+            *doubtful(followed.follower.doubts, chosen),
+        ),
+    )
+
+
+def _gaps(followed: _Followed, chosen: list[int], config: PreprocessConfig) -> list[GapRow]:
+    follower = followed.follower
+    return gaps(
+        followed.tracks,
+        chosen,
+        follower.absences,
+        follower.unnamed_seconds,
+        followed.span_seconds,
+        followed.interval,
+        config.min_face,
     )
 
 

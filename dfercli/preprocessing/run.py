@@ -304,7 +304,7 @@ def _do_all(
             else:
                 record = _record(event, config)
                 failures += record.failure is not None
-                for warning in record.warnings:
+                for warning in (*record.warnings, *record.remarks):
                     progress.note(f"{record.source}: {warning}")
                 task.advance()
                 yield event.job.key, record

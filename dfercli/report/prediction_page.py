@@ -86,7 +86,10 @@ def video_section(video: PageVideo, min_confidence: float) -> dict[str, Any]:
     spans = [span for timeline in timelines for span in spans_of(timeline)]
     ends = [float(timeline.edges_seconds[-1]) for timeline in timelines]
     length = max([video.length_seconds, *ends, 0.1])
-    gaps = [f"{clock(start)} to {clock(end)}" for start, end in found.gaps[:MOST_GAPS]]
+    gaps = [
+        f"{clock(start)} to {clock(end)} ({reason})"
+        for (start, end), reason in zip(found.gaps[:MOST_GAPS], found.reasons(), strict=False)
+    ]
     if len(found.gaps) > MOST_GAPS:
         gaps.append(f"{len(found.gaps) - MOST_GAPS} more")
     return {
@@ -98,6 +101,7 @@ def video_section(video: PageVideo, min_confidence: float) -> dict[str, Any]:
         "tracks": [_track(timeline, found.label_set, length) for timeline in timelines],
         "tracks_left_out": len(every_timeline) - len(timelines),
         "gaps": ", ".join(gaps),
+        "remarks": list(found.remarks),
         "moments": [
             {
                 "track": moment.track,

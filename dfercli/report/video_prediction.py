@@ -39,6 +39,8 @@ class VideoPrediction:
         label_set: The K class names.
         predictions: One per face track and window, by track, then by time.
         gaps: Stretches (start, end) in seconds in which no face was seen.
+        gap_reasons: Why, for each of them.
+        remarks: Faces that were seen and left out, and doubts about who is who, one line each.
         failure: Why the video, or a part of it, could not be used; else None.
         moments: The strongest moments with their crops, where a report needs them.
         annotated: Path of the annotated video, where one was written.
@@ -53,6 +55,12 @@ class VideoPrediction:
     moments: tuple[Moment, ...] = ()
     annotated: str | None = None
     detector: str | None = None
+    gap_reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def reasons(self) -> list[str]:
+        """Why no face was seen, for each gap; as much as is known."""
+        return [*self.gap_reasons, *["no face found"] * (len(self.gaps) - len(self.gap_reasons))]
 
     def timelines(self) -> list[Timeline]:
         """One timeline per face track."""
@@ -90,5 +98,7 @@ class VideoPrediction:
             "source": self.source,
             "tracks": tracks,
             "gaps_seconds": [list(gap) for gap in self.gaps],
+            "gap_reasons": list(self.gap_reasons),
+            "remarks": list(self.remarks),
             "failure": self.failure and self.failure.to_row(),
         }
