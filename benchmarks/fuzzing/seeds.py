@@ -18,7 +18,7 @@ PREPROCESS = ("--detector", "haar", "--workers", "0", "--size", "48", "--quiet")
 TRAIN = (
     *("--clip", CLIP, "--accelerator", "cpu", "--workers", "0", "--epochs", "1", "--quiet"),
     *("--batch-size", "2", "--select", "last", "--set", "model.num_frames=2"),
-    *("--set", "model.context_tokens=2"),
+    *("--set", "model.context_tokens=2", "--allow-leak"),
 )
 SWEEP = """dataset = "{faces}"
 out = "{out}"
@@ -28,6 +28,7 @@ accelerator = "cpu"
 [data]
 test = "{faces}"
 workers = 0
+allow_leak = true
 
 [model]
 clip = "tiny/random"
