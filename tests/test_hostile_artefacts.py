@@ -64,6 +64,7 @@ from dfercli.training import run as train
 from dfercli.training.state import EPOCH_SCHEMA, EpochRow
 from dfercli.training.sweep import plan
 from dfercli.typed import typed
+from dfercli.video.sources import source_signature
 
 CLIP = ClipRow("a-0", "../a.mp4", 0, "joy", "anna", 3, 25.0, 0.0, 1.0, "haar").to_row()
 FAILURE = FailureRow("../b.mp4", "decode", "broken").to_row()
@@ -156,8 +157,8 @@ READERS = (
         "metrics.json",
         _metrics(),
         read_metrics,
-        free="interval_percent|classes_without_clips",
-        optional="interval_percent|classes_without_clips",
+        free="interval_percent|classes_without_clips|macro_f1",
+        optional="interval_percent|classes_without_clips|macro_f1|war_method|uar_method",
     ),
     Reader(
         "metrics.jsonl",
@@ -257,7 +258,7 @@ def write(reader: Reader, folder: Path, content: Any) -> Path:
     path = folder / reader.file
     path.parent.mkdir(exist_ok=True)
     text = json.dumps(content).replace('"@1e999@"', "1e999")
-    path.write_text(text if path.suffix == ".jsonl" else f"{text}\n")
+    path.write_text(f"{text}\n")  # a row without it is what a killed writer leaves behind
     if reader.file == "clips.jsonl":
         (folder / "dataset.json").write_text("{}")
     return path
@@ -487,8 +488,10 @@ def test_a_broken_journal_is_begun_anew(tmp_path: Path) -> None:
     video = VideoPrediction(
         "a", ("joy", "fear"), (window,), ((0.0, 1.0),), None, (Moment(0, 0.5, "joy", 0.5, b"x"),)
     )
-    (tmp_path / "a").touch()
-    Journal(out, "d").add(VideoPrediction(str(tmp_path / "a"), *list(vars(video).values())[1:]))
+    source = tmp_path / "a"
+    source.touch()
+    found = VideoPrediction(str(source), *list(vars(video).values())[1:])
+    Journal(out, "d").add(found, source_signature(source))
     header, row = (out / "journal.jsonl").read_text().splitlines()
     assert list(Journal(out, "d").done) == [str(tmp_path / "a")]
     content = json.loads(row)

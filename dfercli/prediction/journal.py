@@ -135,8 +135,8 @@ class _VideoRow:
     annotated: str | None
     detector: str | None
     moments: tuple[_MomentRow, ...]
-    gap_reasons: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    gap_reasons: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def _videos(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[str, VideoPrediction]]:
