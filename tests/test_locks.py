@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from drawn_videos import write_drawn_video
-from forked import Running
+from running import Running
 from stores import bright_and_dark_store
 from test_resume import assert_same_run
 from toy_model import write_toy_checkpoint

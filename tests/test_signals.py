@@ -2,7 +2,6 @@
 
 import os
 import pty
-import select
 import signal
 import tempfile
 import time
@@ -14,12 +13,12 @@ from typing import Any
 
 import pytest
 from drawn_videos import write_drawn_video
-from forked import Running
 from llm_server import Received, Reply, serve
+from running import Running
 from stores import bright_and_dark_store
 from test_resume import assert_same_run
 from toy_model import write_toy_checkpoint
-from trainings import OPTIONS, small_config
+from trainings import DFER, OPTIONS, small_config
 
 from dfercli.artifacts.jsonl import read_rows
 from dfercli.artifacts.run_folder import FoldFolder
@@ -239,18 +238,17 @@ def test_commands_with_workers_end_with_them(videos: Path, tmp_path: Path, comma
 
 def test_a_terminal_that_goes_away(store: Path, tmp_path: Path) -> None:
     """Nobody reads the bars any more, and writing them fails; the work is saved all the same."""
-    terminal, theirs = pty.openpty()
-    own = ["--epochs", "500", "--out", tmp_path, "--name", "run"]
-    where = {"folder": tmp_path / "p", "terminal": os.ttyname(theirs)}
-    process = Running("train", store, *OPTIONS, *own, **where)
+    process, terminal = pty.fork()
+    own = ["--epochs", "500", "--out", str(tmp_path), "--name", "run"]
+    if process == 0:
+        os.execv(DFER, [DFER, "train", str(store), *OPTIONS, *own])
     folder = FoldFolder(tmp_path / "run" / "fold-1")
     deadline = time.monotonic() + 60
     while not folder.last.exists() and time.monotonic() < deadline:
-        if select.select([terminal], [], [], 0.1)[0]:
-            os.read(terminal, 65536)
-    os.close(theirs)
+        os.read(terminal, 65536)
     os.close(terminal)
-    assert process.ended() == 129
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 129
     assert folder.last_name is not None
 
 
