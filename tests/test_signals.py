@@ -23,6 +23,7 @@ from trainings import DFER, OPTIONS, small_config
 from dfercli.artifacts.jsonl import read_rows
 from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.bench import loading
+from dfercli.bench import run as bench
 from dfercli.cli.app import run as dfer
 from dfercli.evaluation import measure
 from dfercli.inference import convert, export
@@ -194,7 +195,7 @@ def test_preemption_of_a_training(store: Path, tmp_path: Path) -> None:
 def test_all_processes_of_a_training_stop_at_the_same_step(store: Path, tmp_path: Path) -> None:
     own = ["--devices", "2", "--epochs", "500", "--out", tmp_path, "--name", "run"]
     process = Running("train", store, *OPTIONS, *own, folder=tmp_path / "p")
-    process.wait_until(FoldFolder(tmp_path / "run" / "fold-1").last.exists, seconds=120)
+    process.wait_until(FoldFolder(tmp_path / "run" / "fold-1").last.exists)
     others = set(of_session(process.pid)) - {process.pid}
     (other,) = (pid for pid in others if b"train" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(other, signal.SIGTERM)  # one of them alone hears it
@@ -358,7 +359,9 @@ def test_what_is_struck_in_the_middle_leaves_nothing(
     strike = Striking(number, getattr(module, function), at)
     monkeypatch.setattr(module, function, strike)
     arguments = command(Places(checkpoint, store, faces, out))
-    assert dfer([*map(str, arguments), "--quiet"]) == 128 + number
+    for slow in ("matrix_rate", "_memory_of_ours"):  # of `dfer bench`, before what is struck
+        monkeypatch.setattr(bench, slow, lambda *_: 1.0)
+    assert dfer([*map(str, arguments)]) == 128 + number
     assert strike.left <= 0
     assert_told(capsys, number)
     assert list(temporary.iterdir()) == []
@@ -409,17 +412,18 @@ def test_descriptions_do_not_wait_for_a_server_that_hangs(
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     (tmp_path / "classes.txt").write_text("awe\nboredom\n")
     out = tmp_path / "out" / "d.json"
+    struck: list[float] = []
 
     def hang(request: Received, number: int) -> Reply:
+        struck.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGHUP)
-        return Reply("too late", hang_seconds=2)
+        return Reply("too late", hang_seconds=4)
 
     with serve(hang) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        began = time.monotonic()
         command = ["describe", "--classes", str(tmp_path / "classes.txt"), "--out", str(out)]
         assert dfer([*command, "--model", "m"]) == 129
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - struck[0] < 3.5
     assert_told(capsys, signal.SIGHUP)
     assert not out.parent.exists() or list(out.parent.iterdir()) == []
 
