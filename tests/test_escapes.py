@@ -166,7 +166,8 @@ def a_page(link, note, name):
     moment = {"track": 0, "seconds": 1.0, "label": name, "confidence": 0.5, "image": ""}
     video = {
         "name": name, "length_seconds": 1.0, "player": link, "note": note, "failure": name,
-        "tracks": [track], "tracks_left_out": 0, "gaps": "", "moments": [moment], "spans": [],
+        "tracks": [track], "tracks_left_out": 0, "gaps": "", "remarks": [name],
+        "moments": [moment], "spans": [],
         "spans_left_out": 0,
     }  # fmt: skip
     return {
