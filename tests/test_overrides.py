@@ -101,10 +101,10 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
 def test_faults_of_a_recipe_name_the_recipe(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "mine.toml").write_text("seeds = 3\n[optim]\nepochs = 0\n")
+    (tmp_path / "mine.toml").write_text("sead = 3\n[optim]\nepochs = 0\n")
     assert dfer(["train", "dfew", "--recipe", str(tmp_path / "mine.toml")]) == 2
     error = capsys.readouterr().err
-    assert "mine.toml: unknown setting seeds" in error
+    assert "mine.toml: unknown setting sead" in error
     assert "optim.epochs: expected a whole number of at least 1, got 0" in error
 
 
