@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dfercli.artifacts.bug_log import BugLog
 from dfercli.artifacts.face_store import read_clips, read_failures
 from dfercli.cli.app import run as dfer
 from dfercli.config import PreprocessConfig
@@ -186,11 +187,12 @@ def test_a_port_where_something_else_listens_is_one_line_within_seconds(greeting
         connection.close()
 
 
-def test_on_ray_a_job_that_crashes_or_hangs_costs_itself_only():
+def test_on_ray_a_job_that_crashes_or_hangs_costs_itself_only(tmp_path):
     ray = pytest.importorskip("ray", reason="extra dfercli[ray]")
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import it
     config = replace(FAST, engine="ray", workers=2, time_limit=2)
-    events = list(do_jobs(["crash", "one", "hang", "two"], set_up_trouble, "did", config))
+    jobs, bugs = ["crash", "one", "hang", "two"], BugLog(tmp_path / "bugs.log")
+    events = list(do_jobs(jobs, set_up_trouble, "did", config, bugs, str))
     finished = {event.job: event.result for event in events if isinstance(event, Finished)}
     lost = {event.job: event.reason for event in events if isinstance(event, Lost)}
     assert finished == {"one": "did one", "two": "did two"}
