@@ -12,6 +12,7 @@ import dfercli
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.cli.app import run as dfer
 from dfercli.errors import ConfigError
+from dfercli.inference.loaded_model import LoadedModel
 from dfercli.progress import LogProgress
 from dfercli.training import run as train
 
@@ -59,9 +60,11 @@ def test_a_calibration_holds_for_its_own_streams_alone(fitted_with):
     assert alone.calibration == {"temperature": 1.0}
     assert alone.min_confidence == 0
     logits = np.float32([[2.0, 1.0]])
-    model = dfercli.Recognizer(lambda frames: torch.from_numpy(logits), both, "two streams")
+    model = dfercli.Recognizer(
+        LoadedModel(lambda frames: torch.from_numpy(logits), both, "two streams")
+    )
     frames_only = dfercli.Recognizer(
-        lambda frames: torch.from_numpy(logits), card(["frames"], fitted), "one stream"
+        LoadedModel(lambda frames: torch.from_numpy(logits), card(["frames"], fitted), "one stream")
     )
     assert model.card.calibration == {"temperature": 1.0}
     if not fitted_with:
