@@ -57,9 +57,8 @@ def unpack(
                     place.parent.mkdir(parents=True, exist_ok=True)
                     inside(parts, member.filename).replace(place)
             shutil.rmtree(folder / ".unpacked", ignore_errors=True)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ArtifactError(f"{archive} cannot be unpacked: {error}") from error
-    except RuntimeError as error:  # zipfile's word for "needs a password"
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        # RuntimeError is zipfile's word for a password, and for a packing that it does not know.
         raise ArtifactError(f"{archive} cannot be unpacked: {error}") from error
     except OSError as error:
         raise unwritable(folder, error) from error

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,13 +24,14 @@ from dfercli.preprocessing.growing_tracks import (
     faces_by_frame,
     why_no_clip,
 )
+from dfercli.preprocessing.source_jobs import SourceJob, record_of
 from dfercli.preprocessing.sources import open_source
 from dfercli.processes import give_large_blocks_back
 from dfercli.video.cuts import CutFinder
 from dfercli.video.decode import silence_decoders
 from dfercli.video.frames import UNKNOWN_FPS, Frame, num_bytes
 from dfercli.video.prefetch import prefetched
-from dfercli.video.sources import Source, SourceState, source_signature, source_state
+from dfercli.video.sources import SourceState, source_state
 
 # How far decoding and detecting run ahead, in frames and in bytes, whichever is less.
 DECODE_AHEAD, DECODE_BYTES = 4, 64 * 1024**2
@@ -43,27 +44,6 @@ BGR_QUALITY = cv2.IMWRITE_JPEG_QUALITY
 
 Report = Callable[[int, int], None]
 WorkerSetting = tuple[PreprocessConfig, DetectorChoice, int]  # and threads for OpenCV
-
-
-@dataclass(frozen=True)
-class SourceJob:
-    """One source to do.
-
-    Attributes:
-        source: Where it is.
-        key: Unique in the store, safe as a file name; its clips are called `<key>-<track>`.
-        name_in_store: Its path relative to the store.
-        label: Class name, where known.
-        subject: Who is seen, where known.
-        groups: What else is known, such as the sex of who is seen.
-    """
-
-    source: Source
-    key: str
-    name_in_store: str
-    label: str | None
-    subject: str | None
-    groups: dict[str, str] = field(default_factory=dict)
 
 
 def set_up_sources(setting: WorkerSetting) -> Callable[[SourceJob, Report], SourceRecord]:
@@ -121,32 +101,6 @@ def _refuse_name(name: str) -> None:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
         raise DataError("its name is not valid UTF-8: rename it") from error
-
-
-def record_of(
-    job: SourceJob,
-    *,
-    num_frames: int = 0,
-    clips: tuple[ClipRow, ...] = (),
-    failure: FailureRow | None = None,
-    warnings: tuple[str, ...] = (),
-    signature: tuple[int, int] | None = None,
-    gaps: tuple[GapRow, ...] = (),
-    remarks: tuple[str, ...] = (),
-) -> SourceRecord:
-    """The record of a source as it was before it was read; without `signature` as it is now."""
-    size_bytes, modified_ns = signature or source_signature(job.source.path)
-    return SourceRecord(
-        job.name_in_store,
-        size_bytes,
-        modified_ns,
-        num_frames,
-        clips,
-        failure,
-        warnings,
-        gaps,
-        remarks,
-    )
 
 
 class _Waiting:

@@ -15,7 +15,8 @@ from dfercli.artifacts.pictures import scaled
 from dfercli.artifacts.store_writing import preview_paths
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ArtifactError, DataError
-from dfercli.preprocessing.face_clips import Report, SourceJob
+from dfercli.preprocessing.face_clips import Report
+from dfercli.preprocessing.source_jobs import SourceJob
 from dfercli.preprocessing.sources import open_source
 from dfercli.report.drawn_text import drawn_text
 from dfercli.video.annotated import write_annotated

@@ -33,7 +33,7 @@ from dfercli.overrides import check, to_plain
 from dfercli.preprocessing import face_parts as parts_of_faces
 from dfercli.preprocessing.detectors import find_detector, torch_device
 from dfercli.preprocessing.engines import do_jobs, num_workers, require_engine
-from dfercli.preprocessing.face_clips import SourceJob, record_of, set_up_sources
+from dfercli.preprocessing.face_clips import set_up_sources
 from dfercli.preprocessing.face_parts import (
     PartsResult,
     add_parts_to_store,
@@ -43,6 +43,7 @@ from dfercli.preprocessing.face_parts import (
 )
 from dfercli.preprocessing.preview import PreviewJob, set_up_previews
 from dfercli.preprocessing.raw_sources import find_raw_sources, raw_set_of
+from dfercli.preprocessing.source_jobs import SourceJob, record_of
 from dfercli.preprocessing.source_labels import Labelling, label_sources, read_classes
 from dfercli.preprocessing.worker_pool import Advanced, Finished, Lost
 from dfercli.processes import num_cores

@@ -1,0 +1,54 @@
+"""A source to do, and the record of what became of it."""
+
+from dataclasses import dataclass, field
+
+from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow
+from dfercli.artifacts.store_writing import SourceRecord
+from dfercli.video.sources import Source, source_signature
+
+
+@dataclass(frozen=True)
+class SourceJob:
+    """One source to do.
+
+    Attributes:
+        source: Where it is.
+        key: Unique in the store, safe as a file name; its clips are called `<key>-<track>`.
+        name_in_store: Its path relative to the store.
+        label: Class name, where known.
+        subject: Who is seen, where known.
+        groups: What else is known, such as the sex of who is seen.
+    """
+
+    source: Source
+    key: str
+    name_in_store: str
+    label: str | None
+    subject: str | None
+    groups: dict[str, str] = field(default_factory=dict)
+
+
+def record_of(
+    job: SourceJob,
+    *,
+    num_frames: int = 0,
+    clips: tuple[ClipRow, ...] = (),
+    failure: FailureRow | None = None,
+    warnings: tuple[str, ...] = (),
+    signature: tuple[int, int] | None = None,
+    gaps: tuple[GapRow, ...] = (),
+    remarks: tuple[str, ...] = (),
+) -> SourceRecord:
+    """The record of a source as it was before it was read; without `signature` as it is now."""
+    size_bytes, modified_ns = signature or source_signature(job.source.path)
+    return SourceRecord(
+        job.name_in_store,
+        size_bytes,
+        modified_ns,
+        num_frames,
+        clips,
+        failure,
+        warnings,
+        gaps,
+        remarks,
+    )
