@@ -272,6 +272,6 @@ def test_crema_d_is_got_by_commands_that_are_printed(tmp_path):
     second = CliRunner().invoke(app, arguments)
     assert second.exit_code == 3
     assert "git clone" not in second.stdout
-    assert "missing: 7431 of 7442 videos" in second.stdout
+    assert "missing: 7431 of 7438 videos" in second.stdout
     assert "  1002_DFA_ANG_XX" in second.stdout
     assert "1001_IEO_ANG_HI" not in second.stdout

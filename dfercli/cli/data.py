@@ -63,7 +63,8 @@ def get(asked: Asked[GetConfig], yes: Yes = False, quiet: Quiet = False) -> None
         print_line(f"licence: {raw_set.licence}")
         if missing:
             print_line(f"{raw_set.title} comes through git LFS. Type:\n{commands}")
-            print_line(f"missing: {len(missing)} of {len(raw_set.expected())} videos")
+            used = sum(take.left_out is None for take in raw_set.expected())
+            print_line(f"missing: {len(missing)} of {used} videos")
             for name in missing if place.is_dir() else ():
                 print_line(f"  {name}")
             raise typer.Exit(FOUND_FAULTS)
