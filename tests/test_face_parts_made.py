@@ -177,7 +177,7 @@ def test_a_segformer_that_cannot_be_fetched_is_one_line_at_once(monkeypatch, off
 
 
 def test_a_folder_that_is_no_segformer_is_one_line(segformer, tmp_path):
-    with pytest.raises(ArtifactError, match=r"cannot load .*no such folder"):
+    with pytest.raises(ArtifactError, match=r"cannot load .*neither a folder nor"):
         SegformerParser(str(tmp_path / "nothing"), "cpu")
     (segformer / "model.safetensors").write_bytes(b"cut short")
     with pytest.raises(ArtifactError, match=r"cannot load .*segformer: Error while"):
