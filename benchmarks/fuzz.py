@@ -48,7 +48,7 @@ QUICK_TURN = ("artefacts", "media", "artefacts", "artefacts", "answers", "artefa
 SECONDS = 30.0
 LIBRARIES = (
     *("matplotlib.pyplot", "onnx", "onnxruntime", "onnxscript", "openai", "pandas"),
-    *("pyarrow.parquet", "supervision", "trackers", "torch", "cv2", "av"),
+    *("pyarrow.parquet", "supervision", "torch", "cv2", "av"),
 )
 OPTIONAL = ("dfercli.preprocessing.ray_engine",)
 POLL_SECONDS = 0.005

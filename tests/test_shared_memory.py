@@ -1,5 +1,10 @@
 """Training and encoding go on where /dev/shm is too small for what readers hand over."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from stores import bright_and_dark_store
@@ -80,3 +85,35 @@ def test_without_readers_nothing_is_shared(monkeypatch):
     notes = []
     next(read_ahead(Odd(), workers=0, note=notes.append, batch_size=None))
     assert notes == []
+
+
+LOADS = """
+import sys
+from pathlib import Path
+from dfercli.data.loading import ClipDataset, batch_loader, evaluation_batches
+from dfercli.data.store_folds import read_store_clips
+if __name__ == "__main__":
+    _, clips = read_store_clips(Path(sys.argv[1]))
+    data = ClipDataset(clips, ("happiness", "sadness"), num_frames=4, image_size=32)
+    loader = batch_loader(data, evaluation_batches(len(data), 2), workers=1, note=print)
+    print(sum(len(batch.labels) for batch in loader))
+"""
+
+
+def test_a_temporary_folder_with_a_long_name_costs_a_copy_only(tmp_path):
+    store = bright_and_dark_store(tmp_path / "store", clips_per_class=2)
+    long = tmp_path / ("t" * 100)
+    long.mkdir()
+    (tmp_path / "loads.py").write_text(LOADS)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "loads.py"), str(store)],
+        env={**os.environ, "TMPDIR": str(long), "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    told, count = done.stdout.splitlines()
+    assert count == "4"
+    assert "set TMPDIR to a shorter one" in told
+    assert done.stderr == ""

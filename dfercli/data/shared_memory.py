@@ -2,10 +2,12 @@
 
 PyTorch puts every tensor that a reading process hands over into /dev/shm. Where that is full, its
 reader is killed while it writes, or the tensor is lost without a word and the training waits for
-it for ever. So what does not clearly fit goes through the pipe, which costs a copy.
+it for ever. The same comes of a TMPDIR whose name is too long for the socket that hands over the
+file. So what does not clearly fit goes through the pipe, which costs a copy.
 """
 
 import os
+import tempfile
 from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
 from multiprocessing.synchronize import Event
@@ -15,6 +17,7 @@ import torch
 from torch.multiprocessing.reductions import reduce_storage
 
 SHARED_MEMORY = "/dev/shm"
+LONGEST_TMPDIR = 70  # a socket's path may have 107 bytes, and multiprocessing adds a name
 MARGIN = 2  # other processes take from the same memory
 
 
@@ -39,8 +42,8 @@ def share_what_fits(readers: int, too_small: Event) -> None:
         if MARGIN * readers * storage.nbytes() <= free_shared_bytes():
             try:
                 return reduce_storage(storage)  # type: ignore[no-any-return]
-            except RuntimeError:  # another process took it meanwhile
-                pass
+            except (RuntimeError, OSError):
+                pass  # another process took it meanwhile, or no socket can be made in TMPDIR
         too_small.set()
         content = torch.empty(0, dtype=torch.uint8).set_(storage).numpy().tobytes()
         return _storage_of, (content,)
@@ -61,6 +64,12 @@ def note_once(too_small: Event, note: Callable[[str], None]) -> Callable[[], Non
         if told or not too_small.is_set():
             return
         told = True
+        if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TMPDIR:
+            note(
+                "the name of the temporary folder is too long for sockets, so clips go through "
+                "pipes, which is slower: set TMPDIR to a shorter one"
+            )
+            return
         note(
             f"shared memory is small ({SHARED_MEMORY}: {_size()}), so clips go through pipes, "
             "which is slower: `docker run --shm-size 2g` gives more, --workers 0 needs none"
