@@ -354,3 +354,22 @@ def test_a_fold_that_held_the_test_clips_of_another_says_so(fold):
     model = SimpleNamespace(card=card)
     _warn_if_trained_on(model, f"test clips of dfew fold {fold}", Progress())
     assert len(notes) == (fold == 1)
+
+
+def test_a_wrong_file_first_does_not_keep_the_right_one_out(published, tmp_path, capsys):
+    wrong = tmp_path / "wrong.pth"
+    wrong.write_text("hello")
+    assert dfer(["models", "add", FERV39K, str(wrong)]) == 4
+    other = tmp_path / "eleven.pth"
+    torch.save(published_content(ELEVEN), other)
+    assert dfer(["models", "add", FERV39K, str(other)]) == 4
+    assert "has changed" not in capsys.readouterr().err
+    assert dfer(["models", "add", FERV39K, str(published)]) == 0
+
+
+def test_a_wrong_file_fetched_first_does_not_keep_the_right_one_out(drive, published, capsys):
+    contents = [b"hello" * 100, published.read_bytes()]
+    drive["script"] = lambda path, headers: [whole_file(contents[0], headers)]
+    assert dfer(["models", "get", FERV39K]) == 4
+    del contents[0]
+    assert dfer(["models", "get", FERV39K]) == 0, capsys.readouterr().err

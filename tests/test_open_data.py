@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from drawn_sets import draw_crema_d
 from typer.testing import CliRunner
 from zenodo_server import Zenodo, archive_of, serving
 
+from dfercli.artifacts.atomic import is_temporary
 from dfercli.cli.app import app
 from dfercli.config import GetConfig
 from dfercli.data.crema_d import CREMA_D
@@ -204,7 +206,7 @@ def test_a_hostile_archive_writes_nothing(content, message, tmp_path, zenodo):
     with pytest.raises(ArtifactError, match=message):
         fetch(root)
     assert files_below(tmp_path) == []
-    assert not list(root.glob(".unpacked*"))
+    assert not [path for path in root.iterdir() if is_temporary(path)]
 
 
 def test_a_link_in_the_way_is_not_written_through(tmp_path, zenodo):
@@ -275,3 +277,25 @@ def test_crema_d_is_got_by_commands_that_are_printed(tmp_path):
     assert "missing: 7431 of 7438 videos" in second.stdout
     assert "  1002_DFA_ANG_XX" in second.stdout
     assert "1001_IEO_ANG_HI" not in second.stdout
+
+
+def test_a_place_that_is_no_server_or_no_folder_is_refused_at_once(tmp_path, zenodo, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(ConfigError, match="is a file, expected a folder"):
+        fetch(file)
+    monkeypatch.setenv(client.PLACE_VARIABLE, "file:///etc")
+    with pytest.raises(ConfigError, match="DFER_ZENODO takes"):
+        fetch(tmp_path / "data")
+    assert zenodo.requests == []
+
+
+def test_archives_are_unpacked_side_by_side(tmp_path):
+    archives = [tmp_path / f"{actor:02d}.zip" for actor in range(1, 25)]
+    for actor, archive in enumerate(archives, start=1):
+        archive.write_bytes(named(f"Actor_{actor:02d}/01-01-01-01-01-01-{actor:02d}.mp4"))
+    folder = tmp_path / "data"
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda path: unpacking.unpack(path, folder, bool), archives))
+    assert sum(map(len, found)) == len(files_below(folder)) == 24
+    assert {path.name[:6] for path in folder.iterdir()} == {"Actor_"}

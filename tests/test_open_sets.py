@@ -287,3 +287,14 @@ def test_tables_that_are_missing_are_told(tmp_path, crema_d):
     (tables,) = (finding for finding in report.findings if finding.kind == "tables")
     assert len(tables.names) == 2
     assert set(report.groups["level"]) == {"low", "medium", "high", "unspecified"}
+
+
+def test_one_actor_alone_cannot_be_split(tmp_path, ravdess):
+    root = tmp_path / "one"
+    shutil.copytree(ravdess / "Actor_01", root / "Actor_01")
+    find_faces("ravdess", root, tmp_path / "faces")
+    with pytest.raises(DataError, match="no clip to train on") as told:
+        read_fold("ravdess", root=tmp_path / "faces")
+    assert "more people" in told.value.hint
+    with pytest.raises(DataError, match="one subject"):
+        read_fold(str(tmp_path / "faces"), folds=2, group="subject")

@@ -46,7 +46,9 @@ def read_raw_set_fold(name: str, root: Path | None, fold: int) -> Fold:
                 f"{store}: no clip to {part} on in fold {fold} of {name}: it has clips of "
                 f"{', '.join(people)}",
                 hint="split the people that it has: "
-                f"dfer train {store} --folds {len(people)} --group subject",
+                f"dfer train {store} --folds {len(people)} --group subject"
+                if len(people) > 1
+                else f"find the faces of more people: dfer preprocess {name}",
             )
     there = {clip.subject for clip in whole.train}
     is_whole = all(there.issuperset(subjects) for subjects in raw_set.folds)

@@ -105,6 +105,10 @@ def split_by_subject(clips: Sequence[Clip], folds: int, seed: int = 0) -> list[l
     by_subject: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         by_subject[str(clip.subject)].append(clip)
+    if len(by_subject) < 2:
+        raise DataError(
+            f"cannot split clips of one subject ({', '.join(by_subject)}): expected at least two"
+        )
     if not 2 <= folds <= len(by_subject):
         raise DataError(
             f"cannot split {len(by_subject)} subjects into {folds} folds: "

@@ -4,6 +4,8 @@ They lie in the cache, under `models/NAME`, as checkpoints of ours; CLIP's weigh
 own cache. What is published is a pickle, and is read as `dfer convert` does: nothing in it runs.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -165,10 +167,28 @@ def _fetch_and_convert(model: NamedModel, folder: Path, progress: Progress) -> N
     with exclusive(models_folder() / f".{model.name}.lock"):
         if is_checkpoint(folder):  # another process made it while we waited
             return
-        fetch_file(remote_of(model), raw, progress, is_there=raw.is_file)
-        record = accept(remote_of(model), raw)
-        _convert(model, raw, folder, record)
-        raw.unlink()
+        try:
+            with _known_once_usable(model):
+                fetch_file(remote_of(model), raw, progress, is_there=raw.is_file)
+                _convert(model, raw, folder, accept(remote_of(model), raw))
+        finally:
+            raw.unlink(missing_ok=True)
+
+
+@contextmanager
+def _known_once_usable(model: NamedModel) -> Iterator[None]:
+    """Forget the checksum of a first file that turns out to be no such model.
+
+    Else the right file, which comes next, would count as one that has changed.
+    """
+    record = remote_of(model).record
+    is_first = not record.is_file()
+    try:
+        yield
+    except ArtifactError:
+        if is_first:
+            record.unlink(missing_ok=True)
+        raise
 
 
 def _say_terms(model: NamedModel, progress: Progress) -> None:
@@ -203,9 +223,8 @@ def add(name: str, source: Path, progress: Progress) -> Path:
         raise ArtifactError(f"no such file: {source}")
     folder = folder_of(name)
     _say_terms(model, progress)
-    with exclusive(models_folder() / f".{name}.lock"):
-        record = accept(remote_of(model), source)
-        _convert(model, source, folder, record)
+    with exclusive(models_folder() / f".{name}.lock"), _known_once_usable(model):
+        _convert(model, source, folder, accept(remote_of(model), source))
     return folder
 
 

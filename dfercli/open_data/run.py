@@ -68,7 +68,10 @@ def wanted_set(config: GetConfig) -> tuple[RawSet, Path]:
             f"dfer data get knows {', '.join(RAW_SETS)}, got {config.dataset!r}",
             hint="DFEW, FERV39k and MAFW are given out by their owners, on a signed form",
         )
-    return raw_set, config.root or Path("data") / raw_set.name
+    root = config.root or Path("data") / raw_set.name
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"--root {root} is a file, expected a folder")
+    return raw_set, root
 
 
 def plan(config: GetConfig, progress: Progress) -> Plan:

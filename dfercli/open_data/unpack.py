@@ -2,12 +2,13 @@
 
 import shutil
 import stat
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from dfercli.artifacts.atomic import atomic_folder, unwritable
+from dfercli.artifacts.atomic import TEMPORARY_MARK, unwritable
 from dfercli.artifacts.removing import require_no_links
 from dfercli.errors import ArtifactError
 from dfercli.names import RelativeName, inside
@@ -48,7 +49,9 @@ def unpack(
             members = _checked(archive, content)
             members = [member for member in members if wanted(member.filename)]
             require_room(folder, sum(member.file_size for member in members), str(archive))
-            with atomic_folder(folder / ".unpacked") as parts:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=f".{TEMPORARY_MARK}") as name:
+                parts = Path(name)
                 for member in members:
                     _write(content, member, inside(parts, member.filename), on_bytes)
                 for member in members:
@@ -56,7 +59,6 @@ def unpack(
                     require_no_links(folder, place.parent)
                     place.parent.mkdir(parents=True, exist_ok=True)
                     inside(parts, member.filename).replace(place)
-            shutil.rmtree(folder / ".unpacked", ignore_errors=True)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         # RuntimeError is zipfile's word for a password, and for a packing that it does not know.
         raise ArtifactError(f"{archive} cannot be unpacked: {error}") from error

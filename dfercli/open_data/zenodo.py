@@ -13,7 +13,7 @@ from dfercli.artifacts.bounded_http import DownloadError, OnBytes, download, exc
 from dfercli.artifacts.file_sums import file_md5
 from dfercli.artifacts.network import is_offline
 from dfercli.documents import parse_json
-from dfercli.errors import ArtifactError, ServiceError
+from dfercli.errors import ArtifactError, ConfigError, ServiceError
 from dfercli.names import PlainName
 from dfercli.typed import Range, typed
 
@@ -54,8 +54,15 @@ class _Record:
 
 
 def zenodo_place() -> str:
-    """Where Zenodo is: `DFER_ZENODO`, such as a mirror, else zenodo.org."""
-    return os.environ.get(PLACE_VARIABLE, "").rstrip("/") or PLACE
+    """Where Zenodo is: `DFER_ZENODO`, such as a mirror, else zenodo.org.
+
+    Raises:
+        ConfigError: `DFER_ZENODO` is no address of a server.
+    """
+    place = os.environ.get(PLACE_VARIABLE, "").rstrip("/") or PLACE
+    if not place.startswith(("https://", "http://")):
+        raise ConfigError(f"{PLACE_VARIABLE} takes https://… or http://…, got {place[:80]!r}")
+    return place
 
 
 @dataclass(frozen=True)
