@@ -16,8 +16,9 @@ from dfercli.errors import DferError
 StreamValues = tuple[Tensor | RawClips, Tensor]
 """One stream of a batch of clips, and which clips have it: (B,) bool."""
 
-Item = tuple[Tensor | RawClip, int, int, dict[str, tuple[Tensor | RawClip, Tensor]]]
-"""Frames, label index, clip position, and for each stream its values and whether it exists."""
+Item = tuple[Tensor | RawClip, int | Tensor, int, dict[str, tuple[Tensor | RawClip, Tensor]]]
+"""Frames, label index or shares of the classes (K,), clip position, and for each stream its values
+and whether it exists."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Batch:
     Attributes:
         frames: (B, T, 3, S, S) uint8, or raw clips to be augmented on the device; or features of
             the frames, (B, T, D) float.
-        labels: (B,) int64 indices into the label set; -1 where a clip has no label.
+        labels: (B,) int64 indices into the label set, -1 where a clip has no label; or shares of
+            the classes, (B, K) float32, see `dfercli.data.targets`.
         clips: (B,) int64 positions in the data set's list of clips.
         streams: Further views of the clips by name, with (B,) bool for which clips have them:
             `landmarks` and `parsing` as the frames, `captions` (B, L) int64 tokens.
@@ -108,7 +110,9 @@ def collate(items: list[Item | DferError]) -> Batch | DferError:
         )
         for name in streams[0]
     }
-    return Batch(_stack(frames), torch.tensor(labels), torch.tensor(clips), stacked)
+    soft = isinstance(labels[0], Tensor)
+    targets = torch.stack(labels) if soft else torch.tensor(labels)
+    return Batch(_stack(frames), targets, torch.tensor(clips), stacked)
 
 
 def _stack(values: Sequence[Any]) -> Tensor | RawClips:

@@ -21,6 +21,8 @@ class Clip:
         groups: What else is known of it, such as the sex of who is seen.
         sampled_as: As if it had so many frames; the last one stands for those that are missing.
         source: The video that it was cut from, where known: an absolute path, links resolved.
+        soft_label: Share of each class by name, adding up to 1, where training shall take these
+            for the one label; see `dfercli.data.targets`.
     """
 
     clip_id: str
@@ -33,6 +35,7 @@ class Clip:
     groups: Mapping[str, str] = field(default_factory=dict)
     source: str | None = None
     sampled_as: int | None = None
+    soft_label: Mapping[str, float] = field(default_factory=dict)
 
 
 def group_of(clip: Clip) -> str:

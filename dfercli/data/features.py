@@ -28,6 +28,7 @@ from dfercli.data.batches import Item
 from dfercli.data.clips import Clip
 from dfercli.data.loading import ClipDataset, clip_frames, read_ahead, read_frames
 from dfercli.data.sampling import clip_rng, sample_test, sample_train
+from dfercli.data.targets import soft_targets
 from dfercli.errors import DataError, DferError
 
 ItemT = TypeVar("ItemT")
@@ -243,6 +244,7 @@ class FeatureDataset(ClipDataset):
         super().__init__(clips, label_set, num_frames=num_frames, image_size=image_size, seed=seed)
         self.files = [tuple(views) for views in files]
         self.training = training
+        self.targets = soft_targets(clips, label_set) if training else None
 
     def view(self, epoch: int, index: int) -> int:
         """Which view of a clip an epoch takes; it depends on seed, epoch and clip alone."""
@@ -258,4 +260,4 @@ class FeatureDataset(ClipDataset):
             chosen = sample_train(len(features), self.num_frames, rng)
         else:
             chosen = sample_test(len(features), self.num_frames)
-        return features[chosen], self.labels[index], index, {}
+        return features[chosen], self.target(index), index, {}

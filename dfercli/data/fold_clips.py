@@ -1,11 +1,13 @@
 """The clips of a fold for training, for selecting the checkpoint, and for testing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from dfercli.config import TrainConfig
 from dfercli.data.clips import Clip, Fold, group_of
 from dfercli.data.folds import dataset_kind, num_folds, read_fold, read_fold_of
 from dfercli.data.sampling import split_validation
+from dfercli.data.targets import has_one_class, main_label
 from dfercli.errors import ConfigError, DataError
 
 VALIDATION = "validation"
@@ -95,6 +97,7 @@ def read_fold_clips(config: TrainConfig, number: int) -> FoldClips:
         fold = replace(fold, train=_as_listed(fold.train), test=_as_listed(fold.test))
         test = _as_listed(test)
     train, held_out, held_out_name = _divide(config, fold, test)
+    test = _that_can_be_judged(test)
     if not test:
         test = held_out
         test_name = f"{held_out_name} clips of {fold.dataset}: selected and measured on the same"
@@ -116,7 +119,7 @@ def _divide(
                 f"--select best-on-test needs test clips, {fold.dataset} has none",
                 hint="name a second data set with --test",
             )
-        return fold.train, test, "test"
+        return fold.train, _that_can_be_judged(test), "test"
     if config.select == "last":
         return fold.train, (), VALIDATION
     train, held_out = _parted(
@@ -148,7 +151,7 @@ def _parted(
     config: TrainConfig, fold: Fold, share: float, draw: int, *, what: str, hint: str
 ) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
     groups = [group_of(clip) for clip in fold.train]
-    labels = [clip.label or "" for clip in fold.train]
+    labels = [main_label(clip) or "" for clip in fold.train]
     kept, held_out = split_validation(groups, labels, share, split_seed(config), draw)
     if not held_out or not kept:
         raise DataError(
@@ -158,5 +161,10 @@ def _parted(
         )
     return (
         tuple(fold.train[index] for index in kept),
-        tuple(fold.train[index] for index in held_out),
+        _that_can_be_judged(fold.train[index] for index in held_out),
     )
+
+
+def _that_can_be_judged(clips: Iterable[Clip]) -> tuple[Clip, ...]:
+    """Without the clips of several classes; their subjects stay held out all the same."""
+    return tuple(clip for clip in clips if has_one_class(clip))

@@ -25,6 +25,7 @@ from dfercli.data.frames import list_frames
 from dfercli.data.sampling import clip_rng, epoch_clips, sample_test, sample_train
 from dfercli.data.shared_memory import note_once, share_what_fits
 from dfercli.data.streams import StreamReader
+from dfercli.data.targets import label_index, soft_targets
 from dfercli.errors import DataError, DferError
 from dfercli.processes import block_signals
 from dfercli.torch_private import shut_down_readers
@@ -87,6 +88,11 @@ class ClipDataset(Dataset[Item | DferError]):
         streams: Further views of the clips that are read, augmented by the same draws.
         augment_on_device: Hand over raw clips with their draws, for `Batch.inputs` to augment.
 
+    Attributes:
+        labels: The class index of each clip.
+        targets: Shares of the classes, (N, K) float32, where a clip that is trained on has soft
+            ones; they come in place of the labels. None else.
+
     Raises:
         DataError: a label that is not in the label set; the clip is named.
     """
@@ -105,6 +111,8 @@ class ClipDataset(Dataset[Item | DferError]):
     ) -> None:
         self.clips = list(clips)
         self.labels = [label_index(clip, label_set) for clip in clips]
+        training = augmentation is not None
+        self.targets = soft_targets(clips, label_set) if training else None
         self.num_frames = num_frames
         self.image_size = image_size
         self.augmentation = augmentation
@@ -154,7 +162,11 @@ class ClipDataset(Dataset[Item | DferError]):
             moved = None if draw is None else replace(draw, brightness=1.0)
             fitted = self._fit(torch.zeros_like(frames) if images is None else images, moved)
             streams[name] = (fitted, torch.tensor(images is not None))
-        return self._fit(frames, draw), self.labels[index], index, streams
+        return self._fit(frames, draw), self.target(index), index, streams
+
+    def target(self, index: int) -> int | Tensor:
+        """The class index of a clip, or its shares of all classes (K,)."""
+        return self.labels[index] if self.targets is None else self.targets[index]
 
     def _fit(self, images: Tensor, draw: AugmentDraw | None) -> Tensor | RawClip:
         """Augment and resize (T, 3, H, W) to (T, 3, S, S) uint8; `draw` None only resizes."""
@@ -179,22 +191,6 @@ def clip_frames(clip: Clip) -> list[Path]:
             hint="run the same `dfer preprocess` again with --overwrite",
         )
     return paths
-
-
-def label_index(clip: Clip, label_set: Sequence[str]) -> int:
-    """The index of a clip's label in the label set, -1 where it has none.
-
-    Raises:
-        DataError: the label is not in the label set.
-    """
-    if clip.label is None:
-        return -1
-    if clip.label not in label_set:
-        raise DataError(
-            f"clip {clip.clip_id} has the label {clip.label!r}, "
-            f"which is not in the label set ({', '.join(label_set)})"
-        )
-    return list(label_set).index(clip.label)
 
 
 class TrainingBatches:

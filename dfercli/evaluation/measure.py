@@ -17,6 +17,7 @@ from dfercli.artifacts.jsonl import write_rows
 from dfercli.config import EvalConfig
 from dfercli.data.clips import Clip
 from dfercli.data.loading import ClipDataset
+from dfercli.data.targets import has_one_class
 from dfercli.errors import ConfigError, DataError
 from dfercli.evaluation.clip_streams import look_at, stream_reader
 from dfercli.evaluation.mistakes import worst_mistakes
@@ -216,6 +217,12 @@ def _clips_of(clips: Sequence[Clip], classes: Classes, progress: Progress) -> Se
         clips = [clip for clip in clips if clip.label in (None, *classes.label_set)]
         if len(clips) < total:
             progress.note(f"{total - len(clips)} of {total} clips are of other classes: left out")
+    judged = [clip for clip in clips if has_one_class(clip)]
+    if len(judged) < len(clips):
+        progress.note(
+            f"{len(clips) - len(judged)} of {len(clips)} clips have no one class: left out"
+        )
+        clips = judged
     unlabelled = [clip.clip_id for clip in clips if clip.label is None]
     if unlabelled:
         raise DataError(f"{len(unlabelled)} clips have no label, the first is {unlabelled[0]}")

@@ -138,9 +138,10 @@ class FineCliper(Method):
         loss = super().loss(outputs, labels)
         if self.kind != "binary":
             return loss
-        is_class = F.one_hot(labels, outputs.shape[1]).to(outputs.dtype)  # (B, K)
+        soft = labels.ndim == 2
+        is_class = labels if soft else F.one_hot(labels, outputs.shape[1])
         positive_wins = outputs[..., 0] - outputs[..., 1]
-        binary = F.binary_cross_entropy_with_logits(positive_wins, is_class)
+        binary = F.binary_cross_entropy_with_logits(positive_wins, is_class.to(outputs.dtype))
         return loss + self.binary_weight * binary
 
     def video_features(

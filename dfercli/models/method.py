@@ -46,7 +46,8 @@ class Method(nn.Module, ABC):
         normalization: What is done to pixels before they go into the image encoder.
         streams: Names of the views of a clip that it looks at; each one but the frames comes as a
             keyword of `forward`. It may be set to some of them, to use no others.
-        criterion: The loss of logits (B, K) against labels (B,), which a training may set.
+        criterion: The loss of logits (B, K) against labels (B,) or shares of the classes (B, K),
+            which a training may set.
         encodes_frames_alone: Whether each frame is encoded independently of the others, by
             `frame_features`; then `forward` takes such features, (B, T, D), in place of frames.
         backbone_is_frozen: Whether all weights of CLIP stay as they are; then a checkpoint leaves
@@ -97,7 +98,7 @@ class Method(nn.Module, ABC):
         """Encode clips, given as to `forward`; (B, D) float32 of unit length."""
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The loss of what `forward` returned in training, for labels (B,): `criterion`."""
+        """The loss of what `forward` returned in training: `criterion`, whose labels it takes."""
         return self.criterion(self.logits(outputs), labels)
 
     def logits(self, outputs: Tensor) -> Tensor:

@@ -98,7 +98,8 @@ def train_fold(
         if config.cache_features
         else _datasets(config, clips, bare, fabric, progress)
     )
-    bare.criterion = make_criterion(config.optim, data.train.labels, clips.fold.label_set)
+    targets = data.train.labels if data.train.targets is None else data.train.targets
+    bare.criterion = make_criterion(config.optim, targets, clips.fold.label_set)
     module, optimizer = set_up_training(
         fabric,
         bare,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dfercli.config import OptimConfig, Precision
 from dfercli.data.batches import Batch
+from dfercli.data.targets import recognised
 from dfercli.models.method import Method
 from dfercli.models.optimizer import build_optimizer, can_fuse
 
@@ -83,8 +84,8 @@ def update_weights(
             outputs = model(**piece.inputs(fabric.device))
             loss_sum = module.loss(outputs, labels) * len(labels)
             fabric.backward(loss_sum / len(batch.labels))
-        recognised = module.logits(outputs).argmax(-1) == labels
-        counts += torch.stack([loss_sum.detach(), recognised.sum().float()])
+        num_right = recognised(module.logits(outputs), labels).sum().float()
+        counts += torch.stack([loss_sum.detach(), num_right])
     if optim.gradient_clip:
         # Loss scaling (16-mixed) skips steps whose gradients are not finite; checking here would
         # wait for the device.
