@@ -19,6 +19,7 @@ SLOW = (
     "test_finecliper_cost.py::test_streams_cost_and_gradient_checkpointing_saves_memory",
     "test_fuzz.py",
     "test_killed.py",
+    "test_known_lists.py::test_published_short_clips_are_notes",
     "test_readme.py",
     "test_signals.py",
 )

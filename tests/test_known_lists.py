@@ -129,11 +129,13 @@ def test_lists_of_two_benchmarks_in_one_folder_are_refused(clips, capsys):
     assert "lists of 2 benchmarks: set_1_train.txt (dfew)" in capsys.readouterr().err
 
 
-def test_published_short_clips_are_notes(tmp_path: Path):
-    """DFEW's 14 short clips, which lists count as 16, are as published."""
+@pytest.mark.parametrize(("name", "num_short"), [("dfew", 14), ("ferv39k", 4070)])
+def test_published_short_clips_are_notes(tmp_path: Path, name: str, num_short: int):
+    """DFEW has 14 short clips, FERV39k 4,070; lists count them as 16, and that is as published."""
     write_frames(tmp_path / "one", count=16)
     pictures = sorted((tmp_path / "one").iterdir())
-    totals = TOTALS["dfew"]
+    totals = TOTALS[name]
+    num_test = totals.fold_sizes[0][1]
     rows = {"train": [], "test": []}
     labels = [
         index
@@ -141,13 +143,13 @@ def test_published_short_clips_are_notes(tmp_path: Path):
         for _ in range(totals.label_counts[own])
     ]
     for number, label in enumerate(labels):
-        part = "test" if number % 5 == 0 and len(rows["test"]) < 2339 else "train"
+        part = "test" if number % 4 == 0 and len(rows["test"]) < num_test else "train"
         rows[part].append(f"/far/clips/{number:05d} 16 {label}")
         folder = tmp_path / "clips" / f"{number:05d}"
         folder.mkdir(parents=True)
-        for picture in pictures[: 9 if number < 14 else 16][:: 1 if number < 14 else 15]:
+        # To link all 16 pictures takes minutes; `look_at` below stands in for the rest.
+        for picture in pictures[:9] if number < num_short else pictures[::15]:
             os.link(picture, folder / picture.name)
-    # To link 16 pictures each would take a minute; what is counted is stood in for below.
     for part, lines in rows.items():
         (tmp_path / f"x_{part}.txt").write_text("\n".join(lines) + "\n")
     real, seen = check_data.look_at, []
@@ -161,7 +163,9 @@ def test_published_short_clips_are_notes(tmp_path: Path):
         patch.setattr(check_data, "look_at", look_at)
         config = CheckConfig(dataset=str(tmp_path / "x_train.txt"), root=tmp_path, pictures=0)
         report = check_data.run(config, LogProgress())
-    assert len(seen) == 11697
+    assert len(seen) == totals.num_clips
     assert report.is_clean
     assert {finding.kind for finding in report.findings} == {"benchmark", "short", "count"}
     assert report.published_counts == totals.label_counts
+    short = next(finding for finding in report.findings if finding.kind == "short")
+    assert short.count == num_short

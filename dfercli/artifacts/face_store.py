@@ -55,6 +55,7 @@ class ClipRow:
         end_seconds: Presentation time of the last crop.
         detector: Name of the face detector.
         groups: What else is known of it, such as the sex of who is seen.
+        soft_label: Share of each class, where no single one is the label: to train on.
     """
 
     clip_id: Annotated[str, PlainName()]
@@ -68,12 +69,14 @@ class ClipRow:
     end_seconds: float
     detector: str
     groups: dict[str, str] = field(default_factory=dict)
+    soft_label: dict[str, Annotated[float, Range(0, 1)]] = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
         """The row as it is written."""
         row = {"schema": CLIP_SCHEMA, **asdict(self)}
-        if not self.groups:
-            del row["groups"]
+        for name in ("groups", "soft_label"):
+            if not row[name]:
+                del row[name]
         return row
 
 

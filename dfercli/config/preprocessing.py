@@ -82,6 +82,12 @@ class PreprocessConfig(FacesConfig):
     calm: Literal["drop", "own", "neutral"] = option(
         "drop", "Of ravdess: the class calm is left out (drop), its own, or neutral.", DATA
     )
+    ties: Literal["drop", "soft"] = option(
+        "drop",
+        "Of crema-d with face-votes: clips with tied votes are left out (drop), or trained on with "
+        "equal shares (soft); none is tested on.",
+        DATA,
+    )
     classes: tuple[str, ...] = option(
         (), "The label set, if it is your own.", DATA, metavar="7|11|A,B,…"
     )

@@ -9,7 +9,6 @@ clips are left out, as in HiCMAE (Sun et al., Information Fusion 2024).
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -81,7 +80,7 @@ def expected() -> list[Take]:
 def label(takes: Sequence[Take], root: Path, choice: Choice) -> Labels:
     """Label takes by what was acted, or by what raters saw in the face alone.
 
-    A tie between raters' votes has no label: it is left out.
+    A tie between raters' votes has no label. It is left out, or trained on with equal shares.
 
     Args:
         takes: The takes.
@@ -89,7 +88,8 @@ def label(takes: Sequence[Take], root: Path, choice: Choice) -> Labels:
         choice: `acted` (the default) or `face-votes`.
 
     Raises:
-        ConfigError: other labels, or a choice about calm, which CREMA-D does not have.
+        ConfigError: other labels, a choice about calm, which CREMA-D does not have, or soft ties
+            without votes.
         DataError: a table that is needed is missing or broken; the row is named.
     """
     if choice.source not in (None, *CREMA_D.sources):
@@ -98,7 +98,10 @@ def label(takes: Sequence[Take], root: Path, choice: Choice) -> Labels:
         )
     if choice.calm != "drop":
         raise ConfigError("crema-d has no calm: --calm is for ravdess")
+    if choice.ties == "soft" and choice.source != "face-votes":
+        raise ConfigError("--ties soft needs votes: add --labels face-votes")
     by_key: dict[str, str | None] = {take.key: take.emotion for take in takes}
+    soft: dict[str, dict[str, float]] = {}
     how = "acted emotions"
     if choice.source == "face-votes":
         votes = read_face_votes(root)
@@ -108,11 +111,15 @@ def label(takes: Sequence[Take], root: Path, choice: Choice) -> Labels:
                 f"{root / TABLE}: no row of {unrated[0]} ({len(unrated)} clips have none)"
             )
         by_key = {take.key: _winner(votes[take.key]) for take in takes}
-        ties = Counter(by_key.values())[None]
-        how = f"votes of raters who saw the face alone, {ties} ties left out"
+        ties = [take.key for take in takes if by_key[take.key] is None]
+        fate = "left out"
+        if choice.ties == "soft":
+            soft = {key: dict.fromkeys(votes[key], 1 / len(votes[key])) for key in ties}
+            fate = "trained on with equal shares, not tested on"
+        how = f"votes of raters who saw the face alone, {len(ties)} ties {fate}"
     people = read_demographics(root)
     groups = {take.key: {**take.groups, **people.get(take.subject, {})} for take in takes}
-    return Labels(CLASSES, by_key, groups, how)
+    return Labels(CLASSES, by_key, groups, how, soft)
 
 
 def read_face_votes(root: Path) -> dict[str, tuple[str, ...]]:

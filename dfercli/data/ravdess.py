@@ -67,8 +67,10 @@ def label(takes: Sequence[Take], root: Path, choice: Choice) -> Labels:
     """Label takes by what was acted; `calm`, which is none of the seven, by the choice.
 
     Raises:
-        ConfigError: labels that RAVDESS does not have.
+        ConfigError: labels that RAVDESS does not have, or a choice about ties of votes.
     """
+    if choice.ties != "drop":
+        raise ConfigError("ravdess has no votes: --ties is for crema-d")
     if choice.source not in (None, "acted"):
         raise ConfigError(f"ravdess has acted labels only, got --labels {choice.source}")
     calm = {"drop": None, "own": "calm", "neutral": "neutral"}[choice.calm]

@@ -14,6 +14,7 @@ from typing import Literal
 from dfercli.errors import DataError
 
 Calm = Literal["drop", "own", "neutral"]
+Ties = Literal["drop", "soft"]
 LFS_MARK = b"version https://git-lfs"
 FEW = 5
 
@@ -46,10 +47,12 @@ class Choice:
     Attributes:
         source: Where labels come from, by the set's own word; None for its default.
         calm: `calm` is left out, a class of its own, or neutral.
+        ties: Takes on which votes are tied are left out, or trained on with equal shares.
     """
 
     source: str | None = None
     calm: Calm = "drop"
+    ties: Ties = "drop"
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,15 @@ class Labels:
         label_set: The classes in order.
         by_key: Key of a take -> its class, or None where the choice leaves it out.
         groups: Key of a take -> what is known of it: sex, age, intensity.
-        how: The choice, in words that every result repeats.
+        how: The choice, as every result repeats it.
+        soft: Key of a take without one class -> share of each class, to train on.
     """
 
     label_set: tuple[str, ...]
     by_key: Mapping[str, str | None]
     groups: Mapping[str, Mapping[str, str]]
     how: str
+    soft: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

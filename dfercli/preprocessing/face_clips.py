@@ -373,4 +373,5 @@ def _keep(
         end_seconds=round(float(data.pts_seconds[-1]), 6),
         detector=detector,
         groups=job.groups,
+        soft_label=job.soft_label,
     )

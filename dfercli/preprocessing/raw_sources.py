@@ -37,14 +37,14 @@ def raw_set_of(config: PreprocessConfig) -> RawSet | None:
 
 
 def choice_of(config: PreprocessConfig, raw_set: RawSet) -> Choice:
-    """How `--labels` and `--calm` choose the labels of an open data set.
+    """How `--labels`, `--calm` and `--ties` choose the labels of an open data set.
 
     Raises:
         ConfigError: classes, which the data set has itself.
     """
     if config.classes:
         raise ConfigError(f"{raw_set.name} has its own classes, got --classes")
-    return Choice(None if config.labels is None else str(config.labels), config.calm)
+    return Choice(None if config.labels is None else str(config.labels), config.calm, config.ties)
 
 
 def find_raw_sources(raw_set: RawSet, config: PreprocessConfig, progress: Progress) -> RawSources:
@@ -65,9 +65,12 @@ def find_raw_sources(raw_set: RawSet, config: PreprocessConfig, progress: Progre
         path = path.parent.resolve() / path.name
         sources.append(Source(path, path.parent.name, str(file.relative_to(copy.root)), "video"))
         labelling[path] = Labelling(
-            labels.by_key[take.key], take.subject, dict(labels.groups[take.key])
+            labels.by_key[take.key],
+            take.subject,
+            dict(labels.groups[take.key]),
+            dict(labels.soft.get(take.key, {})),
         )
-    used = sum(label is not None for label in labels.by_key.values())
+    used = sum(label is not None for label in labels.by_key.values()) + len(labels.soft)
     progress.note(f"{raw_set.title}: {used} of {len(sources)} takes, {labels.how}")
     record: RawSetRecord = {"name": raw_set.name, "labelling": labels.how}
     return RawSources(sources, labelling, labels.label_set, record)

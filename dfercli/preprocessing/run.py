@@ -57,6 +57,7 @@ NOT_CONTENT = (
         "out",
         "labels",
         "calm",
+        "ties",
         "classes",
         "workers",
         "time_limit",
@@ -159,7 +160,11 @@ def run(
             record_parts(config.out, how_made(config))
         jobs = _with_known_keys(jobs, config.out)
         if raw_set is not None:  # clips of an earlier choice of labels stay, without a label
-            jobs = [job for job in jobs if job.label or read_record(config.out, job.key)]
+            jobs = [
+                job
+                for job in jobs
+                if job.label or job.soft_label or read_record(config.out, job.key)
+            ]
         done = _done_before(jobs, config)
         for record in done.values():
             on_source(record)
@@ -236,7 +241,13 @@ def _job(source: Source, store: Path, labelling: Labelling) -> SourceJob:
     slug = re.sub(r"[^A-Za-z0-9]+", "_", str(Path(source.name).with_suffix(""))).strip("_")
     key = source_key(slug[-SLUG_LENGTH:] or "source", name_in_store)
     return SourceJob(
-        source, key, name_in_store, labelling.label, labelling.subject, dict(labelling.groups)
+        source,
+        key,
+        name_in_store,
+        labelling.label,
+        labelling.subject,
+        dict(labelling.groups),
+        dict(labelling.soft_label),
     )
 
 
@@ -269,7 +280,13 @@ def _done_before(jobs: list[SourceJob], config: PreprocessConfig) -> dict[str, S
             stale[job.key] = record
             continue
         clips = tuple(
-            replace(clip, label=job.label, subject=job.subject, groups=job.groups)
+            replace(
+                clip,
+                label=job.label,
+                subject=job.subject,
+                groups=job.groups,
+                soft_label=job.soft_label,
+            )
             for clip in record.clips
         )
         if clips != record.clips:

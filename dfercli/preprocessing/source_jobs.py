@@ -18,6 +18,7 @@ class SourceJob:
         label: Class name, where known.
         subject: Who is seen, where known.
         groups: What else is known, such as the sex of who is seen.
+        soft_label: Share of each class, where no single one is the label.
     """
 
     source: Source
@@ -26,6 +27,7 @@ class SourceJob:
     label: str | None
     subject: str | None
     groups: dict[str, str] = field(default_factory=dict)
+    soft_label: dict[str, float] = field(default_factory=dict)
 
 
 def record_of(

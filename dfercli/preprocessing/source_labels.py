@@ -22,11 +22,13 @@ class Labelling:
         label: Class name, where known.
         subject: Who is seen, where known.
         groups: What else is known, such as the sex of who is seen.
+        soft_label: Share of each class, where no single one is the label.
     """
 
     label: str | None = None
     subject: str | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
+    soft_label: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_classes(words: tuple[str, ...]) -> tuple[str, ...]:
