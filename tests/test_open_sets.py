@@ -15,6 +15,7 @@ from dfercli.data.folds import num_folds, read_fold
 from dfercli.data.open_sets import RAW_SETS
 from dfercli.data.ravdess import RAVDESS
 from dfercli.data.raw_sets import Choice, find_takes
+from dfercli.data.targets import has_one_class, soft_targets
 from dfercli.descriptions.texts import shipped_texts
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import SEVEN
@@ -184,6 +185,34 @@ def test_crema_d_is_labelled_as_acted_or_as_seen(tmp_path, crema_d):
     assert {clip.subject for clip in fold.test} == {"1001"}
 
 
+def test_tied_votes_are_trained_on_with_equal_shares_and_never_tested_on(tmp_path, crema_d):
+    out = tmp_path / "faces"
+    find_faces("crema-d", crema_d, out, labels=Path("face-votes"), ties="soft")
+    tied = [clip for clip in read_clips(out) if clip.soft_label]
+    assert len(tied) == 2
+    assert all(clip.label is None and set(clip.soft_label.values()) == {0.5} for clip in tied)
+    fold = read_fold("crema-d", root=out, fold=1)
+    assert fold.labelling.endswith("2 ties trained on with equal shares, not tested on")
+    there = {clip.clip_id for clip in (*fold.train, *fold.test)}
+    assert {clip.clip_id for clip in tied} <= there
+    targets = soft_targets(fold.train, fold.label_set)
+    num_tied = sum(not has_one_class(clip) for clip in fold.train)
+    assert num_tied
+    assert (targets == 0.5).sum() == 2 * num_tied
+    # A later choice counts.
+    find_faces("crema-d", crema_d, out, labels=Path("face-votes"))
+    assert not any(clip.soft_label for clip in read_clips(out))
+
+
+@pytest.mark.media
+def test_soft_ties_of_the_real_tables():
+    takes = [take for take in CREMA_D.expected() if take.left_out is None]
+    labels = CREMA_D.label(takes, REAL_TABLES, Choice("face-votes", ties="soft"))
+    assert {key for key, label in labels.by_key.items() if label is None} == set(labels.soft)
+    assert {len(shares) for shares in labels.soft.values()} == {2, 3, 4, 5}
+    assert all(sum(shares.values()) == pytest.approx(1) for shares in labels.soft.values())
+
+
 def test_pointers_of_git_lfs_are_told_as_such(tmp_path):
     folder = tmp_path / "VideoFlash"
     folder.mkdir()
@@ -201,6 +230,8 @@ def test_pointers_of_git_lfs_are_told_as_such(tmp_path):
         ("crema-d", {"labels": Path("voices")}, "acted or face-votes, got voices"),
         ("crema-d", {"calm": "own"}, "no calm"),
         ("ravdess", {"classes": ("7",)}, "own classes"),
+        ("ravdess", {"ties": "soft"}, "no votes"),
+        ("crema-d", {"ties": "soft"}, "add --labels face-votes"),
     ],
 )
 def test_choices_that_a_set_does_not_have_are_refused(

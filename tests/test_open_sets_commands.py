@@ -7,6 +7,7 @@ import pytest
 from drawn_sets import draw_crema_d, draw_ravdess
 from typer.testing import CliRunner
 
+from dfercli.artifacts.face_store import read_clips
 from dfercli.cli.app import app
 
 TOY = (
@@ -58,11 +59,15 @@ def test_crema_d_from_videos_to_recalls_per_group(tmp_path, monkeypatch):
     dfer("data", "check", "crema-d", "--root", str(root), "--subset")
     dfer(
         *("preprocess", "crema-d", "--root", str(root), "--out", "faces/crema-d"),
-        *("--labels", "face-votes", "--detector", "haar", "--size", "64", "--workers", "0"),
+        *("--labels", "face-votes", "--ties", "soft"),
+        *("--detector", "haar", "--size", "64", "--workers", "0"),
     )
     dfer("train", "crema-d", "--recipe", "crema-d", "--fold", "2", "--name", "first", *TOY)
     metrics = json.loads(Path("runs/first/fold-2/evaluation/crema-d/metrics.json").read_text())
-    assert "2 ties left out" in metrics["measured_on"]
+    assert "2 ties trained on with equal shares, not tested on" in metrics["measured_on"]
+    found = read_clips(Path("faces/crema-d"))
+    tested = [clip for clip in found if clip.subject == "1030" and not clip.soft_label]
+    assert metrics["num_clips"] == len(tested)
     assert {group["group"] for group in metrics["groups"]} == {"level"}
 
 

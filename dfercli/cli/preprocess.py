@@ -94,6 +94,8 @@ def _print_summary(result: "PreprocessResult") -> None:
         ],
     )
     by_label = Counter(clip.label for clip in result.clips if clip.label is not None)
+    if tied := sum(bool(clip.soft_label) for clip in result.clips):
+        by_label["several"] = tied
     if by_label:
         rows = [(label, str(count)) for label, count in sorted(by_label.items())]
         print_table("", ("label", "clips"), rows)

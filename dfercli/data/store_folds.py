@@ -9,6 +9,7 @@ import numpy as np
 
 from dfercli.artifacts.face_store import crops_folder, read_clips, read_dataset
 from dfercli.data.clips import Clip, Fold
+from dfercli.data.targets import main_label
 from dfercli.errors import DataError
 from dfercli.labels import label_set_for
 
@@ -28,8 +29,8 @@ def read_store_fold(store: Path, *, fold: int = 1, folds: int | None = None, see
     label_set, clips = read_store_clips(store)
     raw_set = read_dataset(store)["raw_set"]
     if raw_set is not None:  # its choice of labels leaves clips out
-        clips = [clip for clip in clips if clip.label is not None]
-    unlabelled = [clip.clip_id for clip in clips if clip.label is None]
+        clips = [clip for clip in clips if main_label(clip) is not None]
+    unlabelled = [clip.clip_id for clip in clips if main_label(clip) is None]
     if unlabelled:
         raise DataError(
             f"{store}: {len(unlabelled)} of {len(clips)} clips have no label: {_first(unlabelled)}",
@@ -68,21 +69,23 @@ def read_store_clips(store: Path) -> tuple[tuple[str, ...], list[Clip]]:
             exact=True,
             store=store,
             groups=row.groups,
+            soft_label=row.soft_label,
             source=os.path.normpath(os.path.join(here, row.source)),
         )
         for row in read_clips(store)
     ]
     if not clips:
         raise DataError(f"the face store {store} holds no clips")
-    names = {clip.label for clip in clips if clip.label is not None}
+    names = {name for clip in clips for name in (clip.label, *clip.soft_label) if name}
     declared = read_dataset(store)["label_set"]
     label_set = tuple(declared) if declared else label_set_for(names) or tuple(sorted(names))
     for clip in clips:
-        if clip.label is not None and clip.label not in label_set:
-            raise DataError(
-                f"{store}: clip {clip.clip_id} has the label {clip.label!r}, which is not in the "
-                f"label set ({', '.join(label_set)})"
-            )
+        for name in (clip.label, *clip.soft_label):
+            if name is not None and name not in label_set:
+                raise DataError(
+                    f"{store}: clip {clip.clip_id} has the label {name!r}, which is not in the "
+                    f"label set ({', '.join(label_set)})"
+                )
     return label_set, clips
 
 
@@ -120,7 +123,7 @@ def split_by_subject(clips: Sequence[Clip], folds: int, seed: int = 0) -> list[l
     parts: list[list[Clip]] = [[] for _ in range(folds)]
     counts: list[Counter[str | None]] = [Counter() for _ in range(folds)]
     for subject in subjects:
-        own = Counter(clip.label for clip in by_subject[subject])
+        own = Counter(main_label(clip) for clip in by_subject[subject])
 
         def crowding(number: int, own: Counter[str | None] = own) -> tuple[int, int]:
             overlap = sum(counts[number][label] * amount for label, amount in own.items())

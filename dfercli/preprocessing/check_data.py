@@ -34,6 +34,7 @@ from dfercli.data.open_sets import RAW_SETS
 from dfercli.data.published_sizes import TOTALS, PublishedTotals
 from dfercli.data.store_check import check_store
 from dfercli.data.store_folds import read_store_clips
+from dfercli.data.targets import has_one_class, main_label
 from dfercli.errors import DataError
 from dfercli.faces.detect import NARROWEST_PX
 from dfercli.faces.haar import HaarDetector
@@ -122,10 +123,14 @@ def _read_store(store: Path, progress: Progress) -> tuple[list[Fold], list[Findi
     label_set, clips = read_store_clips(store)
     fold = Fold(str(store), 1, label_set, tuple(clips), (), False, str(store / "frames"))
     findings = []
-    unlabelled = tuple(clip.clip_id for clip in clips if clip.label is None)
+    unlabelled = tuple(clip.clip_id for clip in clips if main_label(clip) is None)
     if unlabelled:
         message = f"{len(unlabelled)} clips have no label: fine for prediction, not for training"
         findings.append(Finding("unlabelled", message, len(unlabelled), unlabelled, is_fault=False))
+    shared = tuple(clip.clip_id for clip in clips if not has_one_class(clip))
+    if shared:
+        message = f"{len(shared)} clips have several classes: trained on, never tested on"
+        findings.append(Finding("ties", message, len(shared), shared, is_fault=False))
     failures = read_failures(store)
     if failures:
         names = tuple(f"{failure.source} ({failure.reason})" for failure in failures)
