@@ -9,6 +9,8 @@ FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04 AS cuda
 
 # hadolint ignore=DL3006
 FROM ${SYSTEM}
+# Fixes of security come with the versions of the day.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-venv libgl1 libglib2.0-0t64 \
     && rm -rf /var/lib/apt/lists/*
@@ -29,8 +31,8 @@ ENV PATH="/opt/dfer/.venv/bin:$PATH" \
     XDG_CACHE_HOME=/cache \
     HF_HOME=/cache/huggingface \
     TORCH_HOME=/cache/torch
-RUN useradd --create-home dfer && mkdir -p /cache /work && chown dfer:dfer /cache /work
-USER dfer
+RUN useradd --uid 10001 --create-home dfer && mkdir -p /cache /work && chown dfer:dfer /cache /work
+USER 10001
 VOLUME /cache
 WORKDIR /work
 ENTRYPOINT ["dfer"]
