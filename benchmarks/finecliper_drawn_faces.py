@@ -144,7 +144,7 @@ class Pictures:
     Attributes:
         images: (N, 3, S, S) uint8.
         action_units: (N, 16) float32.
-        sentences: What moves in each, in words.
+        sentences: What moves in each, as text.
     """
 
     images: torch.Tensor

@@ -5,7 +5,7 @@
     python benchmarks/fuzz.py --repeat artefacts:1:42
 
 Each case is one command line in a process of its own, forked from this one, with a limit of time
-and memory and a guard on the file system. A fault is a traceback, an exit code that is none of
+and memory and a guard on the file system. A fault is a traceback, an exit code that is not one of
 ours, more or less than one line of error, a hang, memory over the bound, a terminal escape in the
 output, a formula in a CSV, a script in a page, or anything outside of the case's folders touched.
 """

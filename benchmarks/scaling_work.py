@@ -161,7 +161,7 @@ def model_with(classes: int, frames: int, *, whole: bool) -> DferClip:
 
 
 def forward_pass(model: DferClip, frames: int) -> Work:
-    """Clips and classes, the class texts encoded anew."""
+    """Clips and classes, the class texts encoded again."""
     batch = torch.zeros(1, frames, 3, model.image_size, model.image_size, dtype=torch.uint8)
     model.eval()
 

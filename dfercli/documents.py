@@ -53,7 +53,7 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it or one of its lines is too large, or it is no file.
+        ValueError: it or one of its lines is too large, or it is not a file.
     """
     with os.fdopen(_open_file(path, may_be_pipe=False), "rb") as file:
         if os.fstat(file.fileno()).st_size > MAX_ROWS_BYTES:
@@ -67,7 +67,7 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
 def dump_json(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
     r"""JSON that every reader takes, in which letters stay letters.
 
-    Bytes of file names that are no UTF-8, which Python holds as halves of surrogate pairs, are
+    Bytes of file names that are not UTF-8, which Python holds as halves of surrogate pairs, are
     spelt out: they are read back as the letters `\udcff`.
     """
     text = json.dumps(value, indent=indent, sort_keys=sort_keys, ensure_ascii=False)

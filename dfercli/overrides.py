@@ -41,7 +41,7 @@ def override(
         config: A frozen dataclass; its fields may be dataclasses.
         values: Name -> value; the value of a dataclass field is a mapping.
         where: What the values come from, for the message.
-        literal: A name is a name: the word `none` is no None and an empty text is refused, as
+        literal: A name is a name: the word `none` is not None and an empty text is refused, as
             for options of the command line, where None is an option left out, and for settings
             in JSON, which has `null`. TOML has no such value: there, and after `--set`, `none`
             and an empty text stand for it.

@@ -156,7 +156,7 @@ def test_without_a_login_that_may_write_it_is_said(hub, trained, monkeypatch, ca
 def test_what_is_no_model_of_ours_is_refused_before_its_weights(hub, capsys):
     hub.files["user/other"] = {"pytorch_model.bin": b"x", "README.md": b""}
     assert dfer(["models", "get", "user/other"]) == 4
-    assert "is no model of dfer: it has no model.json" in capsys.readouterr().err
+    assert "is not a model of dfer: it has no model.json" in capsys.readouterr().err
     hub.files["user/broken"] = {"model.json": b"{}", "model.safetensors": b"x"}
     assert dfer(["models", "get", "user/broken"]) == 4
     assert "model.json" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from dfercli.inference.probabilities import softmax
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_logit_that_is_no_number_is_refused(value):
     logits = np.array([[1.0, 2.0], [0.0, value]], np.float32)
-    with pytest.raises(ArtifactError, match="no finite number"):
+    with pytest.raises(ArtifactError, match="not a finite number"):
         softmax(logits)
 
 
@@ -33,5 +33,5 @@ def test_damaged_weights_end_in_a_line_and_not_in_a_page_of_nan(tmp_path, capsys
     assert run([*options, str(out), "--workers", "0"]) == 4
     said = capsys.readouterr().err
     assert said.count("error: ") == 1
-    assert "no finite number" in said
+    assert "not a finite number" in said
     assert not list(tmp_path.glob("a.csv"))

@@ -304,7 +304,7 @@ def replace_file(rng: random.Random, path: Path, outside: Path, *, named: bool) 
         rng: Source of chance.
         path: The file.
         outside: Where a link may lead.
-        named: Whether the user gives its name on the command line; then it is no pipe.
+        named: Whether the user gives its name on the command line; then it is not a pipe.
     """
     if rng.random() > 0.05:
         return None

@@ -35,7 +35,7 @@ class Case:
     Attributes:
         name: `kind:seed:number`, by which it is made again.
         kind: Of what is mutated.
-        what: What was done to it, in words.
+        what: What was done to it.
         arguments: Of `dfer`.
         writable: Folders besides the case's own ones that the command may write into.
         kept: Files that must be there, unchanged, afterwards; folders with all in them.

@@ -107,7 +107,7 @@ def download(
 ) -> str:
     """Write what lies at `url` to `target`; return its SHA-256 in hexadecimal.
 
-    Redirects lead to https alone, or from http to http. A page (HTML) is no file.
+    Redirects lead to https alone, or from http to http. A page (HTML) is not a file.
 
     Args:
         url: An address of http or https.

@@ -1,7 +1,7 @@
 """`content.jsonl` of a face store: what its clips show, as hashes that copies have in common.
 
 It is made when it is first needed and says for each clip which crops it was made from, so that a
-clip whose crops were made anew is hashed anew.
+clip whose crops were made again is hashed again.
 """
 
 import base64
@@ -28,7 +28,7 @@ class ClipContent:
 
     Attributes:
         clip_id: The clip.
-        made_from: What the crops were when they were hashed, in words.
+        made_from: What the crops were when they were hashed, as text.
         hashes: (S, F, W) uint64 of S shifts and F frames; None where a frame shows nothing.
     """
 

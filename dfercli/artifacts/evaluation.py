@@ -53,7 +53,7 @@ class Evaluation:
         confusion: (K, K) int64; a row is a true class, a column a predicted one.
         war_interval: 95 % interval of `war`; None where the clips also chose the checkpoint.
         uar_interval: 95 % interval of `uar`, as `war_interval`.
-        war_method: How `war_interval` was made, in words; or why there is none.
+        war_method: How `war_interval` was made, as text; or why there is none.
         uar_method: As `war_method`.
         ece: Expected calibration error over 15 equal bins of the highest probability; None where
             the clips also fitted the temperature.

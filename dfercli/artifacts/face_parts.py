@@ -63,7 +63,7 @@ def read_parsing(path: Path) -> NDArray[np.uint8]:
     """Read one parsing map, (H, W) uint8 indices into `REGIONS`.
 
     Raises:
-        DataError: missing, not a picture of one channel, or a value that is no region.
+        DataError: missing, not a picture of one channel, or a value that is not a region.
     """
     try:
         content = path.read_bytes()
@@ -73,7 +73,7 @@ def read_parsing(path: Path) -> NDArray[np.uint8]:
     if regions is None or regions.ndim != 2 or regions.dtype != np.uint8:
         raise DataError(f"not a parsing map of one 8-bit channel: {path}")
     if regions.max(initial=0) >= len(REGIONS):
-        raise DataError(f"{path}: value {regions.max()} is no region (0 to {len(REGIONS) - 1})")
+        raise DataError(f"{path}: value {regions.max()} is not a region (0 to {len(REGIONS) - 1})")
     return regions.astype(np.uint8, copy=False)
 
 

@@ -10,8 +10,8 @@
                             points_px where known
 
 Optional: `landmarks/<clip_id>.npz`, `parsing/<clip_id>/000000.png`, `parts.json` (how these two
-were made), `captions.jsonl`. Landmarks are no part of `tracks/`: they are found on the crops, whose
-place in the frames is not kept, and are in pixels of the crops (see `face_parts`).
+were made), `captions.jsonl`. Landmarks are not part of `tracks/`: they are found on the crops,
+whose place in the frames is not kept, and are in pixels of the crops (see `face_parts`).
 """
 
 import os
@@ -201,7 +201,7 @@ def read_clips(store: Path) -> list[ClipRow]:
     """Read all clips of a face store.
 
     Raises:
-        DataError: `store` is no face store.
+        DataError: `store` is not a face store.
         ArtifactError: a row is broken (named).
     """
     if not is_face_store(store):

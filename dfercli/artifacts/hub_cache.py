@@ -10,7 +10,7 @@ def first_cached(repository: str, names: Sequence[str]) -> Path | None:
     """The first of several files of a repository that is in the cache.
 
     Raises:
-        HFValidationError: `repository` is no name on the hub.
+        HFValidationError: `repository` cannot be a name on the hub.
     """
     for name in names:
         path = try_to_load_from_cache(repository, name)

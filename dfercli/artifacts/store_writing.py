@@ -202,7 +202,7 @@ def has_crops(store: Path, record: SourceRecord) -> bool:
 def remove_sources(store: Path, records: Mapping[str, SourceRecord]) -> None:
     """Take sources, given by key, out of a store with all that was made of their clips.
 
-    Records go last: what has none is done anew, but not what was added to its clips.
+    Records go last: what has none is done again, but not what was added to its clips.
     """
     remove_captions(store, {clip.clip_id for r in records.values() for clip in r.clips})
     for key, record in records.items():
@@ -225,7 +225,7 @@ def writing_to(store: Path, *, busy: str) -> Iterator[None]:
         busy: What to say where another holds the lock; see `exclusive`.
 
     Raises:
-        ConfigError: `store` exists and is no store.
+        ConfigError: `store` exists and is not a store.
         ArtifactError: the lock cannot be made, or another holds it.
     """
     if store.exists() and not store.is_dir():

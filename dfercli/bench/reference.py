@@ -22,7 +22,7 @@ from dfercli.models.dfer_clip import TEMPERATURE, DferClip
 
 
 class PublishedDferClip(nn.Module):
-    """DFER-CLIP as published, on the weights of a model of ours.
+    """DFER-CLIP as published, on the weights of one of our models.
 
     Args:
         model: Its modules are used, not copied, and get back open_clip's activations.

@@ -56,8 +56,8 @@ class DescribeConfig:
     )
     max_retries: int = option(
         4,
-        "Retries after 429, 5xx, time-outs and broken connections, each with --timeout anew, after "
-        "at most two minutes.",
+        "Retries after 429, 5xx, time-outs and broken connections, each with its own --timeout, "
+        "after at most two minutes.",
         LLM,
     )
     cache: Path | None = option(

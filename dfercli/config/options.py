@@ -33,7 +33,7 @@ class Offer:
         panel: The panel of `--help` that the option stands in.
         flags: Its flags; empty for `--name-of-the-field`.
         metavar: What stands for a value; None for the type.
-        default: Words for a default that is no fixed value.
+        default: How help describes a default that is not a fixed value.
         suggestions: Values that the shell completes where others are accepted, too.
         required: The command line must give it, whatever the default for Python is.
     """

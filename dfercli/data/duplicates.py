@@ -1,8 +1,8 @@
-"""Clips that show the same: copies that were renamed, compressed anew or moved by a few pixels.
+"""Clips that show the same: copies that were renamed, compressed again or moved by a few pixels.
 
 Three frames of a clip are hashed: the signs of the lowest 255 cosine frequencies of the grey
 picture, against their median (a perceptual hash of 16 x 16; Zauner 2010). A picture that is
-compressed anew changes few of them. One that is moved changes many, so that each clip is also
+compressed again changes few of them. One that is moved changes many, so that each clip is also
 hashed moved by two pixels in eight directions, and the nearest counts. Two clips show the same
 where all three frames differ in at most a fifth of the signs: copies at JPEG quality 70, moved by
 two pixels, differ in up to a twelfth at 224 pixels, two clips of one drawn person in more than a

@@ -29,7 +29,7 @@ class Leaks:
     test_clips: tuple[str, ...]
 
     def describe(self) -> str:
-        """What is shared, in words; empty where nothing is."""
+        """What is shared, as text; empty where nothing is."""
         pairs = tuple(one if one == other else f"{one} = {other}" for one, other in self.content)
         return "; ".join(
             f"{len(names)} shared {what} ({_first(names)})"

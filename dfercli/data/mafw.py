@@ -135,7 +135,7 @@ def _read_rows(path: Path) -> list[tuple[int, str]]:
 
 
 def _canonical(word: str) -> str | None:
-    """`Anger_Disgust` -> `anger_disgust`; None where a part is no class."""
+    """`Anger_Disgust` -> `anger_disgust`; None where a part is not a class."""
     parts = [canonical_label(part) for part in word.strip().split("_")]
     known = [part for part in parts if part is not None]
     return "_".join(known) if len(known) == len(parts) else None

@@ -32,7 +32,7 @@ NAME = re.compile(r"(0[12])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(\d\d)")
 
 
 def read_name(stem: str) -> Take | None:
-    """The take of a file's stem; None where it is no name of a video of RAVDESS."""
+    """The take of a file's stem; None where it does not name a video of RAVDESS."""
     match = NAME.fullmatch(stem)
     if match is None or not 1 <= int(match[7]) <= NUM_ACTORS:
         return None
@@ -64,7 +64,7 @@ def expected() -> list[Take]:
 
 
 def label(takes: Sequence[Take], root: Path, choice: Choice) -> Labels:
-    """Label takes by what was acted; `calm`, which is none of the seven, by the choice.
+    """Label takes by what was acted; `calm`, which is not one of the seven, by the choice.
 
     Raises:
         ConfigError: labels that RAVDESS does not have, or a choice about ties of votes.

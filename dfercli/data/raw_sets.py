@@ -97,7 +97,7 @@ class RawSet:
         licence: Its terms.
         suffixes: Of its video files.
         folds: The subjects that each fold is tested on.
-        read_name: The take of a file's stem; None where it is no name of this set.
+        read_name: The take of a file's stem; None where it is not a name of this set.
         expected: Every take that there is.
         label: Label takes that lie in a folder.
         sources: The words that `Choice.source` takes, the default first.

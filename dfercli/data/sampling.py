@@ -68,7 +68,7 @@ def epoch_clips(
 
     An epoch has as many places as there are clips. `shuffled` gives each clip one. Else each class
     gets its share of the places, equal (`balanced`) or by the square root of its number of clips
-    (`square-root`), and its clips take turns in an order that each epoch draws anew.
+    (`square-root`), and its clips take turns in an order drawn for each epoch.
 
     Args:
         labels: The class of each clip.
@@ -87,7 +87,7 @@ def epoch_clips(
     wanted = counts**0.5 if sampler == "square-root" else np.ones(len(classes))
     exact = wanted / wanted.sum() * num_clips
     places = np.floor(exact).astype(np.int64)
-    # What rounding left over goes to classes by lot, in proportion to what they lost.
+    # What rounding left over goes to classes at random, in proportion to what they lost.
     left = num_clips - int(places.sum())
     if left:
         lost = exact - places

@@ -14,7 +14,7 @@ from dfercli.data.check import Finding, named_finding
 from dfercli.data.frames import is_frame_name
 from dfercli.errors import ArtifactError
 
-AGAIN = "`dfer preprocess` with their sources makes them anew, once {} deleted"
+AGAIN = "`dfer preprocess` with their sources makes them again, once {} deleted"
 # What is found, by kind: one line of text, and what helps.
 KINDS = {
     "record": (
@@ -143,6 +143,6 @@ def _entries(folder: Path, suffix: str) -> list[str]:
 
 
 def _frame_numbers(folder: Path) -> list[int]:
-    """The frames that the pictures of a folder show; -1 for a name that is no number."""
+    """The frames that the pictures of a folder show; -1 for a name that is not a number."""
     stems = [name.rpartition(".")[0] for name in _entries(folder, "") if is_frame_name(name)]
     return sorted(int(stem) if stem.isdecimal() else -1 for stem in stems)

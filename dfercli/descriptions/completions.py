@@ -56,7 +56,7 @@ def read_completion(body: bytes, clean: Callable[[str], str]) -> Completion:
             code = error.get("code") if isinstance(error, dict) else None
             status = code if type(code) is int and 400 <= code < 600 else None
             return Completion(raw, refusal=_words(value) or raw[:SHOWN_LETTERS], status=status)
-        return Completion(raw, fault="the server's answer is no chat completion")
+        return Completion(raw, fault="the server's answer is not a chat completion")
     if content is None:
         content = ""
     if not isinstance(content, str):

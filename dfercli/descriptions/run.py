@@ -96,7 +96,7 @@ def caption_store(store: Path, config: DescribeConfig, progress: Progress) -> Ca
     end the run and keep what was done.
 
     Raises:
-        DataError: `store` is no face store.
+        DataError: `store` is not a face store.
         ConfigError: there is no key, or a template is faulty.
     """
     _check(config)

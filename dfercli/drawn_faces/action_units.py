@@ -64,7 +64,7 @@ def expression_curves(
         (T, len(ACTION_UNITS)) float32, 0 to 1.
 
     Raises:
-        KeyError: `expression` is none of the seven.
+        KeyError: `expression` is not one of the seven.
     """
     prototype = EXPRESSIONS[expression]
     moments = np.linspace(0.0, 1.0, num_frames)

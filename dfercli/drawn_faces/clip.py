@@ -58,7 +58,7 @@ def render_clip(
         with_regions: Whether to make the region maps.
 
     Raises:
-        KeyError: `expression` is none of the seven.
+        KeyError: `expression` is not one of the seven.
     """
     curves = expression_curves(expression, rng, num_frames, fps)
     return _render(identity, expression, curves, rng, fps, size, with_regions)

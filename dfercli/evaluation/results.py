@@ -74,7 +74,7 @@ def paired(path_a: Path, path_b: Path, progress: Progress) -> PairedTest:
     """Test run A against run B on the clips that both were tested on, fold by fold.
 
     Raises:
-        ArtifactError: a path that is no run.
+        ArtifactError: a path that is not a run.
         ConfigError: a path that holds several runs.
         DataError: no common clips, or clips whose true labels differ.
     """

@@ -60,14 +60,14 @@ def pull(repository: str, progress: Progress) -> Path:
     """The folder of a model on the hub: from the hub's cache, or downloaded once.
 
     Raises:
-        ArtifactError: there is none, it may not be read, it is no model of ours, or it cannot be
+        ArtifactError: there is none, it may not be read, it is not a model of dfer, or it cannot be
             downloaded.
     """
     if cached := _cached(repository):
         return cached
     if is_offline():
         raise ArtifactError(
-            f"{repository} is no file, no run and no name of `dfer models`; it is not in the "
+            f"{repository} is not a file, a run or a name of `dfer models`; it is not in the "
             "hub's cache, and DFER_OFFLINE is set",
             hint=f"where there is a network: dfer models get {repository}",
         )
@@ -79,7 +79,7 @@ def pull(repository: str, progress: Progress) -> Path:
         for name, most in MOST_BYTES.items():
             if name not in sizes:
                 raise ArtifactError(
-                    f"{repository} on the hub is no model of dfer: it has no {name}",
+                    f"{repository} on the hub is not a model of dfer: it has no {name}",
                     hint="dfer models push makes one of a run",
                 )
             if (sizes[name] or 0) > most:
@@ -186,7 +186,7 @@ def _without_places(value: Any) -> Any:
 
 @contextmanager
 def _hub_errors(repository: str) -> Iterator[None]:
-    """Make what the hub's client raises one line of ours."""
+    """Turn what the hub's client raises into one line."""
     from huggingface_hub import errors
     from huggingface_hub.constants import ENDPOINT
 

@@ -74,7 +74,7 @@ def locate_card(name: str, progress: Progress) -> Path:
 
 
 def unknown_name(name: str) -> ArtifactError:
-    """The error for what is no path and no name."""
+    """The error for what is neither a path nor a name."""
     near = similar_names(name)
     return ArtifactError(
         f"no such checkpoint or run, and no name of `dfer models`: {name}",

@@ -1,6 +1,6 @@
 """Models by name: which are here, and how one is fetched, converted and kept with its card.
 
-They lie in the cache, under `models/NAME`, as checkpoints of ours; CLIP's weights lie in the hub's
+They lie in the cache, under `models/NAME`, as dfer checkpoints; CLIP's weights lie in the hub's
 own cache. What is published is a pickle, and is read as `dfer convert` does: nothing in it runs.
 """
 

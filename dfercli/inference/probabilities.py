@@ -13,9 +13,7 @@ def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
         ArtifactError: a logit is not finite, so that nothing that follows would be a number.
     """
     if not np.isfinite(logits).all():
-        raise ArtifactError(
-            "the model answers with what is no finite number: its weights are damaged"
-        )
+        raise ArtifactError("the model's answer is not a finite number: its weights are damaged")
     from scipy.special import softmax as scipy_softmax  # slow to import
 
     probabilities: NDArray[np.float64] = scipy_softmax(

@@ -193,7 +193,7 @@ def restore_model(
     label_set: tuple[str, ...] | None = None,
     descriptions: Path | None = None,
 ) -> RestoredModel:
-    """Load a model: a checkpoint folder of ours, or a published `.pth` file of DFER-CLIP.
+    """Load a model: a checkpoint folder, or a published `.pth` file of DFER-CLIP.
 
     Args:
         path: Folder with model.json and model.safetensors, or a published checkpoint file.

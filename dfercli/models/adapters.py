@@ -1,9 +1,9 @@
 """Adapters in the frozen towers of CLIP, as in AIM.
 
 Yang et al., "AIM: Adapting Image Models for Efficient Video Action Recognition", ICLR 2023,
-arXiv 2302.03024. Each block of open_clip is wrapped by one of ours, which calls the block's own
-frozen attention and MLP. The last layer of every adapter starts at zero, so that an adapted tower
-begins as the frozen one, frame by frame.
+arXiv 2302.03024. Each block of open_clip is wrapped by an `AdaptedBlock`, which calls the block's
+own frozen attention and MLP. The last layer of every adapter starts at zero, so that an adapted
+tower begins as the frozen one, frame by frame.
 """
 
 import torch

@@ -114,7 +114,7 @@ def read_projection(path: Path) -> Tensor:
     ]
     if len(found) != 1:
         raise ArtifactError(
-            f"{path} is no file of Exp-CLIP: expected one tensor {KEY}, got {len(found)}"
+            f"{path} is not a file of Exp-CLIP: expected one tensor {KEY}, got {len(found)}"
         )
     (matrix,) = found
     if matrix.ndim != 2 or not matrix.is_floating_point() or max(matrix.shape) > MOST_WIDTH:

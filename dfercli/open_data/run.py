@@ -47,7 +47,7 @@ class Plan:
         return sum(file.size for file in self.files)
 
     def lines(self) -> list[str]:
-        """The plan in words: size, place and licence."""
+        """The plan as text: size, place and licence."""
         done = f" ({self.num_done} of them are there)" if self.num_done else ""
         return [
             f"{self.raw_set.title}: {len(self.files) + self.num_done} archives{done}, "

@@ -57,7 +57,7 @@ def zenodo_place() -> str:
     """Where Zenodo is: `DFER_ZENODO`, such as a mirror, else zenodo.org.
 
     Raises:
-        ConfigError: `DFER_ZENODO` is no address of a server.
+        ConfigError: `DFER_ZENODO` is not the address of a server.
     """
     place = os.environ.get(PLACE_VARIABLE, "").rstrip("/") or PLACE
     if not place.startswith(("https://", "http://")):
@@ -82,7 +82,7 @@ def read_record(record: str, patience: Patience) -> tuple[RecordFile, ...]:
     """The files of a record.
 
     Raises:
-        ArtifactError: offline by `DFER_OFFLINE`, or an answer that is no record.
+        ArtifactError: offline by `DFER_OFFLINE`, or an answer that is not a record.
         ServiceError: no answer, or a refusal, several times.
     """
     url = f"{zenodo_place()}/api/records/{record}"

@@ -71,7 +71,7 @@ def run(shards: tuple[Path, ...], out: Path, progress: Progress) -> MergeResult:
 
     Raises:
         ConfigError: fewer than two shards, or shards with different settings (listed).
-        DataError: a shard is no face store or is damaged, or two differ in a source.
+        DataError: a shard is not a face store or is damaged, or two differ in a source.
         ArtifactError: the new store cannot be written.
     """
     if len(shards) < 2:

@@ -129,7 +129,7 @@ def _require_grpc(host: str, port: int) -> None:
     """Fail where something else than a gRPC server listens, to which Ray would talk for ever.
 
     Raises:
-        OSError: what answers, if anything does, is no gRPC server.
+        OSError: what answers, if anything does, is not a gRPC server.
     """
     with socket.create_connection((host, port), timeout=ANSWER_SECONDS) as connection:
         until = time.monotonic() + ANSWER_SECONDS

@@ -71,7 +71,7 @@ class Result:
 
 @dataclass(frozen=True)
 class NamedModel:
-    """One model that can be had by its name.
+    """One model that can be fetched by name.
 
     Attributes:
         name: As `--model` takes it.

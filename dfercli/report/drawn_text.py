@@ -6,7 +6,7 @@ MOST_LETTERS = 48
 
 
 def shortened(text: str, most: int = MOST_LETTERS) -> str:
-    """One line of at most `most` letters; what is no letter of any script is a space."""
+    """One line of at most `most` letters; what is not a letter of some script becomes a space."""
     start = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * most])
     line = " ".join(start.split())
     return line if len(line) <= most and len(text) <= 2 * most else f"{line[: most - 3]}..."

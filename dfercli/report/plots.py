@@ -132,6 +132,6 @@ def _title(figure: Figure, evaluation: Evaluation, title: str, more: str = "") -
 
 def _save(figure: Figure, path: Path) -> None:
     for text in figure.findobj(Text):
-        text.set_parse_math(False)  # a $ in a name of the user's is no mathematics
+        text.set_parse_math(False)  # a $ in a user's name is not mathematics
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=DOTS_PER_INCH, format="png")

@@ -57,7 +57,7 @@ def with_class_texts(
 
     Raises:
         ConfigError: a checkpoint of other classes.
-        ArtifactError: a file that is no published checkpoint.
+        ArtifactError: a file that is not a published checkpoint.
     """
     model = config.model
     if model.text_type == "published" and model.own_texts and model.descriptions is None:

@@ -19,7 +19,7 @@ SELECTION_VALUES = {"war": "WAR", "uar": "UAR", "mean": "mean of WAR and UAR"}
 
 
 def selection_rule(config: TrainConfig) -> str:
-    """How the checkpoint of a training is chosen, in words."""
+    """How the checkpoint of a training is chosen, as text."""
     best = f"best {SELECTION_VALUES[config.select_by]}"
     rule = {
         "last": "last epoch, nothing selected",

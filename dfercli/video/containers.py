@@ -94,7 +94,7 @@ def mark_as_own(container: OutputContainer) -> None:
 
 
 def is_own_output(path: Path) -> bool:
-    """Tell whether dfer wrote a video itself: an annotated copy or a preview, which is no source.
+    """Tell whether dfer wrote a video itself: an annotated copy or preview, which is not a source.
 
     False for a file that cannot be read: reading it as a source reports why.
     """

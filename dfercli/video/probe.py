@@ -26,7 +26,7 @@ class VideoFacts:
 
 
 def probe_video(path: Path) -> VideoFacts | None:
-    """Read what a file says about itself; None where it is no video that can be decoded."""
+    """Read what a file says about itself; None where it is not a video that can be decoded."""
     try:
         with av_errors(path), open_container(path) as container:
             stream = container.streams.best("video")
