@@ -134,7 +134,7 @@ class Recognizer:
             window=window,
             stride=stride,
         )
-        result = run(settings, progress or LogProgress(), self._model)
+        result = run(settings, progress or LogProgress(), self._model, with_pictures=True)
         if len(result.videos) > 1:
             names = ", ".join(video.source for video in result.videos[:3])
             raise DataError(f"{path} holds more than one source: {names}", hint="name one of them")

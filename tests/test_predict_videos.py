@@ -20,7 +20,7 @@ from dfercli.cli.app import run
 from dfercli.errors import ArtifactError
 from dfercli.prediction import annotate as annotate_stage
 from dfercli.prediction import run as predict_stage
-from dfercli.prediction.outputs import failures_path
+from dfercli.prediction.results_folder import failures_path
 
 PROBABILITIES = [f"probability_{name}" for name in LABELS]
 IN_PROCESS = ("--workers", "0", "--detector", "haar", "--quiet")

@@ -18,3 +18,9 @@ def safe_cell(value: Any) -> Any:
     except ValueError:
         return f"'{value}"
     return value
+
+
+def plain_cell(text: str) -> str:
+    """The text that `safe_cell` made `text` of."""
+    guarded = text.startswith("'") and text[1:].startswith(FORMULA_STARTS)
+    return text[1:] if guarded else text

@@ -3,20 +3,14 @@
 All three hold the same flat rows; the columns of the classes are called `probability_<class>`.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfercli.artifacts.atomic import atomic_path, write_text
-from dfercli.artifacts.csv_cells import safe_cell
-from dfercli.artifacts.jsonl import write_rows
-from dfercli.errors import ConfigError
+from dfercli.artifacts.tables import write_table
 
 PREDICTION_SCHEMA = "dfer.prediction/1"
-TABLE_SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 Box = tuple[float, float, float, float]
 
@@ -70,20 +64,10 @@ class WindowPrediction:
         }
 
 
-def columns(label_set: Sequence[str]) -> list[str]:
-    """The columns of a table of predictions, in order."""
-    nothing = WindowPrediction("", 0, 0, 0, "", 0, False, (0.0,) * len(label_set), (0, 0, 0, 0))
-    return list(nothing.to_row(label_set))
-
-
-def check_table_path(path: Path) -> None:
-    """Refuse a table whose name has no known suffix.
-
-    Raises:
-        ConfigError: another suffix than .jsonl, .csv or .parquet.
-    """
-    if path.suffix.lower() not in TABLE_SUFFIXES:
-        raise ConfigError(f"--out takes a name in {', '.join(TABLE_SUFFIXES)}, got {path}")
+def columns(label_set: Sequence[str]) -> dict[str, type]:
+    """The columns of a table of predictions, in order, and what they hold."""
+    nothing = WindowPrediction("", 0, 0.0, 0.0, "", 0.0, False, (0.0,) * len(label_set), (0.0,) * 4)
+    return {name: type(value) for name, value in nothing.to_row(label_set).items()}
 
 
 def write_predictions(
@@ -95,30 +79,5 @@ def write_predictions(
         ConfigError: another suffix than .jsonl, .csv or .parquet.
         ArtifactError: the system refused the write.
     """
-    check_table_path(path)
     rows = (prediction.to_row(label_set) for prediction in predictions)
-    suffix = path.suffix.lower()
-    if suffix == ".jsonl":
-        write_rows(path, rows)
-    elif suffix == ".csv":
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns(label_set), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: safe_cell(cell) for name, cell in row.items()} for row in rows)
-        write_text(path, text.getvalue())
-    else:
-        _write_parquet(path, list(rows), label_set)
-
-
-def _write_parquet(path: Path, rows: list[dict[str, Any]], label_set: Sequence[str]) -> None:
-    import pyarrow as pa  # a third of a second, for this one format
-    import pyarrow.parquet as pq
-
-    kinds = {
-        **dict.fromkeys(("schema", "source", "label"), pa.string()),
-        "track": pa.int64(),
-        "uncertain": pa.bool_(),
-    }
-    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in columns(label_set)])
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+    write_table(path, rows, columns(label_set))

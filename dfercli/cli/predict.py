@@ -11,11 +11,13 @@ from dfercli.config import PredictConfig
 from dfercli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from dfercli.prediction.result import PredictResult
     from dfercli.report.video_prediction import VideoPrediction
 
 EPILOG = examples(
     "dfer predict clip.mp4",
     "dfer predict videos/ --out result.csv --html result.html",
+    "dfer predict videos/ --clock events.csv --out results/",
     "dfer predict clip.mp4 --labels 'bored, confused, delighted'",
     "find . -name '*.mp4' | dfer predict - --out result.jsonl",
     "dfer predict --camera 0 --headless",
@@ -43,8 +45,13 @@ def predict(asked: Asked[PredictConfig], json: Json = False, quiet: Quiet = Fals
         for found in result.videos:
             if found.predictions:
                 _print_video(found, result.min_confidence, config.top)
+        if result.events:
+            _print_events(result)
         if config.out is not None:
-            print_line(f"{sum(1 for _ in result.predictions())} windows in {config.out}")
+            windows, spans = (
+                sum(1 for _ in rows) for rows in (result.predictions(), result.spans())
+            )
+            print_line(f"{windows} windows, {spans} spans in {config.out}")
         if result.failures:
             rows = [(row.source, row.stage, row.reason) for row in result.failures]
             print_table("failed", ("source", "stage", "reason"), rows, left=3)
@@ -78,9 +85,29 @@ def _read_list(sources: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _print_events(result: "PredictResult") -> None:
+    rows = []
+    for row in result.events:
+        shares = sorted(row.shares.items(), key=lambda one: -(one[1] or 0.0))
+        shown = ", ".join(f"{name} {share:.0%}" for name, share in shares if share)
+        rows.append(
+            (
+                row.source,
+                row.event,
+                f"{row.start_seconds:.2f}",
+                f"{row.end_seconds:.2f}",
+                "nobody" if row.track is None else str(row.track),
+                f"{row.seen_seconds:.2f}",
+                shown,
+            )
+        )
+    columns = ("source", "event", "from s", "to s", "face", "seen s", "share of that time")
+    print_table("events", columns, rows, left=7)
+
+
 def _print_video(video: "VideoPrediction", min_confidence: float, top: int) -> None:
     rows = []
-    for span in video.spans():
+    for span in video.expression_spans():
         best = span.probabilities.argsort()[::-1][: max(top, 1)].tolist()
         first, *others = (f"{video.label_set[k]} {span.probabilities[k]:.0%}" for k in best)
         if span.probabilities[best[0]] < min_confidence:

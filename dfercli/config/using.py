@@ -199,7 +199,31 @@ class PredictConfig(FacesConfig):
         MODEL,
     )
     top: Count = option(2, "Classes shown per span in the table.", OUTPUT)
-    out: Path | None = option(None, "Write all windows to a .jsonl, .csv or .parquet file.", OUTPUT)
+    out: Path | None = option(
+        None,
+        "Write all windows to a .jsonl, .csv or .parquet file; or, to a folder, everything: "
+        "windows, spans, summary, failures, page, and what was run.",
+        OUTPUT,
+        metavar="FILE|FOLDER",
+    )
+    spans: Path | None = option(
+        None, "Write who shows what, and when, to a .jsonl, .csv or .parquet file.", OUTPUT
+    )
+    summary: Path | None = option(
+        None,
+        "Write a row per video and per person to a .jsonl, .csv or .parquet file: time seen, share "
+        "and mean probability of each class, changes, strongest moment, size of the face.",
+        OUTPUT,
+    )
+    clock: Path | None = option(
+        None,
+        "CSV of the events of an experiment, video,name,start,end[,offset]: a table of what each "
+        "person shows during each of them.",
+        DATA,
+    )
+    clock_offset: float = option(
+        0.0, "Seconds of the video at which the clock of --clock begins.", DATA
+    )
     overwrite: bool = option(
         False, "With --camera: replace an existing --out.", OUTPUT, "--overwrite"
     )

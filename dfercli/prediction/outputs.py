@@ -6,16 +6,18 @@ from pathlib import Path
 
 from dfercli.artifacts.bug_log import BUGS_FILE, users_log
 from dfercli.artifacts.own_outputs import refuse_overwriting
-from dfercli.artifacts.predictions import check_table_path
 from dfercli.artifacts.store_writing import CONTENT_FILES
+from dfercli.artifacts.tables import check_table_path
 from dfercli.config import PredictConfig
 from dfercli.errors import ConfigError
 from dfercli.overrides import check
+from dfercli.prediction.results_folder import check_folder, is_folder
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.prediction.windows import check_windows
 
 VIDEO_SUFFIX = ".mp4"
 PAGE_SUFFIXES = (".html", ".htm")
+OUTPUTS = ("out", "spans", "summary", "html", "video")
 
 
 def check_config(config: PredictConfig) -> None:
@@ -28,8 +30,14 @@ def check_config(config: PredictConfig) -> None:
         raise ConfigError("no source given: name videos, folders, globs or a face store")
     check(config, where="dfer predict")
     check_windows(config.window, config.stride)
-    if config.out is not None:
+    if config.out is not None and is_folder(config.out):
+        check_folder(config.out)
+    elif config.out is not None:
         check_table_path(config.out)
+    if config.spans is not None:
+        check_table_path(config.spans, "--spans")
+    if config.summary is not None:
+        check_table_path(config.summary, "--summary")
     if config.html is not None and config.html.suffix.lower() not in PAGE_SUFFIXES:
         raise ConfigError(f"--html takes a name in .html, got {config.html}")
 
@@ -49,9 +57,10 @@ def check_outputs(
         ConfigError: `--video` names a file and there are several sources, or an output would take
             the place of a source or of a file of a store.
     """
-    outputs = {"--out": config.out, "--html": config.html, "--video": config.video}
+    outputs = {f"--{name}": getattr(config, name) for name in OUTPUTS}
     of_stores = [store / name for store in stores for name in ("", *CONTENT_FILES)]
-    refuse_overwriting(outputs, [*sources, *of_stores])
+    tables = [] if config.clock is None else [config.clock]
+    refuse_overwriting(outputs, [*sources, *of_stores, *tables])
     if config.video is not None and num_sources > 1 and _is_file_name(config.video):
         raise ConfigError(
             f"--video {config.video} is one file, there are {num_sources} sources",
@@ -72,13 +81,10 @@ def _is_file_name(path: Path) -> bool:
 
 
 def bugs_path(config: PredictConfig) -> Path:
-    """Where the tracebacks of bugs go: beside the table, else the page, else the videos."""
+    """Where the tracebacks of bugs go: to the tables, else the page, else the videos."""
+    if config.out is not None and is_folder(config.out):
+        return config.out / BUGS_FILE
     for place in (config.out, config.html, config.video):
         if place is not None:
             return place.with_name(f"{place.stem}.{BUGS_FILE}")
     return users_log()
-
-
-def failures_path(out: Path) -> Path:
-    """The file of failures that belongs to a table of predictions."""
-    return out.with_name(f"{out.stem}.failures.jsonl")

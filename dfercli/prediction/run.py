@@ -1,10 +1,9 @@
 """`dfer predict`: who shows what, and when, in any videos."""
 
-import os
 import queue
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -14,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfercli.artifacts.bug_log import BUG_STAGE, BugLog
 from dfercli.artifacts.face_store import FailureRow
-from dfercli.artifacts.jsonl import write_rows
 from dfercli.artifacts.locks import writing_file
-from dfercli.artifacts.predictions import WindowPrediction, write_predictions
 from dfercli.artifacts.removing import remove_inside
 from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.attempts import Crash, attempt
@@ -24,6 +21,7 @@ from dfercli.config import PredictConfig, PreprocessConfig
 from dfercli.errors import ArtifactError, DataError
 from dfercli.inference.choose_model import ChosenModel, choose_model, ready_choice
 from dfercli.overrides import to_plain
+from dfercli.prediction.clock import read_clock
 from dfercli.prediction.face_source import (
     compare_crops,
     preprocess_config,
@@ -31,6 +29,7 @@ from dfercli.prediction.face_source import (
     sources_of_store,
     split_places,
 )
+from dfercli.prediction.facts import length_seconds, with_facts
 from dfercli.prediction.journal import Journal, faces_folder, settings_digest, work_folder
 from dfercli.prediction.moments import strongest_moments
 from dfercli.prediction.outputs import (
@@ -38,58 +37,22 @@ from dfercli.prediction.outputs import (
     bugs_path,
     check_config,
     check_outputs,
-    failures_path,
 )
 from dfercli.prediction.players import make_sections, write_page
+from dfercli.prediction.result import PredictResult
+from dfercli.prediction.results_folder import with_page, write_record, write_tables
 from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.preprocessing import run as preprocess
 from dfercli.progress import Progress
+from dfercli.report.summary import Event, event_rows
 from dfercli.report.timeline import gaps_of
 from dfercli.report.video_prediction import VideoPrediction
-from dfercli.video.probe import probe_video
 from dfercli.video.sources import Source, find_sources
 
 if TYPE_CHECKING:
     from dfercli.inference.loaded_model import LoadedModel
 
 LOOK_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class PredictResult:
-    """What `dfer predict` found.
-
-    Attributes:
-        model: The model that was used.
-        videos: One per source, by name.
-        min_confidence: The threshold below which a prediction counts as uncertain.
-    """
-
-    model: ChosenModel
-    videos: tuple[VideoPrediction, ...]
-    min_confidence: float
-
-    @property
-    def failures(self) -> tuple[FailureRow, ...]:
-        """Why sources could not be used, wholly or in part."""
-        return tuple(video.failure for video in self.videos if video.failure is not None)
-
-    def predictions(self) -> Iterator[WindowPrediction]:
-        """All predictions, by source, track and time."""
-        for video in self.videos:
-            yield from video.predictions
-
-    def to_json(self) -> dict[str, Any]:
-        """What `dfer predict --json` prints."""
-        labels = self.model.label_set
-        return {
-            "model": self.model.name,
-            "label_set": list(labels),
-            "min_confidence": self.min_confidence,
-            "predictions": [prediction.to_row(labels) for prediction in self.predictions()],
-            "videos": [video.to_json() for video in self.videos],
-            "failures": [failure.to_row() for failure in self.failures],
-        }
 
 
 @dataclass
@@ -113,6 +76,8 @@ class _Plan:
         crop: Settings of the preprocess stage.
         journal: Where finished sources are put down, if there will be a table.
         bugs: Takes the tracebacks of sources that meet a bug.
+        events: Of the experiment.
+        with_pictures: Whether pictures of faces are kept in the result.
     """
 
     config: PredictConfig
@@ -122,10 +87,16 @@ class _Plan:
     crop: PreprocessConfig
     journal: Journal | None
     bugs: BugLog
+    events: tuple[Event, ...]
+    with_pictures: bool
 
 
 def run(
-    config: PredictConfig, progress: Progress, model: "LoadedModel | None" = None
+    config: PredictConfig,
+    progress: Progress,
+    model: "LoadedModel | None" = None,
+    *,
+    with_pictures: bool = False,
 ) -> PredictResult:
     """Recognise expressions in videos and face stores.
 
@@ -137,23 +108,27 @@ def run(
         config: Settings.
         progress: Where to report.
         model: Used instead of the one that `config` names.
+        with_pictures: Keep pictures of faces in the result, as for a page.
 
     Raises:
         ConfigError: settings that make no sense.
-        DataError: no source at all.
+        DataError: no source at all, or events that are not clearly of one.
         ArtifactError: a model that cannot be used, or a file that cannot be written.
     """
     check_config(config)
+    config = with_page(config)
     places, stores = split_places(config.sources)
     sources = find_sources(places, progress.note) if places else []
     ready = [source for store in stores for source in sources_of_store(store)]
     paths = [source.path for source in sources]
     check_outputs(config, paths, stores, len(sources) + len(ready))
+    names = [shown_path(Path(), str(path)) for path in paths] + [source.name for source in ready]
+    events = () if config.clock is None else read_clock(config.clock, names, config.clock_offset)
     chosen = choose_model(config, progress) if model is None else ready_choice(model)
     for store in stores:
         compare_crops(store, chosen.card, progress)
     with ExitStack() as stack:
-        for path in (config.out, config.html, config.video):
+        for path in (config.out, config.spans, config.summary, config.html, config.video):
             if path is not None:
                 stack.enter_context(writing_file(path))
         store = _store_for(config, stack)
@@ -161,7 +136,8 @@ def run(
         journal = _open_journal(config, chosen, crop)
         windows = _window_settings(config, chosen)
         bugs = BugLog(bugs_path(config))
-        plan = _Plan(config, chosen, windows, store, crop, journal, bugs)
+        shows = with_pictures or config.html is not None
+        plan = _Plan(config, chosen, windows, store, crop, journal, bugs, events, shows)
         done = {} if journal is None else journal.done
         kept, left = _divide(done, sources, store)
         if kept:
@@ -309,16 +285,15 @@ def _with_bug(plan: _Plan, video: VideoPrediction, crash: Crash) -> VideoPredict
     return _failed(video, BUG_STAGE, plan.bugs.add(video.source, crash))
 
 
-def _length_seconds(source: TrackedSource, video: VideoPrediction) -> float:
-    facts = probe_video(Path(os.path.abspath(source.name)))
-    last = max((window.end_seconds for window in video.predictions), default=0.0)
-    return max(last, facts.seconds or 0.0) if facts is not None else last
+def _with_facts(plan: _Plan, video: VideoPrediction) -> VideoPrediction:
+    made = attempt(partial(with_facts, video, plan.windows.min_confidence))
+    return _with_bug(plan, video, made) if isinstance(made, Crash) else made
 
 
 def _with_gaps(
     plan: _Plan, source: TrackedSource, video: VideoPrediction, _: threading.Event
 ) -> VideoPrediction:
-    length = _length_seconds(source, video)
+    length = length_seconds(video)
     end = length if plan.config.end is None else min(plan.config.end, length)
     gaps = tuple(gaps_of(video.predictions, plan.config.start, end))
     reasons = tuple(source.reason_of(*gap) for gap in gaps)
@@ -328,7 +303,7 @@ def _with_gaps(
 def _with_moments(
     plan: _Plan, source: TrackedSource, video: VideoPrediction, _: threading.Event
 ) -> VideoPrediction:
-    if plan.config.html is None:
+    if not plan.with_pictures:
         return video
     return replace(video, moments=strongest_moments(source, video.predictions))
 
@@ -345,7 +320,7 @@ def _with_annotated(
         source,
         video,
         out,
-        length_seconds=_length_seconds(source, video),
+        length_seconds=length_seconds(video),
         min_confidence=plan.windows.min_confidence,
         stop=stop,
         start=plan.config.start,
@@ -369,21 +344,17 @@ def _wait(
 
 def _finish(plan: _Plan, videos: list[VideoPrediction], progress: Progress) -> PredictResult:
     config, min_confidence = plan.config, plan.windows.min_confidence
-    videos = sorted(videos, key=lambda video: video.source)
+    videos = [_with_facts(plan, video) for video in sorted(videos, key=lambda one: one.source)]
     sections: list[dict[str, Any]] = []
     if config.html is not None:
         with_bug = partial(_with_bug, plan)
         videos, sections = make_sections(videos, config.html, config, min_confidence, with_bug)
-    result = PredictResult(plan.model, tuple(videos), min_confidence)
-    if config.out is not None:
-        write_predictions(config.out, result.predictions(), plan.model.label_set)
-        beside = failures_path(config.out)
-        if result.failures:
-            write_rows(beside, (failure.to_row() for failure in result.failures))
-        else:
-            beside.unlink(missing_ok=True)
+    events = tuple(row for video in videos for row in event_rows(video, plan.events))
+    result = PredictResult(plan.model, tuple(videos), min_confidence, events)
+    write_tables(config, result)
     if config.html is not None:
         write_page(config.html, result.videos, sections, config, plan.model, min_confidence)
+    write_record(config, result)
     if plan.journal is not None:
         plan.journal.remove()
     plan.bugs.tell(progress)

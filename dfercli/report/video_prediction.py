@@ -1,10 +1,13 @@
 """What was found in one video: predictions, timelines, gaps and strongest moments."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dfercli.artifacts.face_store import FailureRow
 from dfercli.artifacts.predictions import WindowPrediction, columns
+from dfercli.artifacts.timelines import span_columns, summary_columns
+from dfercli.report.summary import span_rows, summary_rows
 from dfercli.report.timeline import Interval, Span, Timeline, build_timelines, spans_of
 
 if TYPE_CHECKING:
@@ -45,6 +48,10 @@ class VideoPrediction:
         moments: The strongest moments with their crops, where a report needs them.
         annotated: Path of the annotated video, where one was written.
         detector: Name of the face detector; None where no face was found.
+        min_confidence: Below it a span is uncertain.
+        length_seconds: Length of the video; where it does not say, the end of what was predicted.
+        fps: Its frames per second, where it has any.
+        recorded_at: When it was recorded, where it says so.
     """
 
     source: str
@@ -57,6 +64,10 @@ class VideoPrediction:
     detector: str | None = None
     gap_reasons: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    min_confidence: float = 0.0
+    length_seconds: float = 0.0
+    fps: float | None = None
+    recorded_at: datetime | None = None
 
     def reasons(self) -> list[str]:
         """Why no face was seen, for each gap; as much as is known."""
@@ -66,7 +77,7 @@ class VideoPrediction:
         """One timeline per face track."""
         return build_timelines(self.predictions)
 
-    def spans(self) -> list[Span]:
+    def expression_spans(self) -> list[Span]:
         """Who shows what, and when: by track, then by time."""
         return [span for timeline in self.timelines() for span in spans_of(timeline)]
 
@@ -75,7 +86,24 @@ class VideoPrediction:
         import pandas as pd
 
         rows = [prediction.to_row(self.label_set) for prediction in self.predictions]
-        return pd.DataFrame(rows, columns=columns(self.label_set))
+        return pd.DataFrame(rows, columns=list(columns(self.label_set)))
+
+    def spans(self) -> "pd.DataFrame":
+        """A row for each stretch in which a person shows the same expression.
+
+        The columns are those of `dfer predict --spans`.
+        """
+        import pandas as pd
+
+        rows = [row.to_row() for row in span_rows(self)]
+        return pd.DataFrame(rows, columns=list(span_columns(self.label_set)))
+
+    def summary(self) -> "pd.DataFrame":
+        """A row for the video, then one per person; the columns of `dfer predict --summary`."""
+        import pandas as pd
+
+        rows = [row.to_row() for row in summary_rows(self)]
+        return pd.DataFrame(rows, columns=list(summary_columns(self.label_set)))
 
     def to_json(self) -> dict[str, Any]:
         """The summary: per track its mean over time; gaps; the failure."""

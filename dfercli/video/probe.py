@@ -1,6 +1,8 @@
 """The metadata of a video file, read without decoding."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ import av
 
 from dfercli.errors import DataError
 from dfercli.video.containers import av_errors, open_container
+
+EARLIEST_YEAR = 1990
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,15 @@ class VideoFacts:
         seconds: Its length; None where it does not say.
         codec: Name of the video codec, such as `h264`.
         pixel_format: Such as `yuv420p`.
+        fps: Mean frames per second; None where it does not say.
+        recorded_at: When it was recorded, as it says, with a time zone; else None.
     """
 
     seconds: float | None
     codec: str
     pixel_format: str
+    fps: float | None = None
+    recorded_at: datetime | None = None
 
 
 def probe_video(path: Path) -> VideoFacts | None:
@@ -40,6 +48,20 @@ def probe_video(path: Path) -> VideoFacts | None:
                 seconds,
                 context.name,
                 str(context.pix_fmt),
+                float(stream.average_rate) if stream.average_rate else None,
+                _recorded_at({**stream.metadata, **container.metadata}),
             )
     except DataError:
         return None
+
+
+def _recorded_at(metadata: Mapping[str, str]) -> datetime | None:
+    """The creation time of a file; programs that have none write the beginning of some epoch."""
+    try:
+        said = metadata.get("creation_time", "").strip().replace("Z", "+00:00")
+        found = datetime.fromisoformat(said)
+    except ValueError:
+        return None
+    if found.year < EARLIEST_YEAR:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)

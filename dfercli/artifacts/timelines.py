@@ -1,0 +1,212 @@
+"""Tables of who shows what, and when: spans, summaries and the events of an experiment.
+
+All rows are flat; the columns of the classes are called `probability_<class>`, the shares of time
+`share_<class>`. Times are seconds of the video; `start_time` and the like are real time, ISO 8601,
+where the video says when it was recorded.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dfercli.artifacts.tables import Columns
+
+SPAN_SCHEMA = "dfer.span/1"
+SUMMARY_SCHEMA = "dfer.summary/1"
+EVENT_SCHEMA = "dfer.event/1"
+
+Level = Literal["person", "video"]
+ByClass = Mapping[str, float | None]  # None where nobody is seen
+
+SPAN_COLUMNS: Columns = {
+    "schema": str,
+    "source": str,
+    "track": int,
+    "start_seconds": float,
+    "end_seconds": float,
+    "label": str,
+    "confidence": float,
+    "uncertain": bool,
+    "start_time": str,
+    "end_time": str,
+}
+SUMMARY_COLUMNS: Columns = {
+    "schema": str,
+    "source": str,
+    "level": str,
+    "track": int,
+    "num_faces": int,
+    "start_seconds": float,
+    "end_seconds": float,
+    "length_seconds": float,
+    "seen_seconds": float,
+    "label": str,
+    "num_changes": int,
+    "uncertain_share": float,
+    "strongest_label": str,
+    "strongest_seconds": float,
+    "strongest_confidence": float,
+    "mean_face_px": float,
+    "fps": float,
+    "recorded_at": str,
+    "failure": str,
+}
+EVENT_COLUMNS: Columns = {
+    "schema": str,
+    "source": str,
+    "event": str,
+    "start_seconds": float,
+    "end_seconds": float,
+    "track": int,
+    "seen_seconds": float,
+    "label": str,
+}
+
+
+@dataclass(frozen=True)
+class SpanRow:
+    """A span of time in which one class is the most probable one of a face.
+
+    Attributes:
+        source: The video.
+        track: Number of the face's track.
+        start_seconds: Where it begins.
+        end_seconds: Where it ends.
+        label: The class.
+        confidence: Its mean probability over that time.
+        uncertain: Whether that is below the threshold.
+        start_time: Real time of the beginning, where known.
+        end_time: Of the end.
+        probabilities: The mean of each class, by its name.
+    """
+
+    source: str
+    track: int
+    start_seconds: float
+    end_seconds: float
+    label: str
+    confidence: float
+    uncertain: bool
+    start_time: str | None
+    end_time: str | None
+    probabilities: ByClass
+
+    def to_row(self) -> dict[str, Any]:
+        """The flat row as it is written."""
+        return _flat(SPAN_SCHEMA, SPAN_COLUMNS, self, {"probability": self.probabilities})
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """What one person shows in a video, or all of them together.
+
+    Attributes:
+        source: The video.
+        level: One person or the whole video.
+        track: Of a person.
+        num_faces: Persons in it.
+        start_seconds: When a face is first seen; None where none is.
+        end_seconds: When one is last seen.
+        length_seconds: Of the video.
+        seen_seconds: How long the person, or any face, is seen.
+        label: The class with the largest share of the time.
+        num_changes: How often a person's most probable class changes, summed over persons.
+        uncertain_share: Of the seen time, in spans below the threshold of confidence.
+        strongest_label: Class of the most confident window.
+        strongest_seconds: Its middle.
+        strongest_confidence: Its probability.
+        mean_face_px: Mean over windows of the longer side of the face's box, in pixels.
+        fps: Frames per second of the video.
+        recorded_at: When it was recorded, as it says, ISO 8601.
+        failure: Why it, or a part of it, could not be used.
+        shares: Share of the seen time of each class.
+        probabilities: Mean probability of each class over the seen time.
+    """
+
+    source: str
+    level: Level
+    track: int | None
+    num_faces: int
+    start_seconds: float | None
+    end_seconds: float | None
+    length_seconds: float
+    seen_seconds: float
+    label: str | None
+    num_changes: int
+    uncertain_share: float | None
+    strongest_label: str | None
+    strongest_seconds: float | None
+    strongest_confidence: float | None
+    mean_face_px: float | None
+    fps: float | None
+    recorded_at: str | None
+    failure: str | None
+    shares: ByClass
+    probabilities: ByClass
+
+    def to_row(self) -> dict[str, Any]:
+        """The flat row as it is written."""
+        classes = {"share": self.shares, "probability": self.probabilities}
+        return _flat(SUMMARY_SCHEMA, SUMMARY_COLUMNS, self, classes)
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """What one person shows during one event of an experiment.
+
+    Attributes:
+        source: The video.
+        event: Name of the event.
+        start_seconds: Its begin in the video.
+        end_seconds: Its end.
+        track: The person; None where nobody is seen during it.
+        seen_seconds: How long the person is seen during it.
+        label: The class with the largest share of that time.
+        shares: Share of that time of each class.
+        probabilities: Mean probability of each class over that time.
+    """
+
+    source: str
+    event: str
+    start_seconds: float
+    end_seconds: float
+    track: int | None
+    seen_seconds: float
+    label: str | None
+    shares: ByClass
+    probabilities: ByClass
+
+    def to_row(self) -> dict[str, Any]:
+        """The flat row as it is written."""
+        classes = {"share": self.shares, "probability": self.probabilities}
+        return _flat(EVENT_SCHEMA, EVENT_COLUMNS, self, classes)
+
+
+def span_columns(label_set: Iterable[str]) -> Columns:
+    """The columns of a table of spans, in order."""
+    return _with_classes(SPAN_COLUMNS, ("probability",), label_set)
+
+
+def summary_columns(label_set: Iterable[str]) -> Columns:
+    """The columns of a summary, in order."""
+    return _with_classes(SUMMARY_COLUMNS, ("share", "probability"), label_set)
+
+
+def event_columns(label_set: Iterable[str]) -> Columns:
+    """The columns of a table of events, in order."""
+    return _with_classes(EVENT_COLUMNS, ("share", "probability"), label_set)
+
+
+def _with_classes(columns: Columns, kinds: Sequence[str], label_set: Iterable[str]) -> Columns:
+    names = list(label_set)
+    return {**columns, **{f"{kind}_{name}": float for kind in kinds for name in names}}
+
+
+def _flat(
+    schema: str, columns: Columns, row: object, classes: Mapping[str, ByClass]
+) -> dict[str, Any]:
+    return {
+        "schema": schema,
+        **{name: getattr(row, name) for name in columns if name != "schema"},
+        **{f"{kind}_{name}": one for kind, of in classes.items() for name, one in of.items()},
+    }

@@ -1,0 +1,144 @@
+"""Events of an experiment: when they are in which video."""
+
+import csv
+import io
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from dfercli.documents import read_document
+from dfercli.errors import DataError
+from dfercli.report.summary import Event
+from dfercli.typed import shown
+from dfercli.video.probe import probe_video
+
+COLUMNS = ("video", "name", "start", "end")
+OFFSET = "offset"
+EVERY_VIDEO = "*"
+CLOCK_TIME = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row as it was written, and its place for messages."""
+
+    where: str
+    video: str
+    name: str
+    start: str
+    end: str
+    offset: float
+
+
+def read_clock(path: Path, names: Sequence[str], offset: float = 0.0) -> tuple[Event, ...]:
+    """Read the events of an experiment.
+
+    A time is seconds or `h:mm:ss` from the beginning of the video, or a date and time (ISO 8601),
+    which is compared with when the video was recorded; without a time zone it is that of this
+    machine.
+
+    Args:
+        path: CSV with the columns video, name, start, end and, if wanted, offset: the second of
+            the video at which the row's clock begins. A video is matched by its path or the end of
+            its path; `*` is all of them.
+        names: The videos, as predictions name them.
+        offset: Added to every row's own.
+
+    Raises:
+        DataError: the file, a row or a time is broken, or a video is not there or not clearly
+            meant; the row is named.
+    """
+    events = []
+    for row in _rows(path, offset):
+        for source in _meant(row, names):
+            start, end = (_seconds(row, text, source) for text in (row.start, row.end))
+            if not start < end:
+                raise DataError(f"{row.where}: {row.name} ends at {row.end}, not after {row.start}")
+            events.append(Event(source, row.name, start, end))
+    return tuple(events)
+
+
+def _rows(path: Path, offset: float) -> Iterator[_Row]:
+    try:
+        text = read_document(path, may_be_pipe=True).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        given = [name.strip() for name in reader.fieldnames or ()]
+        if missing := [name for name in COLUMNS if name not in given]:
+            raise DataError(
+                f"{path}: no column {missing[0]}",
+                hint=f"the first line is {','.join(COLUMNS)}[,{OFFSET}]",
+            )
+        reader.fieldnames = given
+        found = False
+        for row in reader:
+            found = True
+            where = f"{path}, line {reader.line_num}"
+            cells = {name: (row.get(name) or "").strip() for name in (*COLUMNS, OFFSET)}
+            if empty := [name for name in COLUMNS if not cells[name]]:
+                raise DataError(f"{where}: {empty[0]} is empty")
+            own = _number(cells[OFFSET] or "0", where, OFFSET)
+            video, name, start, end = (cells[column] for column in COLUMNS)
+            yield _Row(where, video, name, start, end, offset + own)
+        if not found:
+            raise DataError(f"{path}: no events")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+def _meant(row: _Row, names: Sequence[str]) -> list[str]:
+    """The videos that a row is about."""
+    if row.video == EVERY_VIDEO:
+        return list(names)
+    asked = Path(row.video).parts
+    found = [name for name in names if Path(os.path.abspath(name)).parts[-len(asked) :] == asked]
+    if len(found) > 1:
+        raise DataError(
+            f"{row.where}: {row.video!r} fits {len(found)} videos, such as {found[0]} and "
+            f"{found[1]}",
+            hint="write more of the path",
+        )
+    if not found:
+        first = f"; the first is {names[0]}" if names else ""
+        raise DataError(f"{row.where}: no video is called {row.video!r}{first}")
+    return found
+
+
+def _seconds(row: _Row, text: str, source: str) -> float:
+    """A time as seconds of the video."""
+    if (found := CLOCK_TIME.fullmatch(text)) is not None:
+        hours, minutes, seconds = found.groups(default="0")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds) + row.offset
+    if "-" in text[1:] and ":" in text:
+        return _of_recording(row, text, source) + row.offset
+    return _number(text, row.where, "time") + row.offset
+
+
+def _of_recording(row: _Row, text: str, source: str) -> float:
+    try:
+        asked = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise DataError(f"{row.where}: not a date and time of ISO 8601: {text!r}") from None
+    facts = probe_video(Path(os.path.abspath(source)))
+    if facts is None or facts.recorded_at is None:
+        raise DataError(
+            f"{row.where}: {source} does not say when it was recorded, and {text} is real time",
+            hint="give seconds of the video, and in the column offset the second that is their 0",
+        )
+    return (asked.astimezone() - facts.recorded_at).total_seconds()
+
+
+def _number(text: str, where: str, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        more = "" if what == OFFSET else ", h:mm:ss or a date and time"
+        raise DataError(f"{where}: {what}: expected seconds{more}, got {shown(text)}")
+    return number

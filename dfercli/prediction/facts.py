@@ -1,0 +1,34 @@
+"""What the file of a source says about itself, beside what was found in it."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from dfercli.report.video_prediction import VideoPrediction
+from dfercli.video.probe import VideoFacts, probe_video
+
+
+def length_seconds(video: VideoPrediction) -> float:
+    """Length of a source; where it does not say, the end of its last window."""
+    return _length(_facts(video), video)
+
+
+def with_facts(video: VideoPrediction, min_confidence: float) -> VideoPrediction:
+    """The video with its length, frame rate and time, and the threshold of its predictions."""
+    facts = _facts(video)
+    return replace(
+        video,
+        min_confidence=min_confidence,
+        length_seconds=_length(facts, video),
+        fps=None if facts is None else facts.fps,
+        recorded_at=None if facts is None else facts.recorded_at,
+    )
+
+
+def _facts(video: VideoPrediction) -> VideoFacts | None:
+    return probe_video(Path(os.path.abspath(video.source)))
+
+
+def _length(facts: VideoFacts | None, video: VideoPrediction) -> float:
+    last = max((window.end_seconds for window in video.predictions), default=0.0)
+    return last if facts is None else max(last, facts.seconds or 0.0)
