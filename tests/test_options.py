@@ -1,5 +1,6 @@
 """Options come from the fields of the configs; what was asked for is layered in one way."""
 
+import inspect
 import json
 import os
 import shlex
@@ -8,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
@@ -63,6 +65,16 @@ class Small:
     depth: int = setting(1, "Of it.")
 
 
+def kind_of(command: Any, row: Any) -> Any:
+    """The type of an option, without `Annotated` and `None`, by the command's signature."""
+    kind = inspect.signature(command.callback).parameters[row.name].annotation
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in (Union, UnionType) and type(None) in get_args(kind):
+        (kind,) = (part for part in get_args(kind) if part is not type(None))
+    return kind
+
+
 def nothing(_: Asked[Any]) -> None:
     """Do nothing."""
 
@@ -106,7 +118,7 @@ def test_no_option_was_lost_or_has_another_type_or_default(command: str) -> None
         wanted = set(names.split("/"))
         row = next((row for flags, row in found.items() if wanted <= set(flags.split("/"))), None)
         assert row is not None, names
-        annotation = row.type_descriptor.annotation
+        annotation = kind_of(COMMANDS[command], row)
         if get_origin(annotation) is not Literal:  # choices were text
             is_class = isinstance(annotation, type) and get_origin(annotation) is None
             shown = annotation.__name__ if is_class else str(annotation).replace("pathlib.", "")
@@ -123,7 +135,7 @@ def test_choices_are_completed_by_the_shell(command: str) -> None:
     row = next(
         row
         for row in COMMANDS[command].params
-        if get_origin(row.type_descriptor.annotation) is Literal
+        if get_origin(kind_of(COMMANDS[command], row)) is Literal
     )
     line = f"dfer {command} {row.opts[0]} "
     told = {"_DFER_COMPLETE": "complete_bash", "COMP_WORDS": line}
@@ -135,7 +147,7 @@ def test_choices_are_completed_by_the_shell(command: str) -> None:
         text=True,
         check=False,
     )
-    choices = get_args(row.type_descriptor.annotation)
+    choices = get_args(kind_of(COMMANDS[command], row))
     assert done.stdout.split() == [str(choice) for choice in choices], done.stderr
 
 
@@ -156,8 +168,8 @@ def test_a_wrong_choice_is_refused_with_the_list(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for row in COMMANDS[command].params:
-        choices = get_args(row.type_descriptor.annotation)
-        if get_origin(row.type_descriptor.annotation) is Literal:
+        choices = get_args(kind_of(COMMANDS[command], row))
+        if get_origin(kind_of(COMMANDS[command], row)) is Literal:
             needed = ["x"] if any(p.required for p in COMMANDS[command].params) else []
             assert dfer([*command.split(), *needed, row.opts[0], "no-such"]) == 2
             said = capsys.readouterr().err
@@ -176,8 +188,8 @@ def test_help_lists_every_choice_and_lines_that_can_be_copied(
     words = set(shown.replace("|", " ").replace("<", " ").replace(">", " ").split())
     words = {word.strip(".,:;()") for word in words}
     for row in COMMANDS[command].params:
-        if get_origin(row.type_descriptor.annotation) is Literal:
-            assert set(map(str, get_args(row.type_descriptor.annotation))) <= words, row.opts
+        if get_origin(kind_of(COMMANDS[command], row)) is Literal:
+            assert set(map(str, get_args(kind_of(COMMANDS[command], row)))) <= words, row.opts
     _, _, lines = shown.partition("Example")
     examples = [line.strip() for line in lines.splitlines()[1:] if line.strip()]
     assert examples
