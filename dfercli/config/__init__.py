@@ -10,6 +10,7 @@ from dfercli.config.kinds import Precision, Stream
 from dfercli.config.preprocessing import FacesConfig, PreprocessConfig
 from dfercli.config.training import (
     AugmentConfig,
+    ClipLoraConfig,
     FineCliperConfig,
     ModelConfig,
     OptimConfig,
@@ -31,6 +32,7 @@ __all__ = [
     "AugmentConfig",
     "BenchConfig",
     "CheckConfig",
+    "ClipLoraConfig",
     "ConvertConfig",
     "CopyConfig",
     "DataConfig",

@@ -32,6 +32,7 @@ from dfercli.typed import Range
 
 BACKBONES = ("ViT-B-32-quickgelu/openai", "ViT-B-16-quickgelu/openai", "ViT-L-14-quickgelu/openai")
 RECIPES = (
+    "clip-lora",
     "crema-d",
     "demo",
     "dfer-clip",
@@ -92,10 +93,31 @@ class FineCliperConfig:
 
 
 @dataclass(frozen=True)
+class ClipLoraConfig:
+    """The settings of clip-lora alone; the defaults are CLAIP-Emo's."""
+
+    rank: Annotated[int, Range(1, 1024)] = setting(8, "Rank of the matrices that are added.")
+    alpha: Positive = setting(32.0, "They are scaled by alpha / rank.")
+    dropout: Share = setting(0.1, "Share of their input features that a step leaves out.")
+    targets: tuple[Literal["q", "k", "v", "out", "mlp"], ...] = setting(
+        ("q", "k", "v", "out", "mlp"), "Matrices of a block that are adapted."
+    )
+    adapted_blocks: CountOrNone = setting(
+        0, "Only the last so many blocks of the image encoder are adapted; 0 is all."
+    )
+    head: Literal["linear", "texts"] = setting(
+        "linear", "A linear layer, or cosines with the class texts, which may be others later."
+    )
+    feature: Literal["auto", "before", "after"] = setting(
+        "auto", "Of a frame: before CLIP's projection or after it; auto is before for linear."
+    )
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Settings of a model, apart from its weights and its label set."""
 
-    method: Literal["dfer-clip", "finecliper", "mean-pooling"] = option(
+    method: Literal["clip-lora", "dfer-clip", "finecliper", "mean-pooling"] = option(
         "dfer-clip", "The method; mean-pooling is the baseline.", MODEL
     )
     clip: str = option(
@@ -107,8 +129,8 @@ class ModelConfig:
     )
     clip_weights: Path | None = option(None, "Local file with the backbone's weights.", MODEL)
     num_frames: Frames = setting(16, "T, frames sampled per clip.")
-    normalization: Literal["none", "clip"] = setting(
-        "none", "none feeds [0, 1] as published, clip CLIP's mean and deviation."
+    normalization: Literal["none", "clip", "imagenet"] = setting(
+        "none", "none feeds [0, 1] as published; else the mean and deviation of CLIP or ImageNet."
     )
     text_type: Literal["description", "name", "context", "pn", "published"] = option(
         "description",
@@ -145,6 +167,7 @@ class ModelConfig:
         False, "DFER-CLIP's image encoder stays as it is.", MODEL, "--freeze-image"
     )
     finecliper: FineCliperConfig = FineCliperConfig()
+    clip_lora: ClipLoraConfig = ClipLoraConfig()
 
 
 @dataclass(frozen=True)
@@ -164,11 +187,13 @@ class OptimConfig:
     accumulate: Count = setting(
         1, "Gradient accumulation: pieces of each device's share of a batch, to save memory."
     )
-    lr_temporal: Positive = setting(1e-2, "Learning rate of the temporal encoder.")
+    lr_temporal: Positive = setting(
+        1e-2, "Learning rate of the temporal encoder, and of clip-lora's linear head."
+    )
     lr_image: Positive = setting(1e-5, "Learning rate of the image encoder.")
     lr_context: Positive = setting(1e-3, "Learning rate of the context tokens.")
     lr_adapter: Positive = setting(
-        3e-4, "Learning rate of FineCLIPER's adapters, fusion and temperature."
+        3e-4, "Learning rate of adapters: clip-lora's, and FineCLIPER's with fusion, temperature."
     )
     momentum: Positive = setting(0.9, "Of SGD.")
     weight_decay: Positive = setting(1e-4, "Of either optimiser.")

@@ -24,6 +24,7 @@ from dfercli.errors import ArtifactError, ConfigError
 from dfercli.inference.exported import INSTALL_HINT, import_runtime, load_exported
 from dfercli.inference.locate import locate_trained
 from dfercli.inference.restore import restore_model
+from dfercli.models.build import METHODS
 from dfercli.models.method import FRAMES, Method
 from dfercli.progress import Progress
 
@@ -51,16 +52,23 @@ class ExportResult:
 
 
 class _Exported(nn.Module):
-    """Frames (B, T, 3, S, S), float in [0, 1] -> logits (B, K), with fixed text features."""
+    """Frames (B, T, 3, S, S), float in [0, 1] -> logits (B, K), with fixed text features.
+
+    Args:
+        method: The model.
+        wants_texts: Whether it compares classes by their texts.
+    """
 
     text: Tensor
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, *, wants_texts: bool) -> None:
         super().__init__()
+        method.merge()
         encoder: Any = method
-        with torch.no_grad():
-            self.register_buffer("text", encoder.text_features().detach().clone())
-        encoder.text_features = lambda: self.text
+        if wants_texts:
+            with torch.no_grad():
+                self.register_buffer("text", encoder.text_features().detach().clone())
+            encoder.text_features = lambda: self.text
         method.streams = (FRAMES,)
         self.method = method
 
@@ -86,7 +94,8 @@ def run(config: ExportConfig, progress: Progress) -> ExportResult:
     streams = [name for name in model.module.streams if name != FRAMES]
     if streams:
         progress.note(f"the exported model looks at frames alone, not at {', '.join(streams)}")
-    module = _Exported(model.module.float().eval()).eval()
+    wants_texts = METHODS[model.config.method].wants_texts(model.config)
+    module = _Exported(model.module.float().eval(), wants_texts=wants_texts).eval()
     shape = (model.module.num_frames, 3, model.module.image_size, model.module.image_size)
     example = _noise(TRACED_CLIPS, shape)
     card = dump_json(model.card.to_json())

@@ -139,6 +139,7 @@ def ready(
     """
     place = resolve_device(device)
     module = model.module.to(place).eval()
+    module.merge()
     resolved, mixed = precision_for_answers(precision, place, module)
     if rounds_weights(precision, resolved, place):
         keep_encoder_in_bfloat16(module.clip.visual)

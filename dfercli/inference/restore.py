@@ -154,6 +154,8 @@ def zero_shot_model(
 
 def texts_of_method(config: ModelConfig, label_set: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """The positive texts and, where the method wants them, the negative texts of all classes."""
+    if not METHODS[config.method].wants_texts(config):
+        return list(label_set), []
     texts = class_texts_for(config, label_set)
     positive = [variants[0] for variants in texts.positive]
     if not METHODS[config.method].wants_negative_texts(config):
@@ -270,6 +272,12 @@ def _backbone_for(card: ModelCard, config: ModelConfig, weights: Path | None, wh
 
 def _card_for(card: ModelCard, config: ModelConfig, label_set: tuple[str, ...]) -> ModelCard:
     """The card with the texts of other classes."""
+    if not METHODS[config.method].wants_texts(config):
+        raise ConfigError(
+            f"the linear head of {config.method} knows its own classes alone",
+            hint="measure the classes present in both: --classes common; or train with "
+            "--set model.clip_lora.head=texts",
+        )
     if config.context_tokens and config.class_specific:
         raise ConfigError(
             "this model learned context tokens for each of its classes: it has none for others",

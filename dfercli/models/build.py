@@ -6,6 +6,7 @@ from typing import Protocol
 from open_clip import CLIP
 
 from dfercli.config import ModelConfig
+from dfercli.models.clip_lora import ClipLora
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.finecliper import FineCliper
 from dfercli.models.mean_pooling import MeanPooling
@@ -23,8 +24,12 @@ class MethodClass(Protocol):
     def wants_negative_texts(self, config: ModelConfig) -> bool:
         """See `Method.wants_negative_texts`."""
 
+    def wants_texts(self, config: ModelConfig) -> bool:
+        """See `Method.wants_texts`."""
+
 
 METHODS: dict[str, MethodClass] = {
+    "clip-lora": ClipLora,
     "dfer-clip": DferClip,
     "finecliper": FineCliper,
     "mean-pooling": MeanPooling,

@@ -68,6 +68,11 @@ class Method(nn.Module, ABC):
         """Whether `texts` hold a negative text of each class after the positive ones."""
         return False
 
+    @staticmethod
+    def wants_texts(config: ModelConfig) -> bool:
+        """Whether classes are compared by their texts, and so may be others after training."""
+        return True
+
     @abstractmethod
     def forward(self, frames: Tensor) -> Tensor:
         """Compare clips with classes.
@@ -104,6 +109,9 @@ class Method(nn.Module, ABC):
     def logits(self, outputs: Tensor) -> Tensor:
         """The logits (B, K) in what `forward` returned in training."""
         return outputs
+
+    def merge(self) -> None:  # noqa: B027 - most methods have nothing to merge
+        """Add what was trained beside frozen weights to them: quicker, but the end of training."""
 
     @abstractmethod
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:

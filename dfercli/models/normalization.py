@@ -3,10 +3,20 @@
 from typing import Literal
 
 import torch
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.constants import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    OPENAI_DATASET_MEAN,
+    OPENAI_DATASET_STD,
+)
 from torch import Tensor, nn
 
-Normalization = Literal["none", "clip"]
+Normalization = Literal["none", "clip", "imagenet"]
+MEAN_AND_STD = {
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "clip": (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD),
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+}
 
 
 class PixelNormalization(nn.Module):
@@ -14,7 +24,7 @@ class PixelNormalization(nn.Module):
 
     Args:
         kind: `none` leaves [0, 1] as it is, which is what DFER-CLIP's published runs do; `clip`
-            subtracts CLIP's mean and divides by its standard deviation.
+            and `imagenet` subtract a mean and divide by a standard deviation.
     """
 
     mean: Tensor
@@ -23,8 +33,7 @@ class PixelNormalization(nn.Module):
     def __init__(self, kind: Normalization) -> None:
         super().__init__()
         self.kind = kind
-        mean = OPENAI_DATASET_MEAN if kind == "clip" else (0.0, 0.0, 0.0)
-        std = OPENAI_DATASET_STD if kind == "clip" else (1.0, 1.0, 1.0)
+        mean, std = MEAN_AND_STD[kind]
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 

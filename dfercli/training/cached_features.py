@@ -38,6 +38,7 @@ ValueT = TypeVar("ValueT")
 
 NOT_FROZEN = {
     "mean-pooling": "it trains nothing but its image encoder",
+    "clip-lora": "it trains low-rank matrices inside its image encoder",
     "finecliper": "it trains adapters inside its image encoder",
 }
 
