@@ -110,7 +110,7 @@ class Method(nn.Module, ABC):
         """The logits (B, K) in what `forward` returned in training."""
         return outputs
 
-    def merge(self) -> None:  # noqa: B027 - most methods have nothing to merge
+    def merge(self) -> None:
         """Add what was trained beside frozen weights to them: quicker, but the end of training."""
 
     @abstractmethod

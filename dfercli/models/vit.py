@@ -5,6 +5,7 @@ open_clip's own `VisionTransformer` (ViT-B/32 to L/14 and larger) and timm's, wh
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from open_clip import CLIP
 from open_clip.timm_model import TimmModel
@@ -28,7 +29,7 @@ class WeightPlace:
         name: Its attribute there.
     """
 
-    part: nn.Module
+    part: Any
     name: str
 
 
