@@ -28,7 +28,7 @@ from open_clip import CLIP
 
 from dfercli.artifacts.atomic import write_json
 from dfercli.artifacts.captions import CaptionRow, append_caption
-from dfercli.artifacts.face_parts import REGIONS, write_landmarks, write_parsing
+from dfercli.artifacts.face_parts import REGIONS, write_landmarks, write_maps
 from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.config import EvalConfig, TrainConfig
@@ -110,7 +110,7 @@ def write_store(folder: Path, part: str, people: int) -> Path:
             path = folder / "frames" / clip_id / f"{name}.jpg"
             cv2.imwrite(str(path), frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
         write_landmarks(folder, clip_id, points)
-        write_parsing(folder, clip_id, names, regions)
+        write_maps(folder, "parsing", clip_id, zip(names, regions, strict=True))
         caption = describe_changes(clip.action_units)
         append_caption(
             folder,

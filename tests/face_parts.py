@@ -7,7 +7,7 @@ import numpy as np
 from stores import bright_and_dark_store
 
 from dfercli.artifacts.captions import CaptionRow, append_caption
-from dfercli.artifacts.face_parts import write_landmarks, write_parsing
+from dfercli.artifacts.face_parts import write_landmarks, write_maps
 from dfercli.artifacts.face_store import read_clips
 
 
@@ -45,7 +45,7 @@ def store_with_parts(
         regions = np.zeros((clip.num_frames, 32, 32), np.uint8)
         regions[:, 8:24, 8:24] = 1 if clip.label == "happiness" else 8
         names = [f"{number:06d}" for number in range(clip.num_frames)]
-        write_parsing(folder, clip.clip_id, names, regions)
+        write_maps(folder, "parsing", clip.clip_id, zip(names, regions, strict=True))
         moved = "up" if clip.label == "happiness" else "down"
         write_caption(folder, clip.clip_id, f"The lip corners are pulled {moved}.")
     return folder

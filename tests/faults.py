@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from dfercli.faces.haar import HaarDetector
-from dfercli.preprocessing import face_clips
+from dfercli.preprocessing import face_clips, source_worker
 
 # What preprocess does with one source, step by step; each is made to fail for one source.
 STEPS = {
@@ -35,7 +35,7 @@ def raising(function: Callable[..., Any], error: Exception, when: Callable[..., 
     return wrapped
 
 
-def set_up_faults(setting: face_clips.WorkerSetting) -> Callable[..., Any]:
+def set_up_faults(setting: source_worker.WorkerSetting) -> Callable[..., Any]:
     """Like `set_up_sources`, but a source that is called after a step fails in that step."""
     under_way = ""
 
@@ -46,7 +46,7 @@ def set_up_faults(setting: face_clips.WorkerSetting) -> Callable[..., Any]:
         error = KeyError(name) if number % 2 else RuntimeError(f"no {name}")
         wrapped = raising(getattr(place, function), error, partial(is_called, name))
         setattr(place, function, wrapped)
-    do = face_clips.set_up_sources(setting)
+    do = source_worker.set_up_sources(setting)
 
     def named(job: face_clips.SourceJob, report: face_clips.Report) -> Any:
         nonlocal under_way

@@ -4,7 +4,7 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,12 @@ from dfercli.artifacts.face_store import read_clips, read_failures
 from dfercli.attempts import Crash, SetUpError, attempt
 from dfercli.cli.app import run as dfer
 from dfercli.errors import ArtifactError, DataError
+from dfercli.faces import stream_maker
 from dfercli.faces.haar import HaarDetector
 from dfercli.inference.loaded_model import LoadedModel
 from dfercli.prediction import annotate, moments, players, recognise
 from dfercli.prediction import run as predict_run
-from dfercli.preprocessing import face_clips, face_parts, preview
+from dfercli.preprocessing import face_clips, face_parts, preview, source_worker
 from dfercli.preprocessing import run as preprocess_run
 from dfercli.video.sources import source_state
 
@@ -111,7 +112,7 @@ def test_each_step_of_preprocess_may_fail_for_one_source(
 
     if workers:
         return
-    monkeypatch.setattr(preprocess_run, "set_up_sources", face_clips.set_up_sources)
+    monkeypatch.setattr(preprocess_run, "set_up_sources", source_worker.set_up_sources)
     for place, name in STEPS.values():  # the bug is mended
         monkeypatch.setattr(place, name, ORIGINAL[name])
     preprocess(videos, *options)
@@ -144,13 +145,23 @@ def test_previews_and_parts_may_fail_for_one_source(
     assert failure.reason.startswith("bug: ZeroDivisionError: no frame")
     assert len(list((store / "preview").glob("*.mp4"))) == 2
 
-    def set_up_parts(setting: object) -> Callable[..., Any]:
-        return raising(lambda job, report: None, TypeError("odd"), partial(at_first, done=[]))
+    together_then_the_first_alone = iter([True, True])
 
-    monkeypatch.setattr(face_parts, "set_up_parts", set_up_parts)
-    monkeypatch.setattr(face_parts, "fetch", lambda file: None)
-    preprocess(folder, "--workers", 0, "--out", store, "--landmarks", code=3)
+    class Maker:
+        landmarks = raising(
+            lambda maker, crops: np.zeros((len(crops), 68, 2)),
+            TypeError("odd"),
+            lambda *_: next(together_then_the_first_alone, False),
+        )
+
+        def __init__(self, setting: object) -> None:
+            pass
+
+    monkeypatch.setattr(face_parts, "StreamMaker", Maker)
+    monkeypatch.setattr(stream_maker, "fetch", lambda file: None)
+    preprocess(folder, "--workers", 0, "--out", store, "--streams", "landmarks", code=3)
     (failure,) = read_failures(store)
+    assert len(list((store / "landmarks").iterdir())) == 2
     assert failure.stage == "bug"
     assert failure.reason.startswith("bug: TypeError: odd")
     assert (store / "bugs.log").read_text().count("Traceback") == 2

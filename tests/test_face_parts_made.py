@@ -1,5 +1,6 @@
 """Landmarks and parsing maps that preprocess makes, with randomly initialised networks."""
 
+import shutil
 import socket
 
 import cv2
@@ -21,8 +22,9 @@ from dfercli.errors import ArtifactError
 from dfercli.faces import parsing_model
 from dfercli.faces.landmarks import LandmarkFinder
 from dfercli.faces.parsing import SegformerParser, draw_regions
-from dfercli.preprocessing import face_parts as parts_of_faces
-from dfercli.preprocessing.face_parts import PartsJob, set_up_parts
+from dfercli.preprocessing import make_streams
+from dfercli.preprocessing.face_parts import PartsJob, set_up_parts, stream_setting
+from dfercli.preprocessing.make_streams import ClipStreams
 from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
 from dfercli.video.images import read_image
@@ -50,10 +52,10 @@ def random_landmark_weights(tmp_path, monkeypatch):
     return path
 
 
-def test_landmarks_and_polygons_are_added_to_a_store_that_exists(
+def test_landmarks_and_regions_are_added_to_a_store_that_exists(
     drawn, tmp_path, random_landmark_weights, monkeypatch
 ):
-    monkeypatch.setattr(parts_of_faces, "CROPS_AT_ONCE", 1)
+    monkeypatch.setattr(make_streams, "CROPS_AT_ONCE", 1)
     write_video(tmp_path / "face.mp4", drawn.frames, drawn.fps)
     config = PreprocessConfig(
         sources=(str(tmp_path / "face.mp4"),),
@@ -64,7 +66,7 @@ def test_landmarks_and_polygons_are_added_to_a_store_that_exists(
     )
     run(config, LogProgress())
     options = ["--detector", "haar", "--min-face", "80", "--workers", "0"]
-    out = ["--out", str(tmp_path / "faces"), "--parsing", "polygons", "--landmarks"]
+    out = ["--out", str(tmp_path / "faces"), "--streams", "landmarks,regions"]
     assert dfer(["preprocess", str(tmp_path / "face.mp4"), *out, *options]) == 0
     (clip,) = read_clips(tmp_path / "faces")
     points = read_landmarks(tmp_path / "faces", clip.clip_id)
@@ -74,27 +76,36 @@ def test_landmarks_and_polygons_are_added_to_a_store_that_exists(
     np.testing.assert_allclose(points, at_once, atol=1e-3)
     assert np.isfinite(points).all()
     for path in frame_paths(tmp_path / "faces", clip):
-        folder = tmp_path / "faces" / "parsing" / clip.clip_id
+        folder = tmp_path / "faces" / "regions" / clip.clip_id
         assert read_parsing(folder / f"{path.stem}.png").shape == (224, 224)
 
 
 def test_a_damaged_crop_leaves_no_half_of_a_clips_maps(
     drawn, tmp_path, random_landmark_weights, monkeypatch
 ):
-    monkeypatch.setattr(parts_of_faces, "CROPS_AT_ONCE", 1)
+    monkeypatch.setattr(make_streams, "CROPS_AT_ONCE", 1)
     crops = tmp_path / "frames" / "a"
     crops.mkdir(parents=True)
     for number, frame in enumerate(drawn.frames):
         cv2.imwrite(str(crops / f"{number:06d}.jpg"), frame)
     (crops / "000001.jpg").write_bytes(b"")
     write_landmarks(tmp_path, "a", np.stack(drawn.landmarks_px))
-    config = PreprocessConfig(sources=(), out=tmp_path, parsing="polygons")
+    config = PreprocessConfig(sources=(), out=tmp_path, streams=("regions",))
+    shutil.copytree(crops, tmp_path / "frames" / "b")
+    shutil.copy(crops / "000000.jpg", tmp_path / "frames" / "b" / "000001.jpg")
+    write_landmarks(tmp_path, "b", np.stack(drawn.landmarks_px))
     done = []
-    do = set_up_parts((config, 0.1, "cpu"))
-    reason = do(PartsJob("a", crops, False, True), lambda frames, faces: done.append(frames))
-    assert "000001.jpg" in reason
-    assert done == [1]
-    assert not list((tmp_path / "parsing").iterdir())
+    do = set_up_parts((config, stream_setting(config)))
+    clips = (
+        ClipStreams("a", crops, ("regions",)),
+        ClipStreams("b", tmp_path / "frames" / "b", ("regions",)),
+    )
+    made = do(PartsJob(clips), lambda frames, faces: done.append(frames))
+    (failure,) = made.failures
+    assert (failure.clip_id, failure.stream) == ("a", "regions")
+    assert "000001.jpg" in failure.reason
+    assert sum(done) == 3
+    assert [path.name for path in (tmp_path / "regions").iterdir()] == ["b"]
 
 
 def test_crops_are_aligned_by_landmarks_with_a_detector_that_has_no_points(
@@ -113,7 +124,7 @@ def test_crops_are_aligned_by_landmarks_with_a_detector_that_has_no_points(
     assert top - reach < track.points_px[0, 2, 1] < bottom + reach
 
 
-def test_polygons_agree_with_the_regions_of_a_drawn_face(drawn):
+def test_regions_agree_with_the_regions_of_a_drawn_face(drawn):
     for points, truth in zip(drawn.landmarks_px, drawn.regions, strict=True):
         found = draw_regions(points, *truth.shape)
         for name in ("skin", "brows", "eyes", "upper_lip", "lower_lip"):
@@ -180,7 +191,7 @@ def test_a_folder_that_is_no_segformer_is_one_line(segformer, tmp_path):
     with pytest.raises(ArtifactError, match=r"cannot load .*neither a folder nor"):
         SegformerParser(str(tmp_path / "nothing"), "cpu")
     (segformer / "model.safetensors").write_bytes(b"cut short")
-    with pytest.raises(ArtifactError, match=r"cannot load .*segformer: Error while"):
+    with pytest.raises(ArtifactError, match=r"cannot load .*parsing: Error while"):
         SegformerParser(str(segformer), "cpu")
     (segformer / "model.safetensors").unlink()
     with pytest.raises(ArtifactError, match=r"the folder has no model\.safetensors"):
@@ -198,7 +209,7 @@ def test_a_benchmark_copy_gets_parts_in_a_folder_of_their_own(
     before = {path: path.stat().st_mtime_ns for path in sorted(root.rglob("*"))}
     options = ["dfew", "--root", str(root), "--out", "parts", "--workers", "0"]
     assert dfer(["preprocess", *options]) == 2  # neither landmarks nor parsing asked for
-    assert dfer(["preprocess", *options, "--landmarks"]) == 0
+    assert dfer(["preprocess", *options, "--streams", "landmarks"]) == 0
     assert {path: path.stat().st_mtime_ns for path in sorted(root.rglob("*"))} == before
     made = sorted((tmp_path / "parts" / "landmarks").rglob("*.npz"))
     assert made
@@ -224,31 +235,34 @@ def test_parts_of_another_network_are_refused_and_redone_with_overwrite(
     write_video(tmp_path / "face.mp4", drawn.frames, drawn.fps)
     root = make_dfew(tmp_path / "DFEW")
     haar = ["--detector", "haar", "--min-face", "80"]
-    other = ["--parsing", "segformer", "--parsing-model", str(segformer)]
+    copied = shutil.copytree(segformer, tmp_path / "another")
+    parsing = ["--streams", "parsing", "--parsing-model"]
+    other = [*parsing, str(copied)]
     for sources in (["dfew", "--root", str(root)], [str(tmp_path / "face.mp4"), *haar]):
         store = tmp_path / f"store-{len(sources)}"
         command = ["preprocess", *sources, "--out", str(store), "--workers", "0"]
-        assert dfer([*command, "--parsing", "polygons"]) == 0
+        assert dfer([*command, *parsing, str(segformer)]) == 0
         before = maps_of(store)
-        made = {"landmarks": "2DFAN4-11f355bf06.pth.tar", "parsing": "polygons"}
+        made = {"parsing": f"segformer {segformer}"}
         assert read_json(store / "parts.json")["made"] == made
         capsys.readouterr()
         assert dfer([*command, *other]) == 2
-        assert f"parsing 'polygons' -> 'segformer {segformer}'" in capsys.readouterr().err
+        assert f"parsing 'segformer {segformer}' -> 'segformer {copied}'" in capsys.readouterr().err
         assert maps_of(store) == before
-        assert dfer([*command, "--landmarks", "--parsing", "polygons"]) == 0
+        assert dfer([*command, "--streams", "regions"]) == 0
+        made["landmarks"] = "2DFAN4-11f355bf06.pth.tar"
+        made["regions"] = "polygons of 2DFAN4-11f355bf06.pth.tar"
+        assert read_json(store / "parts.json")["made"] == made
         assert dfer([*command, *other, "--overwrite"]) == 0
-        after = maps_of(store)
-        assert after.keys() == before.keys()
-        assert after != before
-        assert read_json(store / "parts.json")["made"] == {"parsing": f"segformer {segformer}"}
+        assert maps_of(store).keys() == before.keys()
+        assert read_json(store / "parts.json")["made"] == {"parsing": f"segformer {copied}"}
 
 
 def test_parts_that_nobody_recorded_are_kept_and_named(tmp_path, quick_landmarks, capsys):
     root = make_dfew(tmp_path / "DFEW")
     write_landmarks(tmp_path / "parts", "00001", np.ones((18, 68, 2), np.float32))
     command = ["preprocess", "dfew", "--root", str(root), "--out", str(tmp_path / "parts")]
-    assert dfer([*command, "--landmarks", "--overwrite"]) == 2
+    assert dfer([*command, "--streams", "landmarks", "--overwrite"]) == 2
     assert "landmarks 'not recorded' -> '2DFAN4" in capsys.readouterr().err
     assert read_landmarks(tmp_path / "parts", "00001").all()
 
@@ -258,7 +272,16 @@ def test_face_stores_and_parts_of_a_benchmark_are_not_mixed(tmp_path, quick_land
     store = make_store(tmp_path / "faces")
     (store / "failures.jsonl").write_text("kept")
     before = sorted(store.rglob("*"))
-    command = ["preprocess", "dfew", "--root", str(root), "--landmarks", "--workers", "0"]
+    command = [
+        "preprocess",
+        "dfew",
+        "--root",
+        str(root),
+        "--streams",
+        "landmarks",
+        "--workers",
+        "0",
+    ]
     for overwrite in ([], ["--overwrite"]):
         assert dfer([*command, "--out", str(store), *overwrite]) == 2
         assert "is a face store" in capsys.readouterr().err
@@ -277,7 +300,7 @@ def test_nothing_is_written_anywhere_into_the_copy_of_a_benchmark(
     before = sorted(root.rglob("*"))
     monkeypatch.chdir(root)
     for out in ("y", "EmoLabel_DataSplit/y", "Clip/clip_224x224/y", "."):
-        command = ["preprocess", "dfew", "--root", ".", "--out", out, "--landmarks"]
+        command = ["preprocess", "dfew", "--root", ".", "--out", out, "--streams", "landmarks"]
         assert dfer(command) == 2
         assert "lies in the copy of dfew" in capsys.readouterr().err
     assert sorted(root.rglob("*")) == before
@@ -287,7 +310,7 @@ def test_paths_of_parts_are_relative_to_their_file(tmp_path, quick_landmarks, mo
     root = make_dfew(tmp_path / "DFEW")
     (root / "Clip/clip_224x224/00002/00001.jpg").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    out = ["--out", "somewhere/parts", "--landmarks", "--workers", "0"]
+    out = ["--out", "somewhere/parts", "--streams", "landmarks", "--workers", "0"]
     assert dfer(["preprocess", "dfew", "--root", "DFEW", *out]) == 3
     store = tmp_path / "somewhere" / "parts"
     monkeypatch.chdir("/")
@@ -304,7 +327,7 @@ def test_a_copy_that_holds_videos_only_is_one_line(tmp_path, quick_landmarks, ca
     (root / "data/clips").mkdir(parents=True)
     for number in range(1, 23):
         (root / "data/clips" / f"{number:05d}.mp4").write_bytes(b"video")
-    out = ["--out", str(tmp_path / "parts"), "--landmarks"]
+    out = ["--out", str(tmp_path / "parts"), "--streams", "landmarks"]
     assert dfer(["preprocess", "mafw", "--root", str(root), *out]) == 3
     error = capsys.readouterr().err
     assert "mafw: none of its 22 clips is a folder of frames" in error
@@ -312,7 +335,7 @@ def test_a_copy_that_holds_videos_only_is_one_line(tmp_path, quick_landmarks, ca
     assert not (tmp_path / "parts").exists()
 
 
-@pytest.mark.parametrize("asked", [["--landmarks"], ["--parsing", "segformer"]])
+@pytest.mark.parametrize("asked", [["--streams", "landmarks"], ["--streams", "parsing"]])
 def test_missing_networks_are_told_before_any_video_is_worked_on(
     drawn, tmp_path, monkeypatch, capsys, asked
 ):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,8 @@ from face_parts import store_with_parts, write_caption
 from stores import bright_and_dark_store, write_store
 
 from dfercli.artifacts.checkpoint import read_weights, save_checkpoint
+from dfercli.artifacts.model_card import read_model_card
+from dfercli.artifacts.parts_record import record_parts
 from dfercli.config import (
     AugmentConfig,
     DataConfig,
@@ -19,11 +22,15 @@ from dfercli.config import (
     OptimConfig,
     TrainConfig,
 )
+from dfercli.data.fold_clips import read_fold_clips
+from dfercli.data.loading import ClipDataset, batch_loader, evaluation_batches
 from dfercli.data.store_folds import read_store_fold
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.evaluation import run as evaluate
 from dfercli.evaluation.clip_streams import stream_reader
 from dfercli.inference.restore import checkpoint_weights, new_model, restore_model
+from dfercli.metrics.calibration import fit_temperature
+from dfercli.models import clip_backbone
 from dfercli.models.clip_backbone import build_clip, clip_architecture, decode_tokens
 from dfercli.models.finecliper import FineCliper
 from dfercli.models.fusion import StreamFusion
@@ -360,3 +367,83 @@ def test_classes_of_another_data_set_are_the_common_ones_or_encoded_anew(store, 
     assert measured.evaluation.label_set == names
     assert measured.class_texts[2] == "A person with an expression of contempt"
     assert measured.classes.startswith("classes of the data set, from their texts")
+
+
+def test_each_set_of_streams_has_its_own_calibration(store, clip_file, tmp_path):
+    """One pass over the validation clips gives what a pass with each set alone would give."""
+    model = replace(settings(streams=ALL), clip="tiny-vit/local", clip_weights=clip_file)
+    config = training(store, tmp_path, model)
+    config = replace(config, select="val", data=replace(config.data, validation=0.5))
+    result = train.run(config, SilentProgress())
+    checkpoint = result.folds[0].checkpoint
+    card = read_model_card(checkpoint)
+    sets = {tuple(one["streams"]): one for one in card.calibration["sets"]}
+    assert len(sets) == 15
+    whole = sets[ALL]
+    for name in ("temperature", "min_confidence", "ece_before", "ece_after", "num_clips"):
+        assert card.calibration[name] == whole[name]
+    assert card.streams == ALL
+    alone = sets["landmarks",]
+    assert card.looking_at(("landmarks",)).calibration["temperature"] == alone["temperature"]
+    assert card.calibration_of(("landmarks",)) == (alone["temperature"], alone["min_confidence"])
+
+    clips = read_fold_clips(config, 1).held_out
+    restored = restore_model(checkpoint)
+    for streams in (("frames",), ("frames", "landmarks"), ("captions",), ALL):
+        restored.module.streams = streams
+        reader = stream_reader(restored.module, clips, LABELS, None, SilentProgress())
+        data = ClipDataset(clips, LABELS, num_frames=T, image_size=48, streams=reader)
+        has = [streams[0] == "frames" or reader.has(streams[0], clip) for clip in clips]
+        (batch,) = batch_loader(data, evaluation_batches(len(clips), len(clips)), workers=0)
+        restored.module.eval()
+        with torch.no_grad():
+            logits = restored.module(**batch.inputs(torch.device("cpu"))).numpy()[has]
+        targets = np.array(data.labels)[has]
+        own = sets[streams]
+        assert own["num_clips"] == len(targets)
+        assert own["war"] == pytest.approx((logits.argmax(axis=1) == targets).mean())
+        assert own["temperature"] == pytest.approx(fit_temperature(logits, targets), rel=1e-3)
+
+
+def test_a_card_says_how_the_streams_of_the_training_were_made(tmp_path, capsys):
+    record_parts(tmp_path / "faces", {"landmarks": "yunet5", "parsing": "segformer one"})
+    faces = store_with_parts(tmp_path / "faces")
+    result = train.run(training(faces, tmp_path / "runs", settings()), SilentProgress())
+    checkpoint = result.folds[0].checkpoint
+    made = {"landmarks": "yunet5", "parsing": "segformer one"}
+    assert read_model_card(checkpoint).streams_made == made
+    record_parts(tmp_path / "other", {"landmarks": "yunet5", "parsing": "segformer two"})
+    other = store_with_parts(tmp_path / "other")
+    notes = NotesProgress()
+    config = EvalConfig(checkpoint=checkpoint, dataset=str(other), workers=0, out=tmp_path / "out")
+    (measured,) = evaluate.run(config, notes)
+    assert measured.to_json()["streams_made"] == {"landmarks": "yunet5", "parsing": "segformer two"}
+    assert [note for note in notes.notes if "in another way" in note] == [
+        "streams made in another way: parsing by segformer two, in training by segformer one"
+    ]
+
+
+class NotesProgress(SilentProgress):
+    """A progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def test_clips_are_not_parted_where_few_images_are_encoded_at_once(monkeypatch):
+    """On a CPU images go through the encoder few at a time; a clip's see one another."""
+    model = model_of(streams=("frames", "landmarks")).eval()
+    model.clip.visual.requires_grad_(True)
+    for weight in model.clip.visual.parameters():  # adapters are zero at the start
+        torch.nn.init.normal_(weight, std=0.05)
+    given = inputs(batch=3)
+    given = {name: given[name] for name in ("frames", "landmarks")}
+    with torch.no_grad():
+        at_once = model(**given)
+        monkeypatch.setattr(clip_backbone, "PIXELS_AT_ONCE", 4 * 48 * 48)
+        torch.testing.assert_close(model(**given), at_once)
+        monkeypatch.setattr(clip_backbone, "PIXELS_AT_ONCE", 1)
+        torch.testing.assert_close(model(**given), at_once)

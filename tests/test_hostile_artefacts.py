@@ -130,7 +130,7 @@ READERS = (
     ),
     Reader(
         "parts.json",
-        {"schema": "dfer.face_parts/1", "made": {"parsing": "polygons"}},
+        {"schema": "dfer.face_parts/1", "made": {"parsing": "segformer"}},
         lambda path: parts_made(path.parent),
         optional="made",
     ),

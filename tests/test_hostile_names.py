@@ -12,7 +12,7 @@ from stores import bright_and_dark_store
 
 from dfercli.artifacts.atomic import atomic_folder, read_json, write_json
 from dfercli.artifacts.captions import CaptionRow, append_caption
-from dfercli.artifacts.face_parts import landmarks_path, parsing_folder, write_landmarks
+from dfercli.artifacts.face_parts import landmarks_path, maps_folder, write_landmarks
 from dfercli.artifacts.face_store import read_clips, read_track
 from dfercli.artifacts.removing import remove_inside, remove_temporary
 from dfercli.artifacts.run_config import dataset_name
@@ -157,7 +157,7 @@ def test_no_path_is_made_of_a_hostile_name(name: str, tmp_path: Path) -> None:
     for make in (
         lambda: inside(tmp_path, name),
         lambda: landmarks_path(tmp_path, f"a/{name}/b"),
-        lambda: parsing_folder(tmp_path, name),
+        lambda: maps_folder(tmp_path, "parsing", name),
         lambda: read_track(tmp_path, f"../{name}"),
         lambda: preview_paths(tmp_path, f"a/../{name}"),
         lambda: read_record(tmp_path, f"../{name}"),

@@ -159,6 +159,7 @@ def test_lists_of_choices_are_completed_entry_by_entry() -> None:
     assert [item.value for item in found] == [
         "frames,landmarks",
         "frames,parsing",
+        "frames,regions",
         "frames,captions",
     ]
 

@@ -12,7 +12,7 @@ import pytest
 from face_parts import write_caption
 
 from dfercli.artifacts.captions import read_captions
-from dfercli.artifacts.face_parts import write_landmarks, write_parsing
+from dfercli.artifacts.face_parts import write_landmarks, write_maps
 from dfercli.artifacts.face_store import (
     frame_paths,
     read_clips,
@@ -161,7 +161,7 @@ def test_nothing_that_was_made_of_a_changed_source_is_kept(videos, tmp_path, dra
     kept, changed = preprocess(videos / "Happy", videos / "sad", out=store, preview=True).clips
     for clip in (kept, changed):
         write_landmarks(store, clip.clip_id, np.zeros((14, 68, 2)))
-        write_parsing(store, clip.clip_id, ["000000"], [np.zeros((8, 8), np.uint8)])
+        write_maps(store, "parsing", clip.clip_id, [("000000", np.zeros((8, 8), np.uint8))])
         write_caption(store, clip.clip_id, "The brows are raised.")
     os.utime(videos / "sad" / "one.mp4", ns=(0, 0))
     before = contents(store)
@@ -242,7 +242,7 @@ def no_network(setting):
     [
         ({"engine": "ray", "ray_address": "127.0.0.1:1"}, ServiceError),
         ({"detector": "sfd"}, ArtifactError),
-        ({"landmarks": True}, ArtifactError),
+        ({"streams": ("landmarks",)}, ArtifactError),
     ],
     ids=lambda part: next(iter(part)) if isinstance(part, dict) else "",
 )
@@ -254,7 +254,7 @@ def test_what_cannot_be_set_up_costs_no_store(videos, tmp_path, monkeypatch, cha
     junk = tmp_path / "junk"
     junk.write_bytes(b"no network" * 100)
     monkeypatch.setattr("dfercli.faces.build.fetch", lambda file: junk)
-    monkeypatch.setattr("dfercli.preprocessing.face_parts.fetch", lambda file: junk)
+    monkeypatch.setattr("dfercli.faces.stream_maker.fetch", lambda file: junk)
     monkeypatch.setattr("dfercli.preprocessing.run.set_up_parts", no_network)
     with pytest.raises(error):
         preprocess(videos / "Happy", out=store, overwrite=True, **changes)

@@ -8,7 +8,7 @@ import torch
 from face_parts import face_points, store_with_parts
 from stores import write_store
 
-from dfercli.artifacts.face_parts import REGIONS, write_landmarks, write_parsing
+from dfercli.artifacts.face_parts import REGIONS, write_landmarks, write_maps
 from dfercli.config import AugmentConfig
 from dfercli.data.batches import collate
 from dfercli.data.loading import ClipDataset, batch_loader, evaluation_batches
@@ -94,7 +94,7 @@ def test_frames_and_streams_get_the_same_crop_rotation_and_flip(tmp_path, clips)
     store = write_store(tmp_path / "faces", [("a", "happiness", None, square)])
 
     regions = (square[..., 0] > 0).astype(np.uint8) * REGIONS.index("glasses")
-    write_parsing(store, "a", ["000000", "000001", "000002"], regions)
+    write_maps(store, "parsing", "a", zip(("000000", "000001", "000002"), regions, strict=True))
     (clip,) = read_store_fold(store).train
     augment = AugmentConfig(crop_scale=0.3, flip=0.5, rotation_degrees=30)
     data = dataset([clip], StreamReader(("parsing",)), augmentation=augment, seed=1)

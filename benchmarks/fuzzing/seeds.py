@@ -155,7 +155,7 @@ def _write_videos(folder: Path) -> None:
 def _add_parts(faces: Path) -> None:
     """Landmarks, parsing maps and captions for each clip, as if networks had made them."""
     from dfercli.artifacts.captions import CaptionRow, append_caption
-    from dfercli.artifacts.face_parts import write_landmarks, write_parsing
+    from dfercli.artifacts.face_parts import write_landmarks, write_maps
     from dfercli.artifacts.face_store import frame_paths, read_clips
     from dfercli.artifacts.parts_record import record_parts
 
@@ -165,7 +165,8 @@ def _add_parts(faces: Path) -> None:
         points = np.random.default_rng(0).uniform(5, 43, (count, 68, 2)).astype(np.float32)
         write_landmarks(faces, clip.clip_id, points)
         names = [path.stem for path in frame_paths(faces, clip)]
-        write_parsing(faces, clip.clip_id, names, np.ones((count, 48, 48), np.uint8))
+        maps = zip(names, np.ones((count, 48, 48), np.uint8), strict=True)
+        write_maps(faces, "parsing", clip.clip_id, maps)
         row = CaptionRow(clip.clip_id, "The lips part.", (0,), "m", "m", "0", 0, (), "2025")
         append_caption(faces, row)
 

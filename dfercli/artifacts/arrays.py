@@ -30,16 +30,24 @@ class ArraySpec:
 
     Attributes:
         dtype: What it is returned as; the file may hold it in another width.
-        shape: Sizes after the first axis.
+        shape: Sizes after the first axis; None is any.
         optional: Whether the file may lack it.
     """
 
     dtype: type[np.generic]
-    shape: tuple[int, ...] = ()
+    shape: tuple[int | None, ...] = ()
     optional: bool = False
 
     def __str__(self) -> str:
-        return f"({', '.join(['n', *map(str, self.shape)])}) {np.dtype(self.dtype).name}"
+        sizes = ["any" if size is None else str(size) for size in self.shape]
+        return f"({', '.join(['n', *sizes])}) {np.dtype(self.dtype).name}"
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Tell whether an array of this shape is what is expected."""
+        sizes = zip(shape[1:], self.shape, strict=True) if len(shape) == 1 + len(self.shape) else ()
+        return len(shape) == 1 + len(self.shape) and all(
+            wanted in (None, size) for size, wanted in sizes
+        )
 
 
 def read_arrays(
@@ -92,7 +100,7 @@ def _read(archive: zipfile.ZipFile, name: str, spec: ArraySpec) -> NDArray[np.ge
             raise ValueError(f"{name}: its header cannot be read") from error
         wanted = np.dtype(spec.dtype)
         fits = dtype.kind == wanted.kind or (wanted.kind == "f" and dtype.kind in "iu")
-        if not fits or dtype.kind not in "biuf" or shape[1:] != spec.shape or len(shape) == 0:
+        if not fits or dtype.kind not in "biuf" or not spec.fits(shape):
             raise ValueError(f"{name}: expected {spec}, got {shape} {dtype}")
         num_bytes = dtype.itemsize * int(np.prod([int(size) for size in shape], dtype=object))
         content = file.read(MAX_ARRAY_BYTES + 1)

@@ -1,8 +1,10 @@
-"""Optional parts of a face store: 68 landmarks per crop, and the facial region of each pixel.
+"""Optional parts of a face store: landmarks of each crop, and the facial region of each pixel.
 
-`landmarks/<clip_id>.npz` holds `landmarks_px` (n, 68, 2) float32 in pixels of the crops, a row per
-crop in order of time, NaN where none were found. `parsing/<clip_id>/000000.png` holds uint8 indices
-into `REGIONS`; the maps are named and sized as the crops.
+`landmarks/<clip_id>.npz` holds `landmarks_px` (n, 68, 2), or (n, 5, 2) of the weak stand-in,
+float32 in pixels of the crops, a row per crop in order of time, NaN where none were found.
+`parsing/<clip_id>/000000.png` holds uint8 indices into `REGIONS`, found by a network;
+`regions/<clip_id>/000000.png` the same, drawn from the 68 landmarks. Maps are named and sized as
+the crops.
 """
 
 from collections.abc import Iterable
@@ -18,7 +20,8 @@ from dfercli.artifacts.pictures import decode_picture
 from dfercli.errors import ArtifactError, DataError
 from dfercli.names import inside
 
-LANDMARK_ARRAYS = {"landmarks_px": ArraySpec(np.float32, (68, 2))}
+LANDMARK_ARRAYS = {"landmarks_px": ArraySpec(np.float32, (None, 2))}
+NUMBERS_OF_LANDMARKS = (68, 5)
 
 REGIONS = (
     "background",
@@ -44,19 +47,32 @@ def landmarks_path(store: Path, clip_id: str) -> Path:
     return inside(store, "landmarks", f"{clip_id}.npz")
 
 
-def parsing_folder(store: Path, clip_id: str) -> Path:
-    """The folder of a clip's parsing maps."""
-    return inside(store, "parsing", clip_id)
+def maps_folder(store: Path, stream: str, clip_id: str) -> Path:
+    """The folder of a clip's maps of `parsing` or `regions`."""
+    return inside(store, stream, clip_id)
+
+
+def stream_place(store: Path, stream: str, clip_id: str) -> Path:
+    """The file or folder of a clip's landmarks, parsing maps or regions."""
+    if stream == "landmarks":
+        return landmarks_path(store, clip_id)
+    return maps_folder(store, stream, clip_id)
 
 
 def read_landmarks(store: Path, clip_id: str) -> NDArray[np.float32]:
-    """Read a clip's landmarks, (n, 68, 2) float32 in pixels of the crops; NaN where not found.
+    """Read a clip's landmarks, (n, 68, 2) or (n, 5, 2) float32 in pixels of the crops.
+
+    Returns:
+        NaN where none were found.
 
     Raises:
         ArtifactError: the file is missing or broken.
     """
-    arrays = read_arrays(landmarks_path(store, clip_id), LANDMARK_ARRAYS)
-    return arrays["landmarks_px"].astype(np.float32, copy=False)
+    path = landmarks_path(store, clip_id)
+    points = read_arrays(path, LANDMARK_ARRAYS)["landmarks_px"].astype(np.float32, copy=False)
+    if points.shape[1] not in NUMBERS_OF_LANDMARKS:
+        raise ArtifactError(f"{path}: expected 68 or 5 landmarks a crop, got {points.shape[1]}")
+    return points
 
 
 def read_parsing(path: Path) -> NDArray[np.uint8]:
@@ -78,26 +94,27 @@ def read_parsing(path: Path) -> NDArray[np.uint8]:
 
 
 def write_landmarks(store: Path, clip_id: str, landmarks_px: NDArray[np.floating]) -> None:
-    """Write a clip's landmarks (n, 68, 2) in pixels of the crops atomically."""
+    """Write a clip's landmarks (n, 68 or 5, 2) in pixels of the crops atomically."""
     with atomic_path(landmarks_path(store, clip_id)) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, landmarks_px=landmarks_px.astype(np.float32))
 
 
-def write_parsing(
-    store: Path, clip_id: str, names: list[str], regions: Iterable[NDArray[np.uint8]]
+def write_maps(
+    store: Path, stream: str, clip_id: str, maps: Iterable[tuple[str, NDArray[np.uint8]]]
 ) -> None:
-    """Write a clip's parsing maps atomically.
+    """Write a clip's maps atomically.
 
     Args:
         store: The face store.
+        stream: `parsing` or `regions`.
         clip_id: The clip.
-        names: Names of its n crops without suffix, in order of time.
-        regions: n times (H, W) uint8 indices into `REGIONS`, taken one by one.
+        maps: Of each crop, in order of time: its name without suffix, and (H, W) uint8 indices
+            into `REGIONS`; taken one by one.
 
     Raises:
         ArtifactError: the system refused the write.
     """
-    with atomic_folder(parsing_folder(store, clip_id)) as temporary:
-        for name, frame in zip(names, regions, strict=True):
-            if not cv2.imwrite(str(temporary / f"{name}.png"), frame):
-                raise ArtifactError(f"cannot write parsing maps of {clip_id} in {store}")
+    with atomic_folder(maps_folder(store, stream, clip_id)) as temporary:
+        for name, regions in maps:
+            if not cv2.imwrite(str(temporary / f"{name}.png"), regions):
+                raise ArtifactError(f"cannot write {stream} of {clip_id} in {store}")

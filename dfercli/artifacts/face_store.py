@@ -9,9 +9,10 @@
     tracks/<clip_id>.npz    frame_index, pts_seconds, box_xyxy_px, score, detected,
                             points_px where known
 
-Optional: `landmarks/<clip_id>.npz`, `parsing/<clip_id>/000000.png`, `parts.json` (how these two
-were made), `captions.jsonl`. Landmarks are not part of `tracks/`: they are found on the crops,
-whose place in the frames is not kept, and are in pixels of the crops (see `face_parts`).
+Optional: `landmarks/<clip_id>.npz`, `parsing/<clip_id>/000000.png`, `regions/` likewise,
+`parts.json` (how these were made), `captions.jsonl`. Landmarks are no part of `tracks/`: they are
+found on the crops, whose place in the frames is not kept, and are in pixels of the crops (see
+`face_parts`).
 """
 
 import os

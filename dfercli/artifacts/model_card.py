@@ -128,7 +128,23 @@ class _FittedHow(_Temperature, total=False):
     streams: tuple[str, ...]
 
 
-class FittedCalibration(_FittedHow):
+class OfStreams(_Temperature):
+    """A calibration of a model that looks at some of its streams, and what it was worth there."""
+
+    streams: tuple[str, ...]
+    num_clips: int
+    ece_before: float
+    ece_after: float | None
+    min_confidence: Annotated[float, Range(0, 1)]
+    war: float
+    uar: float
+
+
+class _SetsOfStreams(_FittedHow, total=False):
+    sets: tuple[OfStreams, ...]
+
+
+class FittedCalibration(_SetsOfStreams):
     """A calibration that was fitted, with what it was fitted on."""
 
     fitted_on: str
@@ -196,9 +212,11 @@ class ModelCard:
         crop: Settings of the face store it was trained on; None where `dfer` did not crop them.
         trained_on: Data set, fold, number of clips, frame source, seed.
         selected_on: How this checkpoint was chosen, as text.
-        calibration: `temperature` that logits are divided by before the softmax.
+        calibration: `temperature` that logits are divided by before the softmax; `sets` has one
+            for each set of streams, with what the model was worth with them.
         results: What was measured, where and how.
         origin: Of a model of others: where it came from, what they published of it, their terms.
+        streams_made: How the streams of the training were made, as `parts.json` says it.
     """
 
     label_set: tuple[str, ...]
@@ -214,6 +232,7 @@ class ModelCard:
     results: dict[str, Any] = field(default_factory=dict)
     negative_texts: tuple[str, ...] = ()
     origin: dict[str, Any] = field(default_factory=dict)
+    streams_made: dict[str, str] = field(default_factory=dict)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -221,17 +240,39 @@ class ModelCard:
         return (*self.class_texts, *self.negative_texts)
 
     @property
-    def calibrated_streams(self) -> tuple[str, ...]:
-        """The streams that the calibration was fitted with; older cards name those of training."""
+    def streams(self) -> tuple[str, ...]:
+        """The streams that the model was trained on."""
         own = self.model.get("finecliper") or {}
         streams = own.get("streams") if self.model.get("method") == "finecliper" else None
-        return tuple(self.calibration.get("streams") or streams or ("frames",))
+        return tuple(streams or ("frames",))
+
+    @property
+    def calibrated_streams(self) -> tuple[str, ...]:
+        """The streams that the calibration was fitted with; older cards name those of training."""
+        return tuple(self.calibration.get("streams") or self.streams)
 
     def looking_at(self, streams: Sequence[str]) -> "ModelCard":
-        """The card of the same model with these streams: a calibration of others does not hold."""
+        """The card of the same model with these streams, and their calibration.
+
+        A calibration that was fitted with others does not hold: where there is none of these, there
+        is none.
+        """
         if "min_confidence" not in self.calibration or set(streams) == set(self.calibrated_streams):
             return self
-        return replace(self, calibration={"temperature": 1.0})
+        own = self._set_of(streams)
+        if own is None:
+            return replace(self, calibration={"temperature": 1.0})
+        return replace(self, calibration={**self.calibration, **own})
+
+    def _set_of(self, streams: Sequence[str]) -> dict[str, Any] | None:
+        """The calibration of a set of streams and the numbers that go with it."""
+        sets = self.calibration.get("sets", ())
+        return next((dict(own) for own in sets if set(own["streams"]) == set(streams)), None)
+
+    def calibration_of(self, streams: Sequence[str]) -> tuple[float, float]:
+        """The temperature and the threshold of confidence of a set of streams; 1 and 0 for none."""
+        own = self.looking_at(streams).calibration
+        return float(own["temperature"]), float(own.get("min_confidence", 0.0))
 
     @property
     def min_confidence(self) -> float:

@@ -1,6 +1,6 @@
-"""`parts.json`: how the landmarks and parsing maps beside it were made.
+"""`parts.json`: how the landmarks, parsing maps and regions beside it were made.
 
-    {"schema": "dfer.face_parts/1", "made": {"landmarks": "2DFAN4-...", "parsing": "polygons"}}
+    {"schema": "dfer.face_parts/1", "made": {"landmarks": "2DFAN4-...", "parsing": "segformer ..."}}
 
 It lies in a face store, or in the folder of the parts of a benchmark's copy.
 """
@@ -15,7 +15,7 @@ from dfercli.typed import typed
 
 PARTS_SCHEMA = "dfer.face_parts/1"
 PARTS_FILE = "parts.json"
-PART_FOLDERS = ("landmarks", "parsing")
+PART_FOLDERS = ("landmarks", "parsing", "regions")
 NOT_RECORDED = "not recorded"
 
 

@@ -50,7 +50,7 @@ from dfercli.names import SourcePath, inside, is_plain
 from dfercli.typed import Range, shown, typed
 
 SOURCE_SCHEMA = "dfer.source/1"
-CLIP_FOLDERS = ("frames", "parsing")  # a folder for each clip
+CLIP_FOLDERS = ("frames", "parsing", "regions")  # a folder for each clip
 CLIP_FILES = ("tracks", "landmarks")  # a file for each clip
 CONTENT_FOLDERS = (*CLIP_FOLDERS, *CLIP_FILES, "preview", "sources")
 CONTENT_FILES = (

@@ -132,7 +132,7 @@ WEIGHT_FILES = (
     ),
     WeightFile(
         name="landmarks",
-        use="--landmarks",
+        use="--streams landmarks",
         url=f"{PYTHON_FAN}/2DFAN4-11f355bf06.pth.tar",
         file_name="2DFAN4-11f355bf06.pth.tar",
         sha256="11f355bf06",

@@ -82,7 +82,11 @@ def evaluate(
             print_table(table.title, table.columns, table.rows)
         print_line(f"checkpoint: {measured.checkpoint}, selected on {measured.selected_on}")
         if measured.streams != ("frames",):
-            print_line(f"streams: {', '.join(measured.streams)}")
+            named = (
+                f"{name} ({measured.made[name]})" if name in measured.made else name
+                for name in measured.streams
+            )
+            print_line(f"streams: {', '.join(named)}")
         print_line(f"results: {measured.folder}")
 
 

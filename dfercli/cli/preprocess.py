@@ -17,7 +17,8 @@ EPILOG = examples(
     "dfer preprocess videos/ --out faces/",
     "dfer preprocess talk.mp4 --fps 8 --start 60 --end 120",
     "dfer preprocess clips/ --labels labels.csv --faces largest",
-    "dfer preprocess dfew --root /data/DFEW --landmarks --parsing polygons",
+    "dfer preprocess videos/ --streams landmarks,parsing",
+    "dfer preprocess dfew --root /data/DFEW --streams landmarks,regions",
 )
 
 

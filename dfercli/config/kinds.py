@@ -15,5 +15,6 @@ Seed = Annotated[int, Range(0, 2**32 - 1)]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 # 32-true and bf16-true are the names that lightning-fabric gives to weights of that type.
 Precision = Literal["auto", "32", "bf16-mixed", "16-mixed", "32-true", "bf16-true"]
-Stream = Literal["frames", "landmarks", "parsing", "captions"]
+Stream = Literal["frames", "landmarks", "parsing", "regions", "captions"]
+MadeStream = Literal["landmarks", "parsing", "regions", "captions"]
 TimelineFormat = Literal["vtt", "srt", "eaf", "textgrid", "boris", "noldus", "label-studio"]

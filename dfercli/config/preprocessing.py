@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from dfercli.config.kinds import Count, CountOrNone, Positive
-from dfercli.config.options import DATA, DEVICE, FACES, OUTPUT, argument, option
+from dfercli.config.descriptions import DEFAULT_LLM
+from dfercli.config.kinds import Count, CountOrNone, MadeStream, Positive
+from dfercli.config.options import DATA, DEVICE, FACES, LLM, OUTPUT, argument, option
 from dfercli.typed import Range
 
 USUAL_MIN_SECONDS = 0.5
 MAX_PIXELS = 7680 * 4320  # 8K
+DEFAULT_PARSING_MODEL = "jonathandinu/face-parsing"
 FRAME_SECONDS = 0.04  # of the frames that settings were once counted in
 
 
@@ -117,15 +119,26 @@ class PreprocessConfig(FacesConfig):
     fps: float | None = option(None, "Keep at most so many frames a second.", DATA)
     every: Count = option(1, "Keep every n-th frame.", DATA)
     folder_fps: float = option(25.0, "Frame rate of folders of numbered images.", DATA)
-    landmarks: bool = option(False, "Find 68 points on every crop.", FACES, "--landmarks")
-    parsing: Literal["none", "polygons", "segformer"] = option(
-        "none",
-        "Map pixels to parts of the face: polygons (from the 68 points) or segformer (extra "
-        "dfercli[parsing]).",
+    streams: tuple[MadeStream, ...] = option(
+        (),
+        "Views of the crops to make beside them: landmarks; parsing (parts of the face by "
+        "SegFormer, extra dfercli[parsing]); regions (polygons of the 68 landmarks, no evidence of "
+        "their own); captions (by an LLM).",
         FACES,
+        metavar="STREAM,…",
+    )
+    landmarks: Literal["face-alignment", "yunet5"] | None = option(
+        None,
+        "How landmarks are found: 68 points by face-alignment, or yunet5: five points by YuNet, "
+        "a weak stand-in that needs no further download. Asks for that stream, too.",
+        FACES,
+        default="face-alignment",
     )
     parsing_model: str = option(
-        "jonathandinu/face-parsing", "SegFormer on the hub, or its folder.", FACES
+        DEFAULT_PARSING_MODEL, "SegFormer on the hub, or its folder.", FACES
+    )
+    model_for_captions: str | None = option(
+        None, "The LLM of --streams captions.", LLM, default=DEFAULT_LLM
     )
     root: Path | None = option(
         None, "With SOURCE dfew, ferv39k, mafw, ravdess or crema-d: its folder.", DATA
@@ -148,6 +161,13 @@ class PreprocessConfig(FacesConfig):
         OUTPUT,
         "--overwrite",
     )
+
+    @property
+    def made_streams(self) -> tuple[MadeStream, ...]:
+        """The streams to make: those asked for by name, and landmarks where their kind is named."""
+        named = ("landmarks",) if self.landmarks is not None else ()
+        order: tuple[MadeStream, ...] = ("landmarks", "parsing", "regions", "captions")
+        return tuple(name for name in order if name in (*self.streams, *named))
 
 
 def in_seconds(settings: Mapping[str, Any]) -> dict[str, Any]:

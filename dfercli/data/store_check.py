@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from dfercli.artifacts.captions import read_captions
-from dfercli.artifacts.face_parts import landmarks_path, parsing_folder, read_landmarks
+from dfercli.artifacts.face_parts import landmarks_path, maps_folder, read_landmarks
 from dfercli.artifacts.face_store import ClipRow, crops_folder, read_track
 from dfercli.artifacts.store_writing import CLIP_FILES, CLIP_FOLDERS, read_record
 from dfercli.data.check import Finding, named_finding
@@ -34,11 +34,15 @@ KINDS = {
     ),
     "landmarks": (
         "clips have landmarks that do not fit their crops",
-        "delete them, and run `dfer preprocess --landmarks` again",
+        "delete them, and run `dfer preprocess --streams landmarks` again",
     ),
     "parsing": (
         "clips have parsing maps of other frames than their crops",
-        "delete them, and run `dfer preprocess --parsing` again",
+        "delete them, and run `dfer preprocess --streams parsing` again",
+    ),
+    "regions": (
+        "clips have regions of other frames than their crops",
+        "delete them, and run `dfer preprocess --streams regions` again",
     ),
     "orphan": (
         "files or folders belong to no clip of clips.jsonl",
@@ -116,9 +120,10 @@ def _of_clip(store: Path, row: ClipRow) -> Iterator[tuple[str, str]]:
         else:
             if found != row.num_frames:
                 yield "landmarks", f"{row.clip_id} ({found} rows of {row.num_frames})"
-    maps = parsing_folder(store, row.clip_id)
-    if maps.is_dir() and _frame_numbers(maps) != crops:
-        yield "parsing", row.clip_id
+    for stream in ("parsing", "regions"):
+        maps = maps_folder(store, stream, row.clip_id)
+        if maps.is_dir() and _frame_numbers(maps) != crops:
+            yield stream, row.clip_id
 
 
 def _orphans(store: Path, rows: Sequence[ClipRow]) -> Iterator[tuple[str, str]]:

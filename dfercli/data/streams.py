@@ -1,4 +1,4 @@
-"""The further views of a clip beside its frames: landmark images, parsing images, captions.
+"""The further views of a clip beside its frames: images of landmarks and parts, captions.
 
 Landmark images are black. The regions inside the 68 points of iBUG 300-W are filled, then the lines
 between neighbouring points are drawn over them:
@@ -9,8 +9,10 @@ between neighbouring points are drawn over them:
     mouth opening         90  0 130    brows          255 220   0
     nose                   0 110  60   nose lines       0 255 120
 
-Parsing images have the colours of `PARSING_RGB`. Left and right parts have the same colours, so a
-mirrored image is the image of the mirrored face.
+Of five points, the weak stand-in, the eyes and the nose are discs and the mouth is a line.
+
+Images of parsing maps and of regions have the colours of `PARSING_RGB`. Left and right parts have
+the same colours, so a mirrored image is the image of the mirrored face.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,9 +28,10 @@ from torch import Tensor
 from dfercli.artifacts.face_parts import (
     REGIONS,
     landmarks_path,
-    parsing_folder,
+    maps_folder,
     read_landmarks,
     read_parsing,
+    stream_place,
 )
 from dfercli.data.clips import Clip
 from dfercli.data.frames import list_frames
@@ -81,13 +84,14 @@ PARSING_RGB: dict[str, Rgb] = {
 
 SUBPIXEL_BITS = 4
 LINE_SHARE = 1 / 112  # width of a line by the side of the picture
+DISC_SHARE = 1 / 28  # radius of a disc of one of five points
 
 
 def draw_landmarks(points: NDArray[np.floating], height: int, width: int) -> NDArray[np.uint8]:
-    """Draw the 68 points of one face as regions and lines.
+    """Draw the 68 points of one face as regions and lines, or five as discs and a line.
 
     Args:
-        points: (68, 2) in pixels; NaN where none were found, which gives a black picture.
+        points: (68, 2) or (5, 2) in pixels; NaN where none were found, which gives a black picture.
         height: Of the picture.
         width: Of the picture.
 
@@ -99,12 +103,26 @@ def draw_landmarks(points: NDArray[np.floating], height: int, width: int) -> NDA
         return image
     fixed = np.rint(points * (1 << SUBPIXEL_BITS)).astype(np.int32)
     thickness = max(1, round(min(height, width) * LINE_SHARE))
+    if len(points) == 5:
+        _draw_five(image, fixed, thickness)
+        return image
     for part, colour in FILLED:
         cv2.fillPoly(image, [fixed[list(part)]], colour, cv2.LINE_AA, SUBPIXEL_BITS)
     for part, closed, colour in LINES:
         curve = [fixed[list(part)]]
         cv2.polylines(image, curve, closed, colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
     return image
+
+
+def _draw_five(image: NDArray[np.uint8], fixed: NDArray[np.int32], thickness: int) -> None:
+    """Draw both eyes, the nose and the corners of the mouth, given in parts of a pixel."""
+    height, width = image.shape[:2]
+    radius = round(min(height, width) * DISC_SHARE * (1 << SUBPIXEL_BITS))
+    mouth = [fixed[3:5]]
+    cv2.polylines(image, mouth, False, (255, 90, 160), 2 * thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+    colours = ((0, 200, 255), (0, 200, 255), (0, 255, 120), (255, 90, 160), (255, 90, 160))
+    for (x, y), colour in zip(fixed.tolist(), colours, strict=True):
+        cv2.circle(image, (x, y), radius, colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def colour_parsing(regions: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -118,8 +136,9 @@ class StreamReader:
     """Where the further views of clips are read from.
 
     Attributes:
-        names: Which of `landmarks`, `parsing` and `captions` are wanted.
-        folder: Folder with `landmarks/` and `parsing/`; None for each clip's own face store.
+        names: Which of `landmarks`, `parsing`, `regions` and `captions` are wanted.
+        folder: Folder with `landmarks/`, `parsing/` and `regions/`; None for each clip's own face
+            store.
         captions: Clip -> tokens (L,) int64 of its caption, all of one length.
     """
 
@@ -134,8 +153,7 @@ class StreamReader:
         folder = self.folder or clip.store
         if folder is None:
             return False
-        place = landmarks_path if name == "landmarks" else parsing_folder
-        return place(folder, clip.clip_id).exists()
+        return stream_place(folder, name, clip.clip_id).exists()
 
     def missing(self, clips: Sequence[Clip]) -> dict[str, int]:
         """How many of some clips lack each stream."""
@@ -162,7 +180,7 @@ class StreamReader:
         """Read or draw the images of one stream of a clip.
 
         Args:
-            name: `landmarks` or `parsing`.
+            name: `landmarks`, `parsing` or `regions`.
             clip: The clip.
             paths: Its n frames.
             chosen: Indices (T,) of the frames that are looked at.
@@ -181,7 +199,7 @@ class StreamReader:
         if name == "landmarks":
             drawn = _landmark_images(folder, clip, len(paths), chosen, size)
         else:
-            drawn = _parsing_images(folder, clip, paths, chosen, size)
+            drawn = _map_images(folder, name, clip, paths, chosen, size)
         return None if drawn is None else torch.from_numpy(drawn).permute(0, 3, 1, 2)
 
 
@@ -195,26 +213,50 @@ def _landmark_images(
             f"the clip has {num_frames}",
             hint="run `dfer preprocess` again with --overwrite",
         )
-    wanted = points[list(chosen)]
-    if not np.isfinite(wanted).all(axis=(1, 2)).any():
-        return None
-    return np.stack([draw_landmarks(frame, size[0], size[1]) for frame in wanted])
+    return landmark_images(points[list(chosen)], size)
 
 
-def _parsing_images(
-    folder: Path, clip: Clip, paths: Sequence[Path], chosen: Sequence[int], size: Sequence[int]
-) -> NDArray[np.uint8]:
-    masks = {path.stem: path for path in list_frames(parsing_folder(folder, clip.clip_id))}
-    images = []
+def _map_images(
+    folder: Path,
+    stream: str,
+    clip: Clip,
+    paths: Sequence[Path],
+    chosen: Sequence[int],
+    size: Sequence[int],
+) -> NDArray[np.uint8] | None:
+    place = maps_folder(folder, stream, clip.clip_id)
+    masks = {path.stem: path for path in list_frames(place)}
+    maps = []
     for index in chosen:
         path = masks.get(paths[index].stem)
         if path is None:
-            raise DataError(
-                f"clip {clip.clip_id}: no parsing map of frame {paths[index].name} "
-                f"in {parsing_folder(folder, clip.clip_id)}"
-            )
+            raise DataError(f"clip {clip.clip_id}: no map of frame {paths[index].name} in {place}")
         regions = read_parsing(path)
         if regions.shape != tuple(size):
             raise DataError(f"{path}: expected {size[0]} x {size[1]} pixels, got {regions.shape}")
-        images.append(colour_parsing(regions))
-    return np.stack(images)
+        maps.append(regions)
+    return map_images(stream, np.stack(maps))
+
+
+def landmark_images(points: NDArray[np.floating], size: Sequence[int]) -> NDArray[np.uint8] | None:
+    """Draw the landmarks of a clip's frames.
+
+    Args:
+        points: (T, 68 or 5, 2) in pixels; NaN where none were found.
+        size: (H, W) of the pictures.
+
+    Returns:
+        (T, H, W, 3) uint8 RGB; None where no frame has landmarks.
+    """
+    if not np.isfinite(points).all(axis=(1, 2)).any():
+        return None
+    return np.stack([draw_landmarks(frame, size[0], size[1]) for frame in points])
+
+
+def map_images(stream: str, maps: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Colour the maps of a clip's frames, (T, H, W) indices -> (T, H, W, 3) uint8 RGB.
+
+    Returns:
+        None for regions of landmarks that no frame has.
+    """
+    return None if stream == "regions" and not maps.any() else colour_parsing(maps)

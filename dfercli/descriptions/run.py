@@ -1,6 +1,7 @@
 """Describe: texts for classes, and captions for the clips of a face store."""
 
 import os
+from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,12 +89,20 @@ def plan_classes(classes: LabelList, config: DescribeConfig) -> Estimate:
     return Estimate((prompt,), 1, estimate_tokens(prompt))
 
 
-def caption_store(store: Path, config: DescribeConfig, progress: Progress) -> CaptionResult:
+def caption_store(
+    store: Path, config: DescribeConfig, progress: Progress, only: Set[str] | None = None
+) -> CaptionResult:
     """Caption the clips of a face store that have no caption yet; write each one at once.
 
     A single failure never stops the rest; it is reported and counted. Errors that affect every
     request (a wrong key or no server, several times in a row; the limit of requests; a full disk)
     end the run and keep what was done.
+
+    Args:
+        store: The face store.
+        config: The settings.
+        progress: Where to report.
+        only: The clips that are wanted; None for all.
 
     Raises:
         DataError: `store` is not a face store.
@@ -101,7 +110,7 @@ def caption_store(store: Path, config: DescribeConfig, progress: Progress) -> Ca
     """
     _check(config)
     plan = _caption_plan(store, config)
-    rows = read_clips(store)
+    rows = _wanted(store, only)
     todo = _without_caption(store, rows, plan, progress)
     result = CaptionResult(clips=len(rows), kept=len(rows) - len(todo))
     if not todo:
@@ -162,14 +171,20 @@ def _stop_if_hopeless(result: CaptionResult, last: DferError) -> None:
         )
 
 
-def plan_captions(store: Path, config: DescribeConfig, progress: Progress) -> Estimate:
+def plan_captions(
+    store: Path, config: DescribeConfig, progress: Progress, only: Set[str] | None = None
+) -> Estimate:
     """Estimate the requests of `caption_store` at most; nothing is sent."""
     _check(config)
     plan = _caption_plan(store, config)
-    todo = _without_caption(store, read_clips(store), plan, progress)
+    todo = _without_caption(store, _wanted(store, only), plan, progress)
     prompt, refine = plan.prompt(config.frames), plan.refine_prompt("(the first answer)")
     per_clip = estimate_tokens(prompt, plan.image_sizes_px()) + estimate_tokens(refine)
     return Estimate((prompt, refine), 2 * len(todo), per_clip * len(todo))
+
+
+def _wanted(store: Path, only: Set[str] | None) -> list[ClipRow]:
+    return [row for row in read_clips(store) if only is None or row.clip_id in only]
 
 
 def _caption_plan(store: Path, config: DescribeConfig) -> CaptionPlan:

@@ -1,9 +1,10 @@
 """The streams that a model uses besides the frames, and where they are read from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dfercli.artifacts.captions import CAPTIONS_FILE, read_captions
+from dfercli.artifacts.parts_record import parts_made
 from dfercli.config import Stream
 from dfercli.data.clips import Clip
 from dfercli.data.streams import StreamReader
@@ -13,6 +14,8 @@ from dfercli.models.clip_backbone import tokenize_captions
 from dfercli.models.method import FRAMES, Method
 from dfercli.progress import Progress
 
+Note = Callable[[str], None]
+
 
 def available_streams(clips: Sequence[Clip], folder: Path | None) -> tuple[Stream, ...]:
     """The frames, and each further stream that at least one of the clips has."""
@@ -21,9 +24,36 @@ def available_streams(clips: Sequence[Clip], folder: Path | None) -> tuple[Strea
         "frames": True,
         "landmarks": _any_has("landmarks", clips, folder),
         "parsing": _any_has("parsing", clips, folder),
+        "regions": _any_has("regions", clips, folder),
         "captions": any(clip.clip_id in captions for clip in clips),
     }
     return tuple(name for name, found in there.items() if found)
+
+
+def how_made(names: Sequence[str], clips: Sequence[Clip], folder: Path | None) -> dict[str, str]:
+    """How the streams of clips were made, where that is recorded: landmarks and maps of crops.
+
+    Raises:
+        ArtifactError: a broken record.
+    """
+    stores = sorted({clip.store for clip in clips if clip.store is not None})
+    ways: dict[str, list[str]] = {}
+    for store in stores if folder is None else [folder]:
+        for name, how in parts_made(store).items():
+            if name in names and how not in ways.setdefault(name, []):
+                ways[name].append(how)
+    return {name: " and ".join(hows) for name, hows in sorted(ways.items())}
+
+
+def tell_of_other_making(made: Mapping[str, str], now: Mapping[str, str], note: Note) -> None:
+    """Say in one line which streams were made by something else than those of the training."""
+    others = [
+        f"{name} by {how}, in training by {made[name]}"
+        for name, how in sorted(now.items())
+        if made.get(name, how) != how
+    ]
+    if others:
+        note(f"streams made in another way: {'; '.join(others)}")
 
 
 def stream_reader(

@@ -19,7 +19,12 @@ from dfercli.data.clips import Clip
 from dfercli.data.loading import ClipDataset
 from dfercli.data.targets import has_one_class
 from dfercli.errors import ConfigError, DataError
-from dfercli.evaluation.clip_streams import look_at, stream_reader
+from dfercli.evaluation.clip_streams import (
+    how_made,
+    look_at,
+    stream_reader,
+    tell_of_other_making,
+)
 from dfercli.evaluation.mistakes import worst_mistakes
 from dfercli.inference.devices import keep_encoder_in_bfloat16, resolve_precision, rounds_weights
 from dfercli.inference.predict_logits import predict_logits
@@ -46,6 +51,7 @@ class Measured:
         class_texts: The texts of the classes.
         streams: The streams of the clips that the model used.
         missing: How many clips lack each further stream; they are judged by the others.
+        made: How these streams of the clips were made, where that is recorded.
         classes: Which classes these are, as text, if they are not the model's.
         groups: The same rates of parts of the clips, where something is known to part them by.
     """
@@ -58,6 +64,7 @@ class Measured:
     class_texts: tuple[str, ...]
     streams: tuple[str, ...] = ("frames",)
     missing: dict[str, int] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
     classes: str = "the model's own"
     groups: tuple[GroupRates, ...] = ()
 
@@ -71,6 +78,7 @@ class Measured:
             "class_texts": list(self.class_texts),
             "streams": list(self.streams),
             "clips_without_stream": self.missing,
+            "streams_made": self.made,
             "classes": self.classes,
             **({"groups": [group.to_json() for group in self.groups]} if self.groups else {}),
             **self.evaluation.to_json(),
@@ -127,6 +135,8 @@ def evaluate_checkpoint(
     model, classes = _restore(checkpoint, label_set, config, progress)
     _warn_if_trained_on(model, measured_on, progress)
     clips = _clips_of(clips, classes, progress)
+    made = how_made(model.module.streams, clips, config.streams_from)
+    tell_of_other_making(model.card.streams_made, made, progress.note)
     dataset = _dataset(model, clips, config, progress)
     logits = _predict(model, dataset, config, fabric, progress)
     columns = [model.card.label_set.index(name) for name in classes.label_set]
@@ -169,6 +179,7 @@ def evaluate_checkpoint(
         tuple(model.card.class_texts[column] for column in columns),
         streams=model.module.streams,
         missing=dataset.streams.missing(clips),
+        made=made,
         classes=classes.note or Measured.classes,
         groups=rates_per_group(
             probabilities, targets, classes.label_set, [clip.groups for clip in clips]

@@ -118,8 +118,8 @@ class SegformerParser:
         except Exception as error:  # transformers raises anything on a folder that is not a model
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ArtifactError(
-                f"cannot load {model} for --parsing segformer: {reason}",
-                hint="give a folder with --parsing-model, or use --parsing polygons",
+                f"cannot load {model} for the stream parsing: {reason}",
+                hint="give a folder with --parsing-model",
             ) from error
         self._device = device
         self._network.eval().to(device)

@@ -27,7 +27,7 @@ def fetch_parsing_model(model: str) -> Path:
     """
     if find_spec("transformers") is None:
         raise ArtifactError(
-            "--parsing segformer needs transformers", hint='pip install "dfercli[parsing]"'
+            "--streams parsing needs transformers", hint='pip install "dfercli[parsing]"'
         )
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -72,6 +72,6 @@ def _download(model: str) -> Path:
 
 def _not_there(model: str, reason: str) -> ArtifactError:
     return ArtifactError(
-        f"cannot load {model} for --parsing segformer: {reason}",
-        hint="give a folder with --parsing-model, or use --parsing polygons",
+        f"cannot load {model} for the stream parsing: {reason}",
+        hint="give a folder with --parsing-model",
     )

@@ -39,7 +39,7 @@ def predict_logits(
         signals: A stop that these hold ends the work in all processes before the same batch.
 
     Returns:
-        (N, K) float32, in the order of the clips.
+        (N, K) float32, in the order of the clips; of a model that gives other rows, these.
 
     Raises:
         Stopped: before a batch, where `signals` hold a stop.
@@ -69,8 +69,8 @@ def predict_logits(
 
 def _gather(fabric: Fabric, rows: dict[int, torch.Tensor], num_clips: int) -> NDArray[np.float32]:
     """Gather the rows of all processes; a clip that two of them hold counts once."""
-    num_classes = next(iter(rows.values())).shape[0] if rows else 0
-    logits = torch.full((num_clips, num_classes), -torch.inf, device=fabric.device)
+    shape = next(iter(rows.values())).shape if rows else (0,)
+    logits = torch.full((num_clips, *shape), -torch.inf, device=fabric.device)
     for index, row in rows.items():
         logits[index] = row
     return all_reduce(fabric, logits, "max").cpu().numpy()

@@ -367,19 +367,20 @@ def encode_token_embeddings(
 PIXELS_AT_ONCE = 16 * 224 * 224
 
 
-def encode_images(model: open_clip.CLIP, images: Tensor) -> Tensor:
+def encode_images(model: open_clip.CLIP, images: Tensor, together: int = 1) -> Tensor:
     """Encode images by CLIP's image encoder, whatever type its weights have.
 
     Args:
         model: The backbone.
         images: (N, 3, S, S) float, normalised.
+        together: So many images in a row see one another, and are not parted.
 
     Returns:
         (N, D) image features, not normalised; float32 where the weights are bfloat16.
     """
     dtype = next(model.visual.parameters()).dtype
     if images.device.type == "cpu" and not torch.is_grad_enabled() and not is_compiling():
-        at_once = max(1, PIXELS_AT_ONCE // images[0, 0].numel())
+        at_once = max(1, PIXELS_AT_ONCE // images[0, 0].numel() // together) * together
         features = torch.cat([model.visual(some.to(dtype)) for some in images.split(at_once)])
     else:
         features = model.visual(images.to(dtype))

@@ -8,7 +8,7 @@ parsing, rendered as images, and high-level captions of the facial changes are e
 each a setting of `FineCliperConfig`: the adapters (see `adapters.py`), one adapted image encoder
 for all visual streams, the logits, and the fusion (see `fusion.py`).
 
-    frames, landmark images, parsing images -> adapted CLIP image encoder -> mean over T -> f_m
+    frames, images of landmarks or parts -> adapted CLIP image encoder -> mean over T -> f_m
     caption -> adapted CLIP text encoder -> f_m
     f_V = sum over streams m of w_m f_m
     texts P_k, N_k -> adapted CLIP text encoder -> f_P, f_N
@@ -71,6 +71,7 @@ class FineCliper(Method):
         self.num_frames = config.num_frames
         self.image_size = image_size(clip)
         self.streams = own.streams or (FRAMES,)
+        self.encodes_frames_alone = "temporal" not in own.adapters
         self.kind = own.logits
         self.binary_weight = own.binary_weight
         self.normalization = PixelNormalization(config.normalization)
@@ -106,26 +107,32 @@ class FineCliper(Method):
         frames: Tensor,
         landmarks: StreamValues | None = None,
         parsing: StreamValues | None = None,
+        regions: StreamValues | None = None,
         captions: StreamValues | None = None,
     ) -> Tensor:
         """Compare clips with classes. A clip is judged by the streams that it has.
 
         Args:
             frames: (B, T, 3, H, W), float in [0, 1] or uint8; H and W are the image encoder's.
-            landmarks: Landmark images, as the frames.
-            parsing: Parsing images, as the frames.
+                Without temporal adapters also what `frame_features` gave, (B, T, D).
+            landmarks: Images of landmarks, as the frames.
+            parsing: Images of parsing maps, as the frames.
+            regions: Images of regions, as the frames.
             captions: (B, L) int64 tokens of CLIP.
 
         Returns:
             (B, K) float32 logits; in training the similarities (B, K, 2) or (B, K, 1) that
             `logits` and `loss` take.
         """
-        video = self.video_features(frames, landmarks, parsing, captions)  # (B, D)
-        compared = cosines(video, self.text_features())  # (B, 2 K) or (B, K)
-        similarities = self.log_scale.exp() * compared
-        classes = len(self.context.tokens) // (1 if self.kind == "positive" else 2)
-        paired = rearrange(similarities, "b (sign k) -> b k sign", k=classes)
-        return paired if self.training else self.logits(paired)
+        video = self.video_features(frames, landmarks, parsing, regions, captions)  # (B, D)
+        outputs = self.compare(video, self.text_features())
+        return outputs if self.training else self.logits(outputs)
+
+    def compare(self, video: Tensor, texts: Tensor) -> Tensor:
+        """Compare clips (B, D) with texts (2 K, D) or (K, D); similarities (B, K, 2 or 1)."""
+        similarities = self.log_scale.exp() * cosines(video, texts)  # (B, 2 K) or (B, K)
+        classes = len(texts) // (1 if self.kind == "positive" else 2)
+        return rearrange(similarities, "b (sign k) -> b k sign", k=classes)
 
     def logits(self, outputs: Tensor) -> Tensor:
         """s_P - s_N for `difference`, else s_P; (B, K, 2) or (B, K, 1) -> (B, K)."""
@@ -149,6 +156,7 @@ class FineCliper(Method):
         frames: Tensor,
         landmarks: StreamValues | None = None,
         parsing: StreamValues | None = None,
+        regions: StreamValues | None = None,
         captions: StreamValues | None = None,
     ) -> Tensor:
         """Encode and fuse the streams of clips, given as to `forward`.
@@ -159,11 +167,35 @@ class FineCliper(Method):
         Raises:
             ConfigError: none of the streams that the model looks at was given.
         """
+        return self.fuse(*self.stream_features(frames, landmarks, parsing, regions, captions))
+
+    def fuse(self, features: Tensor, present: Tensor) -> Tensor:
+        """One feature of unit length per clip, (B, D), from what `stream_features` gave."""
+        return F.normalize(self.fusion(features, present), dim=-1)
+
+    def stream_features(
+        self,
+        frames: Tensor,
+        landmarks: StreamValues | None = None,
+        parsing: StreamValues | None = None,
+        regions: StreamValues | None = None,
+        captions: StreamValues | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Encode the streams of clips, given as to `forward`, each for itself.
+
+        Returns:
+            (B, M, D) float32 of unit length, M the streams of the training in their order; and
+            (B, M) bool, False where a clip lacks a stream or the model does not look at it.
+
+        Raises:
+            ConfigError: none of the streams that the model looks at was given.
+        """
         everything = torch.ones(len(frames), dtype=torch.bool, device=frames.device)
         given = {
             FRAMES: (frames, everything),
             "landmarks": landmarks,
             "parsing": parsing,
+            "regions": regions,
             CAPTIONS: captions,
         }
         chosen = {name: given[name] for name in self.streams}
@@ -173,7 +205,7 @@ class FineCliper(Method):
         visual = [name for name in streams if name != CAPTIONS]
         features: dict[str, Tensor] = {}
         if visual:
-            images = torch.cat([self.normalization(streams[name][0]) for name in visual])
+            images = torch.cat([self._normalised(streams[name][0]) for name in visual])
             encoded = self.image_features(images).chunk(len(visual))  # one batch for all of them
             features.update(zip(visual, encoded, strict=True))
         if CAPTIONS in streams:
@@ -184,17 +216,25 @@ class FineCliper(Method):
             (features[name], streams[name][1]) if name in features else absent
             for name in self.fusion.streams
         ]
-        fused = self.fusion(
+        return (
             torch.stack([column[0] for column in columns], dim=1),  # (B, M, D)
             torch.stack([column[1] for column in columns], dim=1),  # (B, M)
         )
-        return F.normalize(fused, dim=-1)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return images if images.ndim == 3 else self.normalization(images)
 
     def image_features(self, images: Tensor) -> Tensor:
-        """Encode clips of normalised images; (N, T, 3, H, W) -> (N, D) float32 of unit length."""
+        """Encode clips of normalised images; (N, T, 3, H, W) -> (N, D) float32 of unit length.
+
+        Images that were encoded alone are given as (N, T, D).
+        """
         num_clips = images.shape[0]
-        features = encode_images(self.clip, rearrange(images, "n t c h w -> (n t) c h w"))
-        features = self.temporal(rearrange(features, "(n t) d -> n t d", n=num_clips))
+        if images.ndim == 5:
+            flat = rearrange(images, "n t c h w -> (n t) c h w")
+            encoded = encode_images(self.clip, flat, together=images.shape[1])
+            images = rearrange(encoded, "(n t) d -> n t d", n=num_clips)
+        features = self.temporal(images)
         return F.normalize(features.float(), dim=-1)
 
     def caption_features(self, tokens: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class Method(nn.Module, ABC):
     normalization: PixelNormalization
     streams: tuple[str, ...] = (FRAMES,)
     criterion: Callable[[Tensor, Tensor], Tensor] = staticmethod(F.cross_entropy)
-    encodes_frames_alone: ClassVar[bool] = False
+    encodes_frames_alone: bool = False
     backbone_is_frozen: ClassVar[bool] = False
 
     @staticmethod

@@ -12,7 +12,6 @@ from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow, TrackData
 from dfercli.artifacts.store_writing import CropSink, SourceRecord, crop_sink, write_record
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ChangedError, DataError, TooLargeError
-from dfercli.faces.build import DetectorChoice, build_detector
 from dfercli.faces.detect import Detector
 from dfercli.faces.follow import FaceFollower
 from dfercli.faces.smooth import TrackedFace
@@ -26,9 +25,7 @@ from dfercli.preprocessing.growing_tracks import (
 )
 from dfercli.preprocessing.source_jobs import SourceJob, record_of
 from dfercli.preprocessing.sources import open_source
-from dfercli.processes import give_large_blocks_back
 from dfercli.video.cuts import CutFinder
-from dfercli.video.decode import silence_decoders
 from dfercli.video.frames import UNKNOWN_FPS, Frame, num_bytes
 from dfercli.video.prefetch import prefetched
 from dfercli.video.sources import SourceState, source_state
@@ -43,21 +40,6 @@ NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 BGR_QUALITY = cv2.IMWRITE_JPEG_QUALITY
 
 Report = Callable[[int, int], None]
-WorkerSetting = tuple[PreprocessConfig, DetectorChoice, int]  # and threads for OpenCV
-
-
-def set_up_sources(setting: WorkerSetting) -> Callable[[SourceJob, Report], SourceRecord]:
-    """Prepare a process for sources, and return the function that does one."""
-    silence_decoders()
-    give_large_blocks_back()
-    config, choice, threads = setting
-    cv2.setNumThreads(threads)
-    detector = build_detector(choice)
-
-    def do(job: SourceJob, report: Report) -> SourceRecord:
-        return process_source(job, config, detector, report)
-
-    return do
 
 
 def process_source(

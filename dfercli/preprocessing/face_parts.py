@@ -1,53 +1,46 @@
-"""Landmarks and parsing maps of face crops that exist, for a face store or a benchmark's copy."""
+"""Streams of face crops that exist already, for a face store or a benchmark's copy."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from dfercli.artifacts.bug_log import BUGS_FILE, BugLog
-from dfercli.artifacts.face_parts import (
-    landmarks_path,
-    parsing_folder,
-    read_landmarks,
-    write_landmarks,
-    write_parsing,
-)
+from dfercli.artifacts.bug_log import BUG_STAGE, BUGS_FILE, BugLog
 from dfercli.artifacts.face_store import ClipRow, FailureRow, crops_folder
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.parts_record import PART_FOLDERS, PARTS_FILE, PARTS_SCHEMA, record_parts
 from dfercli.artifacts.removing import remove_inside, require_no_links
-from dfercli.artifacts.weight_files import fetch, weight_file
+from dfercli.attempts import Crash
 from dfercli.config import PreprocessConfig
 from dfercli.data.clips import Clip
 from dfercli.data.folds import read_fold
-from dfercli.data.frames import list_frames
 from dfercli.data.layout import dataset_root
-from dfercli.errors import ArtifactError, ConfigError, DataError
-from dfercli.faces.parsing_model import fetch_parsing_model
+from dfercli.errors import ConfigError, DataError
+from dfercli.faces.stream_maker import IMAGE_STREAMS, StreamMaker, StreamSetting, setting_of
+from dfercli.preprocessing.detectors import torch_device
 from dfercli.preprocessing.engines import do_jobs, require_engine
-from dfercli.preprocessing.face_clips import Report
+from dfercli.preprocessing.make_streams import (
+    ClipStreams,
+    Report,
+    StreamsDone,
+    make_streams,
+    missing_streams,
+)
 from dfercli.preprocessing.worker_pool import Advanced, Lost
 from dfercli.progress import Progress
-from dfercli.video.images import read_image
 
-CROPS_AT_ONCE = 64
+CLIPS_AT_ONCE = 8  # whose crops go through the networks together
 BENCHMARK_MARGIN = 0.1  # published crops are close
 
 
 @dataclass(frozen=True)
 class PartsJob:
-    """The crops of one clip, and which of its parts are missing."""
+    """Clips whose streams are made together."""
 
-    clip_id: str
-    folder: Path
-    landmarks: bool
-    parsing: bool
+    clips: tuple[ClipStreams, ...]
 
 
 @dataclass(frozen=True)
@@ -67,57 +60,34 @@ class PartsResult:
     failures: tuple[FailureRow, ...]
 
 
-PartsSetting = tuple[PreprocessConfig, float, str]  # margin in the crops, device
+PartsSetting = tuple[PreprocessConfig, StreamSetting]
 
 
-def wants_parts(config: PreprocessConfig) -> bool:
-    """Tell whether landmarks or parsing maps are asked for."""
-    return config.landmarks or config.parsing != "none"
+def stream_setting(config: PreprocessConfig, margin: float | None = None) -> StreamSetting:
+    """Which streams `config` asks for, and how they are made; only where some are, on what device.
 
-
-def require_networks(config: PreprocessConfig) -> None:
-    """Find or fetch the networks of the parts asked for, before hours of work; none is loaded.
-
-    Raises:
-        ArtifactError: weights or a package are missing, and cannot be fetched.
+    Args:
+        config: The settings.
+        margin: In the crops, if it is not the setting's.
     """
-    if _wants_points(config):
-        fetch(weight_file("landmarks"))
-    if config.parsing == "segformer":
-        fetch_parsing_model(config.parsing_model)
-
-
-def how_made(config: PreprocessConfig) -> dict[str, str]:
-    """The entries of `parts.json` for the parts asked for."""
-    made = {}
-    if _wants_points(config):
-        made["landmarks"] = weight_file("landmarks").file_name
-    if config.parsing == "segformer":
-        folder = Path(config.parsing_model).expanduser()
-        model = str(folder.resolve()) if folder.is_dir() else config.parsing_model
-        made["parsing"] = f"segformer {model}"
-    elif config.parsing != "none":
-        made["parsing"] = config.parsing
-    return made
-
-
-def _wants_points(config: PreprocessConfig) -> bool:
-    return config.landmarks or config.parsing == "polygons"
+    wants = any(name in IMAGE_STREAMS for name in config.made_streams)
+    return setting_of(config, torch_device(config) if wants else "cpu", margin)
 
 
 def add_parts_to_store(
-    clips: Sequence[ClipRow],
-    config: PreprocessConfig,
-    device: str,
-    bugs: BugLog,
-    progress: Progress,
+    clips: Sequence[ClipRow], config: PreprocessConfig, bugs: BugLog, progress: Progress
 ) -> list[FailureRow]:
-    """Add the missing landmarks and parsing maps of a face store's clips."""
-    jobs = [_job(clip.clip_id, crops_folder(config.out, clip.clip_id), config) for clip in clips]
-    return _do(jobs, (config, config.margin, device), bugs, progress)
+    """Add the missing streams of a face store's clips, captions apart."""
+    setting = stream_setting(config)
+    return _do(
+        [(clip.clip_id, crops_folder(config.out, clip.clip_id)) for clip in clips],
+        (config, setting),
+        bugs,
+        progress,
+    )
 
 
-def run_on_benchmark(config: PreprocessConfig, device: str, progress: Progress) -> PartsResult:
+def run_on_benchmark(config: PreprocessConfig, progress: Progress) -> PartsResult:
     """Find landmarks and parsing maps for a benchmark's copy, in a separate folder.
 
     The frames stay where they are: `clips.jsonl` names them, nothing is copied, and nothing is
@@ -130,9 +100,11 @@ def run_on_benchmark(config: PreprocessConfig, device: str, progress: Progress) 
         ArtifactError: weights are missing and cannot be fetched.
     """
     (dataset,) = config.sources
-    if not wants_parts(config):
+    setting = stream_setting(config, BENCHMARK_MARGIN)
+    if not setting.streams or "captions" in config.made_streams:
         raise ConfigError(
-            f"the frames of {dataset} are face crops already: ask for --landmarks or --parsing"
+            f"the frames of {dataset} are face crops already: ask for --streams landmarks, parsing "
+            "or regions"
         )
     fold = read_fold(dataset, root=config.root, allow_missing=True)
     clips = sorted({clip.clip_id: clip for clip in (*fold.train, *fold.test)}.items())
@@ -140,7 +112,7 @@ def run_on_benchmark(config: PreprocessConfig, device: str, progress: Progress) 
     copy = dataset_root(dataset.lower(), config.root)
     _refuse_out(store, dataset, (copy, *(clip.location.parent for _, clip in clips[:1])))
     _require_frames(dataset, [clip for _, clip in clips])
-    require_networks(config)
+    setting.require_networks()
     require_engine(config)
     config = replace(config, out=store)
     with exclusive(store / ".lock", busy=f"{store} is being written"):
@@ -148,20 +120,20 @@ def run_on_benchmark(config: PreprocessConfig, device: str, progress: Progress) 
             require_no_links(store, store / name)
         if config.overwrite and (store / PARTS_FILE).is_file():
             # What cannot be set up must not cost the parts that are there.
-            set_up_parts((config, BENCHMARK_MARGIN, device))
+            set_up_parts((config, setting))
             _remove_parts(store)
-        record_parts(store, how_made(config), dataset)
-        jobs = [_job(name, clip.location.absolute(), config) for name, clip in clips]
-        num_skipped = sum(not (job.landmarks or job.parsing) for job in jobs)
+        record_parts(store, setting.how_made(), dataset)
+        places = [(name, clip.location.absolute()) for name, clip in clips]
+        num_skipped = len(places) - len(_missing(places, (config, setting)))
         write_rows(
             store / "parts.jsonl",
             (
                 {"schema": PARTS_SCHEMA, "clip_id": name, "frames": os.path.relpath(place, store)}
-                for name, place in ((job.clip_id, job.folder) for job in jobs)
+                for name, place in places
             ),
         )
         bugs = BugLog(store / BUGS_FILE)
-        failures = _do(jobs, (config, BENCHMARK_MARGIN, device), bugs, progress)
+        failures = _do(places, (config, setting), bugs, progress)
         bugs.tell(progress)
         write_rows(store / "failures.jsonl", (failure.to_row() for failure in failures))
     return PartsResult(store, len(clips), num_skipped, tuple(failures))
@@ -185,7 +157,7 @@ def _require_frames(dataset: str, clips: Sequence[Clip]) -> None:
             f"{dataset}: none of its {len(clips)} clips is a folder of frames, the first is "
             f"{'' if clips[0].location.exists() else 'missing: '}{clips[0].location}",
             hint="extract the frames of each clip to a folder of its name, or make a face store of "
-            "the videos: dfer preprocess VIDEOS --out faces/ --landmarks",
+            "the videos: dfer preprocess VIDEOS --out faces/ --streams landmarks",
         )
 
 
@@ -195,100 +167,85 @@ def _remove_parts(store: Path) -> None:
         remove_inside(store, name)
 
 
-def _job(clip_id: str, folder: Path, config: PreprocessConfig) -> PartsJob:
-    return PartsJob(
-        clip_id,
-        folder,
-        landmarks=_wants_points(config) and not landmarks_path(config.out, clip_id).exists(),
-        parsing=config.parsing != "none" and not parsing_folder(config.out, clip_id).exists(),
-    )
-
-
 def _do(
-    jobs: Sequence[PartsJob], setting: PartsSetting, bugs: BugLog, progress: Progress
+    clips: Sequence[tuple[str, Path]], setting: PartsSetting, bugs: BugLog, progress: Progress
 ) -> list[FailureRow]:
-    missing = [job for job in jobs if job.landmarks or job.parsing]
+    """Make what is missing of clips, given as their names and the folders of their crops."""
+    config = setting[0]
+    missing = _missing(clips, setting)
+    jobs = [
+        PartsJob(tuple(missing[first : first + CLIPS_AT_ONCE]))
+        for first in range(0, len(missing), CLIPS_AT_ONCE)
+    ]
     failures: list[FailureRow] = []
-    with progress.task("Landmarks and parsing", total=len(missing)) as task:
+    together = StreamsDone()
+    with progress.task("Streams of clips", total=len(missing)) as task:
         for event in do_jobs(
-            missing, set_up_parts, setting, setting[0], bugs, lambda job: job.clip_id
+            jobs, set_up_parts, setting, config, bugs, lambda job: job.clips[0].clip_id
         ):
             if isinstance(event, Advanced):
                 continue
-            task.advance()
-            stage, reason = (
-                (event.stage, event.reason) if isinstance(event, Lost) else ("parts", event.result)
-            )
-            if reason is not None:
-                place = os.path.relpath(event.job.folder, setting[0].out.resolve())
-                failures.append(FailureRow(place, stage, reason))
+            task.advance(len(event.job.clips))
+            if isinstance(event, Lost):
+                failures += [
+                    FailureRow(_place(clip.folder, config), event.stage, event.reason)
+                    for clip in event.job.clips
+                ]
+            else:
+                together.add(event.result)
+    folders = {clip.clip_id: clip.folder for clip in missing}
+    failures += stream_failures(together, lambda clip_id: _place(folders[clip_id], config), bugs)
+    tell_of_crops_without(together, progress)
     return failures
 
 
-def set_up_parts(setting: PartsSetting) -> Callable[[PartsJob, Report], str | None]:
-    """Prepare a process, and return the function that does one clip.
+def _missing(clips: Sequence[tuple[str, Path]], setting: PartsSetting) -> list[ClipStreams]:
+    found = (missing_streams(setting[0].out, *clip, setting[1]) for clip in clips)
+    return [clip for clip in found if clip is not None]
 
-    That function returns why a clip cannot be used, or None.
+
+def _place(folder: Path, config: PreprocessConfig) -> str:
+    return os.path.relpath(folder, config.out.resolve())
+
+
+def stream_failures(
+    done: StreamsDone, place: Callable[[str], str], bugs: BugLog
+) -> list[FailureRow]:
+    """The rows of `failures.jsonl` of what could not be made; bugs are logged once per reason.
+
+    Args:
+        done: What became of clips.
+        place: What to call a clip there.
+        bugs: Takes the tracebacks.
     """
-    # Both import torch, which preprocess does not need without parts.
-    from dfercli.faces.landmarks import LandmarkFinder
-    from dfercli.faces.parsing import SegformerParser, draw_regions
+    rows = []
+    logged: dict[str, str] = {}
+    for one in done.failures:
+        if isinstance(one.reason, Crash):
+            if one.reason.traceback not in logged:
+                logged[one.reason.traceback] = bugs.add(place(one.clip_id), one.reason)
+            rows.append(FailureRow(place(one.clip_id), BUG_STAGE, logged[one.reason.traceback]))
+        else:
+            rows.append(FailureRow(place(one.clip_id), one.stream, one.reason))
+    return rows
 
-    config, margin, device = setting
+
+def tell_of_crops_without(done: StreamsDone, progress: Progress) -> None:
+    """Say on how many crops there were no landmarks."""
+    if done.num_without:
+        progress.note(
+            f"no landmarks on {done.num_without} of {done.num_crops} crops: "
+            "their pictures of landmarks are black"
+        )
+
+
+def set_up_parts(setting: PartsSetting) -> Callable[[PartsJob, Report], StreamsDone]:
+    """Prepare a process, and return the function that makes the streams of some clips."""
+    config, streams = setting
     cv2.setNumThreads(1)
-    finder = LandmarkFinder(device, margin) if _wants_points(config) else None
-    segments = config.parsing == "segformer"
-    parser = SegformerParser(config.parsing_model, device) if segments else None
+    maker = StreamMaker(streams)
 
-    def do(job: PartsJob, report: Report) -> str | None:
-        try:
-            paths = list_frames(job.folder)
-            if job.landmarks and finder is not None:
-                points = [finder.find(crops) for _, crops in _portions(paths, report)]
-                write_landmarks(config.out, job.clip_id, np.concatenate(points))
-            if job.parsing:
-                maps = (
-                    _drawn(paths, read_landmarks(config.out, job.clip_id), draw_regions, report)
-                    if parser is None
-                    else _parsed(paths, parser.parse, report)
-                )
-                write_parsing(config.out, job.clip_id, [path.stem for path in paths], maps)
-        except (ArtifactError, DataError) as error:
-            return error.message
-        return None
+    def do(job: PartsJob, report: Report) -> StreamsDone:
+        return make_streams(maker, config.out, job.clips, report)
 
     return do
-
-
-def _portions(
-    paths: Sequence[Path], report: Report
-) -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
-    """Read crops, few at a time: a track may last for hours. Each portion is reported when done.
-
-    Yields:
-        The number of the first crop of the portion, and its crops.
-    """
-    for start in range(0, len(paths), CROPS_AT_ONCE):
-        crops = [read_image(path) for path in paths[start : start + CROPS_AT_ONCE]]
-        yield start, crops
-        report(len(crops), 0)
-
-
-def _parsed(
-    paths: Sequence[Path],
-    parse: Callable[[list[NDArray[np.uint8]]], list[NDArray[np.uint8]]],
-    report: Report,
-) -> Iterator[NDArray[np.uint8]]:
-    for _, crops in _portions(paths, report):
-        yield from parse(crops)
-
-
-def _drawn(
-    paths: Sequence[Path],
-    points: NDArray[np.float32],
-    draw: Callable[[NDArray[np.float32], int, int], NDArray[np.uint8]],
-    report: Report,
-) -> Iterator[NDArray[np.uint8]]:
-    for start, crops in _portions(paths, report):
-        for row, image in zip(points[start : start + len(crops)], crops, strict=True):
-            yield draw(row, image.shape[0], image.shape[1])

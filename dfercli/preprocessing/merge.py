@@ -119,7 +119,7 @@ def _refuse_other_settings(shards: Sequence[Path], out: Path) -> None:
 
 
 def _parts_made(stores: Sequence[Path]) -> dict[str, str]:
-    """How landmarks and parsing maps were made, where that is recorded; refuses two ways."""
+    """How streams were made, where that is recorded; refuses two ways."""
     made: dict[str, tuple[str, Path]] = {}
     for store in stores:
         for name, how in parts_made(store).items():

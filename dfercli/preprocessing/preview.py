@@ -10,14 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfercli.artifacts.atomic import write_bytes
-from dfercli.artifacts.face_store import ClipRow, TrackData, frame_paths, read_track
+from dfercli.artifacts.bug_log import BugLog
+from dfercli.artifacts.face_store import (
+    ClipRow,
+    FailureRow,
+    TrackData,
+    frame_paths,
+    read_track,
+)
 from dfercli.artifacts.pictures import scaled
-from dfercli.artifacts.store_writing import preview_paths
+from dfercli.artifacts.store_writing import SourceRecord, preview_paths
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ArtifactError, DataError
+from dfercli.preprocessing.engines import do_jobs
 from dfercli.preprocessing.face_clips import Report
 from dfercli.preprocessing.source_jobs import SourceJob
 from dfercli.preprocessing.sources import open_source
+from dfercli.preprocessing.worker_pool import Advanced, Lost
+from dfercli.progress import Progress
 from dfercli.report.drawn_text import drawn_text
 from dfercli.video.annotated import write_annotated
 from dfercli.video.decode import silence_decoders
@@ -130,3 +140,35 @@ def _draw(picture: NDArray[np.uint8], track: int, data: TrackData, row: int, sca
     if data.points_px is not None:
         for x, y in (data.points_px[row] * scale).round().astype(int).tolist():
             cv2.circle(picture, (x, y), 1, colour, -1)
+
+
+def make_previews(
+    jobs: list[SourceJob],
+    done: dict[str, SourceRecord],
+    config: PreprocessConfig,
+    bugs: BugLog,
+    progress: Progress,
+) -> list[FailureRow]:
+    """Draw the previews of sources that have clips and lack one; why some could not be drawn."""
+    failures = []
+    wanted = [
+        PreviewJob(job, done[job.key].clips)
+        for job in jobs
+        if done[job.key].clips
+        and not all(path.exists() for path in preview_paths(config.out, job.key))
+    ]
+    with progress.task("Drawing previews", total=len(wanted)) as task:
+        for event in do_jobs(
+            wanted, set_up_previews, config, config, bugs, lambda one: one.job.name_in_store
+        ):
+            if isinstance(event, Advanced):
+                continue
+            task.advance()
+            stage, reason = (
+                (event.stage, event.reason)
+                if isinstance(event, Lost)
+                else ("preview", event.result)
+            )
+            if reason is not None:
+                failures.append(FailureRow(event.job.job.name_in_store, stage, reason))
+    return failures

@@ -17,7 +17,6 @@ from dfercli.artifacts.store_writing import (
     assemble_store,
     has_crops,
     prepare_store,
-    preview_paths,
     read_record,
     remove_leftovers,
     remove_sources,
@@ -28,23 +27,27 @@ from dfercli.artifacts.store_writing import (
 from dfercli.config import PreprocessConfig
 from dfercli.data.published_sizes import BENCHMARKS
 from dfercli.errors import ConfigError
-from dfercli.faces.build import DetectorChoice, build_detector
+from dfercli.faces.build import build_detector
+from dfercli.faces.stream_maker import FIVE
 from dfercli.overrides import check, to_plain
 from dfercli.preprocessing import face_parts as parts_of_faces
-from dfercli.preprocessing.detectors import find_detector, torch_device
+from dfercli.preprocessing.clip_captions import caption_clips, require_llm
+from dfercli.preprocessing.detectors import find_detector
 from dfercli.preprocessing.engines import do_jobs, num_workers, require_engine
-from dfercli.preprocessing.face_clips import set_up_sources
 from dfercli.preprocessing.face_parts import (
     PartsResult,
     add_parts_to_store,
-    how_made,
     set_up_parts,
-    wants_parts,
+    stream_failures,
+    stream_setting,
+    tell_of_crops_without,
 )
-from dfercli.preprocessing.preview import PreviewJob, set_up_previews
+from dfercli.preprocessing.make_streams import StreamsDone
+from dfercli.preprocessing.preview import make_previews
 from dfercli.preprocessing.raw_sources import find_raw_sources, raw_set_of
 from dfercli.preprocessing.source_jobs import SourceJob, record_of
 from dfercli.preprocessing.source_labels import Labelling, label_sources, read_classes
+from dfercli.preprocessing.source_worker import SourceDone, WorkerSetting, set_up_sources
 from dfercli.preprocessing.worker_pool import Advanced, Finished, Lost
 from dfercli.processes import num_cores
 from dfercli.progress import Progress
@@ -64,7 +67,8 @@ NOT_CONTENT = (
         "overwrite",
         "max_pixels",
     ),
-    *("landmarks", "parsing", "parsing_model"),  # recorded in parts.json
+    *("streams", "landmarks", "parsing_model"),  # recorded in parts.json
+    "model_for_captions",  # recorded with each caption
     *("root", "preview"),  # added to clips afterwards
     *("engine", "ray_address"),
     *("detector", "detector_weights", "device"),  # what was chosen is recorded instead
@@ -140,13 +144,18 @@ def run(
     if config.detector_weights is not None:
         # A file that is not a detector must not be recorded in a new store.
         build_detector(replace(choice, device="cpu"))
-    parts_of_faces.require_networks(config)
+    streams = stream_setting(config)
+    streams.require_networks()
+    if "landmarks" in streams.streams and streams.landmarks == FIVE:
+        progress.note("landmarks: five points of YuNet, a weak stand-in for 68")
+    if "captions" in config.made_streams:
+        require_llm(config)
     require_engine(config)
     if config.overwrite and (config.out / "dataset.json").is_file():
         # What cannot be set up must not cost the store that is there.
         build_detector(choice)
-        if wants_parts(config):
-            set_up_parts((config, config.margin, torch_device(config)))
+        if streams.streams:
+            set_up_parts((config, streams))
     own_bugs = BugLog(config.out / BUGS_FILE)
     with writing_to(config.out, busy=f"{config.out} is being written"):
         settings = {
@@ -156,8 +165,8 @@ def run(
         }
         versions = {name: version(name) for name in VERSIONED if is_installed(name)}
         prepare_store(config.out, settings, versions, overwrite=config.overwrite)
-        if wants_parts(config):
-            record_parts(config.out, how_made(config))
+        if streams.streams:
+            record_parts(config.out, streams.how_made())
         jobs = _with_known_keys(jobs, config.out)
         if raw_set is not None:  # clips of an earlier choice of labels stay, without a label
             jobs = [
@@ -169,21 +178,24 @@ def run(
         for record in done.values():
             on_source(record)
         num_skipped = len(done)
+        before = [clip for record in done.values() for clip in record.clips]
+        lost: list[FailureRow] = []
         try:
             missing = [job for job in jobs if job.key not in done]
-            for key, record in _do_all(missing, config, choice, bugs or own_bugs, progress):
+            setting = WorkerSetting(config, choice, _threads(config, len(missing)), streams)
+            for key, record in _do_all(missing, setting, lost, bugs or own_bugs, progress):
                 done[key] = record
                 on_source(record)
         finally:
             remove_leftovers(config.out)
         assemble_store(config.out, classes, raw_record)
         result = _finish(config, jobs, done, num_skipped)
-        lost: list[FailureRow] = []
-        if wants_parts(config):
-            device = torch_device(config)
-            lost += add_parts_to_store(result.clips, config, device, bugs or own_bugs, progress)
+        if streams.streams and before:
+            lost += add_parts_to_store(before, config, bugs or own_bugs, progress)
+        if "captions" in config.made_streams:
+            lost += caption_clips(result.clips, config, progress)
         if config.preview:
-            lost += _make_previews(jobs, done, config, bugs or own_bugs, progress)
+            lost += make_previews(jobs, done, config, bugs or own_bugs, progress)
         for failure in lost:
             append_row(config.out / FAILURES_FILE, failure.to_row())
         own_bugs.tell(progress)
@@ -198,7 +210,7 @@ def is_benchmark(config: PreprocessConfig) -> bool:
 def run_on_benchmark(config: PreprocessConfig, progress: Progress) -> PartsResult:
     """Add landmarks and parsing maps to a benchmark's copy; see `parts_of_faces`."""
     config = _checked(config)
-    return parts_of_faces.run_on_benchmark(config, torch_device(config), progress)
+    return parts_of_faces.run_on_benchmark(config, progress)
 
 
 def is_installed(package: str) -> bool:
@@ -301,26 +313,41 @@ def _content_settings() -> list[str]:
     return [f.name for f in fields(PreprocessConfig) if f.name not in NOT_CONTENT]
 
 
+def _threads(config: PreprocessConfig, num_jobs: int) -> int:
+    return max(1, num_cores() // max(1, num_workers(config, num_jobs)))
+
+
 def _do_all(
     jobs: list[SourceJob],
-    config: PreprocessConfig,
-    choice: DetectorChoice,
+    setting: WorkerSetting,
+    lost: list[FailureRow],
     bugs: BugLog,
     progress: Progress,
 ) -> Iterator[tuple[str, SourceRecord]]:
-    """Do the jobs, here or in worker processes; yield each key with its record."""
+    """Do the jobs, here or in worker processes; yield each key with its record.
+
+    Args:
+        jobs: The sources.
+        setting: Of the processes.
+        lost: Gets a row for each stream of a clip that could not be made.
+        bugs: Takes tracebacks.
+        progress: Where to report.
+    """
+    config = setting.config
     frames = faces = failures = 0
+    streams = StreamsDone()
     began = time.monotonic()
-    with progress.task("Finding faces", total=len(jobs)) as task:
-        threads = max(1, num_cores() // max(1, num_workers(config, len(jobs))))
-        setting = (config, choice, threads)
+    doing = "Finding faces, making streams" if setting.streams.streams else "Finding faces"
+    with progress.task(doing, total=len(jobs)) as task:
         for event in do_jobs(
             jobs, set_up_sources, setting, config, bugs, lambda job: job.name_in_store
         ):
             if isinstance(event, Advanced):
                 frames, faces = frames + event.frames, faces + event.faces
             else:
-                record = _record(event, config)
+                record = _record(event, config, lost)
+                if isinstance(event, Finished):
+                    streams.add(event.result.streams)
                 failures += record.failure is not None
                 for warning in (*record.warnings, *record.remarks):
                     progress.note(f"{record.source}: {warning}")
@@ -328,49 +355,26 @@ def _do_all(
                 yield event.job.key, record
             rate = frames / max(time.monotonic() - began, 1e-3)
             task.status(frames=frames, fps=round(rate), faces=faces, failures=failures)
+    lost += stream_failures(streams, lambda clip_id: f"frames/{clip_id}", bugs)
+    tell_of_crops_without(streams, progress)
 
 
 def _record(
-    event: Finished[SourceJob, SourceRecord] | Lost[SourceJob], config: PreprocessConfig
+    event: Finished[SourceJob, SourceDone] | Lost[SourceJob],
+    config: PreprocessConfig,
+    lost: list[FailureRow],
 ) -> SourceRecord:
     """The record of a source that is done, or of which there is no result."""
     if isinstance(event, Finished):
-        return event.result
+        return event.result.record
     failure = FailureRow(event.job.name_in_store, event.stage, event.reason)
+    written = read_record(config.out, event.job.key)
+    if written is not None:  # its clips are there: it was their streams that were lost
+        lost.append(failure)
+        return written
     record = record_of(event.job, failure=failure)
     write_record(config.out, event.job.key, record)
     return record
-
-
-def _make_previews(
-    jobs: list[SourceJob],
-    done: dict[str, SourceRecord],
-    config: PreprocessConfig,
-    bugs: BugLog,
-    progress: Progress,
-) -> list[FailureRow]:
-    failures = []
-    wanted = [
-        PreviewJob(job, done[job.key].clips)
-        for job in jobs
-        if done[job.key].clips
-        and not all(path.exists() for path in preview_paths(config.out, job.key))
-    ]
-    with progress.task("Drawing previews", total=len(wanted)) as task:
-        for event in do_jobs(
-            wanted, set_up_previews, config, config, bugs, lambda one: one.job.name_in_store
-        ):
-            if isinstance(event, Advanced):
-                continue
-            task.advance()
-            stage, reason = (
-                (event.stage, event.reason)
-                if isinstance(event, Lost)
-                else ("preview", event.result)
-            )
-            if reason is not None:
-                failures.append(FailureRow(event.job.job.name_in_store, stage, reason))
-    return failures
 
 
 def _finish(

@@ -24,7 +24,7 @@ from dfercli.data.layout import dataset_root
 from dfercli.data.loading import ClipDataset
 from dfercli.data.streams import StreamReader
 from dfercli.errors import ArtifactError, DataError
-from dfercli.evaluation.clip_streams import available_streams, stream_reader
+from dfercli.evaluation.clip_streams import available_streams, how_made, stream_reader
 from dfercli.inference.devices import precision_for_training
 from dfercli.inference.fsdp import load_optimizer_state
 from dfercli.inference.predict_logits import num_readers
@@ -122,6 +122,7 @@ def train_fold(
             model.card,
             crop=crop_settings(clips.fold),
             trained_on=trained_on(config, clips),
+            streams_made=how_made(bare.streams, clips.train, config.data.streams_from),
         ),
         progress=progress,
         logger=logger,
@@ -191,7 +192,7 @@ def _with_streams(config: TrainConfig, clips: FoldClips, progress: Progress) -> 
     if absent := [name for name in own.streams if name not in there]:
         raise DataError(
             f"no training clip of {config.dataset} has {', '.join(absent)}",
-            hint="dfer preprocess --landmarks --parsing polygons and dfer describe make them",
+            hint="dfer preprocess --streams makes them",
         )
     streams = own.streams or there
     progress.info(f"streams: {', '.join(streams)}")
