@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dfercli.artifacts.model_card import ModelCard
-from dfercli.config import Precision, PredictConfig
+from dfercli.config import AnswerPrecision, PredictConfig
 from dfercli.data.augmentation import resize
 from dfercli.data.sampling import sample_test
 from dfercli.errors import DataError
@@ -66,6 +66,11 @@ class Recognizer:
     def card(self) -> ModelCard:
         """What the model says about itself."""
         return self._model.card
+
+    @property
+    def precision(self) -> str:
+        """What the model computes in, as `32`, `bf16-mixed` or `int8`."""
+        return self._model.precision
 
     @property
     def label_set(self) -> tuple[str, ...]:
@@ -184,7 +189,7 @@ def _as_clips(frames: NDArray[np.uint8] | Tensor) -> Tensor:
 def load(
     path: str | os.PathLike[str],
     device: str = "auto",
-    precision: Precision = "auto",
+    precision: AnswerPrecision = "auto",
     *,
     trust_code: bool = False,
 ) -> Recognizer:
@@ -195,8 +200,9 @@ def load(
             name of `dfer models`, or `owner/name` on the hub, fetched once. Several with commas
             between are averaged.
         device: `auto` (a GPU where there is one), `cpu`, `cuda` or `mps`.
-        precision: `auto` (mixed on a GPU and on a CPU with matrix units for bfloat16, else 32
-            bits), `32`, `bf16-mixed` or `16-mixed`.
+        precision: `auto` (what `DFER_PRECISION` says; else mixed on a GPU, and on a CPU that was
+            measured to be faster so; else 32 bits), `32`, `bf16-mixed`, `16-mixed`, or on a CPU
+            `int8`.
         trust_code: Load a .torchscript file. TorchScript is code that can read and change files:
             only where you trust whoever made it. Nothing else that is loaded can run code.
 

@@ -6,7 +6,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from open_clip.transformer import QuickGELU
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock
 from toy_model import write_toy_checkpoint
 
 from dfercli.artifacts.face_store import TrackData
@@ -19,7 +19,15 @@ from dfercli.inference.loaded_model import load_checkpoint, ready
 from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.models import clip_backbone
-from dfercli.models.clip_backbone import QuickGelu, build_clip, clip_architecture, encode_images
+from dfercli.models.clip_backbone import (
+    ClassTokenBlock,
+    QuickGelu,
+    build_clip,
+    clip_architecture,
+    encode_images,
+    read_all_tokens,
+    read_class_token_alone,
+)
 from dfercli.models.method import cosines
 from dfercli.prediction.windows import windows_of
 
@@ -99,15 +107,15 @@ def test_bfloat16_on_a_cpu_rounds_the_image_encoder_and_hardly_moves_probabiliti
     assert 0 < difference < 0.05
 
 
-def test_auto_is_bfloat16_for_large_encoders_on_cpus_with_units_for_it(monkeypatch):
+def test_auto_is_bfloat16_for_large_encoders_on_cpus_that_are_faster_so(monkeypatch):
     cpu = torch.device("cpu")
     toy = new_model(ModelConfig(clip="tiny/random", num_frames=2), SEVEN, 1).module
-    for has_units, worth, expected in (
+    for is_faster, worth, expected in (
         (True, 1, "bf16-mixed"),
         (True, 10**12, "32"),
         (False, 1, "32"),
     ):
-        monkeypatch.setattr(devices, "multiplies_bfloat16", lambda has=has_units: has)
+        monkeypatch.setattr(devices, "prefers_bfloat16", lambda has=is_faster: has)
         monkeypatch.setattr(devices, "WORTH_BFLOAT16", worth)
         assert devices.precision_for_answers("auto", cpu, toy)[0] == expected
         assert devices.precision_for_answers("32", cpu, toy)[0] == "32"
@@ -118,12 +126,12 @@ def test_auto_is_bfloat16_for_large_encoders_on_cpus_with_units_for_it(monkeypat
 
 
 def test_training_on_such_a_cpu_is_in_bfloat16_but_for_toys(monkeypatch):
-    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(devices, "prefers_bfloat16", lambda: True)
     big = TrainConfig(accelerator="cpu", model=ModelConfig(clip="ViT-B-32-quickgelu/openai"))
     toy = TrainConfig(accelerator="cpu", model=ModelConfig(clip="tiny/random"))
     assert devices.precision_for_training(big) == "bf16-mixed"
     assert devices.precision_for_training(toy) == "32"
-    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(devices, "prefers_bfloat16", lambda: False)
     assert devices.precision_for_training(big) == "32"
 
 
@@ -170,3 +178,39 @@ def test_the_reference_of_the_benchmark_computes_what_the_model_computes():
         torch.testing.assert_close(
             reference(frames.float() / 255), model(frames), atol=1e-4, rtol=0
         )
+
+
+def test_the_last_block_computes_the_class_token_alone_with_the_same_result_and_gradients():
+    config = ModelConfig(clip="tiny-vit/random", num_frames=2)
+    frames = torch.rand(2, 2, 3, 48, 48)
+    models = [new_model(config, SEVEN, 1).module for _ in range(2)]
+    read_all_tokens(models[1].clip.visual)
+    kinds = [type(model.clip.visual.transformer.resblocks[-1]) for model in models]
+    assert kinds == [ClassTokenBlock, ResidualAttentionBlock]
+    results = []
+    for model in models:
+        logits = model(frames)
+        logits.logsumexp(-1).sum().backward()
+        gradients = {name: own.grad for name, own in model.clip.visual.named_parameters()}
+        results.append((logits.detach(), gradients))
+    (ours, our_gradients), (whole, gradients) = results
+    torch.testing.assert_close(ours, whole, atol=1e-4, rtol=0)
+    assert our_gradients.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(our_gradients[name], gradient, atol=1e-4, rtol=1e-3)
+    assert models[0].state_dict().keys() == models[1].state_dict().keys()
+    seen = []
+    block = models[0].clip.visual.transformer.resblocks[-1]
+    block.mlp.register_forward_hook(lambda _, inputs, output: seen.append(output.shape[1]))
+    models[0](frames)
+    assert seen == [1]
+
+
+def test_an_encoder_whose_other_tokens_are_read_stays_whole():
+    pooled = build_clip(clip_architecture("tiny-vit")).visual
+    pooled.pool_type = "avg"
+    read_class_token_alone(pooled)
+    assert type(pooled.transformer.resblocks[-1]) is ResidualAttentionBlock
+    config = ModelConfig(method="finecliper", clip="tiny-vit/random", num_frames=2, text_type="pn")
+    adapted = new_model(config, SEVEN, 1).module.clip.visual.transformer.resblocks[-1]
+    assert type(adapted.block) is ResidualAttentionBlock

@@ -6,27 +6,27 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from dfercli.inference.devices import multiplies_bfloat16, set_float32
+from dfercli.inference.arithmetic import arithmetic_here, processor_name
+from dfercli.inference.devices import set_float32
 from dfercli.processes import num_cores
 
 MB = 1024**2
-MATRIX_WINDOWS = 20
+MATRIX_WINDOWS, MATRIX_SECONDS = 20, 5.0  # a CPU may need a second for one product
 MATRIX_SIDES = {"cuda": 8192, "cpu": 2048}
-CPU_FACTS = Path("/proc/cpuinfo")
 
 
 def describe_machine(place: torch.device) -> dict[str, Any]:
     """Processor, cores, threads and versions."""
+    here = arithmetic_here()
     return {
         "processor": _processor(place),
         "cores": num_cores(),
         "threads": torch.get_num_threads(),
-        "bfloat16_matrix_units": place.type == "cuda" or multiplies_bfloat16(),
+        "prefers_bfloat16": place.type == "cuda" or here.prefers_bfloat16,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
@@ -52,8 +52,8 @@ def matrix_rate(place: torch.device, dtype: torch.dtype) -> float:
     side = MATRIX_SIDES.get(place.type, MATRIX_SIDES["cpu"])
     products = 20 if place.type == "cuda" else 1
     left, right = (torch.rand(side, side, device=place).to(dtype) for _ in range(2))
-    seconds = []
-    for _ in range(MATRIX_WINDOWS):
+    seconds: list[float] = []
+    while len(seconds) < MATRIX_WINDOWS and sum(seconds) * products < MATRIX_SECONDS:
         wait_for(place)
         begun = time.perf_counter()
         for _ in range(products):
@@ -79,6 +79,4 @@ def whole_float32() -> Iterator[None]:
 def _processor(place: torch.device) -> str:
     if place.type == "cuda":
         return torch.cuda.get_device_name(place)
-    lines = CPU_FACTS.read_text().splitlines() if CPU_FACTS.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return processor_name()

@@ -17,7 +17,12 @@ from PIL import Image, ImageEnhance
 from torch import Tensor, nn
 
 from dfercli.data.augmentation import AugmentDraw
-from dfercli.models.clip_backbone import QuickGelu, encode_token_embeddings, replace_activations
+from dfercli.models.clip_backbone import (
+    QuickGelu,
+    encode_token_embeddings,
+    read_all_tokens,
+    replace_activations,
+)
 from dfercli.models.dfer_clip import TEMPERATURE, DferClip
 
 
@@ -25,13 +30,14 @@ class PublishedDferClip(nn.Module):
     """DFER-CLIP as published, on the weights of one of our models.
 
     Args:
-        model: Its modules are used, not copied, and get back open_clip's activations.
+        model: Its modules are used, not copied, and get back open_clip's activations and blocks.
     """
 
     def __init__(self, model: DferClip) -> None:
         super().__init__()
         self.clip = model.clip
         replace_activations(self.clip, QuickGelu, OpenClipQuickGelu)
+        read_all_tokens(self.clip.visual)
         self.temporal = model.temporal
         self.context = model.context
 

@@ -16,7 +16,7 @@ from dfercli.bench.loading import measure_loading
 from dfercli.bench.machine import describe_machine, matrix_rate, peak_memory_mb, whole_float32
 from dfercli.bench.reference import PublishedDferClip
 from dfercli.bench.speed import Speed, by_turns
-from dfercli.config import BenchConfig, ModelConfig, OptimConfig, TrainConfig
+from dfercli.config import BenchConfig, ModelConfig, OptimConfig, Precision, TrainConfig
 from dfercli.data.batches import Batch
 from dfercli.errors import ConfigError
 from dfercli.inference.devices import (
@@ -97,6 +97,8 @@ def run(config: BenchConfig, progress: Progress) -> BenchResult:
     """
     if not config.batch_sizes or min(config.batch_sizes) < 1:
         raise ConfigError(f"--batch-sizes takes positive numbers, got {config.batch_sizes}")
+    if config.precision == "int8" and "training" in config.parts:
+        raise ConfigError("nothing is trained in int8", hint="--only inference")
     split_clip_name(config.clip)  # refuses a wrong name before measuring
     place = resolve_device(config.device)
     require_precision(config.precision, place)
@@ -171,7 +173,7 @@ def _measure_inference(
         speeds.append(
             Speed(batch_size, precision, ours_seconds, theirs, rate / _peak(peak, precision))
         )
-    with torch.autocast(place.type, mixed, enabled=precision != "32"):
+    with torch.autocast(place.type, mixed, enabled=precision not in ("32", "int8")):
         return tuple(speeds), _parts(restored.module, config, place)
 
 
@@ -192,7 +194,9 @@ def _parts(module: DferClip, config: BenchConfig, place: torch.device) -> dict[s
 def _trainer(config: BenchConfig, place: torch.device) -> tuple[Callable[[], object], str, float]:
     """A training step as `dfer train` does it, its precision, and the FLOPs of a forward pass."""
     wanted = TrainConfig(
-        model=_model_config(config), accelerator=cast(Any, place.type), precision=config.precision
+        model=_model_config(config),
+        accelerator=cast(Any, place.type),
+        precision=cast(Precision, config.precision),  # int8 was refused
     )
     precision = precision_for_training(wanted)
     devices = 1 if place.index is None else [place.index]
@@ -251,7 +255,7 @@ def _measure_training(
 
 
 def _peak(peak: dict[str, float], precision: str) -> float:
-    return peak["32" if precision == "32" else "bf16-mixed"]
+    return peak["32" if precision in ("32", "int8") else "bf16-mixed"]
 
 
 def _bottleneck(

@@ -1,4 +1,4 @@
-"""`dfer info`: the model card of a checkpoint, or what a method costs."""
+"""`dfer info`: a checkpoint's model card, what a method costs, or how this machine computes."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,13 +9,14 @@ import typer
 from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
 from dfercli.cli.offer import Asked, Json, examples, offers
 from dfercli.config import TrainConfig
-from dfercli.config.options import WITH_METHOD
+from dfercli.config.options import DEVICE, WITH_METHOD
 from dfercli.errors import ConfigError
 
 EPILOG = examples(
     "dfer info runs/first",
     "dfer info --method finecliper --streams frames,landmarks",
     "dfer info --method dfer-clip --set model.clip=ViT-L-14-quickgelu/openai",
+    "dfer info --machine",
 )
 
 
@@ -33,14 +34,29 @@ def info(
             "OWNER/NAME on the hub.",
         ),
     ] = None,
+    machine: Annotated[
+        bool,
+        typer.Option(
+            "--machine",
+            help="What this machine was measured to multiply fastest, and what `--precision auto` "
+            "takes.",
+            rich_help_panel=DEVICE,
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Show a checkpoint's model card; or count weights, operations and memory of a method."""
-    if (checkpoint is None) == ("method" not in asked.typed.get("model", {})):
+    """Show a checkpoint's model card, or how this machine computes.
+
+    Or count weights, operations and memory of a method.
+    """
+    if [checkpoint is not None, "method" in asked.typed.get("model", {}), machine].count(True) != 1:
         raise ConfigError(
-            "name either a checkpoint or a method",
+            "name either a checkpoint, a method or --machine",
             hint="dfer info runs/…, or dfer info --method finecliper",
         )
+    if machine:
+        _show_machine(json)
+        return
     if checkpoint is not None:
         from dfercli.inference.locate import locate_card
 
@@ -63,6 +79,17 @@ def _show_card(path: Path, json: bool) -> None:
     print_line("class texts:")
     for name, text in class_text_rows(card):
         print_line(f"  {name}: {text}")
+
+
+def _show_machine(json: bool) -> None:
+    from dfercli.inference.devices import describe_arithmetic
+
+    told = describe_arithmetic()
+    if json:
+        print_json(told.to_json())
+        return
+    for name, value in told.rows():
+        print_line(f"{name}: {value}")
 
 
 def _show_cost(config: TrainConfig, json: bool) -> None:

@@ -6,7 +6,7 @@ The command line shows these defaults and passes what the user gave. Precedence:
 
 from dfercli.config.data import CopyConfig, DataConfig, DatasetConfig
 from dfercli.config.descriptions import DescribeConfig
-from dfercli.config.kinds import Precision, Stream
+from dfercli.config.kinds import AnswerPrecision, Precision, Stream
 from dfercli.config.preprocessing import FacesConfig, PreprocessConfig
 from dfercli.config.training import (
     AugmentConfig,
@@ -29,6 +29,7 @@ from dfercli.config.using import (
 )
 
 __all__ = [
+    "AnswerPrecision",
     "AugmentConfig",
     "BenchConfig",
     "CheckConfig",

@@ -15,6 +15,7 @@ Seed = Annotated[int, Range(0, 2**32 - 1)]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 # 32-true and bf16-true are the names that lightning-fabric gives to weights of that type.
 Precision = Literal["auto", "32", "bf16-mixed", "16-mixed", "32-true", "bf16-true"]
+AnswerPrecision = Literal[Precision, "int8"]  # of trained models, which are not trained further
 Stream = Literal["frames", "landmarks", "parsing", "regions", "captions"]
 MadeStream = Literal["landmarks", "parsing", "regions", "captions"]
 TimelineFormat = Literal["vtt", "srt", "eaf", "textgrid", "boris", "noldus", "label-studio"]

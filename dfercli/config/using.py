@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dfercli.config.data import A_DATASET, DATASETS, OPEN_SETS, CopyConfig, DatasetConfig
-from dfercli.config.kinds import Accelerator, Count, CountOrNone, Positive, Precision, Share, Stream
+from dfercli.config.kinds import (
+    Accelerator,
+    AnswerPrecision,
+    Count,
+    CountOrNone,
+    Positive,
+    Precision,
+    Share,
+    Stream,
+)
 from dfercli.config.options import (
     DATA,
     DEVICE,
@@ -237,7 +246,11 @@ class PredictConfig(FacesConfig):
     )
     batch_size: Count = option(16, "Windows per forward pass.", DEVICE)
     device: str = option("auto", "auto, cpu, cuda or mps.", DEVICE, suggestions=DEVICES)
-    precision: Precision = option("auto", "Of the computation.", DEVICE)
+    precision: AnswerPrecision = option(
+        "auto",
+        "Of the computation; int8 is for CPUs. auto is DFER_PRECISION, else the fastest here.",
+        DEVICE,
+    )
 
 
 @dataclass(frozen=True)
@@ -313,7 +326,7 @@ class BenchConfig:
     )
     runs: Count = option(5, "Repetitions; the median counts.", OPTIMISATION)
     device: str = option("auto", "auto, cpu, cuda or mps.", DEVICE, suggestions=DEVICES)
-    precision: Precision = option("auto", "Of the computation.", DEVICE)
+    precision: AnswerPrecision = option("auto", "Of the computation.", DEVICE)
 
 
 @dataclass(frozen=True)

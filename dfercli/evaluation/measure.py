@@ -54,6 +54,7 @@ class Measured:
         made: How these streams of the clips were made, where that is recorded.
         classes: Which classes these are, as text, if they are not the model's.
         groups: The same rates of parts of the clips, where something is known to part them by.
+        precision: That the model computed in.
     """
 
     checkpoint: Path
@@ -67,6 +68,7 @@ class Measured:
     made: dict[str, str] = field(default_factory=dict)
     classes: str = "the model's own"
     groups: tuple[GroupRates, ...] = ()
+    precision: str = "32"
 
     def to_json(self) -> dict[str, Any]:
         """What `dfer eval --json` prints."""
@@ -80,6 +82,7 @@ class Measured:
             "clips_without_stream": self.missing,
             "streams_made": self.made,
             "classes": self.classes,
+            "precision": self.precision,
             **({"groups": [group.to_json() for group in self.groups]} if self.groups else {}),
             **self.evaluation.to_json(),
         }
@@ -184,6 +187,7 @@ def evaluate_checkpoint(
         groups=rates_per_group(
             probabilities, targets, classes.label_set, [clip.groups for clip in clips]
         ),
+        precision=resolve_precision(config.precision, fabric.device.type),
     )
     if fabric.is_global_zero:
         with files_together(out, last=METRICS_NAME) as temporary:

@@ -1,13 +1,23 @@
 """The device and precision that a model runs in; without lightning-fabric, slow to import."""
 
-from collections.abc import Mapping
-from typing import Any, get_args
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from dfercli.config import Precision, TrainConfig
+from dfercli.config import AnswerPrecision, Precision, TrainConfig
 from dfercli.errors import ConfigError
+from dfercli.inference.arithmetic import (
+    ENVIRONMENT_NAME,
+    WORTH,
+    Arithmetic,
+    arithmetic_file,
+    arithmetic_here,
+    as_asked,
+    prefers_bfloat16,
+)
 from dfercli.models.clip_backbone import TOYS
 from dfercli.models.method import Method
 
@@ -15,46 +25,57 @@ WORTH_BFLOAT16 = 10_000_000  # weights; in a smaller encoder matrix products tak
 
 
 def resolve_precision(precision: Precision, accelerator: str = "auto") -> Precision:
-    """Resolve `auto` to the best precision of the device.
+    """Resolve `auto` to what `DFER_PRECISION` says, else to the best precision of the device.
 
-    On a CUDA device `bf16-mixed` where it has bfloat16, else `16-mixed`; elsewhere `32`. `32-true`
-    is `32`; `bf16-true` is `bf16-mixed` with the image encoder's weights in bfloat16, too (see
-    `rounds_weights`).
+    That is `bf16-mixed` on a CUDA device that has bfloat16, else `16-mixed`; elsewhere `32`.
+    `32-true` is `32`; `bf16-true` is `bf16-mixed` with the image encoder's weights in bfloat16,
+    too (see `rounds_weights`).
 
     Raises:
-        ConfigError: another word; the known ones are listed.
+        ConfigError: another word, the known ones are listed; or `int8`.
     """
-    known = get_args(Precision)
-    if precision not in known:
-        raise ConfigError(f"precision: expected one of {', '.join(known)}, got {precision!r}")
-    if precision in ("32-true", "bf16-true"):
-        return "32" if precision == "32-true" else "bf16-mixed"
-    if precision != "auto":
-        return precision
+    asked = _not_int8(as_asked(precision))
+    if asked in ("32-true", "bf16-true"):
+        return "32" if asked == "32-true" else "bf16-mixed"
+    if asked != "auto":
+        return asked
     if accelerator in ("auto", "cuda") and torch.cuda.is_available():
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16-mixed" if has_bfloat16 else "16-mixed"
     return "32"
 
 
-def rounds_weights(precision: Precision, resolved: Precision, device: torch.device) -> bool:
+def _not_int8(precision: AnswerPrecision) -> Precision:
+    if precision == "int8":
+        raise ConfigError(
+            "precision int8 is for dfer predict and for models that Python loads",
+            hint=f"--precision 32, or bf16-mixed; {ENVIRONMENT_NAME} is what counts without it",
+        )
+    return precision
+
+
+def rounds_weights(
+    precision: AnswerPrecision, resolved: AnswerPrecision, device: torch.device
+) -> bool:
     """Whether the weights of an image encoder that answers are kept in bfloat16.
 
     With `bf16-true` as asked; on a CPU also with `bf16-mixed`, which would round them each time.
     """
-    return precision == "bf16-true" or (resolved == "bf16-mixed" and device.type == "cpu")
+    on_cpu = resolved == "bf16-mixed" and device.type == "cpu"
+    return as_asked(precision) == "bf16-true" or on_cpu
 
 
 def precision_for_training(config: TrainConfig) -> Precision:
     """The precision that a model is trained in.
 
-    As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` where it multiplies bfloat16
-    matrices in dedicated units (AMX), except for toys, which are too small to gain from it.
+    As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` where it was measured to multiply
+    faster in bfloat16 (see `arithmetic`), except for toys, which are too small to gain from it.
 
     Raises:
-        ConfigError: `bf16-true`.
+        ConfigError: `bf16-true` or `int8`.
     """
-    if config.precision == "bf16-true":
+    asked = as_asked(config.precision)
+    if asked == "bf16-true":
         raise ConfigError(
             "precision bf16-true: weights in bfloat16 do not change by steps as small as those of "
             "an image encoder",
@@ -64,7 +85,7 @@ def precision_for_training(config: TrainConfig) -> Precision:
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     on_cpu = config.accelerator == "cpu" or (config.accelerator == "auto" and not has_gpu)
     is_toy = config.model.clip.partition("/")[0] in TOYS
-    if config.precision == "auto" and on_cpu and not is_toy and multiplies_bfloat16():
+    if asked == "auto" and on_cpu and not is_toy and prefers_bfloat16():
         return "bf16-mixed"
     return resolved
 
@@ -95,42 +116,110 @@ def set_float32(*, exact: bool) -> None:
     torch.backends.cudnn.allow_tf32 = not exact
 
 
-def require_precision(precision: Precision, device: torch.device) -> None:
+def require_precision(precision: AnswerPrecision, device: torch.device) -> None:
     """Refuse a precision that the device does not support.
 
     Raises:
-        ConfigError: `16-mixed` without a CUDA device.
+        ConfigError: `16-mixed` without a CUDA device, or `int8` on another device than a CPU.
     """
+    if precision == "int8" and device.type != "cpu":
+        raise ConfigError(
+            f"precision int8 is for a CPU, not for {device.type}", hint="use --device cpu"
+        )
     if precision == "16-mixed" and device.type != "cuda":
         raise ConfigError("precision 16-mixed needs a CUDA device", hint="use bf16-mixed or 32")
 
 
 def precision_for_answers(
-    precision: Precision, device: torch.device, module: Method
-) -> tuple[Precision, torch.dtype]:
+    precision: AnswerPrecision, device: torch.device, module: Method
+) -> tuple[AnswerPrecision, torch.dtype]:
     """The precision of inference with a trained model, and the type of mixed products.
 
-    As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` where it multiplies bfloat16
-    matrices in dedicated units (AMX) and the image encoder is large. On a CPU that only has
-    instructions for it (AVX-512), float32 is as fast or faster.
+    As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` where the image encoder is large and
+    the CPU was measured to multiply faster in bfloat16 (see `arithmetic`). `int8` is never chosen,
+    only asked for.
 
     Raises:
-        ConfigError: `16-mixed` without a CUDA device.
+        ConfigError: `16-mixed` without a CUDA device, or `int8` on another device than a CPU.
     """
-    resolved = resolve_precision(precision, device.type)
-    require_precision(precision, device)
-    if precision == "auto" and device.type == "cpu" and multiplies_bfloat16():
+    asked = as_asked(precision)
+    if asked == "int8":
+        require_precision(asked, device)
+        return asked, torch.bfloat16
+    resolved = resolve_precision(asked, device.type)
+    require_precision(resolved, device)
+    if asked == "auto" and device.type == "cpu":
         weights = sum(parameter.numel() for parameter in module.clip.visual.parameters())
-        resolved = "bf16-mixed" if weights >= WORTH_BFLOAT16 else resolved
+        if weights >= WORTH_BFLOAT16 and prefers_bfloat16():
+            resolved = "bf16-mixed"
     return resolved, torch.float16 if resolved == "16-mixed" else torch.bfloat16
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether this CPU has matrix units for bfloat16, as far as this PyTorch can tell."""
-    capabilities: Mapping[str, Any] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # not there in old releases
-    return bool(capabilities.get("amx_tile"))
+@dataclass(frozen=True)
+class MachineArithmetic:
+    """What `dfer info --machine` says.
+
+    Attributes:
+        arithmetic: The measurement.
+        file: Where it is kept.
+        asked: What `DFER_PRECISION` says; `auto` where it is not set.
+        answers: The precision of `dfer predict` with a large model, by default.
+        training: The same of `dfer train`.
+        evaluation: The same of `dfer eval`.
+    """
+
+    arithmetic: Arithmetic
+    file: Path
+    asked: AnswerPrecision
+    answers: str
+    training: str
+    evaluation: str
+
+    def to_json(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {
+            **asdict(self),
+            "file": str(self.file),
+            "ratio": self.arithmetic.ratio,
+            "worth": WORTH,
+        }
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Names and values, as text."""
+        found = self.arithmetic
+        side = "at least" if found.prefers_bfloat16 else "less than"
+        return [
+            ("processor", f"{found.processor} (kind {found.kind}), {found.threads} threads"),
+            ("torch", found.torch),
+            (
+                "one core, products of ViT-B's shapes",
+                f"{found.float32_gflops:.0f} billion operations a second in float32, "
+                f"{found.bfloat16_gflops:.0f} in bfloat16: {found.ratio:.2f} times, {side} {WORTH}",
+            ),
+            ("measured", f"{found.measured_at} in {found.seconds:.2f} s, kept in {self.file}"),
+            (ENVIRONMENT_NAME, self.asked if self.asked != "auto" else "not set"),
+            ("dfer predict", self.answers),
+            ("dfer train", self.training),
+            ("dfer eval", self.evaluation),
+        ]
+
+
+def describe_arithmetic() -> MachineArithmetic:
+    """What this machine was measured to do, and what `auto` takes for large models.
+
+    Raises:
+        ConfigError: `DFER_PRECISION` is no precision.
+    """
+    found, asked, device = arithmetic_here(), as_asked("auto"), resolve_device("auto")
+    faster = "bf16-mixed" if found.prefers_bfloat16 else "32"
+    chosen = faster if asked == "auto" and device.type == "cpu" else None
+    if asked == "int8":
+        refused = "refuses int8"
+        return MachineArithmetic(found, arithmetic_file(), asked, asked, refused, refused)
+    plain = resolve_precision(asked, device.type)
+    return MachineArithmetic(
+        found, arithmetic_file(), asked, chosen or plain, chosen or plain, plain
+    )
 
 
 def keep_encoder_in_bfloat16(encoder: nn.Module) -> None:

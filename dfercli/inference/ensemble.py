@@ -54,7 +54,8 @@ def ensemble(models: "Sequence[LoadedModel]") -> "LoadedModel":
 
     shared = all(model.shares_frames for model in models)
     name = name_of_ensemble([model.name for model in models])
-    return LoadedModel(forward, card, name, encode if shared else None)
+    precision = "; ".join(dict.fromkeys(model.precision for model in models))
+    return LoadedModel(forward, card, name, encode if shared else None, precision)
 
 
 def name_of_ensemble(names: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """`dfer export`: the visual path of a model as ONNX or TorchScript, text features baked in."""
 
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.config import ExportConfig
 from dfercli.documents import dump_json
 from dfercli.errors import ArtifactError, ConfigError
-from dfercli.inference.exported import INSTALL_HINT, import_runtime, load_exported
+from dfercli.inference.exported import load_exported
 from dfercli.inference.locate import locate_trained
+from dfercli.inference.onnx_writing import round_to_int8, write_onnx
 from dfercli.inference.restore import restore_model
 from dfercli.models.build import METHODS
 from dfercli.models.method import FRAMES, Method
@@ -106,14 +106,14 @@ def run(config: ExportConfig, progress: Progress) -> ExportResult:
         progress.task("exporting", total=2) as task,
     ):
         if config.format == "onnx":
-            _write_onnx(module, example, temporary, card)
+            write_onnx(module, example, temporary, {CARD_ENTRY: card})
         else:
             _write_torchscript(module, example, temporary, card)
         task.advance()
         clips = _noise(CHECKED_CLIPS, shape)
         difference = _checked(_difference(module, temporary, clips), TOLERANCE, out)
         if config.int8:
-            _round_to_int8(temporary, card)
+            round_to_int8(temporary, {CARD_ENTRY: card})
             difference = _checked(_difference(module, temporary, clips), INT8_TOLERANCE, out)
         task.advance()
     return ExportResult(checkpoint, out, out.stat().st_size, difference)
@@ -142,56 +142,6 @@ def _out_path(config: ExportConfig) -> Path:
 
 def _noise(clips: int, shape: tuple[int, ...]) -> Tensor:
     return torch.rand(clips, *shape, generator=torch.Generator().manual_seed(clips))
-
-
-def _write_onnx(module: nn.Module, example: Tensor, path: Path, card: str) -> None:
-    try:
-        import onnx
-        import onnxscript  # noqa: F401 - needed by torch.onnx; here the message names the remedy
-    except ImportError as error:
-        raise ArtifactError(f"{error.name} is not installed", hint=INSTALL_HINT) from error
-    import_runtime()
-    program: Any = torch.onnx.export(
-        module,
-        (example,),
-        input_names=["frames"],
-        output_names=["logits"],
-        dynamic_shapes={"frames": {0: torch.export.Dim("batch")}},
-        dynamo=True,
-        verbose=False,
-    )
-    proto = program.model_proto
-    onnx.helper.set_model_props(proto, {CARD_ENTRY: card})
-    onnx.save(proto, str(path))
-
-
-def _round_to_int8(path: Path, card: str) -> None:
-    """Quantise the weights of matrix products to 8 bits, and activations at run time."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    with tempfile.TemporaryDirectory(prefix="dfer-int8-") as folder:
-        plain, prepared, rounded = (str(Path(folder) / f"{step}.onnx") for step in range(3))
-        proto = onnx.load(str(path))
-        # The exporter folds transposes into weights, but does not update their recorded shapes.
-        del proto.graph.value_info[:]
-        onnx.save(proto, plain)
-        try:
-            quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-            quantize_dynamic(
-                prepared,
-                rounded,
-                op_types_to_quantize=["MatMul", "Gemm"],
-                per_channel=True,
-                weight_type=QuantType.QInt8,
-            )
-        except Exception as error:  # onnx and onnxruntime each raise their own kinds
-            reason = (str(error).strip().splitlines() or [repr(error)])[0]
-            raise ArtifactError(f"ONNX Runtime cannot quantise this model: {reason}") from error
-        proto = onnx.load(rounded)
-        onnx.helper.set_model_props(proto, {CARD_ENTRY: card})
-        onnx.save(proto, str(path))
 
 
 def _write_torchscript(module: nn.Module, example: Tensor, path: Path, card: str) -> None:

@@ -11,15 +11,16 @@ from torch import Tensor
 from dfercli.artifacts.exported_files import is_exported
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import find_checkpoint
-from dfercli.config import Precision
+from dfercli.config import AnswerPrecision
 from dfercli.errors import DataError
+from dfercli.inference.arithmetic import as_asked
 from dfercli.inference.devices import (
     keep_encoder_in_bfloat16,
     precision_for_answers,
     resolve_device,
-    resolve_precision,
     rounds_weights,
 )
+from dfercli.inference.eight_bits import encode_in_int8
 from dfercli.inference.exported import load_exported
 from dfercli.inference.probabilities import softmax
 from dfercli.inference.restore import RestoredModel, restore_model
@@ -37,19 +38,27 @@ class LoadedModel:
         name: Where it came from, as text.
         encode: Where the model encodes each frame alone: frames (N, 3, S, S) to their features
             (N, D), which `forward` takes as (B, T, D) in place of frames.
+        precision: That it computes in.
 
     Attributes:
         card: What the model says about itself.
         name: Where it came from, as text.
+        precision: That it computes in, as `bf16-mixed`.
     """
 
     def __init__(
-        self, forward: Compute, card: ModelCard, name: str, encode: Compute | None = None
+        self,
+        forward: Compute,
+        card: ModelCard,
+        name: str,
+        encode: Compute | None = None,
+        precision: str = "32",
     ) -> None:
         self._forward = forward
         self._encode = encode
         self.card = card.looking_at((FRAMES,))  # further streams are not given here
         self.name = name
+        self.precision = precision
 
     @property
     def label_set(self) -> tuple[str, ...]:
@@ -130,7 +139,7 @@ def ready(
     name: str,
     *,
     device: str = "auto",
-    precision: Precision = "auto",
+    precision: AnswerPrecision = "auto",
 ) -> LoadedModel:
     """Put a model on its device.
 
@@ -141,25 +150,29 @@ def ready(
     module = model.module.to(place).eval()
     module.merge()
     resolved, mixed = precision_for_answers(precision, place, module)
-    if rounds_weights(precision, resolved, place):
+    if resolved == "int8":
+        encode_in_int8(module)
+    elif rounds_weights(precision, resolved, place):
         keep_encoder_in_bfloat16(module.clip.visual)
+
+    is_mixed = resolved not in ("32", "int8")
 
     def on_device(compute: Compute) -> Compute:
         def run(values: Tensor) -> Tensor:
-            with torch.autocast(place.type, mixed, enabled=resolved != "32"):
+            with torch.autocast(place.type, mixed, enabled=is_mixed):
                 return compute(values.to(place, non_blocking=True))
 
         return run
 
     encode = on_device(module.frame_features) if module.encodes_frames_alone else None
-    return LoadedModel(on_device(module), model.card, name, encode)
+    return LoadedModel(on_device(module), model.card, name, encode, resolved)
 
 
 def load_checkpoint(
     path: Path,
     *,
     device: str = "auto",
-    precision: Precision = "auto",
+    precision: AnswerPrecision = "auto",
     clip_weights: Path | None = None,
     trust_code: bool = False,
 ) -> LoadedModel:
@@ -178,7 +191,7 @@ def load_checkpoint(
         ConfigError: TorchScript that is not trusted; or the device or the precision is
             not available.
     """
-    resolve_precision(precision)  # refuses a wrong word before weights are read
+    as_asked(precision)  # refuses a wrong word before weights are read
     if is_exported(path):
         forward, card = load_exported(path, device, trust_code=trust_code)
         return LoadedModel(forward, card, str(path))

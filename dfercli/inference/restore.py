@@ -21,6 +21,7 @@ from dfercli.models.clip_backbone import (
     build_clip,
     load_backbone,
     load_same_backbone,
+    read_class_token_alone,
 )
 from dfercli.models.exp_clip import ExpClip
 from dfercli.models.method import Method
@@ -102,6 +103,7 @@ def zero_shot_module(
     Raises:
         ArtifactError: the matrix is missing, broken, or belongs to another CLIP.
     """
+    read_class_token_alone(clip.visual)
     if projection is None:
         return ZeroShotClip(clip, texts, ModelConfig.num_frames)
     matrix = read_weights(projection).get(PROJECTION)

@@ -6,6 +6,7 @@ from typing import Protocol
 from open_clip import CLIP
 
 from dfercli.config import ModelConfig
+from dfercli.models.clip_backbone import read_class_token_alone
 from dfercli.models.clip_lora import ClipLora
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.finecliper import FineCliper
@@ -44,4 +45,6 @@ def build_model(clip: CLIP, texts: Sequence[str], config: ModelConfig) -> Method
         texts: The text of each class; then the negative text of each, where the method wants them.
         config: The settings.
     """
-    return METHODS[config.method](clip, texts, config)
+    model = METHODS[config.method](clip, texts, config)
+    read_class_token_alone(model.clip.visual)
+    return model

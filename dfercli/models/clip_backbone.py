@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import QuickGELU as OpenClipQuickGelu
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.overrides import TorchFunctionMode
@@ -187,6 +188,56 @@ def replace_activations(model: nn.Module, old: type[nn.Module], new: type[nn.Mod
         for name, child in list(part.named_children()):
             if isinstance(child, old):
                 setattr(part, name, new())
+
+
+class ClassTokenBlock(ResidualAttentionBlock):
+    """The last block of an image encoder of which only the class token is read.
+
+    The same for that token to rounding. The others are keys and values in it, and no more: of a
+    ViT-B's 12 blocks three quarters of one are not computed.
+    """
+
+    def forward(
+        self,
+        q_x: Tensor,
+        k_x: Tensor | None = None,
+        v_x: Tensor | None = None,
+        attn_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Apply the block; (N, S, D) tokens, the class token first -> (N, 1, D)."""
+        normed = self.ln_1(q_x)
+        first = normed[:, :1]
+        attended = self.attention(q_x=first, k_x=normed, v_x=normed, attn_mask=attn_mask)
+        x = q_x[:, :1] + self.ls_1(attended)
+        out: Tensor = x + self.ls_2(self.mlp(self.ln_2(x)))
+        return out
+
+
+def read_class_token_alone(visual: nn.Module) -> None:
+    """Let the last block of a ViT compute the class token alone, where no other is read."""
+    if (
+        isinstance(visual, VisionTransformer)
+        and visual.pool_type == "tok"
+        and visual.attn_pool is None
+        and not visual.output_tokens
+        and type(visual.transformer.resblocks[-1]) is ResidualAttentionBlock
+    ):
+        _become(visual, ResidualAttentionBlock, ClassTokenBlock)
+
+
+def read_all_tokens(visual: nn.Module) -> None:
+    """Undo `read_class_token_alone`."""
+    if isinstance(visual, VisionTransformer):
+        _become(visual, ClassTokenBlock, ResidualAttentionBlock)
+
+
+def _become(visual: VisionTransformer, old: type[nn.Module], new: type[nn.Module]) -> None:
+    """Make the last block, if it is of one kind, one of another kind with the same weights."""
+    blocks = visual.transformer.resblocks
+    if type(blocks[-1]) is old:
+        block = new.__new__(new)
+        block.__dict__ = blocks[-1].__dict__
+        blocks[-1] = block
 
 
 def load_backbone(clip: str, weights: Path | None) -> tuple[open_clip.CLIP, BackboneIdentity]:
@@ -378,7 +429,8 @@ def encode_images(model: open_clip.CLIP, images: Tensor, together: int = 1) -> T
     Returns:
         (N, D) image features, not normalised; float32 where the weights are bfloat16.
     """
-    dtype = next(model.visual.parameters()).dtype
+    weight = next(model.visual.parameters(), None)
+    dtype = torch.float32 if weight is None else weight.dtype  # an encoder in 8 bits holds none
     if images.device.type == "cpu" and not torch.is_grad_enabled() and not is_compiling():
         at_once = max(1, PIXELS_AT_ONCE // images[0, 0].numel() // together) * together
         features = torch.cat([model.visual(some.to(dtype)) for some in images.split(at_once)])

@@ -19,7 +19,13 @@ from dfercli.artifacts.torch_files import check_torch_file, load_torch
 from dfercli.config import ModelConfig
 from dfercli.errors import ArtifactError
 from dfercli.labels import ELEVEN, SEVEN
-from dfercli.models.clip_backbone import QuickGelu, build_clip, decode_tokens, tokenize
+from dfercli.models.clip_backbone import (
+    QuickGelu,
+    build_clip,
+    decode_tokens,
+    read_class_token_alone,
+    tokenize,
+)
 from dfercli.models.context import ClassPosition
 from dfercli.models.dfer_clip import DferClip
 
@@ -246,6 +252,7 @@ def build_published(
     if len(class_texts) not in by_size:
         raise ArtifactError(f"expected 7 or 11 classes, the checkpoint has {len(class_texts)}")
     model = DferClip(build_clip(architecture), class_texts, config)
+    read_class_token_alone(model.clip.visual)
     model.load_state_dict(_to_ours(model.state_dict(), weights))
     return model, config, class_texts, by_size[len(class_texts)], architecture
 

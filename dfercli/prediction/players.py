@@ -88,6 +88,7 @@ def write_page(
     config: PredictConfig,
     model: ChosenModel,
     min_confidence: float,
+    precision: str | None,
 ) -> None:
     """Write the page.
 
@@ -98,12 +99,15 @@ def write_page(
         config: The settings.
         model: The model that was used.
         min_confidence: Below it a span is marked as uncertain.
+        precision: That the model computed in, where it had to.
     """
     plain = to_plain(config)
     settings = [(words, str(plain[name])) for name, words in SHOWN_SETTINGS.items() if plain[name]]
     detectors = sorted({video.detector for video in videos if video.detector})
     settings.append(("face detector", ", ".join(detectors) or config.detector))
     settings.append(("uncertain below", f"{min_confidence:.0%}" if min_confidence else "nothing"))
+    if precision is not None:
+        settings.append(("precision", precision))
     write_prediction_page(
         path,
         sections,

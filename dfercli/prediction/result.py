@@ -21,12 +21,14 @@ class PredictResult:
         videos: One per source, by name.
         min_confidence: The threshold below which a prediction counts as uncertain.
         events: What persons show during the events of `--clock`.
+        precision: That the model computed in; None where nothing was left to compute.
     """
 
     model: ChosenModel
     videos: tuple[VideoPrediction, ...]
     min_confidence: float
     events: tuple[EventRow, ...] = ()
+    precision: str | None = None
 
     @property
     def failures(self) -> tuple[FailureRow, ...]:
@@ -55,6 +57,7 @@ class PredictResult:
             "model": self.model.name,
             "label_set": list(labels),
             "min_confidence": self.min_confidence,
+            "precision": self.precision,
             "predictions": [prediction.to_row(labels) for prediction in self.predictions()],
             "spans": [span.to_row() for span in self.spans()],
             "summary": [row.to_row() for row in self.summary()],

@@ -140,6 +140,7 @@ def write_record(config: PredictConfig, result: PredictResult) -> None:
         "model": result.model.name,
         "label_set": list(result.model.label_set),
         "min_confidence": result.min_confidence,
+        "precision": result.precision,
         "num_videos": len(result.videos),
         "num_failures": len(result.failures),
         "versions": _versions(),

@@ -62,6 +62,7 @@ class _Work:
     sources: "queue.SimpleQueue[TrackedSource | None]" = field(default_factory=queue.SimpleQueue)
     stop: threading.Event = field(default_factory=threading.Event)
     windows_done: int = 0
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def run(
             faceless = _find_faces(plan, again, set(done), work, recognising, progress)
         work.sources.put(None)
         videos = [*kept, *faceless, *_wait(recognising, work, progress)]
-        return _finish(plan, videos, progress)
+        return _finish(plan, videos, work, progress)
 
 
 def _store_for(config: PredictConfig, stack: ExitStack) -> Path:
@@ -190,7 +191,7 @@ def _open_journal(
     own = {**to_plain(crop), "out": None, "workers": None}
     asked = {
         name: to_plain(config)[name]
-        for name in ("window", "stride", "min_confidence", "video", "html")
+        for name in ("window", "stride", "min_confidence", "precision", "video", "html")
     }
     digest = settings_digest([model.name, model.card.to_json(), own, asked])
     return Journal(work_folder(config.out), digest)
@@ -240,6 +241,7 @@ def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
     videos = []
     sources = iter(work.sources.get, None)
     model = plan.model.load()
+    work.precision = model.precision
     for done in recognise(model, sources, plan.windows, work.stop, on_windows, plan.bugs):
         video = _finish_source(plan, done, work.stop)
         videos.append(video)
@@ -342,7 +344,9 @@ def _wait(
     return recognising.result()
 
 
-def _finish(plan: _Plan, videos: list[VideoPrediction], progress: Progress) -> PredictResult:
+def _finish(
+    plan: _Plan, videos: list[VideoPrediction], work: _Work, progress: Progress
+) -> PredictResult:
     config, min_confidence = plan.config, plan.windows.min_confidence
     videos = [_with_facts(plan, video) for video in sorted(videos, key=lambda one: one.source)]
     sections: list[dict[str, Any]] = []
@@ -350,10 +354,11 @@ def _finish(plan: _Plan, videos: list[VideoPrediction], progress: Progress) -> P
         with_bug = partial(_with_bug, plan)
         videos, sections = make_sections(videos, config.html, config, min_confidence, with_bug)
     events = tuple(row for video in videos for row in event_rows(video, plan.events))
-    result = PredictResult(plan.model, tuple(videos), min_confidence, events)
+    result = PredictResult(plan.model, tuple(videos), min_confidence, events, work.precision)
     write_tables(config, result)
     if config.html is not None:
-        write_page(config.html, result.videos, sections, config, plan.model, min_confidence)
+        told = (min_confidence, work.precision)
+        write_page(config.html, result.videos, sections, config, plan.model, *told)
     write_record(config, result)
     if plan.journal is not None:
         plan.journal.remove()

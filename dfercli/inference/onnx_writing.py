@@ -1,0 +1,76 @@
+"""Modules as ONNX files, and their products in 8 bits."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfercli.errors import ArtifactError
+from dfercli.inference.exported import INSTALL_HINT, import_runtime
+
+
+def write_onnx(module: nn.Module, example: Tensor, path: Path, entries: dict[str, str]) -> None:
+    """Write a module with one input `frames` and one output `logits`, of any batch size.
+
+    Args:
+        module: It.
+        example: An input; its first size may be another later.
+        path: The file.
+        entries: Texts that go into the file.
+
+    Raises:
+        ArtifactError: a package is missing.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 - needed by torch.onnx; here the message names the remedy
+    except ImportError as error:
+        raise ArtifactError(f"{error.name} is not installed", hint=INSTALL_HINT) from error
+    import_runtime()
+    program: Any = torch.onnx.export(
+        module,
+        (example,),
+        input_names=["frames"],
+        output_names=["logits"],
+        dynamic_shapes={"frames": {0: torch.export.Dim("batch")}},
+        dynamo=True,
+        verbose=False,
+    )
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, entries)
+    onnx.save(proto, str(path))
+
+
+def round_to_int8(path: Path, entries: dict[str, str]) -> None:
+    """Quantise the weights of a file's products to 8 bits, and activations at run time.
+
+    Raises:
+        ArtifactError: ONNX Runtime cannot do it.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory(prefix="dfer-int8-") as folder:
+        plain, prepared, rounded = (str(Path(folder) / f"{step}.onnx") for step in range(3))
+        proto = onnx.load(str(path))
+        # The exporter folds transposes into weights, but does not update their recorded shapes.
+        del proto.graph.value_info[:]
+        onnx.save(proto, plain)
+        try:
+            quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+            quantize_dynamic(
+                prepared,
+                rounded,
+                op_types_to_quantize=["MatMul", "Gemm"],
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+            )
+        except Exception as error:  # onnx and onnxruntime each raise their own kinds
+            reason = (str(error).strip().splitlines() or [repr(error)])[0]
+            raise ArtifactError(f"ONNX Runtime cannot quantise this model: {reason}") from error
+        proto = onnx.load(rounded)
+        onnx.helper.set_model_props(proto, entries)
+        onnx.save(proto, str(path))
