@@ -190,7 +190,7 @@ def replace_activations(model: nn.Module, old: type[nn.Module], new: type[nn.Mod
                 setattr(part, name, new())
 
 
-class ClassTokenBlock(ResidualAttentionBlock):
+class ClassTokenBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip has no types
     """The last block of an image encoder of which only the class token is read.
 
     The same for that token to rounding. The others are keys and values in it, and no more: of a
