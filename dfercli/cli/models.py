@@ -9,6 +9,7 @@ import typer
 
 from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
 from dfercli.cli.offer import HelpInOutput, Json, Quiet, examples
+from dfercli.config.options import OUTPUT
 from dfercli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -203,11 +204,16 @@ def push(
     run: Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="What to upload.")],
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to, on the hub.")],
     private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private.")
+        bool,
+        typer.Option("--private", help="Make a new repository private.", rich_help_panel=OUTPUT),
     ] = False,
     license: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Your licence as the hub calls it, such as mit."),
+        typer.Option(
+            metavar="ID",
+            help="Your licence as the hub calls it, such as mit.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,

@@ -8,6 +8,7 @@ import typer
 
 from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
 from dfercli.cli.offer import Json, examples
+from dfercli.config.options import DATA, OUTPUT
 from dfercli.errors import ConfigError
 
 EPILOG = examples("dfer results runs/", "dfer results runs/a runs/b --paired")
@@ -18,19 +19,34 @@ Style = Literal["table", "csv", "latex", "markdown"]
 def results(
     paths: Annotated[list[Path], typer.Argument(help="Runs, or folders of runs.")],
     paired: Annotated[
-        bool, typer.Option("--paired", help="Test two runs against each other, clip by clip.")
+        bool,
+        typer.Option(
+            "--paired",
+            help="Test two runs against each other, clip by clip.",
+            rich_help_panel=DATA,
+        ),
     ] = False,
     published: Annotated[
-        bool, typer.Option(help="Show published numbers on the same data set.")
+        bool,
+        typer.Option(help="Show published numbers on the same data set.", rich_help_panel=OUTPUT),
     ] = True,
     groups: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.csv",
-            help="Recalls by what is known of subjects: columns subject, and others as sex.",
+            help="Recalls per group: a table with a column subject and others, such as sex.",
+            rich_help_panel=DATA,
         ),
     ] = None,
-    style: Annotated[Style, typer.Option("--format", help="How to print.")] = "table",
+    style: Annotated[
+        Style,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="How to print: table, csv, latex or markdown.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "table",
     json: Json = False,
 ) -> None:
     """Compare runs: each fold, mean and deviation, pooled clips, and how each was selected."""
