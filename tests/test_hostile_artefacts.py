@@ -58,6 +58,7 @@ from dfercli.metrics.rates import evaluate
 from dfercli.models.clip_backbone import TOYS, clip_architecture
 from dfercli.overrides import to_plain
 from dfercli.prediction.journal import Journal
+from dfercli.prediction.results_folder import read_record as read_results
 from dfercli.report.card import card_rows
 from dfercli.report.video_prediction import Moment, VideoPrediction
 from dfercli.training import run as train
@@ -181,6 +182,11 @@ READERS = (
         read_texts,
         free=r"^provenance",
         optional="style|provenance|negative",
+    ),
+    Reader(
+        "run.json",
+        {"schema": "dfer.results/1", "model": "toy", "folder": "/videos"},
+        lambda path: read_results(path.parent),
     ),
     Reader(
         "config.json",

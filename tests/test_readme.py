@@ -45,7 +45,8 @@ def test_the_pipeline_and_python_examples_run(after_the_demo, monkeypatch, capsy
     for line in lines:
         arguments = shlex.split(line, comments=True)[1:]
         assert run(arguments) == 0, f"{line}\n{capsys.readouterr().err}"
-    assert Path("timeline.csv").read_text().startswith("schema,")
+    assert Path("results/windows.csv").read_text().startswith("schema,")
+    assert list(Path("results/exports/eaf").iterdir())
     names: dict[str, object] = {}
     exec(python_block(), names)
     assert len(names["table"]) >= 1

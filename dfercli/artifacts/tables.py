@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,13 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
     return text.getvalue()
 
 
-def read_csv_rows(path: Path, columns: Columns) -> Iterator[dict[str, Any]]:
+def read_csv_rows(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read a table that `write_table` wrote as CSV, row by row.
 
     Columns that are not asked for are left out; an empty cell is None.
+
+    Yields:
+        The place of a row, for messages, and its cells.
 
     Raises:
         ArtifactError: the file is missing or broken, or a cell is not of its kind; the line and
@@ -69,7 +73,10 @@ def read_csv_rows(path: Path, columns: Columns) -> Iterator[dict[str, Any]]:
             raise ArtifactError(f"{path}: no column {missing[0]}")
         for row in reader:
             where = f"{path}, line {reader.line_num}"
-            yield {name: _cell(row[name], kind, where, name) for name, kind in columns.items()}
+            yield (
+                where,
+                {name: _cell(row[name], kind, where, name) for name, kind in columns.items()},
+            )
     except FileNotFoundError:
         raise ArtifactError(f"no such file: {path}") from None
     except OSError as error:
@@ -87,12 +94,15 @@ def _cell(text: str | None, kind: type, where: str, column: str) -> Any:
     if not text:
         return None
     try:
-        if kind is bool:
-            return {"True": True, "False": False}[text]
-        return plain_cell(text) if kind is str else kind(text)
+        if kind is str:
+            return plain_cell(text)
+        value = {"True": True, "False": False}[text] if kind is bool else kind(text)
+        if math.isfinite(value):
+            return value
     except (KeyError, ValueError):
-        expected = {bool: "True or False", int: "a whole number", float: "a number"}[kind]
-        raise ArtifactError(f"{where}: {column}: expected {expected}, got {shown(text)}") from None
+        pass
+    expected = {bool: "True or False", int: "a whole number", float: "a number"}[kind]
+    raise ArtifactError(f"{where}: {column}: expected {expected}, got {shown(text)}")
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]], columns: Columns) -> None:

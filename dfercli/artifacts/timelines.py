@@ -5,18 +5,21 @@ All rows are flat; the columns of the classes are called `probability_<class>`, 
 where the video says when it was recorded.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from dfercli.artifacts.tables import Columns
+from dfercli.artifacts.tables import Columns, read_csv_rows
+from dfercli.names import SourcePath
+from dfercli.typed import Range, typed
 
 SPAN_SCHEMA = "dfer.span/1"
 SUMMARY_SCHEMA = "dfer.summary/1"
 EVENT_SCHEMA = "dfer.event/1"
 
 Level = Literal["person", "video"]
-ByClass = Mapping[str, float | None]  # None where nobody is seen
+ByClass = dict[str, float | None]  # None where nobody is seen
 
 SPAN_COLUMNS: Columns = {
     "schema": str,
@@ -77,19 +80,19 @@ class SpanRow:
         uncertain: Whether that is below the threshold.
         start_time: Real time of the beginning, where known.
         end_time: Of the end.
-        probabilities: The mean of each class, by its name.
+        probabilities: The mean of each class, by its name; empty in rows that were read.
     """
 
-    source: str
-    track: int
+    source: Annotated[str, SourcePath()]
+    track: Annotated[int, Range(0)]
     start_seconds: float
     end_seconds: float
     label: str
-    confidence: float
+    confidence: Annotated[float, Range(0, 1)]
     uncertain: bool
     start_time: str | None
     end_time: str | None
-    probabilities: ByClass
+    probabilities: ByClass = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
         """The flat row as it is written."""
@@ -195,6 +198,47 @@ def summary_columns(label_set: Iterable[str]) -> Columns:
 def event_columns(label_set: Iterable[str]) -> Columns:
     """The columns of a table of events, in order."""
     return _with_classes(EVENT_COLUMNS, ("share", "probability"), label_set)
+
+
+@dataclass(frozen=True)
+class VideoRow:
+    """What a summary says of a video itself.
+
+    Attributes:
+        source: The video.
+        level: `video` in these rows.
+        length_seconds: Its length.
+        fps: Its frames per second.
+        recorded_at: When it was recorded, ISO 8601.
+    """
+
+    source: Annotated[str, SourcePath()]
+    level: Level
+    length_seconds: Annotated[float, Range(0)]
+    fps: Annotated[float, Range(0.001)] | None
+    recorded_at: str | None
+
+
+def read_spans(path: Path) -> Iterator[SpanRow]:
+    """Read a table of spans in CSV, row by row.
+
+    Raises:
+        ArtifactError: the file or a row is broken; the line and the column are named.
+    """
+    for where, cells in read_csv_rows(path, SPAN_COLUMNS):
+        yield typed(SpanRow, cells, where, schema=SPAN_SCHEMA)
+
+
+def read_videos(path: Path) -> Iterator[VideoRow]:
+    """Read the rows of the videos in a summary in CSV.
+
+    Raises:
+        ArtifactError: the file or a row is broken; the line and the column are named.
+    """
+    for where, cells in read_csv_rows(path, SUMMARY_COLUMNS):
+        row: VideoRow = typed(VideoRow, cells, where, schema=SUMMARY_SCHEMA)
+        if row.level == "video":
+            yield row
 
 
 def _with_classes(columns: Columns, kinds: Sequence[str], label_set: Iterable[str]) -> Columns:

@@ -13,6 +13,8 @@ from dfercli.cli.bench import bench
 from dfercli.cli.console import print_error, print_line
 from dfercli.cli.convert import EPILOG as CONVERT_EPILOG
 from dfercli.cli.convert import convert
+from dfercli.cli.convert_timeline import EPILOG as CONVERT_TIMELINE_EPILOG
+from dfercli.cli.convert_timeline import convert_timeline
 from dfercli.cli.data import data
 from dfercli.cli.demo import EPILOG as DEMO_EPILOG
 from dfercli.cli.demo import demo
@@ -86,6 +88,7 @@ COMMANDS = (
     (LEARN, "results", results, RESULTS_EPILOG),
     (LEARN, "sweep", sweep, SWEEP_EPILOG),
     (USE, "predict", predict, PREDICT_EPILOG),
+    (USE, "convert-timeline", convert_timeline, CONVERT_TIMELINE_EPILOG),
     (USE, "info", info, INFO_EPILOG),
     (USE, "export", export, EXPORT_EPILOG),
     (USE, "convert", convert, CONVERT_EPILOG),

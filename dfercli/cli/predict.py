@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EPILOG = examples(
     "dfer predict clip.mp4",
     "dfer predict videos/ --out result.csv --html result.html",
+    "dfer predict videos/ --out results/ --export eaf,boris",
     "dfer predict videos/ --clock events.csv --out results/",
     "dfer predict clip.mp4 --labels 'bored, confused, delighted'",
     "find . -name '*.mp4' | dfer predict - --out result.jsonl",

@@ -14,6 +14,7 @@ from dfercli.config.kinds import (
     Precision,
     Share,
     Stream,
+    TimelineFormat,
 )
 from dfercli.config.options import (
     DATA,
@@ -224,6 +225,13 @@ class PredictConfig(FacesConfig):
         "and mean probability of each class, changes, strongest moment, size of the face.",
         OUTPUT,
     )
+    export: tuple[TimelineFormat, ...] = option(
+        (),
+        "Timelines for other tools, below --out FOLDER: vtt, srt, eaf (ELAN), textgrid (Praat), "
+        "boris, noldus, label-studio.",
+        OUTPUT,
+        metavar="FORMAT,…",
+    )
     clock: Path | None = option(
         None,
         "CSV of the events of an experiment, video,name,start,end[,offset]: a table of what each "
@@ -251,6 +259,27 @@ class PredictConfig(FacesConfig):
         "Of the computation; int8 is for CPUs. auto is DFER_PRECISION, else the fastest here.",
         DEVICE,
     )
+
+
+@dataclass(frozen=True)
+class ConvertTimelineConfig:
+    """Settings of `dfer convert-timeline`."""
+
+    results: Path = argument(
+        Path(), "A folder that `dfer predict --out` wrote.", metavar="FOLDER", required=True
+    )
+    to: tuple[TimelineFormat, ...] = option(
+        (),
+        "vtt, srt, eaf (ELAN), textgrid (Praat), boris, noldus, label-studio.",
+        OUTPUT,
+        metavar="FORMAT,…",
+        required=True,
+    )
+    out: Path | None = option(None, "Where the files go.", OUTPUT, default="exports/ in the folder")
+    names: Path | None = option(
+        None, "CSV of source,track,name: what persons are called, instead of their numbers.", DATA
+    )
+    overwrite: bool = option(False, "Replace files that are there.", OUTPUT, "--overwrite")
 
 
 @dataclass(frozen=True)

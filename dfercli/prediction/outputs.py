@@ -34,6 +34,11 @@ def check_config(config: PredictConfig) -> None:
         check_folder(config.out)
     elif config.out is not None:
         check_table_path(config.out)
+    if config.export and (config.out is None or not is_folder(config.out)):
+        raise ConfigError(
+            "--export goes into the folder of --out, and there is none",
+            hint=f"--out results --export {','.join(config.export)}",
+        )
     if config.spans is not None:
         check_table_path(config.spans, "--spans")
     if config.summary is not None:

@@ -11,6 +11,7 @@ page.html         the page
 exports/          timelines for other tools
 """
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -42,12 +43,12 @@ class ResultsRecord:
     """What `run.json` says that later commands read.
 
     Attributes:
-        label_set: The K class names.
         model: Where the model came from.
+        folder: The folder that paths of videos are relative to.
     """
 
-    label_set: tuple[str, ...]
     model: str
+    folder: str
 
 
 def is_folder(out: Path) -> bool:
@@ -137,6 +138,7 @@ def write_record(config: PredictConfig, result: PredictResult) -> None:
     record: Mapping[str, Any] = {
         "schema": RESULTS_SCHEMA,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "folder": os.getcwd(),
         "model": result.model.name,
         "label_set": list(result.model.label_set),
         "min_confidence": result.min_confidence,

@@ -41,6 +41,7 @@ from dfercli.prediction.outputs import (
 from dfercli.prediction.players import make_sections, write_page
 from dfercli.prediction.result import PredictResult
 from dfercli.prediction.results_folder import with_page, write_record, write_tables
+from dfercli.prediction.timeline_files import write_exports
 from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.preprocessing import run as preprocess
 from dfercli.progress import Progress
@@ -359,6 +360,8 @@ def _finish(
     if config.html is not None:
         told = (min_confidence, work.precision)
         write_page(config.html, result.videos, sections, config, plan.model, *told)
+    if config.export and config.out is not None:
+        write_exports(config.out, config.export, result)
     write_record(config, result)
     if plan.journal is not None:
         plan.journal.remove()

@@ -1,0 +1,142 @@
+"""What all formats are written from: a video with a tier for each person."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePath
+
+from dfercli.artifacts.timelines import SpanRow
+from dfercli.names import plain_name
+
+USUAL_FPS = 25.0
+SHORTEST_SECONDS = 0.001  # most formats count milliseconds
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A stretch of time on a tier.
+
+    Attributes:
+        start_seconds: Where it begins.
+        end_seconds: Where it ends, later than that.
+        label: What is shown.
+        confidence: The mean probability of that.
+        uncertain: Whether it is below the threshold.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    label: str
+    confidence: float
+    uncertain: bool
+
+    @property
+    def text(self) -> str:
+        """The label, and whether it is uncertain."""
+        return f"{self.label} (uncertain)" if self.uncertain else self.label
+
+    @property
+    def text_with_confidence(self) -> str:
+        """The label with its probability in per cent."""
+        doubt = ", uncertain" if self.uncertain else ""
+        return f"{self.label} {100 * self.confidence:.0f} %{doubt}"
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One person; the marks follow one another by time and do not overlap."""
+
+    name: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
+class TieredVideo:
+    """A video with its tiers.
+
+    Attributes:
+        source: The video, as predictions name it.
+        media: Its absolute path.
+        key: A plain name, unique among the videos, for its files.
+        length_seconds: At least the end of the last mark.
+        fps: Frames per second; None where the video has none.
+        recorded_at: When it was recorded, where known.
+        model: Where the predictions came from.
+        tiers: One per person.
+    """
+
+    source: str
+    media: Path
+    key: str
+    length_seconds: float
+    fps: float | None
+    recorded_at: datetime | None
+    model: str
+    tiers: tuple[Tier, ...]
+
+    @property
+    def frames_per_second(self) -> float:
+        """The frame rate, or the usual one where there is none."""
+        return self.fps or USUAL_FPS
+
+    def marks_by_time(self) -> list[tuple[str, Mark]]:
+        """The marks of all tiers, each with the name of its own."""
+        marks = [(tier.name, mark) for tier in self.tiers for mark in tier.marks]
+        return sorted(marks, key=lambda one: one[1].start_seconds)
+
+
+def make_tiers(spans: Iterable[SpanRow], names: Mapping[int, str]) -> tuple[Tier, ...]:
+    """A tier for each person of one video, by track.
+
+    Spans that were edited may overlap: the later one then begins where the one before it ends.
+
+    Args:
+        spans: Of the video.
+        names: Those of persons that have one, by track; the others are called by their number.
+    """
+    by_track: dict[int, list[Mark]] = {}
+    for span in sorted(spans, key=lambda span: (span.track, span.start_seconds)):
+        marks = by_track.setdefault(span.track, [])
+        start = max(span.start_seconds, marks[-1].end_seconds) if marks else span.start_seconds
+        if span.end_seconds - start >= SHORTEST_SECONDS:
+            label = one_line(span.label)
+            marks.append(Mark(start, span.end_seconds, label, span.confidence, span.uncertain))
+    taken: set[str] = set()
+    tiers = []
+    for track, marks in by_track.items():
+        name = one_line(names.get(track, f"person {track}"))
+        if name in taken:  # tools tell tiers apart by their names
+            name = f"{name} ({track})"
+        taken.add(name)
+        tiers.append(Tier(name, tuple(marks)))
+    return tuple(tiers)
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and other characters that files of annotations cannot hold."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+
+
+def unique_keys(sources: Sequence[str]) -> dict[str, str]:
+    """A plain name for each source: its own without suffix, or with the folders that tell it apart.
+
+    Args:
+        sources: Paths, no two alike.
+    """
+    ends = Counter(end for source in sources for end in set(_ends(source)))
+    keys: dict[str, str] = {}
+    for source in sources:
+        end = next((end for end in _ends(source) if ends[end] == 1), source)
+        key = plain_name(end, "video")
+        while key in keys.values():
+            key += "_"
+        keys[source] = key
+    return keys
+
+
+def _ends(source: str) -> list[str]:
+    """`c`, `b-c`, `a-b-c` of `a/b/c.mp4`, then with the suffix."""
+    path = PurePath(source)
+    parts = [part.strip("/") for part in (*path.parts[:-1], path.stem)]
+    return ["-".join(parts[-count:]) for count in range(1, len(parts) + 1)] + [path.name]
