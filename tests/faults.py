@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 from dfercli.faces.haar import HaarDetector
-from dfercli.preprocessing import face_clips, source_worker
+from dfercli.preprocessing import crop_sinks, face_clips, process_source, source_jobs, source_worker
+from dfercli.preprocessing.worker_pool import Report
 
 # What preprocess does with one source, step by step; each is made to fail for one source.
 STEPS = {
@@ -14,11 +15,11 @@ STEPS = {
     "cuts": (face_clips.CutFinder, "is_cut"),
     "detect": (HaarDetector, "detect"),
     "follow": (face_clips.FaceFollower, "link"),
-    "crop": (face_clips, "cut_crop"),
+    "crop": (crop_sinks, "cut_crop"),
     "choose": (face_clips, "choose_tracks"),
     "keep": (face_clips, "_keep"),
     "record": (face_clips, "record_of"),
-    "write": (face_clips, "write_record"),
+    "write": (process_source, "write_record"),
     "state": (face_clips, "source_state"),
 }
 ORIGINAL = {name: getattr(place, name) for place, name in STEPS.values()}
@@ -37,6 +38,17 @@ def raising(function: Callable[..., Any], error: Exception, when: Callable[..., 
 
 def set_up_faults(setting: source_worker.WorkerSetting) -> Callable[..., Any]:
     """Like `set_up_sources`, but a source that is called after a step fails in that step."""
+    return _failing(source_worker.set_up_sources, setting)
+
+
+def set_up_held_faults(setting: source_worker.WorkerSetting) -> Callable[..., Any]:
+    """Like `set_up_held`, in the same way."""
+    return _failing(source_worker.set_up_held, setting)
+
+
+def _failing(
+    set_up: Callable[..., Callable[..., Any]], setting: source_worker.WorkerSetting
+) -> Callable[..., Any]:
     under_way = ""
 
     def is_called(name: str, *_: Any, **__: Any) -> bool:
@@ -46,9 +58,9 @@ def set_up_faults(setting: source_worker.WorkerSetting) -> Callable[..., Any]:
         error = KeyError(name) if number % 2 else RuntimeError(f"no {name}")
         wrapped = raising(getattr(place, function), error, partial(is_called, name))
         setattr(place, function, wrapped)
-    do = source_worker.set_up_sources(setting)
+    do = set_up(setting)
 
-    def named(job: face_clips.SourceJob, report: face_clips.Report) -> Any:
+    def named(job: source_jobs.SourceJob, report: Report) -> Any:
         nonlocal under_way
         under_way = job.source.path.stem
         try:

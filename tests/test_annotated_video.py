@@ -12,6 +12,7 @@ from av.audio.resampler import AudioResampler
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.errors import DataError
 from dfercli.prediction.annotate import annotate
+from dfercli.prediction.clip_faces import StoredFaces
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.report.colours import class_colours
 from dfercli.report.overlay import Overlay, ShownFace
@@ -206,7 +207,7 @@ def test_a_folder_of_pictures_of_several_sizes_is_annotated(tmp_path, sizes):
     video = VideoPrediction(str(folder), ("a", "b"), (row,))
     store = tmp_path / "store"
     annotate(
-        TrackedSource(str(folder), store, ()), video, tmp_path / "a.mp4",
+        TrackedSource(str(folder), StoredFaces(store), ()), video, tmp_path / "a.mp4",
         length_seconds=1.0, min_confidence=0.5, stop=threading.Event(),
     )  # fmt: skip
     with av.open(str(tmp_path / "a.mp4")) as container:

@@ -14,21 +14,30 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn_videos import write_drawn_video
-from faults import ORIGINAL, STEPS, raising, set_up_faults, set_up_nothing
+from faults import (
+    ORIGINAL,
+    STEPS,
+    raising,
+    set_up_faults,
+    set_up_held_faults,
+    set_up_nothing,
+)
 from toy_model import write_toy_checkpoint
 
 from dfercli.artifacts.bug_log import BugLog, users_log
 from dfercli.artifacts.face_store import read_clips, read_failures
 from dfercli.attempts import Crash, SetUpError, attempt
 from dfercli.cli.app import run as dfer
+from dfercli.data import loading
 from dfercli.errors import ArtifactError, DataError
 from dfercli.faces import stream_maker
 from dfercli.faces.haar import HaarDetector
 from dfercli.inference.loaded_model import LoadedModel
-from dfercli.prediction import annotate, moments, players, recognise
+from dfercli.prediction import annotate, clip_faces, moments, players, recognise
 from dfercli.prediction import run as predict_run
-from dfercli.preprocessing import face_clips, face_parts, preview, source_worker
+from dfercli.preprocessing import face_clips, face_parts, find_faces, preview, source_worker
 from dfercli.preprocessing import run as preprocess_run
+from dfercli.preprocessing.held_crops import HeldCrops
 from dfercli.video.sources import source_state
 
 CROP = {"size": 80, "margin": 0.0, "align": "square", "detector": "haar"}
@@ -169,15 +178,15 @@ def test_previews_and_parts_may_fail_for_one_source(
 
 # What predict does with one source after its faces were found; each fails at its first call.
 LATER = [
-    (recognise, "read_track"),
-    (recognise, "frame_paths"),
+    (clip_faces, "read_track"),
+    (clip_faces, "frame_paths"),
     (recognise, "windows_of"),
-    (recognise, "read_frames"),
+    (loading, "read_frames"),
     (recognise, "_prediction"),
     (predict_run, "gaps_of"),
     (predict_run, "probe_video"),
     (predict_run, "strongest_moments"),
-    (moments, "read_image"),
+    (moments, "_moment"),
     (annotate, "annotate"),
     (annotate, "write_annotated"),
     (annotate, "find_sources"),
@@ -215,6 +224,32 @@ def test_each_step_of_predict_may_fail_for_one_source(
     told = capsys.readouterr().err
     assert "1 source met a bug of dfer: please report it with" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (clip_faces.FacesInMemory, "crops"),
+        (clip_faces.FacesInMemory, "track"),
+        (HeldCrops, "frames_of"),
+        (HeldCrops, "jpeg"),
+    ],
+)
+def test_each_step_with_faces_in_memory_may_fail_for_one_source(
+    folder: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    place: Any,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fault = raising(getattr(place, name), KeyError("odd"), partial(at_first, done=[]))
+    monkeypatch.setattr(place, name, fault)
+    out = tmp_path / "t.csv"
+    predict(folder, "--checkpoint", checkpoint, "--out", out, "--video", tmp_path / "v", code=3)
+    (row,) = map(json.loads, (tmp_path / "t.failures.jsonl").read_text().splitlines())
+    assert row["reason"].startswith("bug: KeyError: 'odd'")
+    assert len(set(pd.read_csv(out)["source"])) >= 2
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +294,7 @@ def test_faces_found_by_worker_processes_may_fail_for_one_source(
     videos.mkdir()
     for name in ("crop", "keep", *SOUND):
         os.link(video, videos / f"{name}.mp4")
-    monkeypatch.setattr(preprocess_run, "set_up_sources", set_up_faults)
+    monkeypatch.setattr(find_faces, "set_up_held", set_up_held_faults)
     out = tmp_path / "t.csv"
     predict(videos, "--checkpoint", checkpoint, "--out", out, code=3, workers=1)
     rows = [json.loads(row) for row in (tmp_path / "t.failures.jsonl").read_text().splitlines()]

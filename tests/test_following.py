@@ -12,6 +12,7 @@ from dfercli.faces.absence import why_lost
 from dfercli.faces.detect import Faces
 from dfercli.faces.follow import FaceFollower, FollowSettings
 from dfercli.faces.look import look_of
+from dfercli.prediction.clip_faces import StoredFaces
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.preprocessing.gaps import doubtful, left_out
 from dfercli.video.frames import Frame
@@ -171,7 +172,7 @@ def test_faces_that_were_left_out_are_counted_with_the_option_that_keeps_them():
 
 def test_a_gap_has_the_reason_that_holds_for_most_of_it(tmp_path):
     rows = (GapRow(1.0, 2.0, "cut"), GapRow(2.0, 5.0, "turned away"))
-    source = TrackedSource("a.mp4", tmp_path, (), gaps=rows)
+    source = TrackedSource("a.mp4", StoredFaces(tmp_path), (), gaps=rows)
     assert source.reason_of(1.5, 4.0) == "turned away"
     assert source.reason_of(1.0, 2.1) == "cut"
     assert source.reason_of(8.0, 9.0) == "no face found"

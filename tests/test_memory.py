@@ -19,6 +19,7 @@ from dfercli.faces.detect import Faces
 from dfercli.faces.follow import FaceFollower, FollowSettings
 from dfercli.faces.haar import HaarDetector
 from dfercli.prediction.annotate import annotate
+from dfercli.prediction.clip_faces import StoredFaces
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.preprocessing import face_clips
 from dfercli.preprocessing.run import run
@@ -189,7 +190,7 @@ def test_chosen_frames_alone_are_decoded_and_reading_ends_with_them(video, tmp_p
 def test_an_annotated_video_has_the_bound_of_the_prediction(video, tmp_path):
     store = tmp_path / "faces"
     run(replace(FAST, sources=(str(video),), out=store), LogProgress())
-    source = TrackedSource(str(video), store, tuple(read_clips(store)))
+    source = TrackedSource(str(video), StoredFaces(store), tuple(read_clips(store)))
     prediction = VideoPrediction(str(video), ("happiness",), ())
     settings = {"length_seconds": 2.0, "min_confidence": 0.0, "stop": threading.Event()}
     with pytest.raises(TooLargeError, match="max-pixels"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dfercli.artifacts.face_store import TrackData, read_track
+from dfercli.artifacts.face_store import TrackData
 from dfercli.config import PreprocessConfig
 from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.errors import ArtifactError, ChangedError
@@ -60,9 +60,7 @@ def annotate(
     _require_same(source, place.path)
     reader = open_source(place, PreprocessConfig(start=start, end=end, max_pixels=max_pixels))
     timelines = {timeline.track: timeline for timeline in video.timelines()}
-    tracks = _TracksInView(
-        [_track(clip.track, read_track(source.store, clip.clip_id)) for clip in source.clips]
-    )
+    tracks = _TracksInView([_track(clip.track, source.faces.track(clip)) for clip in source.clips])
 
     def drawn() -> Iterator[Frame]:
         overlay: Overlay | None = None

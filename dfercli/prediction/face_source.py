@@ -1,18 +1,19 @@
 """Where the faces for prediction come from: face stores directly, everything else by preprocess."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from dfercli.artifacts.face_store import ClipRow, is_face_store, read_clips, read_dataset
+from dfercli.artifacts.face_store import ClipRow, is_face_store, read_clips
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.store_writing import read_records
 from dfercli.config import FacesConfig, PredictConfig, PreprocessConfig
 from dfercli.config.preprocessing import in_seconds
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.overrides import override, to_plain
+from dfercli.prediction.clip_faces import StoredFaces
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.progress import Progress
 
@@ -52,13 +53,19 @@ def preprocess_config(config: PredictConfig, card: ModelCard, store: Path) -> Pr
     return replace(like_training, out=store, **asked)
 
 
-def compare_crops(store: Path, card: ModelCard, progress: Progress) -> None:
-    """Report how the crops of a store were made differently from the model's."""
+def compare_crops(made: Mapping[str, Any], card: ModelCard, progress: Progress) -> None:
+    """Report how crops were made differently from the model's.
+
+    Args:
+        made: The settings with which they were made, as a store records them.
+        card: Of the model.
+        progress: Where to report.
+    """
     if card.crop is None:
         if card.trained_on or card.model.get("method") not in ("zero-shot", "exp-clip"):
             progress.note("the model does not say how its faces were cropped: using the defaults")
         return
-    settings: dict[str, Any] = {**_defaults(), **read_dataset(store).get("settings", {})}
+    settings: dict[str, Any] = {**_defaults(), **made}
     trained = {**_defaults(), **card.crop}
     differences = [
         f"{name} {trained[name]} -> {settings[name]}"
@@ -86,7 +93,11 @@ def sources_of_store(store: Path) -> list[TrackedSource]:
     known = {record.source: (record.gaps, record.remarks) for _, record in read_records(store)}
     return [
         TrackedSource(
-            shown_path(store, source), store, tuple(clips), None, *known.get(source, ((), ()))
+            shown_path(store, source),
+            StoredFaces(store),
+            tuple(clips),
+            None,
+            *known.get(source, ((), ())),
         )
         for source, clips in by_source.items()
     ]

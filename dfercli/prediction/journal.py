@@ -1,8 +1,7 @@
 """The finished part of an interrupted `dfer predict --out`, kept beside the future table.
 
-The folder `.<table>.work` holds the faces found so far and `journal.jsonl`, whose first row says
-with which model and settings it was made; each other row is one source. It is removed once the
-table is written.
+The folder `.<table>.work` holds `journal.jsonl`, whose first row says with which model and settings
+it was made; each other row is one source. It is removed once the table is written.
 """
 
 import hashlib
@@ -30,11 +29,6 @@ JOURNAL_SCHEMA = "dfer.predict_journal/2"
 def work_folder(out: Path) -> Path:
     """Where the work for a table lies until it is written."""
     return out.with_name(f".{out.name}.work")
-
-
-def faces_folder(work: Path) -> Path:
-    """The face store of a work folder."""
-    return work / "faces"
 
 
 def settings_digest(settings: Any) -> str:

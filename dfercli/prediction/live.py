@@ -26,9 +26,10 @@ from dfercli.inference.choose_model import choose_model
 from dfercli.inference.loaded_model import LoadedModel
 from dfercli.overrides import check
 from dfercli.prediction.face_source import preprocess_config
-from dfercli.prediction.windows import GAP_SECONDS, check_windows
+from dfercli.prediction.windows import check_windows
 from dfercli.preprocessing.crops import cut_crop, follow_settings
 from dfercli.preprocessing.detectors import find_detector
+from dfercli.preprocessing.time_grid import GAP_SECONDS
 from dfercli.progress import Progress
 from dfercli.report.overlay import Overlay, ShownFace
 from dfercli.video.camera import Camera

@@ -3,11 +3,9 @@
 import cv2
 import numpy as np
 
-from dfercli.artifacts.face_store import frame_paths, read_track
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.report.video_prediction import Moment
-from dfercli.video.images import read_image
 
 MOST_MOMENTS = 12
 MOST_PER_TRACK = 4
@@ -36,16 +34,17 @@ def strongest_moments(
 
 def _moment(source: TrackedSource, prediction: WindowPrediction) -> Moment:
     clip = next(clip for clip in source.clips if clip.track == prediction.track)
-    pts_seconds = read_track(source.store, clip.clip_id).pts_seconds
+    crops = source.faces.crops(clip)
     middle = (prediction.start_seconds + prediction.end_seconds) / 2
-    index = int(np.abs(pts_seconds - middle).argmin())
-    crop = read_image(frame_paths(source.store, clip)[index])
+    pts_seconds = crops.track.pts_seconds[crops.rows]
+    nearest = int(np.abs(pts_seconds - middle).argmin())
+    crop = crops.picture(int(crops.rows[nearest]))
     small = cv2.resize(crop, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
     _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return Moment(
         prediction.track,
-        float(pts_seconds[index]),
+        float(pts_seconds[nearest]),
         prediction.label,
         prediction.confidence,
         jpeg.tobytes(),

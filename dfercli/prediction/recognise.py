@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -13,13 +12,13 @@ import torch
 from torch import Tensor
 
 from dfercli.artifacts.bug_log import BUG_STAGE, BugLog
-from dfercli.artifacts.face_store import ClipRow, FailureRow, frame_paths, read_track
+from dfercli.artifacts.face_store import ClipRow, FailureRow
 from dfercli.artifacts.predictions import Box, WindowPrediction
 from dfercli.attempts import Crash, SetUpError, attempt
 from dfercli.data.augmentation import resize
-from dfercli.data.loading import read_frames
 from dfercli.errors import ArtifactError, DataError
 from dfercli.inference.loaded_model import LoadedModel
+from dfercli.prediction.clip_faces import ClipCrops
 from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.prediction.windows import Window, windows_of
 from dfercli.video.prefetch import prefetched
@@ -197,20 +196,20 @@ def _read_windows(
 ) -> Iterator[_Item]:
     for source in sources:
         opened = _Open(source)
-        paths_of: dict[str, list[Path]] = {}
+        crops_of: dict[str, ClipCrops] = {}
         for clip in source.clips:
             found = _part(opened, bugs, partial(_windows_of, source, clip, model, settings))
             if found is not None:
-                paths_of[clip.clip_id], windows = found
+                crops_of[clip.clip_id], windows = found
                 opened.windows += [(clip, window) for window in windows]
         waiting.append(opened)
         seen = ""
         images: dict[int, Tensor] = {}  # of the window before, often shared with the next
         for clip, window in opened.windows:
             images = images if clip.clip_id == seen else {}
-            paths, numbers = paths_of[clip.clip_id], window.frames.tolist()
+            crops, numbers = crops_of[clip.clip_id], window.frames.tolist()
             seen, new = clip.clip_id, sorted(set(numbers) - images.keys())
-            read = partial(_resized, [paths[number] for number in new], model)
+            read = partial(_resized, crops, new, model)
             fresh = _part(opened, bugs, read)
             if fresh is None:
                 yield _Item(opened, clip, window, None)
@@ -222,21 +221,18 @@ def _read_windows(
 
 def _windows_of(
     source: TrackedSource, clip: ClipRow, model: LoadedModel, settings: WindowSettings
-) -> tuple[list[Path], list[Window]]:
+) -> tuple[ClipCrops, list[Window]]:
     """The crops of a clip and its windows."""
-    track = read_track(source.store, clip.clip_id)
-    paths = frame_paths(source.store, clip)
-    if len(track.frame_index) != clip.num_frames:
-        raise DataError(f"clip {clip.clip_id}: its track has another number of frames")
+    crops = source.faces.crops(clip)
     windows = windows_of(
-        track, window=settings.window, stride=settings.stride, num_frames=model.num_frames
+        crops.track, window=settings.window, stride=settings.stride, num_frames=model.num_frames
     )
-    return paths, list(windows)
+    return crops, list(windows)
 
 
-def _resized(paths: list[Path], model: LoadedModel) -> list[Tensor]:
+def _resized(crops: ClipCrops, rows: list[int], model: LoadedModel) -> list[Tensor]:
     """Crops as the model takes them, each (3, H, W)."""
-    return list(resize(read_frames(paths), model.image_size)) if paths else []
+    return list(resize(crops.read(rows), model.image_size)) if rows else []
 
 
 def _prediction(

@@ -1,7 +1,6 @@
 """`dfer predict`: who shows what, and when, in any videos."""
 
 import queue
-import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfercli.artifacts.bug_log import BUG_STAGE, BugLog
-from dfercli.artifacts.face_store import FailureRow
+from dfercli.artifacts.face_store import FailureRow, read_dataset
 from dfercli.artifacts.locks import writing_file
-from dfercli.artifacts.removing import remove_inside
 from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.attempts import Crash, attempt
 from dfercli.config import PredictConfig, PreprocessConfig
 from dfercli.errors import ArtifactError, DataError
 from dfercli.inference.choose_model import ChosenModel, choose_model, ready_choice
 from dfercli.overrides import to_plain
+from dfercli.prediction.clip_faces import ClipFaces, FacesInMemory, StoredFaces
 from dfercli.prediction.clock import read_clock
 from dfercli.prediction.face_source import (
     compare_crops,
@@ -30,7 +29,7 @@ from dfercli.prediction.face_source import (
     split_places,
 )
 from dfercli.prediction.facts import length_seconds, with_facts
-from dfercli.prediction.journal import Journal, faces_folder, settings_digest, work_folder
+from dfercli.prediction.journal import Journal, settings_digest, work_folder
 from dfercli.prediction.moments import strongest_moments
 from dfercli.prediction.outputs import (
     annotated_path,
@@ -44,6 +43,8 @@ from dfercli.prediction.results_folder import with_page, write_record, write_tab
 from dfercli.prediction.timeline_files import write_exports
 from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.preprocessing import run as preprocess
+from dfercli.preprocessing.find_faces import FoundFaces, find_faces
+from dfercli.preprocessing.time_grid import TimeGrid
 from dfercli.progress import Progress
 from dfercli.report.summary import Event, event_rows
 from dfercli.report.timeline import gaps_of
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from dfercli.inference.loaded_model import LoadedModel
 
 LOOK_SECONDS = 0.2
+SAMPLING = "grid of time"  # what windows look at: a run goes on only with predictions of the same
 
 
 @dataclass
@@ -74,7 +76,6 @@ class _Plan:
         config: The settings.
         model: The model, to be loaded while faces are found.
         windows: How tracks are cut.
-        store: Where faces are put.
         crop: Settings of the preprocess stage.
         journal: Where finished sources are put down, if there will be a table.
         bugs: Takes the tracebacks of sources that meet a bug.
@@ -85,7 +86,6 @@ class _Plan:
     config: PredictConfig
     model: ChosenModel
     windows: WindowSettings
-    store: Path
     crop: PreprocessConfig
     journal: Journal | None
     bugs: BugLog
@@ -103,8 +103,10 @@ def run(
     """Recognise expressions in videos and face stores.
 
     Faces are found and cropped by the preprocess stage, in processes of its own, while the model
-    is loaded and works on the sources before. A source that cannot be used is a failure in the
-    result, never an exception. With a table to write, a run that was stopped goes on where it was.
+    is loaded and works on the sources before. Only crops that windows look at are cut, and they
+    stay in memory, unless `faces_out` names a store for all of them. A source that cannot be used
+    is a failure in the result, never an exception. With a table to write, a run that was stopped
+    goes on where it was.
 
     Args:
         config: Settings.
@@ -128,20 +130,20 @@ def run(
     events = () if config.clock is None else read_clock(config.clock, names, config.clock_offset)
     chosen = choose_model(config, progress) if model is None else ready_choice(model)
     for store in stores:
-        compare_crops(store, chosen.card, progress)
+        compare_crops(read_dataset(store)["settings"], chosen.card, progress)
     with ExitStack() as stack:
         for path in (config.out, config.spans, config.summary, config.html, config.video):
             if path is not None:
                 stack.enter_context(writing_file(path))
-        store = _store_for(config, stack)
-        crop = preprocess_config(config, chosen.card, store)
+        # Without a store, sources are named as seen from the current folder.
+        crop = preprocess_config(config, chosen.card, config.faces_out or Path())
         journal = _open_journal(config, chosen, crop)
         windows = _window_settings(config, chosen)
         bugs = BugLog(bugs_path(config))
         shows = with_pictures or config.html is not None
-        plan = _Plan(config, chosen, windows, store, crop, journal, bugs, events, shows)
+        plan = _Plan(config, chosen, windows, crop, journal, bugs, events, shows)
         done = {} if journal is None else journal.done
-        kept, left = _divide(done, sources, store)
+        kept, left = _divide(done, sources, crop.out)
         if kept:
             progress.note(f"{len(kept)} of {len(sources)} sources were done before")
         work = _Work()
@@ -153,21 +155,10 @@ def run(
             work.sources.put(tracked)
         faceless: list[VideoPrediction] = []
         if left:
-            # The names of clips come from the places, so a store that is kept needs all of them.
-            again = places if config.faces_out else tuple(str(source.path) for source in left)
-            faceless = _find_faces(plan, again, set(done), work, recognising, progress)
+            faceless = _find_faces(plan, places, left, work, recognising, progress)
         work.sources.put(None)
         videos = [*kept, *faceless, *_wait(recognising, work, progress)]
         return _finish(plan, videos, work, progress)
-
-
-def _store_for(config: PredictConfig, stack: ExitStack) -> Path:
-    """Where to put faces: to keep them, beside the table until it is written, or for this run."""
-    if config.faces_out is not None:
-        return config.faces_out
-    if config.out is not None:
-        return faces_folder(work_folder(config.out))
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dfer-faces-")))
 
 
 def _divide(
@@ -189,7 +180,7 @@ def _open_journal(
 ) -> Journal | None:
     if config.out is None:
         return None
-    own = {**to_plain(crop), "out": None, "workers": None}
+    own = {**to_plain(crop), "out": None, "workers": None, "sampling": SAMPLING}
     asked = {
         name: to_plain(config)[name]
         for name in ("window", "stride", "min_confidence", "precision", "video", "html")
@@ -201,24 +192,25 @@ def _open_journal(
 def _find_faces(
     plan: _Plan,
     places: tuple[str, ...],
-    done: set[str],
+    left: list[Source],
     work: _Work,
     recognising: Future[list[VideoPrediction]],
     progress: Progress,
 ) -> list[VideoPrediction]:
-    """Preprocess videos, hand each to the model at once; return those that have no face."""
+    """Find the faces of videos, hand each to the model at once; return those that have none."""
     faceless = []
+    wanted = {shown_path(plan.crop.out, str(source.path)) for source in left}
 
-    def hand_over(record: SourceRecord) -> None:
+    def hand_over(record: SourceRecord, faces: ClipFaces) -> None:
         if recognising.done():
             recognising.result()  # raises the thread's exception
-        name = shown_path(plan.store, record.source)
-        if name in done:
+        name = shown_path(plan.crop.out, record.source)
+        if name not in wanted:
             return
         signature = (record.size_bytes, record.modified_ns)
         if record.failure is None:
             found = (record.clips, signature, record.gaps, record.remarks)
-            work.sources.put(TrackedSource(name, plan.store, *found))
+            work.sources.put(TrackedSource(name, faces, *found))
             return
         failure = replace(record.failure, source=name)
         video = VideoPrediction(name, plan.model.label_set, (), failure=failure)
@@ -226,13 +218,31 @@ def _find_faces(
             plan.journal.add(video, signature)
         faceless.append(video)
 
-    preprocess.run(replace(plan.crop, sources=places), progress, hand_over, plan.bugs)
-    compare_crops(plan.store, plan.model.card, progress)
+    if plan.config.faces_out is not None:
+        # The names of clips come from the places, so a store that is kept needs all of them.
+        kept = StoredFaces(plan.crop.out)
+        preprocess.run(
+            replace(plan.crop, sources=places),
+            progress,
+            lambda record: hand_over(record, kept),
+            plan.bugs,
+        )
+        compare_crops(read_dataset(plan.crop.out)["settings"], plan.model.card, progress)
+        return faceless
+
+    def hand_over_found(found: FoundFaces) -> None:
+        hand_over(found.record, FacesInMemory(found.clips, found.crops))
+
+    grid = TimeGrid(plan.config.window, int(plan.model.card.sampling["num_frames"]))
+    own = replace(plan.crop, sources=places, overwrite=True)  # there is no store to go on with
+    detector = find_faces(own, left, grid, progress, hand_over_found, plan.bugs)
+    made = {**to_plain(plan.crop), "detector": detector}
+    compare_crops(made, plan.model.card, progress)
     return faceless
 
 
 def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
-    """The work of the model's thread; temporary crops are removed as soon as they were used."""
+    """The work of the model's thread; crops are let go as soon as they were used."""
     # Imports torch while the processes that find faces are starting.
     from dfercli.prediction.recognise import recognise
 
@@ -249,9 +259,7 @@ def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
         signature = done.source.signature  # of what was found in this run
         if signature is not None and plan.journal is not None:
             plan.journal.add(video, signature)
-        if signature is not None and plan.config.faces_out is None:
-            for clip in done.source.clips:
-                remove_inside(plan.store, "frames", clip.clip_id)
+        done.source.faces.release()
     return videos
 
 

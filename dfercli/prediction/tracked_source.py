@@ -1,11 +1,11 @@
 """A source with its face tracks, before and after the model has seen it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.faces.absence import NO_FACE
+from dfercli.prediction.clip_faces import ClipFaces
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class WindowSettings:
 
 @dataclass(frozen=True)
 class TrackedSource:
-    """A source whose faces are in a face store.
+    """A source whose faces were found.
 
     Attributes:
         name: Its name in predictions.
-        store: The face store.
+        faces: Their crops and boxes.
         clips: Its tracks.
         gaps: When no face is seen, and why, as far as is known.
         remarks: Faces that were left out, and doubts about who is who.
@@ -39,7 +39,7 @@ class TrackedSource:
     """
 
     name: str
-    store: Path
+    faces: ClipFaces
     clips: tuple[ClipRow, ...]
     signature: tuple[int, int] | None = None
     gaps: tuple[GapRow, ...] = ()

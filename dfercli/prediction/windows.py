@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from dfercli.artifacts.face_store import TrackData
 from dfercli.data.sampling import sample_test
 from dfercli.errors import ConfigError
+from dfercli.preprocessing.time_grid import GAP_SECONDS, TimeGrid
 
-GAP_SECONDS = 0.25
 GAP_INTERVALS = 2.5  # of a slow video: as many frame intervals without the face are a gap
 STILL_SECONDS = 1 / 25  # what a single frame lasts
 
@@ -76,42 +76,46 @@ def windows_of(
         num_frames: T, the frames chosen of each window.
     """
     last_frame = frame_seconds(track)
+    grid = TimeGrid(window, num_frames)
     for first, last in seen_segments(track):
         pts_seconds = track.pts_seconds[first:last]
         end = float(pts_seconds[-1]) + last_frame
+        is_short = end - float(pts_seconds[0]) + last_frame / 2 < window
         for start in _starts(float(pts_seconds[0]), end, window, stride, last_frame / 2):
             low, high = np.searchsorted(
                 pts_seconds, [start - last_frame / 4, start + window - last_frame / 4]
             )
             if high == low:
                 continue
-            within = pts_seconds[low:high]
-            chosen = first + low + _sample(within, start, window, num_frames, last_frame)
+            if is_short:
+                chosen = low + sample_test(int(high - low), num_frames)
+            else:
+                chosen = _sample(pts_seconds, int(low), int(high), start, grid)
             boxes = track.box_xyxy_px[first + low : first + high].astype(np.float64)
             until = end if high == len(pts_seconds) else float(pts_seconds[high])
-            yield Window(float(pts_seconds[low]), until, chosen, boxes.mean(axis=0))
+            yield Window(float(pts_seconds[low]), until, first + chosen, boxes.mean(axis=0))
 
 
 def _sample(
-    pts_seconds: NDArray[np.float64],
-    start: float,
-    window: float,
-    num_frames: int,
-    frame_seconds: float,
+    pts_seconds: NDArray[np.float64], low: int, high: int, start: float, grid: TimeGrid
 ) -> NDArray[np.int64]:
-    """The published test sampling, with segments of equal time instead of equal count.
+    """The published test sampling, with the points of a grid instead of segments of equal count.
 
-    Windows that start a whole number of segments apart then share frames, which are encoded once.
-    A window with fewer than T frames, or whose frames end early, has segments of equal count, as
-    published.
+    Windows then share frames, which are cropped and encoded once. A window of at most T frames, all
+    of them shown at points, has these, as published.
+
+    Args:
+        pts_seconds: (n,) of a stretch in which the face is seen.
+        low: The first frame of the window.
+        high: The frame after its last one.
+        start: When the window begins.
+        grid: The points.
     """
-    too_short = pts_seconds[-1] + 1.5 * frame_seconds < start + window
-    if len(pts_seconds) <= num_frames or too_short:
-        return sample_test(len(pts_seconds), num_frames)
-    middles = start + window * (np.arange(num_frames) + 0.5) / num_frames
-    # The frame that is shown then; clocks are rounded, so a frame may begin a little later.
-    shown = np.searchsorted(pts_seconds, middles + frame_seconds / 100, side="right") - 1
-    return shown.clip(0).astype(np.int64)
+    shown = grid.shown_at(grid.points_in(start), pts_seconds)
+    count = high - low
+    if count <= grid.num_frames and set(range(low, high)) <= set(shown.tolist()):
+        return low + sample_test(count, grid.num_frames)
+    return shown
 
 
 def _starts(start: float, end: float, window: float, stride: float, slack: float) -> list[float]:

@@ -1,6 +1,7 @@
 """Where jobs run: in this process, in worker processes, or on a Ray cluster."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,16 @@ from dfercli.artifacts.bug_log import BUG_STAGE, BugLog
 from dfercli.attempts import Crash, attempt
 from dfercli.config import PreprocessConfig
 from dfercli.preprocessing.ray_engine import do_jobs_on_ray, require_cluster
-from dfercli.preprocessing.worker_pool import Advanced, Finished, JobT, Lost, Setup, WorkerPool
+from dfercli.preprocessing.worker_pool import (
+    Advanced,
+    Finished,
+    JobT,
+    Lost,
+    OnPart,
+    Setup,
+    WorkerPool,
+    no_parts,
+)
 from dfercli.processes import num_cores
 
 
@@ -36,6 +46,7 @@ def do_jobs(
     config: PreprocessConfig,
     bugs: BugLog,
     name: Callable[[JobT], str],
+    on_part: OnPart = no_parts,
 ) -> Iterator[Advanced | Finished[JobT, Any] | Lost[JobT]]:
     """Run all jobs where `config` says, and yield the events.
 
@@ -46,12 +57,13 @@ def do_jobs(
         config: Names the engine and the number of workers.
         bugs: Takes the traceback of a job that met a bug, which costs that job alone.
         name: What to call a job there.
+        on_part: Called with a job and each part of its result that it hands over before its end.
 
     Raises:
         DferError: one that a job raised.
         SetUpError: a bug in `setup`, in another process.
     """
-    for event in _events(jobs, setup, argument, config):
+    for event in _events(jobs, setup, argument, config, on_part):
         if isinstance(event, Finished) and isinstance(event.result, Crash):
             yield Lost(event.job, bugs.add(name(event.job), event.result), BUG_STAGE)
         else:
@@ -59,21 +71,38 @@ def do_jobs(
 
 
 def _events(
-    jobs: Sequence[JobT], setup: Setup, argument: Any, config: PreprocessConfig
+    jobs: Sequence[JobT],
+    setup: Setup,
+    argument: Any,
+    config: PreprocessConfig,
+    on_part: OnPart,
 ) -> Iterator[Advanced | Finished[JobT, Any] | Lost[JobT]]:
     workers = num_workers(config, len(jobs))
     if not jobs:
         return
     if config.engine == "ray":
-        yield from do_jobs_on_ray(jobs, setup, argument, config)
+        yield from do_jobs_on_ray(jobs, setup, argument, config, on_part)
     elif workers > 0:
-        with WorkerPool(setup, argument, workers=workers, time_limit=config.time_limit) as pool:
+        limit = config.time_limit
+        with WorkerPool(
+            setup, argument, workers=workers, time_limit=limit, on_part=on_part
+        ) as pool:
             yield from pool.run(jobs)
     else:
         do = setup(argument)
         for job in jobs:
-            yield Finished(job, attempt(partial(do, job, _unheard)))
+            yield Finished(job, attempt(partial(do, job, _Unheard(job, on_part))))
 
 
-def _unheard(frames: int, faces: int) -> None:
+@dataclass(frozen=True)
+class _Unheard:
     """Nobody waits for signs of life of work in this process."""
+
+    job: Any
+    on_part: OnPart
+
+    def __call__(self, frames: int, faces: int) -> None:
+        pass
+
+    def hand_over(self, part: Any) -> None:
+        self.on_part(self.job, part)

@@ -1,21 +1,20 @@
-"""One source of `dfer preprocess`: decode it, follow its faces, write its clips."""
+"""One source: decode it, follow its faces, cut their crops, choose its clips."""
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow, TrackData
-from dfercli.artifacts.store_writing import CropSink, SourceRecord, crop_sink, write_record
+from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ChangedError, DataError, TooLargeError
 from dfercli.faces.detect import Detector
 from dfercli.faces.follow import FaceFollower
-from dfercli.faces.smooth import TrackedFace
-from dfercli.preprocessing.crops import cut_crop, follow_settings
+from dfercli.preprocessing.crop_sinks import Sink
+from dfercli.preprocessing.crops import follow_settings
 from dfercli.preprocessing.gaps import doubtful, gaps, left_out
 from dfercli.preprocessing.growing_tracks import (
     GrowingTrack,
@@ -25,6 +24,8 @@ from dfercli.preprocessing.growing_tracks import (
 )
 from dfercli.preprocessing.source_jobs import SourceJob, record_of
 from dfercli.preprocessing.sources import open_source
+from dfercli.preprocessing.waiting import Waiting
+from dfercli.preprocessing.worker_pool import Report
 from dfercli.video.cuts import CutFinder
 from dfercli.video.frames import UNKNOWN_FPS, Frame, num_bytes
 from dfercli.video.prefetch import prefetched
@@ -37,15 +38,18 @@ DETECT_AHEAD, DETECT_BYTES = 8, 32 * 1024**2
 WAITING_BYTES = 160 * 1024**2
 MOST_BATCHED = 4
 NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
-BGR_QUALITY = cv2.IMWRITE_JPEG_QUALITY
 
-Report = Callable[[int, int], None]
+OpenSink = Callable[[], AbstractContextManager[Sink]]
 
 
-def process_source(
-    job: SourceJob, config: PreprocessConfig, detector: Detector, report: Report
+def find_clips(
+    job: SourceJob,
+    config: PreprocessConfig,
+    detector: Detector,
+    report: Report,
+    open_sink: OpenSink,
 ) -> SourceRecord:
-    """Write the clips of one source into the store `config.out`, and its record last.
+    """Follow the faces of one source, and make clips of those that count.
 
     Faults of the source go into the record as a failure or as warnings.
 
@@ -53,22 +57,18 @@ def process_source(
         job: The source.
         config: Settings.
         detector: Finds the faces.
-        report: Called with the frames and face crops done since the last call, from any thread.
-
-    Raises:
-        ArtifactError: the store cannot be written.
+        report: Told of the frames and face crops done.
+        open_sink: Opens what takes the crops; once more where the source is read twice.
     """
     before = source_state(job.source.path)
     try:
         _refuse_name(str(job.source.path))
-        record = _make_clips(job, config, detector, report, before)
+        return _make_clips(job, config, detector, report, before, open_sink)
     except DataError as error:
         reason = error.message.removeprefix(f"{job.source.path}: ")
         reason = reason.replace(f"{job.source.path}{os.sep}", "")
         failure = FailureRow(job.name_in_store, _stage(error), reason)
-        record = record_of(job, failure=failure, signature=before.signature)
-    write_record(config.out, job.key, record)
-    return record
+        return record_of(job, failure=failure, signature=before.signature)
 
 
 def _stage(error: DataError) -> str:
@@ -83,37 +83,6 @@ def _refuse_name(name: str) -> None:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
         raise DataError("its name is not valid UTF-8: rename it") from error
-
-
-class _Waiting:
-    """Counts the bytes of pictures between two threads: those that look for faces, and that cut.
-
-    Args:
-        max_bytes: How many they may be.
-        looks_ahead: How many pictures wait in any case, once so many have come.
-
-    Attributes:
-        is_too_much: Whether they were more; set once, by the first of the two threads.
-    """
-
-    def __init__(self, max_bytes: int, looks_ahead: int) -> None:
-        self._max_bytes = max_bytes
-        self._looks_ahead = looks_ahead
-        self.is_too_much = False
-        self._num_pictures = self._came = 0  # by the one thread
-        self._gone = 0  # by the other
-
-    def comes(self, image: NDArray[np.uint8]) -> bool:
-        """Count a picture; tell whether there is room for it."""
-        self._num_pictures += 1
-        self._came += image.nbytes
-        will_wait = self._looks_ahead * image.nbytes if self._num_pictures > 1 else 0
-        if max(will_wait, self._came - self._gone) > self._max_bytes:
-            self.is_too_much = True
-        return not self.is_too_much
-
-    def goes(self, image: NDArray[np.uint8]) -> None:
-        self._gone += image.nbytes
 
 
 @dataclass(frozen=True)
@@ -147,6 +116,7 @@ def _make_clips(
     detector: Detector,
     report: Report,
     before: SourceState,
+    open_sink: OpenSink,
 ) -> SourceRecord:
     """Follow faces and cut their crops, in one pass where the pictures between fit into memory.
 
@@ -154,12 +124,12 @@ def _make_clips(
     Where they are too large, or too many, faces are followed without them first; the source is
     decoded again to cut the crops. Both ways give the same crops.
     """
-    with crop_sink(config.out, job.key) as sink:
+    with open_sink() as sink:
         followed = _follow(job, config, detector, report, sink)
         if followed is not None:
             before.require_same()
             return _record_clips(job, config, followed, detector.name, sink, before)
-    with crop_sink(config.out, job.key) as sink:
+    with open_sink() as sink:
         followed = _follow(job, config, detector, report, None)
         assert followed is not None
         chosen = choose_tracks(followed.tracks, config, followed.interval, followed.num_frames)
@@ -173,7 +143,7 @@ def _follow(
     config: PreprocessConfig,
     detector: Detector,
     report: Report,
-    sink: CropSink | None,
+    sink: Sink | None,
 ) -> _Followed | None:
     """Follow the faces of a source.
 
@@ -198,7 +168,7 @@ def _follow(
     if sink is not None:
         max_bytes = WAITING_BYTES * min(MOST_BATCHED, detector.batch_size)
         seconds = settings.detect_seconds + settings.smooth_seconds
-        waiting = _Waiting(max_bytes, round(seconds * (reader.fps or UNKNOWN_FPS)))
+        waiting = Waiting(max_bytes, round(seconds * (reader.fps or UNKNOWN_FPS)))
     tracks: dict[int, GrowingTrack] = {}
     num_frames, first_seconds, last_seconds = 0, 0.0, 0.0
     # Decoding, detecting and cropping overlap: the first two run in threads of their own.
@@ -210,19 +180,21 @@ def _follow(
             waiting.goes(frame.image)
             if waiting.is_too_much:
                 continue
+        num_crops = 0
         if frame.wanted:
             first_seconds = frame.pts_seconds if num_frames == 0 else first_seconds
             last_seconds = frame.pts_seconds
             num_frames += 1
             for face in faces:
-                if sink is not None:
-                    _write_crop(sink, frame, face, config)
                 tracks.setdefault(face.track, GrowingTrack()).add(frame, face)
-        num_crops = len(faces) if sink is not None else 0
-        report(int(frame.wanted), num_crops if frame.wanted else 0)
+            if sink is not None:
+                num_crops = sink.take(frame, faces)
+        report(int(frame.wanted), num_crops)
         del frame  # else it stays in memory until the next one arrives
     if waiting is not None and waiting.is_too_much:
         return None
+    if sink is not None:
+        sink.end()
     return _Followed(
         tracks,
         num_frames,
@@ -240,7 +212,7 @@ def _record_clips(
     config: PreprocessConfig,
     followed: _Followed,
     detector: str,
-    sink: CropSink,
+    sink: Sink,
     before: SourceState,
 ) -> SourceRecord:
     """Make clips of the tracks that count, whose crops are in the sink."""
@@ -289,7 +261,7 @@ def _cut_crops(
     config: PreprocessConfig,
     tracks: dict[int, GrowingTrack],
     report: Report,
-    sink: CropSink,
+    sink: Sink,
 ) -> None:
     """Decode the frames of these tracks again, and cut their crops.
 
@@ -298,25 +270,32 @@ def _cut_crops(
     """
     if not tracks:
         return
-    indices = frozenset(index for track in tracks.values() for index in track.frame_index)
+    rows = {number: sink.rows(track) for number, track in tracks.items()}
+    indices = frozenset(
+        index
+        for number, track in tracks.items()
+        for index, has_crop in zip(track.frame_index, rows[number].tolist(), strict=True)
+        if has_crop
+    )
     reader = open_source(job.source, config, lambda: report(0, 0), indices=indices)
-    faces = faces_by_frame(tracks)
+    faces = faces_by_frame(tracks, rows)
     following = next(faces, None)
     for frame in prefetched(reader, DECODE_AHEAD, DECODE_BYTES, num_bytes):
         while following is not None and following[0] == frame.index:
-            _write_crop(sink, frame, following[1], config)
+            sink.take_one(frame, following[1])
             report(0, 1)
             following = next(faces, None)
         del frame  # else it stays in memory until the next one arrives
     if following is not None:
         raise ChangedError("it changed while it was read")
+    sink.end()
 
 
 def _without_image(frame: Frame) -> Frame:
     return replace(frame, image=NO_IMAGE)
 
 
-def _with_cuts(frames: Iterator[Frame], waiting: _Waiting | None) -> Iterator[tuple[Frame, bool]]:
+def _with_cuts(frames: Iterator[Frame], waiting: Waiting | None) -> Iterator[tuple[Frame, bool]]:
     """Each frame with whether it begins a scene, as long as there is room for those that wait."""
     finder = CutFinder()
     for frame in frames:
@@ -326,14 +305,8 @@ def _with_cuts(frames: Iterator[Frame], waiting: _Waiting | None) -> Iterator[tu
         del frame  # else it stays in memory until the next one is decoded
 
 
-def _write_crop(sink: CropSink, frame: Frame, face: TrackedFace, config: PreprocessConfig) -> None:
-    bgr = cv2.cvtColor(cut_crop(frame, face, config), cv2.COLOR_RGB2BGR)
-    _, jpeg = cv2.imencode(".jpg", bgr, [BGR_QUALITY, config.jpeg_quality])
-    sink.add(face.track, frame.index, jpeg.tobytes())
-
-
 def _keep(
-    sink: CropSink,
+    sink: Sink,
     number: int,
     track: int,
     data: TrackData,

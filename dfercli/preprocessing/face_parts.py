@@ -24,12 +24,11 @@ from dfercli.preprocessing.detectors import torch_device
 from dfercli.preprocessing.engines import do_jobs, require_engine
 from dfercli.preprocessing.make_streams import (
     ClipStreams,
-    Report,
     StreamsDone,
     make_streams,
     missing_streams,
 )
-from dfercli.preprocessing.worker_pool import Advanced, Lost
+from dfercli.preprocessing.worker_pool import Advanced, Lost, Report
 from dfercli.progress import Progress
 
 CLIPS_AT_ONCE = 8  # whose crops go through the networks together

@@ -1,7 +1,7 @@
 """The growing face tracks of one source, and which of them become clips, or why none does."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,13 +83,25 @@ def _five_points(values: "array[float]") -> NDArray[np.float32]:
     return np.array(values, np.float32).reshape(5, 2)
 
 
-def faces_by_frame(tracks: dict[int, GrowingTrack]) -> Iterator[tuple[int, TrackedFace]]:
-    """Yield the number of a frame with a face in it, in order of the frames."""
+def faces_by_frame(
+    tracks: dict[int, GrowingTrack], chosen: Mapping[int, NDArray[np.bool_]]
+) -> Iterator[tuple[int, TrackedFace]]:
+    """Yield the number of a frame with a face in it, in order of the frames.
+
+    Args:
+        tracks: The faces.
+        chosen: Which rows of each track are yielded (n,).
+    """
     numbers = list(tracks)
-    lengths = [len(tracks[number]) for number in numbers]
-    of_track = np.repeat(np.array(numbers, np.int64), lengths)
-    rows = np.concatenate([np.arange(length) for length in lengths])
-    frames = np.concatenate([np.array(tracks[n].frame_index, np.int64) for n in numbers])
+    rows_of = [np.flatnonzero(chosen[number]) for number in numbers]
+    of_track = np.repeat(np.array(numbers, np.int64), [len(rows) for rows in rows_of])
+    rows = np.concatenate(rows_of)
+    frames = np.concatenate(
+        [
+            np.array(tracks[n].frame_index, np.int64)[own]
+            for n, own in zip(numbers, rows_of, strict=True)
+        ]
+    )
     for place in np.lexsort((of_track, frames)).tolist():
         number = int(of_track[place])
         yield int(frames[place]), tracks[number].face(int(rows[place]), number)

@@ -14,10 +14,10 @@ from dfercli.attempts import Crash, attempt
 from dfercli.data.frames import list_frames
 from dfercli.errors import ArtifactError, DataError
 from dfercli.faces.stream_maker import IMAGE_STREAMS, StreamMaker, StreamSetting, regions
+from dfercli.preprocessing.worker_pool import Report
 from dfercli.video.images import read_image
 
 CROPS_AT_ONCE = 64
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,9 @@ from dfercli.artifacts.store_writing import SourceRecord, preview_paths
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ArtifactError, DataError
 from dfercli.preprocessing.engines import do_jobs
-from dfercli.preprocessing.face_clips import Report
 from dfercli.preprocessing.source_jobs import SourceJob
 from dfercli.preprocessing.sources import open_source
-from dfercli.preprocessing.worker_pool import Advanced, Lost
+from dfercli.preprocessing.worker_pool import Advanced, Lost, Report
 from dfercli.progress import Progress
 from dfercli.report.drawn_text import drawn_text
 from dfercli.video.annotated import write_annotated

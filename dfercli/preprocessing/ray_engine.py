@@ -22,6 +22,7 @@ from dfercli.preprocessing.worker_pool import (
     Finished,
     JobT,
     Lost,
+    OnPart,
     Setup,
     Unready,
     no_progress,
@@ -38,7 +39,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def do_jobs_on_ray(
-    jobs: Sequence[JobT], setup: Setup, argument: Any, config: PreprocessConfig
+    jobs: Sequence[JobT],
+    setup: Setup,
+    argument: Any,
+    config: PreprocessConfig,
+    on_part: OnPart,
 ) -> Iterator[Advanced | Finished[JobT, Any] | Lost[JobT]]:
     """Do all jobs on a cluster whose machines see the same files under the same paths.
 
@@ -64,7 +69,7 @@ def do_jobs_on_ray(
                     logging_level=logging.ERROR,
                 )
         count = config.workers or int(ray.cluster_resources().get("CPU", 1))
-        yield from _Cluster(ray, setup, argument, config.time_limit).run(jobs, count)
+        yield from _Cluster(ray, setup, argument, config.time_limit, on_part).run(jobs, count)
     except ConnectionError as error:
         where = config.ray_address or "this machine"
         hint = "a cluster that was started with a token is joined with RAY_AUTH_MODE=token"
@@ -152,6 +157,7 @@ class _Worker:
     def __init__(self, setup: Setup, argument: Any) -> None:
         self._do = ready(setup, argument)
         self._frames = self._faces = 0
+        self._parts: list[Any] = []
         self._heard_at = time.monotonic()
 
     def work(self, job: Any) -> Any:
@@ -160,20 +166,35 @@ class _Worker:
         if isinstance(self._do, Unready):
             return self._do
         try:
-            return attempt(partial(self._do, job, self._report))
+            return attempt(partial(self._do, job, self))
         except DferError as error:
             return error
 
-    def state(self) -> tuple[int, int, float]:
-        """Frames and face crops done since the last call, and seconds since the last of them."""
-        frames, faces = self._frames, self._faces
+    def state(self) -> "_State":
+        """What was done since the last call."""
+        frames, faces, parts = self._frames, self._faces, len(self._parts)
         self._frames, self._faces = self._frames - frames, self._faces - faces
-        return frames, faces, time.monotonic() - self._heard_at
+        given, self._parts[:parts] = self._parts[:parts], []
+        return _State(frames, faces, given, time.monotonic() - self._heard_at)
 
-    def _report(self, frames: int, faces: int) -> None:
+    def __call__(self, frames: int, faces: int) -> None:
         self._frames += frames
         self._faces += faces
         self._heard_at = time.monotonic()
+
+    def hand_over(self, part: Any) -> None:
+        self._parts.append(part)
+        self._heard_at = time.monotonic()
+
+
+@dataclass(frozen=True)
+class _State:
+    """Frames, face crops and parts of the result since the last question; seconds of silence."""
+
+    frames: int
+    faces: int
+    parts: list[Any]
+    seconds: float
 
 
 @dataclass
@@ -189,12 +210,15 @@ class _UnderWay:
 class _Cluster:
     """Actors that do jobs; one that dies or makes no progress costs its job and is replaced."""
 
-    def __init__(self, ray: Any, setup: Setup, argument: Any, time_limit: float) -> None:
+    def __init__(
+        self, ray: Any, setup: Setup, argument: Any, time_limit: float, on_part: OnPart
+    ) -> None:
         self._ray = ray
         self._actor = ray.remote(num_cpus=1, max_concurrency=2)(_Worker)
         self._setup = setup
         self._argument = argument
         self._time_limit = time_limit
+        self._on_part = on_part
 
     def run(
         self, jobs: Sequence[JobT], count: int
@@ -223,7 +247,7 @@ class _Cluster:
                     raise result.exception()
                 if isinstance(result, DferError):
                     raise result
-                yield from (Advanced(frames, faces) for frames, faces, _ in told)
+                yield from (self._taken(own.job, state) for state in told)
                 yield Finished(own.job, result)
                 idle.append(own.actor)
             yield from self._news(under_way.values())
@@ -240,12 +264,17 @@ class _Cluster:
             if not self._ray.wait([own.question], timeout=0)[0]:
                 continue
             try:
-                frames, faces, seconds = self._ray.get(own.question)
+                state: _State = self._ray.get(own.question)
             except self._ray.exceptions.RayActorError:
                 continue
-            yield Advanced(frames, faces)
-            own.heard_at = time.monotonic() - seconds
+            yield self._taken(own.job, state)
+            own.heard_at = time.monotonic() - state.seconds
             own.question = own.actor.state.remote()
+
+    def _taken(self, job: Any, state: _State) -> Advanced:
+        for part in state.parts:
+            self._on_part(job, part)
+        return Advanced(state.frames, state.faces)
 
     def _new_actor(self) -> Any:
         return self._actor.remote(self._setup, self._argument)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -33,7 +32,8 @@ from dfercli.overrides import check, to_plain
 from dfercli.preprocessing import face_parts as parts_of_faces
 from dfercli.preprocessing.clip_captions import caption_clips, require_llm
 from dfercli.preprocessing.detectors import find_detector
-from dfercli.preprocessing.engines import do_jobs, num_workers, require_engine
+from dfercli.preprocessing.do_sources import Ended, do_sources, threads_each
+from dfercli.preprocessing.engines import require_engine
 from dfercli.preprocessing.face_parts import (
     PartsResult,
     add_parts_to_store,
@@ -48,8 +48,7 @@ from dfercli.preprocessing.raw_sources import find_raw_sources, raw_set_of
 from dfercli.preprocessing.source_jobs import SourceJob, record_of
 from dfercli.preprocessing.source_labels import Labelling, label_sources, read_classes
 from dfercli.preprocessing.source_worker import SourceDone, WorkerSetting, set_up_sources
-from dfercli.preprocessing.worker_pool import Advanced, Finished, Lost
-from dfercli.processes import num_cores
+from dfercli.preprocessing.worker_pool import Finished
 from dfercli.progress import Progress
 from dfercli.video.sources import Source, find_sources, source_signature
 
@@ -128,7 +127,7 @@ def run(
         DataError: no source at all, or a broken table of labels.
         ArtifactError: the store cannot be written.
     """
-    config = _checked(config)
+    config = checked(config)
     raw_set = raw_set_of(config)
     raw_record: RawSetRecord | None = None
     if raw_set is not None:
@@ -139,7 +138,7 @@ def run(
         classes = read_classes(config.classes) if config.classes else ()
         sources = find_sources(config.sources, progress.note)
         labelling = label_sources(sources, config.labels, classes)
-    jobs = [_job(source, config.out, labelling[source.path]) for source in sources]
+    jobs = [job_of(source, config.out, labelling[source.path]) for source in sources]
     choice = find_detector(config, progress)
     if config.detector_weights is not None:
         # A file that is not a detector must not be recorded in a new store.
@@ -182,7 +181,7 @@ def run(
         lost: list[FailureRow] = []
         try:
             missing = [job for job in jobs if job.key not in done]
-            setting = WorkerSetting(config, choice, _threads(config, len(missing)), streams)
+            setting = WorkerSetting(config, choice, threads_each(config, len(missing)), streams)
             for key, record in _do_all(missing, setting, lost, bugs or own_bugs, progress):
                 done[key] = record
                 on_source(record)
@@ -209,7 +208,7 @@ def is_benchmark(config: PreprocessConfig) -> bool:
 
 def run_on_benchmark(config: PreprocessConfig, progress: Progress) -> PartsResult:
     """Add landmarks and parsing maps to a benchmark's copy; see `parts_of_faces`."""
-    config = _checked(config)
+    config = checked(config)
     return parts_of_faces.run_on_benchmark(config, progress)
 
 
@@ -222,7 +221,12 @@ def is_installed(package: str) -> bool:
     return True
 
 
-def _checked(config: PreprocessConfig) -> PreprocessConfig:
+def checked(config: PreprocessConfig) -> PreprocessConfig:
+    """Refuse settings that make no sense; `out` becomes absolute.
+
+    Raises:
+        ConfigError: naming the option, what was given and what is expected.
+    """
     if not config.sources:
         raise ConfigError("no source given: name videos, images, folders or globs")
     check(config, where="dfer preprocess")
@@ -246,7 +250,8 @@ def _checked(config: PreprocessConfig) -> PreprocessConfig:
     return replace(config, out=Path(os.path.abspath(config.out)))
 
 
-def _job(source: Source, store: Path, labelling: Labelling) -> SourceJob:
+def job_of(source: Source, store: Path, labelling: Labelling) -> SourceJob:
+    """The job of a source, whose clips belong into `store`."""
     path = os.path.relpath(source.path, store.resolve())
     # A name that is not UTF-8 is recorded escaped; its source is refused later.
     name_in_store = path.encode("utf-8", "backslashreplace").decode()
@@ -313,10 +318,6 @@ def _content_settings() -> list[str]:
     return [f.name for f in fields(PreprocessConfig) if f.name not in NOT_CONTENT]
 
 
-def _threads(config: PreprocessConfig, num_jobs: int) -> int:
-    return max(1, num_cores() // max(1, num_workers(config, num_jobs)))
-
-
 def _do_all(
     jobs: list[SourceJob],
     setting: WorkerSetting,
@@ -333,40 +334,24 @@ def _do_all(
         bugs: Takes tracebacks.
         progress: Where to report.
     """
-    config = setting.config
-    frames = faces = failures = 0
     streams = StreamsDone()
-    began = time.monotonic()
-    doing = "Finding faces, making streams" if setting.streams.streams else "Finding faces"
-    with progress.task(doing, total=len(jobs)) as task:
-        for event in do_jobs(
-            jobs, set_up_sources, setting, config, bugs, lambda job: job.name_in_store
-        ):
-            if isinstance(event, Advanced):
-                frames, faces = frames + event.frames, faces + event.faces
-            else:
-                record = _record(event, config, lost)
-                if isinstance(event, Finished):
-                    streams.add(event.result.streams)
-                failures += record.failure is not None
-                for warning in (*record.warnings, *record.remarks):
-                    progress.note(f"{record.source}: {warning}")
-                task.advance()
-                yield event.job.key, record
-            rate = frames / max(time.monotonic() - began, 1e-3)
-            task.status(frames=frames, fps=round(rate), faces=faces, failures=failures)
+
+    def record_of_ended(ended: Ended) -> SourceRecord:
+        if isinstance(ended, Finished):
+            streams.add(ended.result.streams)
+        return _record(ended, setting.config, lost)
+
+    for ended, record in do_sources(jobs, set_up_sources, setting, bugs, progress, record_of_ended):
+        yield ended.job.key, record
     lost += stream_failures(streams, lambda clip_id: f"frames/{clip_id}", bugs)
     tell_of_crops_without(streams, progress)
 
 
-def _record(
-    event: Finished[SourceJob, SourceDone] | Lost[SourceJob],
-    config: PreprocessConfig,
-    lost: list[FailureRow],
-) -> SourceRecord:
+def _record(event: Ended, config: PreprocessConfig, lost: list[FailureRow]) -> SourceRecord:
     """The record of a source that is done, or of which there is no result."""
     if isinstance(event, Finished):
-        return event.result.record
+        done: SourceDone = event.result
+        return done.record
     failure = FailureRow(event.job.name_in_store, event.stage, event.reason)
     written = read_record(config.out, event.job.key)
     if written is not None:  # its clips are there: it was their streams that were lost

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 
@@ -9,10 +10,13 @@ from dfercli.artifacts.face_store import crops_folder
 from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.config import PreprocessConfig
 from dfercli.faces.build import DetectorChoice, build_detector
+from dfercli.faces.detect import Detector
 from dfercli.faces.stream_maker import StreamMaker, StreamSetting
-from dfercli.preprocessing.face_clips import Report, process_source
 from dfercli.preprocessing.make_streams import StreamsDone, make_streams, missing_streams
+from dfercli.preprocessing.process_source import HeldFaces, hold_source, process_source
 from dfercli.preprocessing.source_jobs import SourceJob
+from dfercli.preprocessing.time_grid import TimeGrid
+from dfercli.preprocessing.worker_pool import Report
 from dfercli.processes import give_large_blocks_back
 from dfercli.video.decode import silence_decoders
 
@@ -26,12 +30,14 @@ class WorkerSetting:
         choice: The detector.
         threads: Of OpenCV and PyTorch.
         streams: What is made of the crops besides; nothing where it names no stream.
+        grid: The moments at which windows look, for `set_up_held`.
     """
 
     config: PreprocessConfig
     choice: DetectorChoice
     threads: int
     streams: StreamSetting
+    grid: TimeGrid | None = None
 
 
 @dataclass(frozen=True)
@@ -44,15 +50,12 @@ class SourceDone:
 
 def set_up_sources(setting: WorkerSetting) -> Callable[[SourceJob, Report], SourceDone]:
     """Prepare a process for sources, and return the function that does one."""
-    silence_decoders()
-    give_large_blocks_back()
     config, wanted = setting.config, setting.streams
-    cv2.setNumThreads(setting.threads)
-    detector = build_detector(setting.choice)
+    detector = _detector(setting)
     maker = _stream_maker(setting) if wanted.streams else None
 
     def do(job: SourceJob, report: Report) -> SourceDone:
-        record = process_source(job, config, detector, report)
+        record = process_source(config, detector, job, report)
         if maker is None:
             return SourceDone(record, StreamsDone())
         places = ((clip.clip_id, crops_folder(config.out, clip.clip_id)) for clip in record.clips)
@@ -61,6 +64,19 @@ def set_up_sources(setting: WorkerSetting) -> Callable[[SourceJob, Report], Sour
         return SourceDone(record, make_streams(maker, config.out, clips, report))
 
     return do
+
+
+def set_up_held(setting: WorkerSetting) -> Callable[[SourceJob, Report], HeldFaces]:
+    """Prepare a process for sources, and return the function that hands over the faces of one."""
+    assert setting.grid is not None
+    return partial(hold_source, setting.config, _detector(setting), setting.grid)
+
+
+def _detector(setting: WorkerSetting) -> Detector:
+    silence_decoders()
+    give_large_blocks_back()
+    cv2.setNumThreads(setting.threads)
+    return build_detector(setting.choice)
 
 
 def _stream_maker(setting: WorkerSetting) -> StreamMaker:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from dfercli.attempts import Crash, SetUpError, attempt
 from dfercli.errors import DferError
@@ -26,10 +26,30 @@ START_SECONDS = 120.0  # for a new process to import what it needs, beyond the t
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
+
+class Report(Protocol):
+    """How a job tells of its progress; from any thread."""
+
+    def __call__(self, frames: int, faces: int) -> None:
+        """Frames and face crops done since the last call."""
+
+    def hand_over(self, part: Any) -> None:
+        """Give away a part of the result, which then takes no memory here."""
+
+
 # Makes the function that does jobs: called once in each process, with its argument.
-# The function takes a job and a report, which is called with (frames, faces) as they are done.
-Job = Callable[[Any, Callable[[int, int], None]], Any]
+Job = Callable[[Any, Report], Any]
 Setup = Callable[[Any], Job]
+OnPart = Callable[[Any, Any], None]  # takes a job, and a part of its result
+
+
+def no_parts(job: Any, part: Any) -> None:
+    """Take the parts of jobs that hand over none.
+
+    Raises:
+        TypeError: one came all the same.
+    """
+    raise TypeError(f"nobody waits for parts of {job}: {type(part).__name__}")
 
 
 @dataclass(frozen=True)
@@ -61,6 +81,11 @@ class Lost(Generic[JobT]):
     job: JobT
     reason: str
     stage: str = "worker"
+
+
+@dataclass(frozen=True)
+class _Part:
+    content: Any
 
 
 @dataclass(frozen=True)
@@ -96,13 +121,23 @@ class WorkerPool:
         argument: What it is called with.
         workers: Number of processes.
         time_limit: Seconds without a report after which a process is given up.
+        on_part: Called with each part of a result that a job hands over, before its end.
     """
 
-    def __init__(self, setup: Setup, argument: Any, *, workers: int, time_limit: float) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        argument: Any,
+        *,
+        workers: int,
+        time_limit: float,
+        on_part: OnPart = no_parts,
+    ) -> None:
         self._setup = setup
         self._argument = argument
         self._count = workers
         self._time_limit = time_limit
+        self._on_part = on_part
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
 
@@ -154,6 +189,8 @@ class WorkerPool:
             if isinstance(message, Finished):
                 yield Finished(worker.job, message.result)
                 worker.busy = False
+            elif isinstance(message, _Part):
+                self._on_part(worker.job, message.content)
             else:
                 yield message
         for worker in [worker for worker in self._workers if worker.busy]:
@@ -213,7 +250,7 @@ def _work(connection: Connection, setup: Setup, argument: Any) -> None:
             job = connection.recv()
             heartbeat = _Heartbeat(connection)
             try:
-                result = attempt(partial(do, job, heartbeat.report))
+                result = attempt(partial(do, job, heartbeat))
             except DferError as error:
                 connection.send(error)
                 continue
@@ -231,12 +268,16 @@ class _Heartbeat:
         self._frames = 0
         self._faces = 0
 
-    def report(self, frames: int, faces: int) -> None:
+    def __call__(self, frames: int, faces: int) -> None:
         with self._lock:
             self._frames += frames
             self._faces += faces
             if time.monotonic() - self._sent_at > HEARTBEAT_SECONDS:
                 self._send()
+
+    def hand_over(self, part: Any) -> None:
+        with self._lock:
+            self._connection.send(_Part(part))
 
     def flush(self) -> None:
         with self._lock:
