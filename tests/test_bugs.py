@@ -33,7 +33,7 @@ from dfercli.errors import ArtifactError, DataError
 from dfercli.faces import stream_maker
 from dfercli.faces.haar import HaarDetector
 from dfercli.inference.loaded_model import LoadedModel
-from dfercli.prediction import annotate, clip_faces, moments, players, recognise
+from dfercli.prediction import annotate, clip_faces, facts, moments, players, recognise
 from dfercli.prediction import run as predict_run
 from dfercli.preprocessing import face_clips, face_parts, find_faces, preview, source_worker
 from dfercli.preprocessing import run as preprocess_run
@@ -184,7 +184,7 @@ LATER = [
     (loading, "read_frames"),
     (recognise, "_prediction"),
     (predict_run, "gaps_of"),
-    (predict_run, "probe_video"),
+    (facts, "probe_video"),
     (predict_run, "strongest_moments"),
     (moments, "_moment"),
     (annotate, "annotate"),
