@@ -39,6 +39,8 @@ def test_ravdess_from_videos_to_recalls_per_group(tmp_path, monkeypatch, ravdess
     card = json.loads(Path("runs/first/fold-1/checkpoints/last/model.json").read_text())
     assert card["trained_on"]["labelling"] == "acted emotions, calm left out"
     assert card["crop"]["size"] == 64
+    saved = json.loads(Path("runs/first/fold-1/config.json").read_text())
+    assert (saved["data"]["root"], saved["asked"]["data"]["root"]) == ("faces/ravdess", None)
     metrics = json.loads(Path("runs/first/fold-1/evaluation/ravdess/metrics.json").read_text())
     assert metrics["measured_on"] == (
         "test clips of ravdess fold 1 (acted emotions, calm left out)"

@@ -27,7 +27,7 @@ def read_raw_set_fold(name: str, root: Path | None, fold: int) -> Fold:
         DataError: no face store, one of other data, or one without clips on either side.
     """
     raw_set = RAW_SETS[name]
-    store = _find_store(name, root)
+    store = faces_of(name, root)
     record = read_dataset(store)["raw_set"]
     if record is None or record["name"] != name:
         what = "other data" if record is None else record["name"]
@@ -55,7 +55,12 @@ def read_raw_set_fold(name: str, root: Path | None, fold: int) -> Fold:
     return replace(whole, dataset=name, fold=fold, train=train, test=test, official=is_whole)
 
 
-def _find_store(name: str, root: Path | None) -> Path:
+def faces_of(name: str, root: Path | None) -> Path:
+    """The face store of an open data set: `root`, else `faces/<name>`, else where benchmarks lie.
+
+    Raises:
+        DataError: there is none; the message says how to make it.
+    """
     own = Path("faces") / name
     if root is None and is_face_store(own):
         return own

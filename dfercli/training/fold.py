@@ -21,6 +21,7 @@ from dfercli.data.clips import Clip, Fold
 from dfercli.data.fold_clips import FoldClips, read_fold_clips, split_seed
 from dfercli.data.folds import dataset_kind, split_warning
 from dfercli.data.layout import dataset_root
+from dfercli.data.open_sets import faces_of
 from dfercli.data.loading import ClipDataset
 from dfercli.data.streams import StreamReader
 from dfercli.errors import ArtifactError, DataError
@@ -143,9 +144,11 @@ def _with_what_is_here(
     A run may go on elsewhere, so all this is found from what was asked for each time.
     """
     data = asked.data
-    root = data.root
-    if root is None and dataset_kind(asked.dataset) == "benchmark":
+    root, kind = data.root, dataset_kind(asked.dataset)
+    if root is None and kind == "benchmark":
         root = dataset_root(asked.dataset.lower(), None)
+    elif root is None and kind == "open set":
+        root = faces_of(asked.dataset.lower(), None)
     features_in = asked.features_in or cache_folder("features")
     on_several = fabric.world_size > 1
     return replace(
