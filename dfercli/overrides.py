@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -13,6 +13,20 @@ from dfercli.errors import ConfigError
 from dfercli.typed import LARGEST_INT, describe, shown
 
 ConfigT = TypeVar("ConfigT")
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitBy:
+    """Marks a tuple whose text is divided in its own way: `Annotated[tuple[str, ...], SplitBy(f)]`.
+
+    Attributes:
+        split: From the text to the entries; it may raise a ConfigError.
+    """
+
+    split: Callable[[str], list[str]]
+
+    def __str__(self) -> str:
+        return "with commas between"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -134,6 +148,9 @@ def _read_as(hint: Any, value: Any, literal: bool) -> Any:
     origin = get_origin(hint)
     if origin is Annotated:
         base, allowed = get_args(hint)
+        if isinstance(allowed, SplitBy):
+            entries = allowed.split(value) if isinstance(value, str) else value
+            return _read_as(base, entries, literal)
         number = _read_as(base, value, literal)
         return number if allowed.accepts(number) else _refuse()
     if origin in (Union, types.UnionType):

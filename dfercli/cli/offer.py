@@ -29,6 +29,7 @@ from rich.markup import escape
 from typer.core import TyperCommand, TyperOption
 
 from dfercli.config.options import OUTPUT, PANELS, SETTINGS, Offer, offer_of
+from dfercli.typed import Range
 
 ConfigT = TypeVar("ConfigT")
 Command = Callable[..., None]
@@ -339,7 +340,7 @@ def _bounds(hint: Any) -> str:
     if get_origin(hint) is not Annotated:
         return ""
     bounds = get_args(hint)[1]
-    return f" ({bounds})" if bounds.lowest > 1 else ""
+    return f" ({bounds})" if isinstance(bounds, Range) and bounds.lowest > 1 else ""
 
 
 def _completion(choices: Sequence[str], *, several: bool) -> Callable[[str], list[str]] | None:

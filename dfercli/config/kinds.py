@@ -2,6 +2,8 @@
 
 from typing import Annotated, Literal
 
+from dfercli.config.class_list import split_classes
+from dfercli.overrides import SplitBy
 from dfercli.typed import Range
 
 Count = Annotated[int, Range(1)]
@@ -19,3 +21,4 @@ AnswerPrecision = Literal[Precision, "int8"]  # of trained models, which are not
 Stream = Literal["frames", "landmarks", "parsing", "regions", "captions"]
 MadeStream = Literal["landmarks", "parsing", "regions", "captions"]
 TimelineFormat = Literal["vtt", "srt", "eaf", "textgrid", "boris", "noldus", "label-studio"]
+Classes = Annotated[tuple[str, ...], SplitBy(split_classes)]

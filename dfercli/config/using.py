@@ -8,6 +8,7 @@ from dfercli.config.data import A_DATASET, DATASETS, OPEN_SETS, CopyConfig, Data
 from dfercli.config.kinds import (
     Accelerator,
     AnswerPrecision,
+    Classes,
     Count,
     CountOrNone,
     Positive,
@@ -188,12 +189,13 @@ class PredictConfig(FacesConfig):
         None, "Zero-shot with this CLIP.", MODEL, metavar="MODEL/TAG", suggestions=BACKBONES
     )
     clip_weights: Path | None = option(None, "Local file with the weights of --clip.", MODEL)
-    labels: tuple[str, ...] = option(
+    labels: Classes = option(
         (),
         "Zero-shot classes: names or NAME=TEXT with commas between, or a .json file of "
-        "descriptions by `dfer describe`.",
+        "descriptions by `dfer describe`. A text with a comma is quoted: 'happy,\"shy=a shy, small "
+        "smile\"'.",
         MODEL,
-        metavar="A,B,…",
+        metavar="A,B=TEXT,…",
     )
     templates: str | None = option(
         None,

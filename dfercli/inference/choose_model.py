@@ -1,7 +1,7 @@
 """Which model predicts: one that is named, the newest finished run, or the best that is here."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -242,9 +242,25 @@ def _zero_shot(
         precision=config.precision,
     )
     model = ready_choice(loaded)
-    first = model.card.class_texts[0]
-    progress.note(f"{_introduced(model, why, better)}; class texts such as {first!r}")
+    introduced = _introduced(model, why, better)
+    if config.labels:
+        progress.note(introduced)
+        for line in table_of_texts(texts):
+            progress.note(line)
+    else:
+        first = model.card.class_texts[0]
+        progress.note(f"{introduced}; class texts such as {first!r}")
     return model
+
+
+def table_of_texts(texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """What classes will be compared with, as lines of a table."""
+    rows = [("class", "is compared with")]
+    for name, own in texts.items():
+        more = f"  (and {len(own) - 1} like it)" if len(own) > 1 else ""
+        rows.append((name, f"{own[0]}{more}"))
+    width = max(len(name) for name, _ in rows)
+    return [f"  {name:<{width}}  {text}" for name, text in rows]
 
 
 def class_texts(labels: tuple[str, ...], templates: str) -> dict[str, list[str]]:
