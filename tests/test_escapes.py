@@ -162,7 +162,13 @@ class Attributes(HTMLParser):
 
 def a_page(link, note, name):
     """The values of a page with one video that is called `name`, as are its classes and all."""
-    track = {"number": 0, "summary": name, "areas": [(0, "M0 0z")], "course": {"labels": [name]}}
+    track = {
+        "number": 0,
+        "person": name,
+        "summary": name,
+        "areas": [(0, "M0 0z")],
+        "course": {"labels": [name]},
+    }
     moment = {"track": 0, "seconds": 1.0, "label": name, "confidence": 0.5, "image": ""}
     video = {
         "name": name, "length_seconds": 1.0, "player": link, "note": note, "failure": name,

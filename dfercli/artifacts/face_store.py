@@ -57,6 +57,7 @@ class ClipRow:
         detector: Name of the face detector.
         groups: What else is known of it, such as the sex of who is seen.
         soft_label: Share of each class, where no single one is the label: to train on.
+        person: Name or number of who it is, as `--identities all` found.
     """
 
     clip_id: Annotated[str, PlainName()]
@@ -71,11 +72,12 @@ class ClipRow:
     detector: str
     groups: dict[str, str] = field(default_factory=dict)
     soft_label: dict[str, Annotated[float, Range(0, 1)]] = field(default_factory=dict)
+    person: str | None = None
 
     def to_row(self) -> dict[str, Any]:
         """The row as it is written."""
         row = {"schema": CLIP_SCHEMA, **asdict(self)}
-        for name in ("groups", "soft_label"):
+        for name in ("groups", "soft_label", "person"):
             if not row[name]:
                 del row[name]
         return row

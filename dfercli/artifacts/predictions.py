@@ -29,6 +29,7 @@ class WindowPrediction:
         uncertain: Whether the confidence is below the threshold.
         probabilities: (K,) in the order of the label set.
         mean_box_xyxy_px: Mean face box: left, top, right, bottom in pixels of the source.
+        person: Name or number of who it is in all sources, where people were told apart.
     """
 
     source: str
@@ -40,6 +41,7 @@ class WindowPrediction:
     uncertain: bool
     probabilities: tuple[float, ...]
     mean_box_xyxy_px: Box
+    person: str | None = None
 
     def to_row(self, label_set: Sequence[str]) -> dict[str, Any]:
         """The flat row as it is written."""
@@ -48,6 +50,7 @@ class WindowPrediction:
             "schema": PREDICTION_SCHEMA,
             "source": self.source,
             "track": self.track,
+            "person": self.person,
             "start_seconds": self.start_seconds,
             "end_seconds": self.end_seconds,
             "label": self.label,
@@ -66,7 +69,8 @@ class WindowPrediction:
 
 def columns(label_set: Sequence[str]) -> dict[str, type]:
     """The columns of a table of predictions, in order, and what they hold."""
-    nothing = WindowPrediction("", 0, 0.0, 0.0, "", 0.0, False, (0.0,) * len(label_set), (0.0,) * 4)
+    none = (0.0,) * len(label_set)
+    nothing = WindowPrediction("", 0, 0.0, 0.0, "", 0.0, False, none, (0.0,) * 4, person="")
     return {name: type(value) for name, value in nothing.to_row(label_set).items()}
 
 

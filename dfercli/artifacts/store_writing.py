@@ -12,8 +12,9 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
@@ -74,6 +75,8 @@ class SourceRecord:
         warnings: What went wrong on the way, one line each.
         gaps: When no face that was kept is seen, and why.
         remarks: Faces that were seen but left out, and doubts about who is who, one line each.
+        portraits: With `--identities`, for each clip the numbers that describe its face, empty
+            where it has none. They are biometric, and stand here only.
     """
 
     source: Annotated[str, SourcePath()]
@@ -85,6 +88,7 @@ class SourceRecord:
     warnings: tuple[str, ...]
     gaps: tuple[GapRow, ...] = ()
     remarks: tuple[str, ...] = ()
+    portraits: tuple[tuple[float, ...], ...] = ()
 
 
 def source_key(slug: str, source: str) -> str:
@@ -102,6 +106,8 @@ def write_record(store: Path, key: str, record: SourceRecord) -> None:
     row = {**asdict(record), "schema": SOURCE_SCHEMA}
     row["clips"] = [clip.to_row() for clip in record.clips]
     row["failure"] = record.failure and record.failure.to_row()
+    if not record.portraits:
+        del row["portraits"]
     write_json(inside(store, "sources", f"{key}.json"), row)
 
 
@@ -143,6 +149,13 @@ class CropSink:
             folder.mkdir()
             self._tracks.add(track)
         (folder / f"{frame_index:06d}.jpg").write_bytes(jpeg)
+
+    def join(self, track: int, into: int) -> None:
+        """Put the crops of a track to those of another one, which shares no frame with it."""
+        source, target = self._folder / str(track), self._folder / str(into)
+        for crop in source.iterdir():
+            crop.rename(target / crop.name)
+        source.rmdir()
 
     def keep(self, track: int, clip_id: str, data: TrackData) -> None:
         """Make a track the clip `clip_id`, in place of what was there."""
@@ -294,7 +307,10 @@ def remove_leftovers(store: Path) -> None:
 
 
 def assemble_store(
-    store: Path, classes: tuple[str, ...], raw_set: RawSetRecord | None = None
+    store: Path,
+    classes: tuple[str, ...],
+    raw_set: RawSetRecord | None = None,
+    people: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write `clips.jsonl`, `failures.jsonl` and the label set from the records.
 
@@ -303,9 +319,14 @@ def assemble_store(
         classes: The label set; where empty, the canonical one that holds all labels, else the
             recorded one with new names sorted behind.
         raw_set: The open data set that the sources are; None keeps what is recorded.
+        people: Name or number of the person of each clip, where known.
     """
     records = [record for _, record in read_records(store)]
-    clips = [clip for record in records for clip in record.clips]
+    clips = [
+        replace(clip, person=people.get(clip.clip_id))
+        for record in records
+        for clip in record.clips
+    ]
     clips.sort(key=lambda clip: (clip.source, clip.track))
     failures = [record.failure for record in records if record.failure is not None]
     failures.sort(key=lambda failure: failure.source)

@@ -25,6 +25,7 @@ SPAN_COLUMNS: Columns = {
     "schema": str,
     "source": str,
     "track": int,
+    "person": str,
     "start_seconds": float,
     "end_seconds": float,
     "label": str,
@@ -38,6 +39,7 @@ SUMMARY_COLUMNS: Columns = {
     "source": str,
     "level": str,
     "track": int,
+    "person": str,
     "num_faces": int,
     "start_seconds": float,
     "end_seconds": float,
@@ -61,6 +63,7 @@ EVENT_COLUMNS: Columns = {
     "start_seconds": float,
     "end_seconds": float,
     "track": int,
+    "person": str,
     "seen_seconds": float,
     "label": str,
 }
@@ -73,6 +76,7 @@ class SpanRow:
     Attributes:
         source: The video.
         track: Number of the face's track.
+        person: Name or number of who it is in all videos, where people were told apart.
         start_seconds: Where it begins.
         end_seconds: Where it ends.
         label: The class.
@@ -85,6 +89,7 @@ class SpanRow:
 
     source: Annotated[str, SourcePath()]
     track: Annotated[int, Range(0)]
+    person: str | None
     start_seconds: float
     end_seconds: float
     label: str
@@ -107,6 +112,7 @@ class SummaryRow:
         source: The video.
         level: One person or the whole video.
         track: Of a person.
+        person: Name or number in all videos, where people were told apart.
         num_faces: Persons in it.
         start_seconds: When a face is first seen; None where none is.
         end_seconds: When one is last seen.
@@ -129,6 +135,7 @@ class SummaryRow:
     source: str
     level: Level
     track: int | None
+    person: str | None
     num_faces: int
     start_seconds: float | None
     end_seconds: float | None
@@ -163,6 +170,7 @@ class EventRow:
         start_seconds: Its begin in the video.
         end_seconds: Its end.
         track: The person; None where nobody is seen during it.
+        person: Name or number in all videos, where people were told apart.
         seen_seconds: How long the person is seen during it.
         label: The class with the largest share of that time.
         shares: Share of that time of each class.
@@ -174,6 +182,7 @@ class EventRow:
     start_seconds: float
     end_seconds: float
     track: int | None
+    person: str | None
     seen_seconds: float
     label: str | None
     shares: ByClass

@@ -83,6 +83,16 @@ WEIGHT_FILES = (
         most_bytes=1 * MEGABYTE,
     ),
     WeightFile(
+        name="sface",
+        use="--identities",
+        url="https://github.com/opencv/opencv_zoo/raw/main/models/face_recognition_sface/"
+        "face_recognition_sface_2021dec.onnx",
+        file_name="face_recognition_sface_2021dec.onnx",
+        sha256="0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+        licence="Apache-2.0 (opencv_zoo)",
+        most_bytes=40 * MEGABYTE,
+    ),
+    WeightFile(
         name="blazeface",
         use="--detector blazeface",
         url=f"{BLAZEFACE}/blazefaceback.pth",

@@ -108,6 +108,7 @@ def _print_events(result: "PredictResult") -> None:
 
 def _print_video(video: "VideoPrediction", min_confidence: float, top: int) -> None:
     rows = []
+    people = video.people
     for span in video.expression_spans():
         best = span.probabilities.argsort()[::-1][: max(top, 1)].tolist()
         first, *others = (f"{video.label_set[k]} {span.probabilities[k]:.0%}" for k in best)
@@ -115,7 +116,7 @@ def _print_video(video: "VideoPrediction", min_confidence: float, top: int) -> N
             first += " (uncertain)"
         rows.append(
             (
-                str(span.track),
+                f"{span.track} ({people[span.track]})" if span.track in people else str(span.track),
                 f"{span.start_seconds:.2f}",
                 f"{span.end_seconds:.2f}",
                 first,

@@ -53,6 +53,21 @@ class FacesConfig:
     lost_seconds: Positive = option(
         2.5, "Seconds that a face may be hidden and keep its number.", FACES
     )
+    identities: Literal["off", "video", "all"] = option(
+        "off",
+        "Tell people apart by their faces (SFace): video joins the pieces of a person's track, all "
+        "also gives each person one number in all videos. Ask those who are shown first.",
+        FACES,
+    )
+    identity_weights: Path | None = option(
+        None, "SFace's file, instead of the one in the cache.", FACES
+    )
+    people: Path | None = option(
+        None,
+        "With --identities all, names: a folder of pictures NAME.jpg, or of folders NAME of "
+        "pictures.",
+        FACES,
+    )
     start: Positive = option(0.0, "Begin at this second.", DATA)
     end: Positive | None = option(None, "Stop at this second.", DATA)
     max_pixels: Count = option(

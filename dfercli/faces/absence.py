@@ -68,7 +68,7 @@ def why_lost(
         return "left the picture"
     if any(_covered(low, high, box) > COVERED for box in boxes_xyxy_px):
         return "behind something"
-    if len(geometry) == 7 and _turn(geometry[2:]) > TURNED_AWAY:
+    if len(geometry) == 7 and turn(geometry[2:]) > TURNED_AWAY:
         return "turned away"
     if difference(look, look_of(image, geometry[:2].reshape(4))) > ALIKE:
         return "behind something"
@@ -83,8 +83,8 @@ def _covered(
     return float(sides.prod() / max(1e-6, float((high - low).prod())))
 
 
-def _turn(points: NDArray[np.float32]) -> float:
-    """How far a face is turned to the side: 0 from in front, 0.5 and more in profile."""
+def turn(points: NDArray[np.float32]) -> float:
+    """How far a face is turned to the side, by its five points: 0 in front, 0.5 in profile."""
     across = points[1] - points[0]
     apart = max(float(np.linalg.norm(across)), 1e-6)
     middle = (points[0] + points[1]) / 2

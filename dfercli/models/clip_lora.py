@@ -6,7 +6,7 @@ encoder, then a linear layer, or cosines with CLIP's features of class texts:
     frames -> frozen CLIP image encoder, each matrix W as W + alpha / rank B A -> frame features
     frame features -> temporal encoder -> f_V
     head `linear`: logits = Linear(f_V)
-    head `texts`:  class texts -> frozen CLIP text encoder -> f_T, logits = scale of CLIP cos(f_V, f_T)
+    head `texts`:  class texts -> frozen CLIP text encoder -> f_T, logits = scale x cos(f_V, f_T)
 
 B starts at zero, so that training starts from CLIP as it is. The sum is a parametrisation of torch,
 not a layer of `peft`: what open_clip uses, `nn.MultiheadAttention`, gets from peft one adapter for

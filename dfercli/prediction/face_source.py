@@ -15,6 +15,7 @@ from dfercli.errors import ArtifactError, ConfigError
 from dfercli.overrides import override, to_plain
 from dfercli.prediction.clip_faces import StoredFaces
 from dfercli.prediction.tracked_source import TrackedSource
+from dfercli.preprocessing.people import portraits_of_record
 from dfercli.progress import Progress
 
 # The settings of a crop; a model should see crops like those it was trained on.
@@ -90,14 +91,17 @@ def sources_of_store(store: Path) -> list[TrackedSource]:
     by_source: dict[str, list[ClipRow]] = {}
     for row in read_clips(store):
         by_source.setdefault(row.source, []).append(row)
-    known = {record.source: (record.gaps, record.remarks) for _, record in read_records(store)}
+    known = {
+        record.source: (record.gaps, record.remarks, portraits_of_record(record)[1])
+        for _, record in read_records(store)
+    }
     return [
         TrackedSource(
             shown_path(store, source),
             StoredFaces(store),
             tuple(clips),
             None,
-            *known.get(source, ((), ())),
+            *known.get(source, ((), (), {})),
         )
         for source, clips in by_source.items()
     ]

@@ -23,7 +23,7 @@ from dfercli.report.video_prediction import Moment, VideoPrediction
 from dfercli.typed import typed
 from dfercli.video.sources import source_signature
 
-JOURNAL_SCHEMA = "dfer.predict_journal/2"
+JOURNAL_SCHEMA = "dfer.predict_journal/3"
 
 
 def work_folder(out: Path) -> Path:
@@ -98,6 +98,7 @@ def _to_row(video: VideoPrediction, signature: tuple[int, int]) -> dict[str, Any
         "gaps": [list(gap) for gap in video.gaps],
         "gap_reasons": list(video.gap_reasons),
         "remarks": list(video.remarks),
+        "portraits": [[track, list(row)] for track, row in video.portraits.items()],
         "failure": video.failure and asdict(video.failure),
         "annotated": video.annotated,
         "detector": video.detector,
@@ -131,6 +132,7 @@ class _VideoRow:
     moments: tuple[_MomentRow, ...]
     gap_reasons: tuple[str, ...]
     remarks: tuple[str, ...]
+    portraits: tuple[tuple[int, tuple[float, ...]], ...]
 
 
 def _videos(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[str, VideoPrediction]]:
@@ -147,6 +149,7 @@ def _videos(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[str, Video
                     gaps=row.gaps,
                     gap_reasons=row.gap_reasons,
                     remarks=row.remarks,
+                    portraits=dict(row.portraits),
                     failure=row.failure,
                     annotated=row.annotated,
                     detector=row.detector,

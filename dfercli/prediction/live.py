@@ -124,6 +124,8 @@ def _check(config: PredictConfig) -> None:
     check_windows(config.window, config.stride)
     if config.sources:
         raise ConfigError("--camera does not go with SOURCE")
+    if config.identities != "off":
+        raise ConfigError("--camera does not go with --identities")
     if config.video is not None or config.html is not None or config.faces_out is not None:
         raise ConfigError("--camera goes with --out, not with --video, --html or --faces-out")
     if config.out is not None and config.out.suffix.lower() != ".jsonl":

@@ -252,4 +252,5 @@ def _prediction(
         uncertain=probabilities[best] < settings.min_confidence,
         probabilities=tuple(probabilities),
         mean_box_xyxy_px=box,
+        person=item.clip.person,
     )

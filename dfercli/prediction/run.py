@@ -37,6 +37,7 @@ from dfercli.prediction.outputs import (
     check_config,
     check_outputs,
 )
+from dfercli.prediction.people import with_people
 from dfercli.prediction.players import make_sections, write_page
 from dfercli.prediction.result import PredictResult
 from dfercli.prediction.results_folder import with_page, write_record, write_tables
@@ -44,6 +45,7 @@ from dfercli.prediction.timeline_files import write_exports
 from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.preprocessing import run as preprocess
 from dfercli.preprocessing.find_faces import FoundFaces, find_faces
+from dfercli.preprocessing.people import Known, portraits_of_record, set_up_people
 from dfercli.preprocessing.time_grid import TimeGrid
 from dfercli.progress import Progress
 from dfercli.report.summary import Event, event_rows
@@ -81,6 +83,7 @@ class _Plan:
         bugs: Takes the tracebacks of sources that meet a bug.
         events: Of the experiment.
         with_pictures: Whether pictures of faces are kept in the result.
+        known: Portraits of people who have a name.
     """
 
     config: PredictConfig
@@ -91,6 +94,7 @@ class _Plan:
     bugs: BugLog
     events: tuple[Event, ...]
     with_pictures: bool
+    known: Known
 
 
 def run(
@@ -141,7 +145,9 @@ def run(
         windows = _window_settings(config, chosen)
         bugs = BugLog(bugs_path(config))
         shows = with_pictures or config.html is not None
-        plan = _Plan(config, chosen, windows, crop, journal, bugs, events, shows)
+        known = set_up_people(crop, progress)
+        crop = replace(crop, people=None)  # persons are named here, at the end
+        plan = _Plan(config, chosen, windows, crop, journal, bugs, events, shows, known)
         done = {} if journal is None else journal.done
         kept, left = _divide(done, sources, crop.out)
         if kept:
@@ -209,7 +215,8 @@ def _find_faces(
             return
         signature = (record.size_bytes, record.modified_ns)
         if record.failure is None:
-            found = (record.clips, signature, record.gaps, record.remarks)
+            portraits = portraits_of_record(record)[1]
+            found = (record.clips, signature, record.gaps, record.remarks, portraits)
             work.sources.put(TrackedSource(name, faces, *found))
             return
         failure = replace(record.failure, source=name)
@@ -272,6 +279,7 @@ def _finish_source(plan: _Plan, done: RecognisedSource, stop: threading.Event) -
         done.predictions,
         failure=done.failure,
         detector=source.clips[0].detector if source.clips else None,
+        portraits=source.portraits,
     )
     for step in (_with_gaps, _with_moments, _with_annotated):
         try:
@@ -357,7 +365,10 @@ def _finish(
     plan: _Plan, videos: list[VideoPrediction], work: _Work, progress: Progress
 ) -> PredictResult:
     config, min_confidence = plan.config, plan.windows.min_confidence
-    videos = [_with_facts(plan, video) for video in sorted(videos, key=lambda one: one.source)]
+    videos = sorted(videos, key=lambda video: video.source)
+    if config.identities == "all":
+        videos = with_people(videos, plan.known)
+    videos = [_with_facts(plan, video) for video in videos]
     sections: list[dict[str, Any]] = []
     if config.html is not None:
         with_bug = partial(_with_bug, plan)

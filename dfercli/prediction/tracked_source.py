@@ -1,6 +1,7 @@
 """A source with its face tracks, before and after the model has seen it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow
 from dfercli.artifacts.predictions import WindowPrediction
@@ -35,6 +36,7 @@ class TrackedSource:
         clips: Its tracks.
         gaps: When no face is seen, and why, as far as is known.
         remarks: Faces that were left out, and doubts about who is who.
+        portraits: By track what tells its face from others, where that was asked for.
         signature: See `source_signature`, of when its faces were found; None where it is not read.
     """
 
@@ -44,6 +46,7 @@ class TrackedSource:
     signature: tuple[int, int] | None = None
     gaps: tuple[GapRow, ...] = ()
     remarks: tuple[str, ...] = ()
+    portraits: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     def reason_of(self, start_seconds: float, end_seconds: float) -> str:
         """Why no face is seen then: the reason that holds for most of the time."""

@@ -37,6 +37,9 @@ class Sink(Protocol):
     def rows(self, track: GrowingTrack) -> NDArray[np.bool_]:
         """Which rows of a track, known as a whole, have a crop (n,)."""
 
+    def join(self, track: int, into: int) -> None:
+        """Put the crops of a track to those of another one, which shares no frame with it."""
+
     def keep(self, track: int, clip_id: str, data: TrackData) -> None:
         """Make a track the clip `clip_id`."""
 
@@ -72,6 +75,10 @@ class StoreSink:
         """All of them."""
         return np.ones(len(track), np.bool_)
 
+    def join(self, track: int, into: int) -> None:
+        """Put the crops of a track to those of another one."""
+        self._sink.join(track, into)
+
     def keep(self, track: int, clip_id: str, data: TrackData) -> None:
         """Make a track the clip `clip_id`."""
         self._sink.keep(track, clip_id, data)
@@ -105,6 +112,7 @@ class HeldSink:
 
     Attributes:
         clips: By `clip_id`, the number of the track that it was, and its data.
+        joined: Tracks whose crops belong to another one, with the number of that.
     """
 
     def __init__(
@@ -121,6 +129,7 @@ class HeldSink:
         self._ready: list[HeldCrop] = []
         self._ready_bytes = 0
         self.clips: dict[str, tuple[int, TrackData]] = {}
+        self.joined: dict[int, int] = {}
 
     def take(self, frame: Frame, faces: list[TrackedFace]) -> int:
         """Cut the crops that are wanted of the frame before, now that this one is known."""
@@ -143,6 +152,10 @@ class HeldSink:
     def rows(self, track: GrowingTrack) -> NDArray[np.bool_]:
         """Those that windows may look at."""
         return self._grid.looked_at(np.array(track.pts_seconds, np.float64))
+
+    def join(self, track: int, into: int) -> None:
+        """Remember that the crops of a track, which were handed over, belong to another one."""
+        self.joined[track] = into
 
     def keep(self, track: int, clip_id: str, data: TrackData) -> None:
         """Remember a track as the clip `clip_id`."""

@@ -1,13 +1,22 @@
 """Choose a detector that this machine can run."""
 
+from dataclasses import replace
+
 from dfercli.artifacts.face_store import read_dataset
+from dfercli.artifacts.file_sums import file_sha256
+from dfercli.artifacts.weight_files import fetch, weight_file
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ConfigError
 from dfercli.faces.build import DetectorChoice, choose_detector, with_landmarks
+from dfercli.faces.recogniser import FaceRecogniser
 from dfercli.progress import Progress
 
 NETWORKS = ("retinaface", "blazeface", "scrfd", "sfd")
 WITH_POINTS = ("yunet",)
+CONSENT = (
+    "--identities measures faces to tell people apart: ask the people who are shown, laws treat "
+    "such numbers as biometric data"
+)
 
 
 def find_detector(config: PreprocessConfig, progress: Progress) -> DetectorChoice:
@@ -31,6 +40,52 @@ def find_detector(config: PreprocessConfig, progress: Progress) -> DetectorChoic
             hint="--align landmarks finds points with any detector",
         )
     return with_landmarks(choice) if config.align == "landmarks" else choice
+
+
+def with_recogniser(
+    config: PreprocessConfig, choice: DetectorChoice, progress: Progress
+) -> PreprocessConfig:
+    """The settings with the file that tells people apart, found once for all processes.
+
+    Raises:
+        ConfigError: settings that do not go together.
+        ArtifactError: the file is missing and cannot be fetched, or is another one.
+    """
+    if config.people is not None and config.identities != "all":
+        raise ConfigError(f"--people goes with --identities all, got {config.identities}")
+    if config.identities == "off":
+        if config.identity_weights is not None:
+            raise ConfigError("--identity-weights goes with --identities video or all")
+        return config
+    if choice.name not in WITH_POINTS and not choice.landmarks:
+        raise ConfigError(
+            f"--identities needs the five points of yunet, {choice.name} has none",
+            hint="--align landmarks finds points with any detector",
+        )
+    weights = config.identity_weights or fetch(weight_file("sface"), progress)
+    config = replace(config, identity_weights=weights)
+    build_recogniser(config)
+    progress.note(CONSENT)
+    return config
+
+
+def identity_settings(config: PreprocessConfig) -> dict[str, str]:
+    """What a store records of how people are told apart; nothing where they are not."""
+    if config.identities == "off" or config.identity_weights is None:
+        return {}
+    sha256 = file_sha256(config.identity_weights)
+    return {"identities": config.identities, "identity_sha256": sha256}
+
+
+def build_recogniser(config: PreprocessConfig) -> FaceRecogniser | None:
+    """What tells people apart; None where that is not asked for.
+
+    Raises:
+        ArtifactError: the file is no such network.
+    """
+    if config.identities == "off" or config.identity_weights is None:
+        return None
+    return FaceRecogniser(config.identity_weights)
 
 
 def torch_device(config: PreprocessConfig) -> str:

@@ -1,7 +1,7 @@
 """One source: decode it, follow its faces, cut their crops, choose its clips."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -11,8 +11,11 @@ from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow, TrackData
 from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ChangedError, DataError, TooLargeError
+from dfercli.faces.absence import Absence
 from dfercli.faces.detect import Detector
 from dfercli.faces.follow import FaceFollower
+from dfercli.faces.identity import Portraits
+from dfercli.faces.recogniser import FaceRecogniser
 from dfercli.preprocessing.crop_sinks import Sink
 from dfercli.preprocessing.crops import follow_settings
 from dfercli.preprocessing.gaps import doubtful, gaps, left_out
@@ -22,6 +25,7 @@ from dfercli.preprocessing.growing_tracks import (
     faces_by_frame,
     why_no_clip,
 )
+from dfercli.preprocessing.pieces import Pieces, find_pieces
 from dfercli.preprocessing.source_jobs import SourceJob, record_of
 from dfercli.preprocessing.sources import open_source
 from dfercli.preprocessing.waiting import Waiting
@@ -39,13 +43,27 @@ WAITING_BYTES = 160 * 1024**2
 MOST_BATCHED = 4
 NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 
+
+@dataclass(frozen=True)
+class Networks:
+    """What looks at faces.
+
+    Attributes:
+        detector: Finds them.
+        recogniser: Tells people apart; None does not.
+    """
+
+    detector: Detector
+    recogniser: FaceRecogniser | None = None
+
+
 OpenSink = Callable[[], AbstractContextManager[Sink]]
 
 
 def find_clips(
     job: SourceJob,
     config: PreprocessConfig,
-    detector: Detector,
+    networks: Networks,
     report: Report,
     open_sink: OpenSink,
 ) -> SourceRecord:
@@ -56,14 +74,14 @@ def find_clips(
     Args:
         job: The source.
         config: Settings.
-        detector: Finds the faces.
+        networks: Find faces, and tell them apart.
         report: Told of the frames and face crops done.
         open_sink: Opens what takes the crops; once more where the source is read twice.
     """
     before = source_state(job.source.path)
     try:
         _refuse_name(str(job.source.path))
-        return _make_clips(job, config, detector, report, before, open_sink)
+        return _make_clips(job, config, networks, report, before, open_sink)
     except DataError as error:
         reason = error.message.removeprefix(f"{job.source.path}: ")
         reason = reason.replace(f"{job.source.path}{os.sep}", "")
@@ -96,7 +114,10 @@ class _Followed:
         largest_face_px: The longer side of the largest face, whether kept or not.
         fps: Of the source.
         warnings: What went wrong while reading.
-        follower: Knows of all faces, kept or not.
+        sides_px: Of every track, kept or not, the longer side of its boxes.
+        absences: When and why faces were not seen.
+        doubts: Track and time of each match that may be wrong.
+        unnamed_seconds: Times of faces that belong to no track.
         span_seconds: Of the first and of the last frame.
     """
 
@@ -106,14 +127,17 @@ class _Followed:
     largest_face_px: float
     fps: float
     warnings: tuple[str, ...]
-    follower: FaceFollower[Frame]
+    sides_px: Mapping[int, Sequence[float]]
+    absences: list[Absence]
+    doubts: list[tuple[int, float]]
+    unnamed_seconds: Sequence[float]
     span_seconds: tuple[float, float]
 
 
 def _make_clips(
     job: SourceJob,
     config: PreprocessConfig,
-    detector: Detector,
+    networks: Networks,
     report: Report,
     before: SourceState,
     open_sink: OpenSink,
@@ -124,18 +148,24 @@ def _make_clips(
     Where they are too large, or too many, faces are followed without them first; the source is
     decoded again to cut the crops. Both ways give the same crops.
     """
+    detector, recogniser = networks.detector, networks.recogniser
     with open_sink() as sink:
-        followed = _follow(job, config, detector, report, sink)
+        portraits = None if recogniser is None else Portraits(recogniser)
+        followed = _follow(job, config, detector, report, sink, portraits)
         if followed is not None:
             before.require_same()
-            return _record_clips(job, config, followed, detector.name, sink, before)
+            return _record_clips(job, config, followed, detector.name, sink, portraits, before)
     with open_sink() as sink:
-        followed = _follow(job, config, detector, report, None)
+        portraits = None if recogniser is None else Portraits(recogniser)
+        followed = _follow(job, config, detector, report, None, None)
         assert followed is not None
         chosen = choose_tracks(followed.tracks, config, followed.interval, followed.num_frames)
-        _cut_crops(job, config, {track: followed.tracks[track] for track in chosen}, report, sink)
+        if portraits is not None:
+            chosen = list(followed.tracks)  # pieces that are too short alone may belong together
+        tracks = {track: followed.tracks[track] for track in chosen}
+        _cut_crops(job, config, tracks, report, sink, portraits)
         before.require_same()
-        return _record_clips(job, config, followed, detector.name, sink, before)
+        return _record_clips(job, config, followed, detector.name, sink, portraits, before)
 
 
 def _follow(
@@ -144,6 +174,7 @@ def _follow(
     detector: Detector,
     report: Report,
     sink: Sink | None,
+    portraits: Portraits | None,
 ) -> _Followed | None:
     """Follow the faces of a source.
 
@@ -153,6 +184,7 @@ def _follow(
         detector: Finds the faces.
         report: Called with frames and crops done.
         sink: Where crops go; None to cut none, so that no picture is kept.
+        portraits: Looks at the faces, too; None without pictures.
 
     Returns:
         What was seen; None where pictures that wait for their crops take too much memory.
@@ -187,6 +219,8 @@ def _follow(
             num_frames += 1
             for face in faces:
                 tracks.setdefault(face.track, GrowingTrack()).add(frame, face)
+                if portraits is not None:
+                    portraits.look(frame.image, face, frame.pts_seconds)
             if sink is not None:
                 num_crops = sink.take(frame, faces)
         report(int(frame.wanted), num_crops)
@@ -202,7 +236,10 @@ def _follow(
         follower.largest_face_px,
         reader.fps,
         tuple(reader.warnings),
-        follower,
+        follower.sides_px,
+        follower.absences,
+        follower.doubts,
+        follower.unnamed_seconds,
         (first_seconds, last_seconds),
     )
 
@@ -213,9 +250,13 @@ def _record_clips(
     followed: _Followed,
     detector: str,
     sink: Sink,
+    portraits: Portraits | None,
     before: SourceState,
 ) -> SourceRecord:
     """Make clips of the tracks that count, whose crops are in the sink."""
+    pieces = None if portraits is None else find_pieces(followed.tracks, portraits)
+    if pieces is not None:
+        followed = _joined(followed, pieces, sink)
     tracks, num_frames = followed.tracks, followed.num_frames
     chosen = choose_tracks(tracks, config, followed.interval, num_frames)
     clips = tuple(
@@ -237,19 +278,38 @@ def _record_clips(
         signature=before.signature,
         gaps=tuple(_gaps(followed, chosen, config)),
         remarks=(
-            *left_out(followed.follower.sides_px, chosen, config, num_frames, followed.interval),
-            *doubtful(followed.follower.doubts, chosen),
+            *left_out(followed.sides_px, chosen, config, num_frames, followed.interval),
+            *doubtful(followed.doubts, chosen),
+            *(() if pieces is None else pieces.remarks(chosen)),
         ),
+        portraits=() if pieces is None else pieces.portraits_of(chosen),
+    )
+
+
+def _joined(followed: _Followed, pieces: Pieces, sink: Sink) -> _Followed:
+    """What was seen, with one track a person."""
+    sides: dict[int, list[float]] = {}
+    for track, values in followed.sides_px.items():
+        sides.setdefault(pieces.person_of(track), []).extend(values)
+    for track in followed.tracks:
+        person = pieces.person_of(track)
+        if person != track:
+            sink.join(track, person)
+    return replace(
+        followed,
+        tracks=pieces.joined(followed.tracks),
+        sides_px=sides,
+        absences=[replace(a, track=pieces.person_of(a.track)) for a in followed.absences],
+        doubts=[(pieces.person_of(track), seconds) for track, seconds in followed.doubts],
     )
 
 
 def _gaps(followed: _Followed, chosen: list[int], config: PreprocessConfig) -> list[GapRow]:
-    follower = followed.follower
     return gaps(
         followed.tracks,
         chosen,
-        follower.absences,
-        follower.unnamed_seconds,
+        followed.absences,
+        followed.unnamed_seconds,
         followed.span_seconds,
         followed.interval,
         config.min_face,
@@ -262,6 +322,7 @@ def _cut_crops(
     tracks: dict[int, GrowingTrack],
     report: Report,
     sink: Sink,
+    portraits: Portraits | None,
 ) -> None:
     """Decode the frames of these tracks again, and cut their crops.
 
@@ -283,6 +344,8 @@ def _cut_crops(
     for frame in prefetched(reader, DECODE_AHEAD, DECODE_BYTES, num_bytes):
         while following is not None and following[0] == frame.index:
             sink.take_one(frame, following[1])
+            if portraits is not None:
+                portraits.look(frame.image, following[1], frame.pts_seconds)
             report(0, 1)
             following = next(faces, None)
         del frame  # else it stays in memory until the next one arrives

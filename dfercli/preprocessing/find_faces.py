@@ -9,7 +9,7 @@ from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.config import PreprocessConfig
 from dfercli.faces.stream_maker import StreamSetting
 from dfercli.preprocessing.crop_sinks import HeldCrop
-from dfercli.preprocessing.detectors import find_detector
+from dfercli.preprocessing.detectors import find_detector, with_recogniser
 from dfercli.preprocessing.do_sources import Ended, do_sources, threads_each
 from dfercli.preprocessing.engines import require_engine
 from dfercli.preprocessing.held_crops import CropMemory, HeldCrops
@@ -69,6 +69,7 @@ def find_faces(
     config = checked(config)
     jobs = [job_of(source, config.out, Labelling()) for source in sources]
     choice = find_detector(config, progress)
+    config = with_recogniser(config, choice, progress)
     require_engine(config)
     threads = threads_each(config, len(jobs))
     setting = WorkerSetting(config, choice, threads, StreamSetting(()), grid)
@@ -81,6 +82,8 @@ def find_faces(
     for ended, record in do_sources(jobs, set_up_held, setting, bugs, progress, _record, on_part):
         crops = growing.pop(ended.job.key, None) or HeldCrops(memory)
         clips = {} if isinstance(ended, Lost) else ended.result.clips
+        for track, into in () if isinstance(ended, Lost) else ended.result.joined.items():
+            crops.join(track, into)
         if not clips:
             crops.release()
         on_source(FoundFaces(record, clips, crops))

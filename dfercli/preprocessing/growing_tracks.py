@@ -1,7 +1,7 @@
 """The growing face tracks of one source, and which of them become clips, or why none does."""
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,18 @@ class GrowingTrack:
         if face.points_px is not None and face.smooth_points_px is not None:
             self._points.extend(face.points_px.ravel().tolist())
             self._smooth_points.extend(face.smooth_points_px.ravel().tolist())
+
+    @classmethod
+    def merged(cls, pieces: Sequence["GrowingTrack"]) -> "GrowingTrack":
+        """One track of several that share no frame and have points all or none of them."""
+        whole = cls()
+        frames = np.concatenate([np.array(piece.frame_index, np.int64) for piece in pieces])
+        order = np.argsort(frames)
+        for name, grown in vars(whole).items():
+            values = np.concatenate([np.array(vars(piece)[name]) for piece in pieces])
+            rows = values.reshape(len(order), -1)[order] if len(values) else values
+            grown.extend(rows.ravel().tolist())
+        return whole
 
     def __len__(self) -> int:
         """Number of rows."""

@@ -74,6 +74,10 @@ class HeldCrops:
         self._size += len(jpeg)
         return place
 
+    def join(self, track: int, into: int) -> None:
+        """Put the crops of a track to those of another one, which shares no frame with it."""
+        self._crops.setdefault(into, {}).update(self._crops.pop(track, {}))
+
     def frames_of(self, track: int) -> list[int]:
         """The frames of which a track has a crop, in order."""
         return sorted(self._crops.get(track, ()))

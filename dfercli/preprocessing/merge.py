@@ -33,6 +33,7 @@ from dfercli.data.store_check import check_store
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN
 from dfercli.names import inside
+from dfercli.preprocessing.people import people_in
 from dfercli.progress import Progress
 
 
@@ -100,7 +101,8 @@ def run(shards: tuple[Path, ...], out: Path, progress: Progress) -> MergeResult:
                 _copy(copy, out)
                 task.advance()
         _merge_captions(shards, out, known)
-        assemble_store(out, _own_classes(shards))
+        people = people_in(out, first["settings"].get("identities"), {})
+        assemble_store(out, _own_classes(shards), people=people)
     return MergeResult(out, len(known), sum(len(record.clips) for record in known.values()))
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,7 +31,7 @@ from dfercli.faces.stream_maker import FIVE
 from dfercli.overrides import check, to_plain
 from dfercli.preprocessing import face_parts as parts_of_faces
 from dfercli.preprocessing.clip_captions import caption_clips, require_llm
-from dfercli.preprocessing.detectors import find_detector
+from dfercli.preprocessing.detectors import find_detector, identity_settings, with_recogniser
 from dfercli.preprocessing.do_sources import Ended, do_sources, threads_each
 from dfercli.preprocessing.engines import require_engine
 from dfercli.preprocessing.face_parts import (
@@ -43,6 +43,7 @@ from dfercli.preprocessing.face_parts import (
     tell_of_crops_without,
 )
 from dfercli.preprocessing.make_streams import StreamsDone
+from dfercli.preprocessing.people import known_people, people_in
 from dfercli.preprocessing.preview import make_previews
 from dfercli.preprocessing.raw_sources import find_raw_sources, raw_set_of
 from dfercli.preprocessing.source_jobs import SourceJob, record_of
@@ -71,6 +72,7 @@ NOT_CONTENT = (
     *("root", "preview"),  # added to clips afterwards
     *("engine", "ray_address"),
     *("detector", "detector_weights", "device"),  # what was chosen is recorded instead
+    *("identities", "identity_weights", "people"),  # recorded where people are told apart
 )
 VERSIONED = ("dfercli", "opencv-python", "decord", "av")
 SLUG_LENGTH = 60
@@ -143,6 +145,8 @@ def run(
     if config.detector_weights is not None:
         # A file that is not a detector must not be recorded in a new store.
         build_detector(replace(choice, device="cpu"))
+    config = with_recogniser(config, choice, progress)
+    known = known_people(config, choice)
     streams = stream_setting(config)
     streams.require_networks()
     if "landmarks" in streams.streams and streams.landmarks == FIVE:
@@ -161,6 +165,7 @@ def run(
             "detector": choice.name,
             "detector_sha256": choice.sha256,
             **{name: to_plain(config)[name] for name in _content_settings()},
+            **identity_settings(config),
         }
         versions = {name: version(name) for name in VERSIONED if is_installed(name)}
         prepare_store(config.out, settings, versions, overwrite=config.overwrite)
@@ -187,8 +192,9 @@ def run(
                 on_source(record)
         finally:
             remove_leftovers(config.out)
-        assemble_store(config.out, classes, raw_record)
-        result = _finish(config, jobs, done, num_skipped)
+        people = people_in(config.out, config.identities, known)
+        assemble_store(config.out, classes, raw_record, people)
+        result = _finish(config, jobs, done, num_skipped, people)
         if streams.streams and before:
             lost += add_parts_to_store(before, config, bugs or own_bugs, progress)
         if "captions" in config.made_streams:
@@ -367,6 +373,7 @@ def _finish(
     jobs: list[SourceJob],
     done: dict[str, SourceRecord],
     num_skipped: int,
+    people: Mapping[str, str],
 ) -> PreprocessResult:
     records = [done[job.key] for job in jobs]
     return PreprocessResult(
@@ -374,7 +381,11 @@ def _finish(
         num_sources=len(jobs),
         num_skipped=num_skipped,
         num_frames=sum(record.num_frames for record in records),
-        clips=tuple(clip for record in records for clip in record.clips),
+        clips=tuple(
+            replace(clip, person=people.get(clip.clip_id))
+            for record in records
+            for clip in record.clips
+        ),
         failures=tuple(record.failure for record in records if record.failure is not None),
         warnings=tuple(f"{r.source}: {line}" for r in records for line in r.warnings),
     )

@@ -40,6 +40,7 @@ def record_of(
     signature: tuple[int, int] | None = None,
     gaps: tuple[GapRow, ...] = (),
     remarks: tuple[str, ...] = (),
+    portraits: tuple[tuple[float, ...], ...] = (),
 ) -> SourceRecord:
     """The record of a source as it was before it was read; without `signature` as it is now."""
     size_bytes, modified_ns = signature or source_signature(job.source.path)
@@ -53,4 +54,5 @@ def record_of(
         warnings,
         gaps,
         remarks,
+        portraits,
     )

@@ -10,8 +10,9 @@ from dfercli.artifacts.face_store import crops_folder
 from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.config import PreprocessConfig
 from dfercli.faces.build import DetectorChoice, build_detector
-from dfercli.faces.detect import Detector
 from dfercli.faces.stream_maker import StreamMaker, StreamSetting
+from dfercli.preprocessing.detectors import build_recogniser
+from dfercli.preprocessing.face_clips import Networks
 from dfercli.preprocessing.make_streams import StreamsDone, make_streams, missing_streams
 from dfercli.preprocessing.process_source import HeldFaces, hold_source, process_source
 from dfercli.preprocessing.source_jobs import SourceJob
@@ -51,11 +52,11 @@ class SourceDone:
 def set_up_sources(setting: WorkerSetting) -> Callable[[SourceJob, Report], SourceDone]:
     """Prepare a process for sources, and return the function that does one."""
     config, wanted = setting.config, setting.streams
-    detector = _detector(setting)
+    networks = _networks(setting)
     maker = _stream_maker(setting) if wanted.streams else None
 
     def do(job: SourceJob, report: Report) -> SourceDone:
-        record = process_source(config, detector, job, report)
+        record = process_source(config, networks, job, report)
         if maker is None:
             return SourceDone(record, StreamsDone())
         places = ((clip.clip_id, crops_folder(config.out, clip.clip_id)) for clip in record.clips)
@@ -69,14 +70,14 @@ def set_up_sources(setting: WorkerSetting) -> Callable[[SourceJob, Report], Sour
 def set_up_held(setting: WorkerSetting) -> Callable[[SourceJob, Report], HeldFaces]:
     """Prepare a process for sources, and return the function that hands over the faces of one."""
     assert setting.grid is not None
-    return partial(hold_source, setting.config, _detector(setting), setting.grid)
+    return partial(hold_source, setting.config, _networks(setting), setting.grid)
 
 
-def _detector(setting: WorkerSetting) -> Detector:
+def _networks(setting: WorkerSetting) -> Networks:
     silence_decoders()
     give_large_blocks_back()
     cv2.setNumThreads(setting.threads)
-    return build_detector(setting.choice)
+    return Networks(build_detector(setting.choice), build_recogniser(setting.config))
 
 
 def _stream_maker(setting: WorkerSetting) -> StreamMaker:

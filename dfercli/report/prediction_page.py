@@ -80,6 +80,7 @@ def video_section(video: PageVideo, min_confidence: float) -> dict[str, Any]:
         min_confidence: Below it a span is marked as uncertain.
     """
     found = video.prediction
+    people = found.people
     every_timeline = found.timelines()
     longest = sorted(every_timeline, key=lambda timeline: -timeline.seen_seconds)[:MOST_TRACKS]
     timelines = sorted(longest, key=lambda timeline: timeline.track)
@@ -98,7 +99,10 @@ def video_section(video: PageVideo, min_confidence: float) -> dict[str, Any]:
         "player": video.player,
         "note": video.note,
         "failure": found.failure and f"{found.failure.stage}: {found.failure.reason}",
-        "tracks": [_track(timeline, found.label_set, length) for timeline in timelines],
+        "tracks": [
+            {**_track(timeline, found.label_set, length), "person": people.get(timeline.track)}
+            for timeline in timelines
+        ],
         "tracks_left_out": len(every_timeline) - len(timelines),
         "gaps": ", ".join(gaps),
         "remarks": list(found.remarks),

@@ -118,6 +118,7 @@ def _span_row(video: "VideoPrediction", span: Span) -> SpanRow:
     return SpanRow(
         source=video.source,
         track=span.track,
+        person=video.people.get(span.track),
         start_seconds=span.start_seconds,
         end_seconds=span.end_seconds,
         label=video.label_set[best],
@@ -131,6 +132,7 @@ def _span_row(video: "VideoPrediction", span: Span) -> SpanRow:
 
 def _summary_row(video: "VideoPrediction", level: Level, timelines: list[Timeline]) -> SummaryRow:
     tracks = {timeline.track for timeline in timelines}
+    track = timelines[0].track if level == "person" else None
     windows = [window for window in video.predictions if window.track in tracks]
     course = _course(timelines) if timelines else None
     spans = [spans_of(timeline) for timeline in timelines]
@@ -139,7 +141,8 @@ def _summary_row(video: "VideoPrediction", level: Level, timelines: list[Timelin
     return SummaryRow(
         source=video.source,
         level=level,
-        track=timelines[0].track if level == "person" else None,
+        track=track,
+        person=None if track is None else video.people.get(track),
         num_faces=len(timelines),
         start_seconds=min((float(one.edges_seconds[0]) for one in timelines), default=None),
         end_seconds=max((float(one.edges_seconds[-1]) for one in timelines), default=None),
@@ -169,6 +172,7 @@ def _event_row(
         start_seconds=event.start_seconds,
         end_seconds=event.end_seconds,
         track=track,
+        person=None if track is None else video.people.get(track),
         seen_seconds=course.seconds if course is not None else 0.0,
         label=_most(video, course),
         shares=_by_class(video, None if course is None else course.shares),

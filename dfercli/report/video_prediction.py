@@ -1,7 +1,9 @@
 """What was found in one video: predictions, timelines, gaps and strongest moments."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dfercli.artifacts.face_store import FailureRow
@@ -44,6 +46,7 @@ class VideoPrediction:
         gaps: Stretches (start, end) in seconds in which no face was seen.
         gap_reasons: Why, for each of them.
         remarks: Faces that were seen and left out, and doubts about who is who, one line each.
+        portraits: By track what tells its face from others, where that was asked for.
         failure: Why the video, or a part of it, could not be used; else None.
         moments: The strongest moments with their crops, where a report needs them.
         annotated: Path of the annotated video, where one was written.
@@ -68,6 +71,12 @@ class VideoPrediction:
     length_seconds: float = 0.0
     fps: float | None = None
     recorded_at: datetime | None = None
+    portraits: Mapping[int, Sequence[float]] = field(default_factory=dict)
+
+    @cached_property
+    def people(self) -> dict[int, str]:
+        """The name or number of the person of each track, where people were told apart."""
+        return {one.track: one.person for one in self.predictions if one.person is not None}
 
     def reasons(self) -> list[str]:
         """Why no face was seen, for each gap; as much as is known."""
@@ -108,12 +117,14 @@ class VideoPrediction:
     def to_json(self) -> dict[str, Any]:
         """The summary: per track its mean over time; gaps; the failure."""
         tracks = []
+        people = self.people
         for timeline in self.timelines():
             mean = dict(zip(self.label_set, timeline.mean().tolist(), strict=True))
             label = max(mean, key=mean.__getitem__)
             tracks.append(
                 {
                     "track": timeline.track,
+                    "person": people.get(timeline.track),
                     "start_seconds": float(timeline.edges_seconds[0]),
                     "end_seconds": float(timeline.edges_seconds[-1]),
                     "seen_seconds": timeline.seen_seconds,
