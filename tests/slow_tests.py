@@ -22,5 +22,8 @@ SLOW = (
     "test_killed.py",
     "test_known_lists.py::test_published_short_clips_are_notes",
     "test_readme.py",
+    "test_regularisers.py::test_a_resume_in_two_processes_is_exact_to_the_byte",
+    "test_regularisers.py::test_a_resume_is_exact_to_the_byte_with_all_of_them",
+    "test_regularisers.py::test_cached_features_take_strides_views_and_averages",
     "test_signals.py",
 )

@@ -97,6 +97,9 @@ class Sampling(_NumFrames, total=False):
 
     train: str
     test: str
+    stride: Annotated[int, Range(0, 10_000)]
+    views: Annotated[int, Range(1, 64)]
+    mirrored: bool
 
 
 class TrainedOn(TypedDict, total=False):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from dfercli.config.data import A_DATASET, DATASETS, DataConfig
 from dfercli.config.kinds import (
@@ -227,7 +227,7 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Training augmentation, one draw for all frames of a clip."""
+    """Training augmentation, one draw for all frames of a clip, and other regularisers."""
 
     crop_scale: Share = setting(
         0.08, "Smallest share of the picture that a random crop keeps; 1 is no crop."
@@ -239,11 +239,49 @@ class AugmentConfig:
         "bilinear", "How a rotated pixel is read; the published trainer takes the nearest."
     )
 
+    rand_augment: CountOrNone = setting(
+        0, "RandAugment: operations per clip, the same for all of its frames; 0 is off."
+    )
+    rand_magnitude: Annotated[float, Range(0, 10)] = setting(7.0, "Their strength, 0 to 10.")
+    erasing: Share = setting(
+        0.0, "Probability that a rectangle of a clip is erased, the same of all frames."
+    )
+    mixup: Positive = setting(
+        0.0, "Mix clips in pairs: parameter of the Beta distribution of their shares; 0 is off."
+    )
+    cutmix: Positive = setting(
+        0.0, "Likewise, by a rectangle of the other clip; with mixup, each batch draws one of them."
+    )
+    ema: Annotated[float, Range(0, 1 - 1e-9)] = setting(
+        0.0, "Measure and keep a moving average of the weights: decay per step; 0 is off."
+    )
+    stride: CountOrNone = setting(
+        0, "Frames from a sampled one to the next; 0 spreads them over the clip, as published."
+    )
+    views: Annotated[int, Range(1, 64)] = setting(
+        1, "Draws of frames of a clip that a measurement averages over."
+    )
+    mirrored: bool = setting(
+        False, "A measurement averages over each clip and its mirror image, too."
+    )
+
     @property
     def is_off(self) -> bool:
-        """Whether every clip stays as it is."""
+        """Whether the pictures of every clip stay as they are."""
         changes = self.flip or self.brightness or self.rotation_degrees
-        return self.crop_scale == 1 and not changes
+        operations = self.rand_augment or self.erasing
+        return self.crop_scale == 1 and not changes and not operations
+
+    @property
+    def of_pictures(self) -> dict[str, Any]:
+        """The settings that change pictures: what features of augmented frames depend on."""
+        always = ("crop_scale", "flip", "brightness", "rotation_degrees", "rotation_pixels")
+        made = {name: getattr(self, name) for name in always}
+        if self.rand_augment:
+            made |= {"rand_augment": self.rand_augment, "rand_magnitude": self.rand_magnitude}
+        if self.erasing:
+            made["erasing"] = self.erasing
+        return made
 
 
 @dataclass(frozen=True)

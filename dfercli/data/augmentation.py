@@ -1,7 +1,7 @@
 """Training augmentation as published for DFER-CLIP: one draw for all frames of a clip."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -12,6 +12,14 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
 from dfercli.config import AugmentConfig
+from dfercli.data.random_operations import (
+    MOVES,
+    Erased,
+    Operation,
+    apply_operations,
+    draw_erased,
+    draw_operations,
+)
 
 CROP_TRIES = 10
 CROP_ASPECT = (3 / 4, 4 / 3)
@@ -27,6 +35,8 @@ class AugmentDraw:
         crop: top, left, height, width in pixels; this part is resized to the model's size.
         flip: Whether the frames are mirrored.
         nearest: Whether a rotated pixel is the nearest one of the picture, not a mean of four.
+        operations: RandAugment's.
+        erased: A rectangle that is painted over.
     """
 
     brightness: float
@@ -34,6 +44,13 @@ class AugmentDraw:
     crop: tuple[int, int, int, int]
     flip: bool
     nearest: bool = False
+    operations: tuple[Operation, ...] = ()
+    erased: Erased | None = None
+
+    def of_drawn_images(self) -> "AugmentDraw":
+        """The draw for landmark and parsing images: they have a place, and no light."""
+        moves = tuple(own for own in self.operations if own[0] in MOVES)
+        return replace(self, brightness=1.0, operations=moves, erased=None)
 
 
 def draw_augmentation(
@@ -48,8 +65,16 @@ def draw_augmentation(
         side = min(height, width)
         crop = (round(down * (height - side)), round(right * (width - side)), side, side)
     flip = bool(rng.uniform() < config.flip)
+    # Drawn last, so that a training without them draws what it always drew.
+    operations: tuple[Operation, ...] = ()
+    erased = None
+    if config.rand_augment:
+        operations = draw_operations(config.rand_augment, config.rand_magnitude, rng)
+    if config.erasing and rng.uniform() < config.erasing:
+        erased = draw_erased(rng)
+    nearest = config.rotation_pixels == "nearest"
     return AugmentDraw(
-        brightness, rotation_degrees, crop, flip, nearest=config.rotation_pixels == "nearest"
+        brightness, rotation_degrees, crop, flip, nearest, operations=operations, erased=erased
     )
 
 
@@ -86,7 +111,7 @@ def augment(frames: Tensor, draw: AugmentDraw, size: int) -> Tensor:
     result = np.empty((len(frames), 3, size, size), np.uint8)
     for image, planes in zip(frames.permute(0, 2, 3, 1).numpy(), result, strict=True):
         _augment_image(np.ascontiguousarray(image), draw, size, planes)
-    return torch.from_numpy(result)
+    return apply_operations(torch.from_numpy(result), draw.operations, draw.erased)
 
 
 def _augment_image(

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dfercli.data.augmentation import AugmentDraw
+from dfercli.data.random_operations import apply_operations
 
 CLIPS_AT_ONCE = 16
 """Bounds the memory: a clip of 16 frames of 224 px takes 30 MB for each step in float32."""
@@ -133,7 +134,11 @@ def augment_clips(
     moved = moved @ columns.transpose(1, 2)  # (B, H T 3, S)
     moved = rows @ moved.view(b, height, t * 3 * size)  # (B, S, T 3 S)
     moved = moved.round_().clamp_(0, 255).to(torch.uint8)
-    return moved.view(b, size, t, 3, size).permute(0, 2, 3, 1, 4).contiguous()
+    pictures = moved.view(b, size, t, 3, size).permute(0, 2, 3, 1, 4).contiguous()
+    for clip, draw in zip(pictures, draws, strict=True):
+        if draw.operations or draw.erased:
+            clip.copy_(apply_operations(clip, draw.operations, draw.erased))
+    return pictures
 
 
 def _rotate(frames: Tensor, degrees: Tensor, *, nearest: bool) -> Tensor:

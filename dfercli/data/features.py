@@ -7,7 +7,7 @@ all frames of a clip; without views there is no augmentation.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from dfercli.data.augmentation import augment, draw_augmentation, resize
 from dfercli.data.batches import Item
 from dfercli.data.clips import Clip
 from dfercli.data.loading import ClipDataset, clip_frames, read_ahead, read_frames
-from dfercli.data.sampling import clip_rng, sample_test, sample_train
+from dfercli.data.sampling import AS_PUBLISHED, Sampling, clip_rng, sample_training, sample_view
 from dfercli.data.targets import soft_targets
 from dfercli.errors import DataError, DferError
 
@@ -60,7 +60,7 @@ class ViewSource:
         """The file of one view of a clip, None being the clip as it is."""
         drawn = None
         if view is not None:
-            drawn = {"seed": self.seed, "number": view, **asdict(self.augmentation)}
+            drawn = {"seed": self.seed, "number": view, **self.augmentation.of_pictures}
         made_from = {"encoder": self.encoder, "content": content, "view": drawn}
         return features_path(self.folder, features_key(made_from))
 
@@ -225,6 +225,7 @@ class FeatureDataset(ClipDataset):
         image_size: Side of the frames that were encoded.
         training: Training's random sampling, and one view by draw; else the test sampling.
         seed: Seed of the draws.
+        sampling: How frames are chosen over time; a mirrored view is not cached.
 
     Raises:
         DataError: a label that is not in the label set; the clip is named.
@@ -240,8 +241,16 @@ class FeatureDataset(ClipDataset):
         image_size: int,
         training: bool,
         seed: int,
+        sampling: Sampling = AS_PUBLISHED,
     ) -> None:
-        super().__init__(clips, label_set, num_frames=num_frames, image_size=image_size, seed=seed)
+        super().__init__(
+            clips,
+            label_set,
+            num_frames=num_frames,
+            image_size=image_size,
+            seed=seed,
+            sampling=sampling,
+        )
         self.files = [tuple(views) for views in files]
         self.training = training
         self.targets = soft_targets(clips, label_set) if training else None
@@ -257,7 +266,7 @@ class FeatureDataset(ClipDataset):
         features = read_features(self.files[index][self.view(epoch, index)])  # (n, D)
         if self.training:
             rng = clip_rng(self.seed, epoch, index)
-            chosen = sample_train(len(features), self.num_frames, rng)
+            chosen = sample_training(len(features), self.num_frames, self.sampling, rng)
         else:
-            chosen = sample_test(len(features), self.num_frames)
+            chosen = sample_view(len(features), self.num_frames, self.sampling, epoch)
         return features[chosen], self.target(index), index, {}

@@ -3,7 +3,6 @@
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -22,7 +21,14 @@ from dfercli.data.batches import Batch, Item, collate
 from dfercli.data.clips import Clip
 from dfercli.data.device_augmentation import RawClip
 from dfercli.data.frames import list_frames
-from dfercli.data.sampling import clip_rng, epoch_clips, sample_test, sample_train
+from dfercli.data.sampling import (
+    AS_PUBLISHED,
+    Sampling,
+    clip_rng,
+    epoch_clips,
+    sample_training,
+    sample_view,
+)
 from dfercli.data.shared_memory import note_once, share_what_fits
 from dfercli.data.streams import StreamReader
 from dfercli.data.targets import label_index, soft_targets
@@ -87,6 +93,7 @@ class ClipDataset(Dataset[Item | DferError]):
         seed: Seed of the draws.
         streams: Further views of the clips that are read, augmented by the same draws.
         augment_on_device: Hand over raw clips with their draws, for `Batch.inputs` to augment.
+        sampling: How frames are chosen over time.
 
     Attributes:
         labels: The class index of each clip.
@@ -108,6 +115,7 @@ class ClipDataset(Dataset[Item | DferError]):
         seed: int = 0,
         streams: StreamReader | None = None,
         augment_on_device: bool = False,
+        sampling: Sampling = AS_PUBLISHED,
     ) -> None:
         self.clips = list(clips)
         self.labels = [label_index(clip, label_set) for clip in clips]
@@ -119,6 +127,7 @@ class ClipDataset(Dataset[Item | DferError]):
         self.seed = seed
         self.streams = streams or StreamReader()
         self.augment_on_device = augment_on_device
+        self.sampling = sampling
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -127,7 +136,7 @@ class ClipDataset(Dataset[Item | DferError]):
         """Return frames (T, 3, S, S) uint8 or a raw clip, label index, clip position and streams.
 
         Args:
-            key: (epoch, clip).
+            key: (epoch, clip); where nothing is drawn, (view, clip).
         """
         try:
             return self._read(*key)
@@ -137,14 +146,19 @@ class ClipDataset(Dataset[Item | DferError]):
     def _read(self, epoch: int, index: int) -> Item:
         clip = self.clips[index]
         paths = clip_frames(clip)
-        draw = None
+        draw, mirrored = None, False
         if self.augmentation is None:
-            chosen = sample_test(clip.sampled_as or len(paths), self.num_frames)
+            chosen = sample_view(
+                clip.sampled_as or len(paths), self.num_frames, self.sampling, epoch
+            )
             chosen = np.minimum(chosen, len(paths) - 1)
             frames = read_frames([paths[i] for i in chosen])
+            mirrored = epoch >= self.sampling.views
         else:
             rng = clip_rng(self.seed, epoch, index)
-            chosen = sample_train(clip.sampled_as or len(paths), self.num_frames, rng)
+            chosen = sample_training(
+                clip.sampled_as or len(paths), self.num_frames, self.sampling, rng
+            )
             chosen = np.minimum(chosen, len(paths) - 1)
             frames = read_frames([paths[i] for i in chosen])
             height, width = frames.shape[-2:]
@@ -158,20 +172,21 @@ class ClipDataset(Dataset[Item | DferError]):
                 streams[name] = (values, torch.tensor(tokens is not None))
                 continue
             images = self.streams.images(name, clip, paths, chosen.tolist(), frames.shape[-2:])
-            # Drawn images have no light that could change, only a place.
-            moved = None if draw is None else replace(draw, brightness=1.0)
-            fitted = self._fit(torch.zeros_like(frames) if images is None else images, moved)
+            moved = None if draw is None else draw.of_drawn_images()
+            given = torch.zeros_like(frames) if images is None else images
+            fitted = self._fit(given, moved, mirrored=mirrored)
             streams[name] = (fitted, torch.tensor(images is not None))
-        return self._fit(frames, draw), self.target(index), index, streams
+        return self._fit(frames, draw, mirrored=mirrored), self.target(index), index, streams
 
     def target(self, index: int) -> int | Tensor:
         """The class index of a clip, or its shares of all classes (K,)."""
         return self.labels[index] if self.targets is None else self.targets[index]
 
-    def _fit(self, images: Tensor, draw: AugmentDraw | None) -> Tensor | RawClip:
+    def _fit(self, images: Tensor, draw: AugmentDraw | None, *, mirrored: bool) -> Tensor | RawClip:
         """Augment and resize (T, 3, H, W) to (T, 3, S, S) uint8; `draw` None only resizes."""
         if draw is None:
-            return resize(images, self.image_size).contiguous()
+            resized = resize(images, self.image_size)
+            return resized.flip(-1) if mirrored else resized.contiguous()
         if self.augment_on_device:
             return RawClip(images.permute(0, 2, 3, 1), draw, self.image_size)
         return augment(images, draw, self.image_size)
@@ -260,9 +275,9 @@ class TrainingBatches:
 
 
 def evaluation_batches(
-    num_clips: int, batch_size: int, *, rank: int = 0, world_size: int = 1
+    num_clips: int, batch_size: int, *, rank: int = 0, world_size: int = 1, view: int = 0
 ) -> list[list[tuple[int, int]]]:
-    """Batches of keys that hold each clip once over all processes.
+    """Batches of keys that hold each clip once over all processes, in one of its views.
 
     All processes get the same number of batches, since they must meet as often; one that has too
     few clips reads the first clip again.
@@ -270,7 +285,7 @@ def evaluation_batches(
     own = list(range(rank, num_clips, world_size))
     most = len(range(0, num_clips, world_size))
     starts = range(0, most, batch_size)
-    return [[(0, index) for index in own[start : start + batch_size] or [0]] for start in starts]
+    return [[(view, index) for index in own[start : start + batch_size] or [0]] for start in starts]
 
 
 def silent_without_reader(kind: type[BaseException], error: BaseException, trace: Any) -> None:

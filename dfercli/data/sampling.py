@@ -4,12 +4,89 @@ All are pure functions of their arguments. Training draws come from (seed, epoch
 a resumed run sees what an uninterrupted one would have seen, in any number of processes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 BALANCED = 0xBA1  # so that a sampler's draws are none of those of a clip
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How frames of a clip are chosen over time; the default is as published.
+
+    Attributes:
+        stride: Frames from one to the next; 0 spreads them over the whole clip. A clip that is too
+            short for it is sampled as published.
+        views: How often a measurement looks at a clip, at other frames each time.
+        mirrored: Whether it looks at the mirror image, too.
+    """
+
+    stride: int = 0
+    views: int = 1
+    mirrored: bool = False
+
+    @property
+    def num_views(self) -> int:
+        """Views in all: those over time, then their mirror images."""
+        return self.views * (2 if self.mirrored else 1)
+
+
+AS_PUBLISHED = Sampling()
+
+
+def sampling_of(card: Mapping[str, Any]) -> Sampling:
+    """The sampling that a model card tells of."""
+    known = {name: card[name] for name in ("stride", "views", "mirrored") if name in card}
+    return Sampling(**known)
+
+
+def sample_training(
+    num_available: int, num_frames: int, sampling: Sampling, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The frames of a clip in training, drawn by `rng`; as `sample_train`, or strided."""
+    room = _room(num_available, num_frames, sampling.stride)
+    if room is None:
+        return sample_train(num_available, num_frames, rng)
+    return rng.integers(room + 1) + sampling.stride * np.arange(num_frames)
+
+
+def sample_view(
+    num_available: int, num_frames: int, sampling: Sampling, view: int = 0
+) -> NDArray[np.int64]:
+    """The frames of one view in a measurement: as `sample_test`, if there is one and no stride.
+
+    Strided views begin at equal distances, the first one with the clip and the last one at its
+    end; a single one lies in the middle. Others are at different places of each segment.
+
+    Args:
+        num_available: n, at least 1.
+        num_frames: T.
+        sampling: The views.
+        view: Which, counted from 0; mirror images come after the others.
+
+    Returns:
+        (T,) indices, ascending.
+    """
+    views, number = sampling.views, view % sampling.views
+    room = _room(num_available, num_frames, sampling.stride)
+    if room is not None:
+        start = room // 2 if views == 1 else round(room * number / (views - 1))
+        return start + sampling.stride * np.arange(num_frames)
+    if views == 1 or num_available <= num_frames:
+        return sample_test(num_available, num_frames)
+    segment = num_available / num_frames
+    places = segment * (np.arange(num_frames) + (number + 0.5) / views)
+    return places.astype(np.int64)
+
+
+def _room(num_available: int, num_frames: int, stride: int) -> int | None:
+    """By how many frames a strided draw can be moved; None where a clip is too short for it."""
+    room = num_available - 1 - stride * (num_frames - 1)
+    return room if stride and room >= 0 else None
 
 
 def sample_test(num_available: int, num_frames: int) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from dfercli.artifacts.jsonl import write_rows
 from dfercli.config import EvalConfig
 from dfercli.data.clips import Clip
 from dfercli.data.loading import ClipDataset
+from dfercli.data.sampling import sampling_of
 from dfercli.data.targets import has_one_class
 from dfercli.errors import ConfigError, DataError
 from dfercli.evaluation.clip_streams import (
@@ -260,6 +261,7 @@ def _dataset(
         num_frames=model.config.num_frames,
         image_size=model.card.image_size,
         streams=streams,
+        sampling=sampling_of(model.card.sampling),
     )
 
 

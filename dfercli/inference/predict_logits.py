@@ -1,16 +1,18 @@
 """Logits of a model for all clips of a list, over all processes."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch.distributed
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
-from dfercli.data.batches import prefetch_to_device
+from dfercli.data.batches import Batch, prefetch_to_device
 from dfercli.data.loading import ClipDataset, batch_loader, evaluation_batches
 from dfercli.inference.collectives import all_reduce, read_together
 from dfercli.processes import StopSignals, num_cores
-from dfercli.progress import Progress
+from dfercli.progress import Progress, Task
 
 MOST_READERS = 16
 
@@ -25,8 +27,11 @@ def predict_logits(
     workers: int | None,
     description: str = "evaluating",
     signals: StopSignals | None = None,
+    one_view: bool = False,
 ) -> NDArray[np.float32]:
     """Compute logits of all clips, each exactly once over all processes.
+
+    Of a clip that is looked at several times it is the mean.
 
     Args:
         fabric: The engine.
@@ -37,6 +42,7 @@ def predict_logits(
         workers: Processes that read frames; see `num_readers`.
         description: What the progress bar says.
         signals: A stop that these hold ends the work in all processes before the same batch.
+        one_view: Look once, whatever the data set's sampling says.
 
     Returns:
         (N, K) float32, in the order of the clips; of a model that gives other rows, these.
@@ -44,27 +50,42 @@ def predict_logits(
     Raises:
         Stopped: before a batch, where `signals` hold a stop.
     """
-    batches = evaluation_batches(
-        len(dataset), batch_size, rank=fabric.global_rank, world_size=fabric.world_size
-    )
-    loaded = batch_loader(
-        dataset,
-        batches,
-        workers=num_readers(workers, fabric),
-        pin_memory=fabric.device.type == "cuda",
-        note=progress.note,
-    )
-    rows: dict[int, torch.Tensor] = {}
+    views = 1 if one_view else dataset.sampling.num_views
     was_training = model.training
     model.eval()
+    logits = []
     # Not inference_mode, in which FSDP cannot gather its weights.
-    with torch.no_grad(), progress.task(description, total=len(dataset)) as task:
-        for batch in prefetch_to_device(read_together(fabric, loaded, signals), fabric.device):
-            logits = model(**batch.inputs(fabric.device)).float()
-            rows.update(zip(batch.clips.tolist(), logits, strict=True))
-            task.advance(len(batch.clips) * fabric.world_size)
+    with torch.no_grad(), progress.task(description, total=len(dataset) * views) as task:
+        for view in range(views):
+            keys = evaluation_batches(
+                len(dataset),
+                batch_size,
+                rank=fabric.global_rank,
+                world_size=fabric.world_size,
+                view=view,
+            )
+            loaded = batch_loader(
+                dataset,
+                keys,
+                workers=num_readers(workers, fabric),
+                pin_memory=fabric.device.type == "cuda",
+                note=progress.note,
+            )
+            batches = prefetch_to_device(read_together(fabric, loaded, signals), fabric.device)
+            logits.append(_predict_batches(fabric, model, batches, len(dataset), task))
     model.train(was_training)
-    return _gather(fabric, rows, len(dataset))
+    return logits[0] if views == 1 else np.mean(logits, axis=0, dtype=np.float32)
+
+
+def _predict_batches(
+    fabric: Fabric, model: nn.Module, batches: Iterator[Batch], num_clips: int, task: Task
+) -> NDArray[np.float32]:
+    rows: dict[int, torch.Tensor] = {}
+    for batch in batches:
+        logits = model(**batch.inputs(fabric.device)).float()
+        rows.update(zip(batch.clips.tolist(), logits, strict=True))
+        task.advance(len(batch.clips) * fabric.world_size)
+    return _gather(fabric, rows, num_clips)
 
 
 def _gather(fabric: Fabric, rows: dict[int, torch.Tensor], num_clips: int) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ from dfercli.data.features import (
     items_in_order,
 )
 from dfercli.data.fold_clips import FoldClips
+from dfercli.data.sampling import Sampling
 from dfercli.errors import ArtifactError, ConfigError, DataError, DferError
 from dfercli.inference.collectives import first_failure
 from dfercli.inference.devices import precision_for_training
@@ -71,6 +72,12 @@ def require_frozen(config: TrainConfig) -> None:
         raise ConfigError(
             f"{asked}: without temporal layers and context tokens there is nothing to train",
             hint="add --temporal-layers 1 or --context-tokens 8",
+        )
+    on_frames = [name for name in ("mixup", "cutmix", "mirrored") if getattr(config.augment, name)]
+    if config.cache_features and on_frames:
+        raise ConfigError(
+            f"cached features do not go with augment.{on_frames[0]}, which works on frames",
+            hint="train without --cache-features",
         )
     if config.cached_views and config.augment.is_off:
         raise ConfigError(
@@ -133,6 +140,7 @@ def cached_datasets(
             image_size=module.image_size,
             training=training,
             seed=config.seed,
+            sampling=Sampling(config.augment.stride, config.augment.views),
         )
 
     train = dataset(clips.train, slice(num_train), training=True)

@@ -64,6 +64,7 @@ def calibrate(
         batch_size=config.optim.batch_size,
         workers=config.data.workers,
         description="calibrating",
+        one_view=True,  # as predictions look at a face
     )
     if isinstance(model, FineCliper) and len(model.streams) > 1:
         sets = _of_all_sets(model, fabric, rows, targets, groups)

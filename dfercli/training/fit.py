@@ -15,6 +15,7 @@ from torch import Tensor
 from dfercli.artifacts.jsonl import append_row
 from dfercli.data.batches import Batch, prefetch_to_device
 from dfercli.data.loading import TrainingBatches, batch_loader
+from dfercli.data.mixing import draw_mix, mix_clips
 from dfercli.errors import ConfigError
 from dfercli.inference.collectives import all_reduce, read_together
 from dfercli.inference.predict_logits import num_readers, predict_logits
@@ -110,6 +111,7 @@ def _run_epoch(
         set_learning_rates(
             training.optimizer, lr_factor(global_step, steps_per_epoch, config.optim)
         )
+        mix = draw_mix(config.augment, config.seed, global_step)
         # Layers that draw (drop path) see the same numbers after a resume.
         torch.manual_seed(step_seed(config.seed, global_step, fabric.global_rank))
         unread.append(
@@ -119,9 +121,11 @@ def _run_epoch(
                 training.module,
                 training.optimizer,
                 config.optim,
-                batch,
+                mix_clips(batch, mix, len(training.card.label_set)),
             )
         )
+        if training.averaged is not None:
+            training.averaged.update(global_step)
         position = replace(position, step=position.step + 1)
         clips_seen += config.optim.batch_size
         task.advance()
@@ -183,16 +187,17 @@ def _end_epoch(training: Training, position: Position) -> Position:
     best_value, best_epoch = position.best_value, position.best_epoch
     if data.held_out is not None:
         try:
-            logits = predict_logits(
-                training.fabric,
-                training.model,
-                data.held_out,
-                training.progress,
-                batch_size=config.optim.batch_size,
-                workers=config.data.workers,
-                description=data.held_out_name,
-                signals=training.signals,
-            )
+            with training.measured_weights():
+                logits = predict_logits(
+                    training.fabric,
+                    training.model,
+                    data.held_out,
+                    training.progress,
+                    batch_size=config.optim.batch_size,
+                    workers=config.data.workers,
+                    description=data.held_out_name,
+                    signals=training.signals,
+                )
         except Stopped:
             if training.signals.agreed.stop:  # all steps are done, only their result is missing
                 save_as_asked(training, position)

@@ -1,6 +1,6 @@
 """One fold of a training: its clips, model and loop, then calibration and measurement."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import torch
@@ -21,8 +21,9 @@ from dfercli.data.clips import Clip, Fold
 from dfercli.data.fold_clips import FoldClips, read_fold_clips, split_seed
 from dfercli.data.folds import dataset_kind, split_warning
 from dfercli.data.layout import dataset_root
-from dfercli.data.open_sets import faces_of
 from dfercli.data.loading import ClipDataset
+from dfercli.data.open_sets import faces_of
+from dfercli.data.sampling import AS_PUBLISHED, Sampling
 from dfercli.data.streams import StreamReader
 from dfercli.errors import ArtifactError, DataError
 from dfercli.evaluation.clip_streams import available_streams, how_made, stream_reader
@@ -36,6 +37,7 @@ from dfercli.models.losses import make_criterion
 from dfercli.models.method import Method
 from dfercli.processes import StopSignals
 from dfercli.progress import Progress
+from dfercli.training.averaged_weights import AveragedWeights
 from dfercli.training.cached_features import cached_datasets
 from dfercli.training.calibrate import calibrate
 from dfercli.training.epoch_logger import open_logger
@@ -108,8 +110,9 @@ def train_fold(
         precision_for_training(config),
         compile=config.compile,
     )
+    averaged = AveragedWeights(bare, config.augment.ema) if config.augment.ema else None
     if state is not None:
-        _restore_state(module, optimizer, fabric, state, folder)
+        _restore_state(module, optimizer, averaged, fabric, state, folder)
     logger = open_logger(config, folder) if fabric.is_global_zero else None
     training = Training(
         fabric=fabric,
@@ -122,12 +125,14 @@ def train_fold(
         card=replace(
             model.card,
             crop=crop_settings(clips.fold),
+            sampling={**model.card.sampling, **_sampling_for_card(config)},
             trained_on=trained_on(config, clips),
             streams_made=how_made(bare.streams, clips.train, config.data.streams_from),
         ),
         progress=progress,
         logger=logger,
         signals=signals,
+        averaged=averaged,
     )
     fit(training, start)
     if logger is not None:
@@ -218,6 +223,7 @@ def _begin(
 def _restore_state(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    averaged: AveragedWeights | None,
     fabric: Fabric,
     state: dict[str, Any],
     folder: FoldFolder,
@@ -225,6 +231,8 @@ def _restore_state(
     """Give the optimiser and the loss scaling the state of the last checkpoint."""
     try:
         load_optimizer_state(model, optimizer, state["optimizer"])
+        if averaged is not None:
+            averaged.resume(state["weights"])
         fabric.strategy.precision.load_state_dict(state["precision"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ArtifactError(
@@ -250,6 +258,7 @@ def _datasets(
         seed=config.seed,
         streams=streams(clips.train),
         augment_on_device=fabric.device.type == "cuda",
+        sampling=_sampling(config),
     )
     held_out = None
     if clips.held_out:
@@ -259,5 +268,17 @@ def _datasets(
             num_frames=num_frames,
             image_size=image_size,
             streams=streams(clips.held_out),
+            sampling=_sampling(config),
         )
     return FoldData(train, held_out, clips.held_out_name)
+
+
+def _sampling(config: TrainConfig) -> Sampling:
+    own = config.augment
+    return Sampling(own.stride, own.views, own.mirrored)
+
+
+def _sampling_for_card(config: TrainConfig) -> dict[str, Any]:
+    """What is not as published."""
+    usual = asdict(AS_PUBLISHED)
+    return {name: own for name, own in asdict(_sampling(config)).items() if own != usual[name]}

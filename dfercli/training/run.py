@@ -158,6 +158,17 @@ def _launch(config: TrainConfig) -> Fabric:
             "equally",
             hint=f"choose a multiple: --batch-size {num_processes * 8}",
         )
+    augment = config.augment
+    if augment.ema and config.strategy == "fsdp":
+        raise ConfigError(
+            "augment.ema needs whole weights, which fsdp spreads", hint="use --strategy ddp"
+        )
+    if (augment.mixup or augment.cutmix) and config.optim.batch_size < 2 * num_processes:
+        raise ConfigError(
+            f"mixup and cutmix need two clips in each process, got batches of "
+            f"{config.optim.batch_size}",
+            hint=f"--batch-size {num_processes * 8}",
+        )
     fabric = make_fabric(
         config.accelerator,
         config.devices,

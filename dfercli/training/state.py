@@ -1,6 +1,7 @@
 """The state of a training and how it is saved: checkpoints, links and rows of metrics."""
 
 import signal
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypedDict
 
@@ -19,6 +20,7 @@ from dfercli.inference.restore import checkpoint_weights
 from dfercli.models.method import Method
 from dfercli.processes import SAVING, StopSignals
 from dfercli.progress import Progress
+from dfercli.training.averaged_weights import AveragedWeights
 from dfercli.training.fold_data import FoldData
 from dfercli.training.run_records import SELECTION_VALUES
 
@@ -69,6 +71,7 @@ class Training:
         progress: Where to report.
         logger: Where epochs are logged, besides metrics.jsonl.
         signals: A stop that these hold back ends the loop once its work is saved.
+        averaged: The moving average of the weights, which is measured and saved as the model.
     """
 
     fabric: Fabric
@@ -82,6 +85,11 @@ class Training:
     progress: Progress
     logger: Logger | None = None
     signals: StopSignals = field(default_factory=StopSignals)
+    averaged: AveragedWeights | None = None
+
+    def measured_weights(self) -> AbstractContextManager[None]:
+        """Within this, the model has the weights that are measured and saved."""
+        return nullcontext() if self.averaged is None else self.averaged.in_place()
 
 
 def save_as_asked(training: Training, position: Position) -> None:
@@ -108,6 +116,10 @@ def save(training: Training, position: Position, *, is_best: bool = False) -> No
             "optimizer": optimizer,
             "precision": training.fabric.strategy.precision.state_dict(),
         }
+        if training.averaged is not None:
+            averages = training.averaged.averages()
+            state["weights"] = {name: weights[name] for name in averages}
+            weights = {**weights, **averages}
         held = checkpoint_weights(weights, training.module, card)
         save_checkpoint(checkpoint, held, card.to_json(), state)
         if is_best:
