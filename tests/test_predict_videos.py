@@ -160,7 +160,7 @@ def test_another_model_or_window_begins_anew(folder, checkpoint, tmp_path, capsy
     journal.parent.mkdir()
     (journal.parent / "faces").mkdir()
     (journal.parent / "faces" / "dataset.json").write_text("of another run")
-    journal.write_text('{"schema": "dfer.predict_journal/2", "digest": "of another run"}\n{"tor')
+    journal.write_text('{"schema": "dfer.predict_journal/3", "digest": "of another run"}\n{"tor')
     predict(folder / "a.mp4", "--checkpoint", checkpoint, "--out", out)
     assert "done before" not in capsys.readouterr().err
     assert not journal.parent.exists()

@@ -19,7 +19,7 @@ from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.artifacts.removing import remove_own
 from dfercli.errors import ArtifactError
-from dfercli.report.video_prediction import Moment, VideoPrediction
+from dfercli.report.video_prediction import FaceTrace, Moment, Picture, VideoPrediction
 from dfercli.typed import typed
 from dfercli.video.sources import source_signature
 
@@ -105,6 +105,16 @@ def _to_row(video: VideoPrediction, signature: tuple[int, int]) -> dict[str, Any
         "moments": [
             {**asdict(moment), "jpeg": b64encode(moment.jpeg).decode()} for moment in video.moments
         ],
+        "traces": [
+            {
+                **asdict(trace),
+                "pictures": [
+                    {**asdict(picture), "jpeg": b64encode(picture.jpeg).decode()}
+                    for picture in trace.pictures
+                ],
+            }
+            for trace in video.traces
+        ],
     }
 
 
@@ -115,6 +125,20 @@ class _MomentRow:
     label: str
     confidence: float
     jpeg: str
+
+
+@dataclass(frozen=True)
+class _PictureRow:
+    seconds: float
+    jpeg: str
+
+
+@dataclass(frozen=True)
+class _TraceRow:
+    track: int
+    pictures: tuple[_PictureRow, ...]
+    best: int
+    boxes: tuple[tuple[int, int, int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -133,6 +157,7 @@ class _VideoRow:
     gap_reasons: tuple[str, ...]
     remarks: tuple[str, ...]
     portraits: tuple[tuple[int, tuple[float, ...]], ...]
+    traces: tuple[_TraceRow, ...]
 
 
 def _videos(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[str, VideoPrediction]]:
@@ -157,5 +182,11 @@ def _videos(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[str, Video
                         Moment(m.track, m.seconds, m.label, m.confidence, b64decode(m.jpeg))
                         for m in row.moments
                     ),
+                    traces=tuple(map(_trace, row.traces)),
                 ),
             )
+
+
+def _trace(row: _TraceRow) -> FaceTrace:
+    pictures = tuple(Picture(one.seconds, b64decode(one.jpeg)) for one in row.pictures)
+    return FaceTrace(row.track, pictures, row.best, row.boxes)

@@ -2,7 +2,7 @@
 
 import base64
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,8 @@ from dfercli.attempts import Crash, attempt
 from dfercli.config import PredictConfig
 from dfercli.inference.choose_model import ChosenModel
 from dfercli.overrides import to_plain
-from dfercli.report.prediction_page import PageVideo, video_section, write_prediction_page
+from dfercli.report.page_data import PageRoom, PageVideo, room_for, video_section
+from dfercli.report.prediction_page import write_prediction_page
 from dfercli.report.video_prediction import VideoPrediction
 from dfercli.video.probe import VideoFacts, probe_video
 
@@ -37,7 +38,7 @@ BYTES_PER_MB = 1_000_000
 
 
 def make_sections(
-    videos: Iterable[VideoPrediction],
+    videos: Sequence[VideoPrediction],
     path: Path,
     config: PredictConfig,
     min_confidence: float,
@@ -56,13 +57,14 @@ def make_sections(
         The videos with these failures, and their sections.
     """
     budget = config.embed_mb * BYTES_PER_MB
+    room = room_for(videos)
     told, sections = [], []
     for video in videos:
-        made = attempt(partial(_section, video, path, budget, min_confidence))
+        made = attempt(partial(_section, video, path, budget, config.start, min_confidence, room))
         if isinstance(made, Crash):
             video = with_bug(video, made)
-            bare = replace(video, predictions=(), moments=(), gaps=())
-            made = video_section(PageVideo(bare, 0.0, None, ""), min_confidence), 0
+            bare = replace(video, predictions=(), moments=(), traces=(), gaps=())
+            made = video_section(PageVideo(bare, 0.0, None, ""), min_confidence, room), 0
         section, size = made
         budget -= size
         told.append(video)
@@ -71,14 +73,24 @@ def make_sections(
 
 
 def _section(
-    video: VideoPrediction, page: Path, budget: float, min_confidence: float
+    video: VideoPrediction,
+    page: Path,
+    budget: float,
+    start: float,
+    min_confidence: float,
+    room: PageRoom,
 ) -> tuple[dict[str, Any], int]:
     """One video's section, and the bytes of video in it."""
     file = Path(os.path.abspath(video.annotated or video.source))
     facts = probe_video(file)
     player, note, size = _player(file, facts, page, budget)
     length = facts.seconds if facts is not None and facts.seconds else 0.0
-    return video_section(PageVideo(video, length, player, note), min_confidence), size
+    if video.annotated is not None:  # it begins with the first frame that was looked at
+        length += start
+        shown = PageVideo(video, length, player, note, offset_seconds=start)
+    else:
+        shown = PageVideo(video, length, player, note)
+    return video_section(shown, min_confidence, room), size
 
 
 def write_page(

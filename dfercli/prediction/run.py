@@ -30,7 +30,7 @@ from dfercli.prediction.face_source import (
 )
 from dfercli.prediction.facts import length_seconds, with_facts
 from dfercli.prediction.journal import Journal, settings_digest, work_folder
-from dfercli.prediction.moments import strongest_moments
+from dfercli.prediction.moments import face_traces, strongest_moments
 from dfercli.prediction.outputs import (
     annotated_path,
     bugs_path,
@@ -324,7 +324,8 @@ def _with_moments(
 ) -> VideoPrediction:
     if not plan.with_pictures:
         return video
-    return replace(video, moments=strongest_moments(source, video.predictions))
+    moments = strongest_moments(source, video.predictions)
+    return replace(video, moments=moments, traces=face_traces(source, video.predictions))
 
 
 def _with_annotated(

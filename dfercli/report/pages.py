@@ -30,6 +30,7 @@ def render(template: str, title: str, **values: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     environment.filters.update(clock=clock, percent=percent)
     page = environment.get_template(template)
     return page.render(title=title, limits=LIMITS, version=version("dfercli"), **values)

@@ -36,6 +36,36 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A face crop.
+
+    Attributes:
+        seconds: Presentation time.
+        jpeg: The crop, square.
+    """
+
+    seconds: float
+    jpeg: bytes
+
+
+@dataclass(frozen=True)
+class FaceTrace:
+    """What one face looks like and where it is, at some of the times at which it is seen.
+
+    Attributes:
+        track: Number of the face's track.
+        pictures: Crops, by time.
+        best: Which of them shows the face best.
+        boxes: Time in ms, left, top, right and bottom in pixels of the source, by time.
+    """
+
+    track: int
+    pictures: tuple[Picture, ...]
+    best: int
+    boxes: tuple[tuple[int, int, int, int, int], ...]
+
+
+@dataclass(frozen=True)
 class VideoPrediction:
     """What the faces of one video show.
 
@@ -49,6 +79,7 @@ class VideoPrediction:
         portraits: By track what tells its face from others, where that was asked for.
         failure: Why the video, or a part of it, could not be used; else None.
         moments: The strongest moments with their crops, where a report needs them.
+        traces: The faces through time, where a report needs them.
         annotated: Path of the annotated video, where one was written.
         detector: Name of the face detector; None where no face was found.
         min_confidence: Below it a span is uncertain.
@@ -71,6 +102,7 @@ class VideoPrediction:
     length_seconds: float = 0.0
     fps: float | None = None
     recorded_at: datetime | None = None
+    traces: tuple[FaceTrace, ...] = ()
     portraits: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     @cached_property

@@ -1,76 +1,39 @@
-"use strict";
-for (const section of document.querySelectorAll("[data-video]")) {
-  const video = section.querySelector("video");
-  const lanes = [...section.querySelectorAll(".lane")];
-  const length = Number(section.dataset.length);
-  let now = 0;
+// Which view is shown: all videos, or the one that the address names.
+const place = document.getElementById("view");
+const bar = document.getElementById("views");
+const start = overview.videos.length > 1 ? new Start() : null;
+let watch = null;
 
-  const clock = (seconds) => {
-    const minutes = Math.floor(seconds / 60);
-    return `${minutes}:${(seconds - 60 * minutes).toFixed(1).padStart(4, "0")}`;
-  };
+const route = (isFirst) => {
+  const asked = /^#video-(\d+)$/.exec(location.hash);
+  const number = start === null ? 0 : asked && overview.videos[asked[1]] ? Number(asked[1]) : null;
+  watch?.close();
+  watch = number === null ? null : new Watch(number);
+  place.replaceChildren(watch === null ? start.element : watch.element);
+  bar.replaceChildren(...(start !== null && watch !== null ? around(number) : []));
+  if (!isFirst) (watch?.heading ?? place).focus();
+  if (!isFirst) scrollTo(0, 0);
+};
 
-  const describe = (lane, seconds) => {
-    const { edges, labels, rows } = lane.course;
-    let index = 0;
-    while (index + 1 < edges.length && edges[index + 1] <= seconds) index += 1;
-    const row = seconds >= edges[0] && index < rows.length ? rows[index] : null;
-    if (row === null) return `${clock(seconds)}: this face is not seen`;
-    const order = row.map((value, k) => [value, labels[k]]).sort((a, b) => b[0] - a[0]);
-    const shown = order.slice(0, 3).map(([value, name]) => `${name} ${Math.round(100 * value)} %`);
-    return `${clock(seconds)}: ${shown.join(", ")}`;
-  };
+// The way back, and to the videos before and after, as the list is ordered now.
+const around = (number) => {
+  const at = start.shown.findIndex((video) => video.number === number);
+  const link = (video, text, label) => (video ? el("a", { href: `#video-${video.number}`, "aria-label": `${label}: ${video.name}` }, text) : null);
+  return [el("a", { href: "#", class: "back" }, "← All videos"), link(start.shown[at - 1], "previous", "Previous video"), link(start.shown[at + 1], "next", "Next video")].filter(Boolean);
+};
 
-  const show = (seconds) => {
-    now = Math.min(Math.max(seconds, 0), length);
-    for (const lane of lanes) {
-      lane.querySelector(".playhead").style.left = `${(100 * now) / length}%`;
-      lane.setAttribute("aria-valuenow", now.toFixed(1));
-      const text = describe(lane, now);
-      lane.setAttribute("aria-valuetext", text);
-      lane.parentElement.querySelector(".readout").textContent = text;
-    }
-  };
-
-  const seek = (seconds) => {
-    show(seconds);
-    if (video) video.currentTime = now;
-  };
-
-  for (const lane of lanes) {
-    lane.course = JSON.parse(lane.querySelector("script").textContent);
-    const at = (event) => {
-      const box = lane.getBoundingClientRect();
-      return ((event.clientX - box.left) / box.width) * length;
-    };
-    lane.addEventListener("click", (event) => seek(at(event)));
-    lane.addEventListener("pointermove", (event) => {
-      lane.parentElement.querySelector(".readout").textContent =
-        describe(lane, Math.min(Math.max(at(event), 0), length));
-    });
-    lane.addEventListener("pointerleave", () => show(now));
-    lane.addEventListener("keydown", (event) => {
-      const steps = { ArrowLeft: -0.5, ArrowRight: 0.5, PageDown: -5, PageUp: 5 };
-      if (event.key in steps) seek(now + steps[event.key]);
-      else if (event.key === "Home") seek(0);
-      else if (event.key === "End") seek(length);
-      else if (event.key === " " && video) video.paused ? video.play() : video.pause();
-      else return;
-      event.preventDefault();
-    });
-  }
-  for (const button of section.querySelectorAll("button.time")) {
-    button.addEventListener("click", () => {
-      seek(Number(button.dataset.seconds));
-      if (video) video.scrollIntoView({ block: "nearest" });
-    });
-  }
-  if (video) {
-    video.addEventListener("timeupdate", () => show(video.currentTime));
-    video.addEventListener("error", () => {
-      section.querySelector(".video-note").textContent =
-        "The video cannot be played here: it was moved, or this browser does not know its format.";
-    });
-  }
-  show(0);
-}
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest("input, select, textarea") !== null;
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping || watch === null) return;
+  const isButton = event.target.closest("button, a, summary") !== null;
+  if (event.key === " " && isButton) return;
+  if (event.key === "Escape" && start !== null) location.hash = "";
+  else if (!watch.key(event)) return;
+  event.preventDefault();
+});
+addEventListener("hashchange", () => route(false));
+addEventListener("beforeprint", () => {
+  watch?.openAll?.();
+  if (watch === null) start.fillMore(Infinity);
+});
+route(true);
