@@ -17,7 +17,7 @@ from dfercli.inference.ensemble import ensemble
 from dfercli.inference.loaded_model import LoadedModel, load_checkpoint
 from dfercli.inference.locate import locate_trained, split_models
 from dfercli.prediction.run import run
-from dfercli.progress import LogProgress, Progress
+from dfercli.progress import Progress, usual_progress
 from dfercli.report.video_prediction import VideoPrediction
 
 
@@ -123,11 +123,13 @@ class Recognizer:
             config: All other settings of `dfer predict`. By default faces are found in this
                 process; `PredictConfig(workers=2)` starts two, for which a script needs the usual
                 `if __name__ == "__main__":`.
-            progress: Where to report; notes go to the logger `dfercli` by default.
+            progress: Where to report. By default bars in a notebook; notes go to the logger
+                `dfercli`.
 
         Returns:
             One prediction per face track and window; none where no face was found, with the
-            reason in `failure`.
+            reason in `failure`. A notebook shows it as a timeline; `plot()` is a figure, `spans()`,
+            `summary()` and `to_dataframe()` are data frames.
 
         Raises:
             ConfigError: settings that make no sense.
@@ -139,7 +141,7 @@ class Recognizer:
             window=window,
             stride=stride,
         )
-        result = run(settings, progress or LogProgress(), self._model, with_pictures=True)
+        result = run(settings, progress or usual_progress(), self._model, with_pictures=True)
         if len(result.videos) > 1:
             names = ", ".join(video.source for video in result.videos[:3])
             raise DataError(f"{path} holds more than one source: {names}", hint="name one of them")
@@ -211,7 +213,7 @@ def load(
         ConfigError: TorchScript that is not trusted; or the device or the precision is
             not available.
     """
-    progress = LogProgress()
+    progress = usual_progress()
     places = [locate_trained(name, progress) for name in split_models(os.fspath(path))]
     models = [
         load_checkpoint(place, device=device, precision=precision, trust_code=trust_code)

@@ -21,6 +21,7 @@ SLOW = (
     "test_fuzz.py",
     "test_killed.py",
     "test_known_lists.py::test_published_short_clips_are_notes",
+    "test_notebook.py::test_the_notebook_runs_and_shows_the_timeline",
     "test_readme.py",
     "test_regularisers.py::test_a_resume_in_two_processes_is_exact_to_the_byte",
     "test_regularisers.py::test_a_resume_is_exact_to_the_byte_with_all_of_them",

@@ -1,5 +1,6 @@
 """Whatever a server sends, an exchange and a download end within their bounds."""
 
+import asyncio
 import gzip
 import hashlib
 import os
@@ -35,6 +36,14 @@ def _no_proxy(monkeypatch):
 
 def ask(url, *, most_bytes=1000, seconds=SECONDS):
     return exchange(httpx2.Request("POST", url, json={}), seconds=seconds, most_bytes=most_bytes)
+
+
+def test_an_exchange_works_where_a_loop_runs_already_as_in_a_notebook():
+    async def cell(url):
+        return ask(url)
+
+    with serve_raw(lambda number: [answer(b"{}")]) as server:
+        assert asyncio.run(cell(server.url)).content == b"{}"
 
 
 def test_an_answer_is_taken_whole_and_a_redirect_is_not_followed():

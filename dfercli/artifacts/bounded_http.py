@@ -11,6 +11,7 @@ import hashlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -146,10 +147,31 @@ def check_proxies() -> None:
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` in a loop of its own.
 
-    `asyncio.run` would wait for a name server that does not answer, however late it is.
+    `asyncio.run` would wait for a name server that does not answer, however late it is. Where this
+    thread has a loop that runs already, as in a notebook, another thread does the work.
     """
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
+    if not _has_running_loop():
+        return _run_in(loop, task)
+    with ThreadPoolExecutor(1, "http") as pool:
+        running = pool.submit(_run_in, loop, task)
+        try:
+            return running.result()
+        finally:
+            if not running.done():  # interrupted
+                loop.call_soon_threadsafe(task.cancel)
+
+
+def _has_running_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _run_in(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[T]") -> T:
     try:
         return loop.run_until_complete(task)
     finally:

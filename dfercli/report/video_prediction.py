@@ -15,6 +15,8 @@ from dfercli.report.timeline import Interval, Span, Timeline, build_timelines, s
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dfercli.report.timeline_plot import TimelineFigure
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -145,6 +147,22 @@ class VideoPrediction:
 
         rows = [row.to_row() for row in summary_rows(self)]
         return pd.DataFrame(rows, columns=list(summary_columns(self.label_set)))
+
+    def plot(self) -> "TimelineFigure":
+        """The timeline as a matplotlib figure: a lane per person, doubtful spans hatched."""
+        from dfercli.report.timeline_plot import plot_timeline
+
+        return plot_timeline(self)
+
+    def _repr_html_(self) -> str:
+        from dfercli.report.notebook import notebook_html
+
+        return notebook_html(self)
+
+    def _repr_png_(self) -> bytes:
+        from dfercli.report.timeline_plot import plot_timeline, png_of
+
+        return png_of(plot_timeline(self))
 
     def to_json(self) -> dict[str, Any]:
         """The summary: per track its mean over time; gaps; the failure."""
