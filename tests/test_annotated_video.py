@@ -143,6 +143,16 @@ def test_sound_that_fails_midway_ends_there_with_a_note(tmp_path, monkeypatch):
     assert "its sound ends at 0.0 s" in notes[0]
 
 
+def test_frames_closer_than_a_tick_and_far_apart_are_all_written(tmp_path):
+    times = (5.0, 5.000001, 5.000002, 5.04, 400.0)
+    out = tmp_path / "a.mp4"
+    assert write_annotated(out, grey_frames(times), sound_of=None) == len(times)
+    with av.open(str(out)) as container:
+        written = [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+    assert written == pytest.approx([0, 0, 0, 0.04, 395.0], abs=1e-3)
+    assert np.all(np.diff(written) > 0)
+
+
 def test_no_frame_is_an_error_and_leaves_no_file(tmp_path):
     with pytest.raises(DataError, match="no frame"):
         write_annotated(tmp_path / "a.mp4", iter(()), sound_of=None)
@@ -166,6 +176,80 @@ def test_what_is_drawn_has_the_colour_of_the_class():
     assert tuple(drawn[-5, 60]) == anger  # the first half of the timeline
     assert tuple(drawn[-5, 120]) != anger
     assert not black.any()
+
+
+SIZES = [(640, 360), (1920, 1080), (3840, 2160)]
+SEVEN = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
+NUMBERS = np.array([0.05, 0.2, 0.05, 0.05, 0.5, 0.1, 0.05])
+
+
+def drawn_on_grey(size, boxes, **settings):
+    """The overlay of faces at these shares of the frame, and what it changed."""
+    width, height = size
+    overlay = Overlay(SEVEN, (), size, length_seconds=1, min_confidence=0.3, **settings)
+    grey = np.full((height, width, 3), 128, np.uint8)
+    pixels = np.array(boxes) * [width, height, width, height]
+    faces = [ShownFace(number, box, NUMBERS) for number, box in enumerate(pixels)]
+    drawn = overlay.draw(grey, 0.0, faces)
+    return drawn, (drawn != grey).any(axis=2), pixels.round().astype(int)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(0.4, 0.3, 0.6, 0.7)],
+        [(0.0, 0.0, 0.2, 0.4)],
+        [(0.75, 0.55, 1.0, 1.0)],
+        [(0.3, 0.3, 0.4, 0.5), (0.42, 0.3, 0.52, 0.5), (0.54, 0.3, 0.64, 0.5)],
+        [(0.1 * n, 0.5, 0.1 * n + 0.04, 0.58) for n in range(1, 9)],
+    ],
+)
+def test_no_panel_covers_a_face_at_any_size(size, boxes):
+    _, changed, pixels = drawn_on_grey(size, boxes)
+    edge = max(size) // 200 + 4  # the lines of the boxes
+    for left, top, right, bottom in pixels:
+        assert not changed[top + edge : bottom - edge, left + edge : right - edge].any()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_panel_names_the_face_and_shows_the_three_strongest_classes(size):
+    drawn, changed, _ = drawn_on_grey(size, [(0.4, 0.3, 0.6, 0.7)], names={0: "Anna"})
+    colours = dict(zip(SEVEN, class_colours(SEVEN), strict=True))
+    lengths = {}
+    for name in SEVEN:
+        bar = (drawn == tuple(bytes.fromhex(colours[name][1:]))).all(axis=2)
+        bar[:, int(0.39 * size[0]) : int(0.61 * size[0])] = False  # the box of the face
+        lengths[name] = int(bar.sum(axis=1).max())
+    strong = [lengths.pop(name) for name in ("surprise", "sadness", "disgust")]
+    assert strong[0] > strong[1] > strong[2] > 0
+    assert strong[1] / strong[0] == pytest.approx(0.4, abs=0.05)
+    assert set(lengths.values()) == {0}
+    other, _, _ = drawn_on_grey(size, [(0.4, 0.3, 0.6, 0.7)], names={0: "Bert"})
+    rows = np.flatnonzero((other != drawn).any(axis=(1, 2)))  # where the name stands
+    assert rows[-1] - rows[0] >= min(size) / 50  # high enough to be read
+    assert changed.mean() < 0.2
+
+
+def test_many_faces_have_short_panels():
+    _, one, _ = drawn_on_grey(SIZES[1], [(0.1, 0.5, 0.14, 0.58)])
+    boxes = [(0.1 * n, 0.5, 0.1 * n + 0.04, 0.58) for n in range(1, 9)]
+    _, many, _ = drawn_on_grey(SIZES[1], boxes)
+    assert many.sum() < 4 * one.sum()
+
+
+def test_a_panel_stays_on_its_side_while_a_face_moves_a_little():
+    overlay = Overlay(SEVEN, (), (640, 360), length_seconds=1, min_confidence=0.3)
+    grey = np.full((360, 640, 3), 128, np.uint8)
+    centres = []
+    for step in range(40):  # past the place where the right side gets too narrow, and back
+        shift = 40 * np.sin(step / 3)
+        box = np.array([420.0 + shift, 100.0, 520.0 + shift, 220.0])
+        drawn = overlay.draw(grey, 0.0, [ShownFace(0, box, NUMBERS)])
+        changed = (drawn != grey).any(axis=2)
+        changed[90:230, int(box[0]) - 4 : int(box[2]) + 5] = False
+        centres.append(np.flatnonzero(changed.any(axis=0)).mean() - box[0])
+    assert sum(abs(np.diff(centres)) > 100) <= 1
 
 
 def test_classes_have_colours_of_their_own():

@@ -275,7 +275,7 @@ def test_a_timeline_is_drawn_and_a_click_seeks_the_video(page, browser):
     assert video.get_property("currentTime") == pytest.approx(length / 2, abs=0.1)
     assert "not seen" in lane.get_attribute("aria-valuetext")
     browser.find_element(By.CSS_SELECTOR, ".fold summary, .spans summary").click()
-    button = browser.find_elements(By.CSS_SELECTOR, "td button.time")[-1]
+    button = wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "td button.time"))[-1]
     button.click()
     expected = float(button.get_attribute("data-ms")) / 1000
     wait(browser, lambda: abs(video.get_property("currentTime") - expected) < 0.1)

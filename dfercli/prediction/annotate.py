@@ -77,6 +77,7 @@ def annotate(
                     (width, height),
                     length_seconds=length_seconds,
                     min_confidence=min_confidence,
+                    names=video.people,
                 )
             faces = _faces_in(frame, tracks.at(frame.index), timelines)
             yield replace(frame, image=overlay.draw(frame.image, frame.pts_seconds, faces))

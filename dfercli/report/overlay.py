@@ -1,7 +1,7 @@
-"""What is drawn into a video: box, track, expression, confidence bar, and a small timeline."""
+"""What is drawn into a video: box, name, bars of the strongest classes, and a small timeline."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from dfercli.report.colours import class_colours
 from dfercli.report.drawn_text import drawn_text
+from dfercli.report.face_panel import FacePanels, PanelText, strongest_rows
 from dfercli.report.timeline import Timeline, spans_of
 
-TEXT_SCALE = 0.75  # of supervision's default: faces are small, and often many
-SMALLEST_TEXT = 0.45
 MOST_TRACKS = 4  # shown in the timeline at once
 BACKDROP = (24, 24, 24)
 UNSEEN = (60, 60, 60)
@@ -44,6 +43,7 @@ class Overlay:
         size_wh_px: Width and height of the frames.
         length_seconds: Where the video ends.
         min_confidence: Below it an expression is shown with a question mark.
+        names: Of the persons, by track; others are called by the number of their track.
     """
 
     def __init__(
@@ -54,31 +54,18 @@ class Overlay:
         *,
         length_seconds: float,
         min_confidence: float,
+        names: Mapping[int, str] | None = None,
     ) -> None:
         self._label_set = list(map(drawn_text, label_set))
         self._min_confidence = min_confidence
         self._length_seconds = length_seconds
         palette = sv.ColorPalette.from_hex(class_colours(label_set))
-        best_scale = sv.calculate_optimal_text_scale(size_wh_px)
-        text_scale = max(SMALLEST_TEXT, TEXT_SCALE * best_scale)
         thickness = sv.calculate_optimal_line_thickness(size_wh_px)
-        unit = max(4, round(min(size_wh_px) / 60))
+        unit = max(10, round(min(size_wh_px) / 50))  # names in it must be readable
         self._boxes = sv.BoxAnnotator(palette, thickness=thickness)
-        self._labels = sv.LabelAnnotator(
-            palette,
-            text_scale=text_scale,
-            text_thickness=max(1, round(text_scale * 1.5)),
-            text_padding=unit // 2 + 1,
-            text_color=sv.Color.WHITE,
-            smart_position=True,
-        )
-        self._bars = sv.PercentageBarAnnotator(
-            height=unit,
-            width=unit * 5,
-            color=palette,
-            position=sv.Position.BOTTOM_CENTER,
-            border_thickness=max(1, thickness // 2),
-        )
+        self._names = dict(names or {})
+        floor = size_wh_px[1] - unit * (MOST_TRACKS + 2) if timelines else size_wh_px[1]
+        self._panels = FacePanels(size_wh_px, floor)
         self._unit = unit
         self._colours_bgr = [palette.by_idx(k).as_bgr() for k in range(len(label_set))]
         self._strips = {
@@ -109,34 +96,36 @@ class Overlay:
 
     def _draw_faces(self, scene: NDArray[np.uint8], faces: Sequence[ShownFace]) -> None:
         rows = np.stack([np.asarray(face.probabilities) for face in faces])
+        boxes = np.stack([face.box_xyxy_px for face in faces]).astype(np.float64)
         detections = sv.Detections(
-            xyxy=np.stack([face.box_xyxy_px for face in faces]).astype(np.float64),
-            confidence=rows.max(axis=1),
-            class_id=rows.argmax(axis=1),
-            tracker_id=np.array([face.track for face in faces]),
+            xyxy=boxes, confidence=rows.max(axis=1), class_id=rows.argmax(axis=1)
         )
-        texts = [
-            f"#{face.track} {self._label_set[best]}{'?' if sure < self._min_confidence else ''} "
-            f"{sure:.0%}"
-            for face, best, sure in zip(faces, rows.argmax(axis=1), rows.max(axis=1), strict=True)
-        ]
         self._boxes.annotate(scene, detections)
-        # A face that reaches the lower edge has its bar above the timeline, not below it.
-        lowest = scene.shape[0] - 2 * self._unit - self._unit * MOST_TRACKS
-        raised = replace(detections, xyxy=np.minimum(detections.xyxy, [np.inf] * 3 + [lowest]))
-        self._bars.annotate(scene, raised)
-        self._labels.annotate(scene, detections, labels=texts)
+        texts = [
+            PanelText(
+                face.track,
+                self._name(face.track),
+                bool(row.max() < self._min_confidence),
+                strongest_rows(row, self._label_set, self._colours_bgr),
+            )
+            for face, row in zip(faces, rows, strict=True)
+        ]
+        self._panels.draw(scene, boxes, texts)
+
+    def _name(self, track: int) -> str:
+        return self._names.get(track, f"#{track}")
 
     def _draw_strips(self, scene: NDArray[np.uint8], seconds: float, tracks: list[int]) -> None:
         height, width = scene.shape[:2]
-        bottom = height - self._unit // 2
+        bottom = height - self._unit // 4
         for track in reversed(sorted(tracks)):
             top = bottom - self._unit
             scene[top - 1 : bottom + 1] = BACKDROP
             scene[top:bottom] = self._strips[track]
-            name = f"#{track}"
+            name = drawn_text(self._name(track), 24)
             size = self._unit / 24
-            for colour, thickness in ((BACKDROP, 3), (PLAYHEAD, 1)):
+            stroke = max(1, self._unit // 12)
+            for colour, thickness in ((BACKDROP, 3 * stroke), (PLAYHEAD, stroke)):
                 cv2.putText(
                     scene,
                     name,
@@ -150,4 +139,4 @@ class Overlay:
             bottom = top - max(1, self._unit // 4)
         at = int(np.clip(seconds / max(self._length_seconds, 1e-6) * width, 0, width - 1))
         half = max(1, self._unit // 8)
-        scene[bottom : height - self._unit // 2, max(0, at - half) : at + half] = PLAYHEAD
+        scene[bottom : height - self._unit // 4, max(0, at - half) : at + half] = PLAYHEAD

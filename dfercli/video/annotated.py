@@ -84,7 +84,7 @@ def _write(
         if sound_of is not None:
             begin = first.pts_seconds
             sound = open_sound(container, sound_of, from_seconds=begin, stack=stack, note=note)
-        count, frame = 0, first
+        count, frame, pts = 0, first, -1
         while True:
             seconds = frame.pts_seconds - first.pts_seconds
             even = np.pad(
@@ -93,7 +93,8 @@ def _write(
                 mode="edge",
             )
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-            picture.pts, picture.time_base = round(seconds / TIME_BASE), TIME_BASE
+            pts = max(pts + 1, round(seconds / TIME_BASE))  # no two frames at one tick
+            picture.pts, picture.time_base = pts, TIME_BASE
             container.mux(video.encode(picture))
             count += 1
             if sound is not None:
