@@ -3,12 +3,14 @@
     python benchmarks/tracking.py drawn/ --weights ../shared/weights/yunet_s_640_640.onnx \
         --media ../shared/media/videos --json now.json
     python benchmarks/tracking.py drawn/ ... --against before.json
+    python benchmarks/tracking.py drawn/ ... --beside ../another-checkout
 
 Draws the videos into the folder where they are not there yet (two minutes), follows them as
 `dfer preprocess` does, and prints a row for each: people, tracks, pieces (tracks beyond the first
 of a person), switches (a track that goes on with somebody else), false tracks, share of the visible
 faces that have a box, IDF1, and seconds of processor time. `--against` prints the ratio of the
-processor times to those of another run.
+processor times to those of another run; `--beside` only compares processor time, with another
+checkout, video by video in turn, so that other work on the machine meets both.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import cv2
 from following.measures import Box, Score, Target, score
+from following.paired import Checkout, ratio_of
 from following.plays import plays
 from following.stage import Play, write_play
 
@@ -90,6 +93,22 @@ def row_of(name: str, found: Score, seconds: float, before: float | None) -> str
     )
 
 
+def compare(arguments: argparse.Namespace) -> None:
+    """Print the ratio of the processor times of this checkout to another's, and the median."""
+    videos = [drawn(one, arguments.folder)[0] for one in plays() if arguments.only in one.name]
+    if arguments.media:
+        videos += [arguments.media / name for name in REAL_PEOPLE]
+    here = Checkout(Path(__file__).parents[1], arguments.weights)
+    other = Checkout(arguments.beside, arguments.weights)
+    ratios = []
+    for video in videos:
+        ratios.append(ratio_of(here, other, video, arguments.turns))
+        print(f"{video.stem:32} {ratios[-1]:5.2f}", flush=True)
+    here.close()
+    other.close()
+    print(f"processor time, median of {len(ratios)} videos: {statistics.median(ratios):.2f} times")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -99,9 +118,14 @@ def main() -> None:
     parser.add_argument("--only", default="", help="Plays whose name holds this.")
     parser.add_argument("--json", type=Path, help="Write what was measured.")
     parser.add_argument("--against", type=Path, help="What an earlier run wrote.")
+    parser.add_argument("--beside", type=Path, help="Another checkout to compare time with.")
+    parser.add_argument("--turns", type=int, default=2, help="Of each video, with --beside.")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
+    if arguments.beside:
+        compare(arguments)
+        return
     before = json.loads(arguments.against.read_text()) if arguments.against else {}
     measured: dict[str, dict[str, object]] = {}
     ratios, whole = [], []

@@ -2,6 +2,7 @@
 
 from array import array
 
+import cv2
 import numpy as np
 import pytest
 
@@ -39,10 +40,11 @@ class Marked:
     def _one(self, image):
         boxes = []
         for colour in (RED, BLUE, GREEN):
-            rows, columns = np.nonzero((image == colour).all(axis=2))
-            whole = len(rows) > 400 and 0.8 < np.ptp(rows) / max(1, np.ptp(columns)) < 1.25
-            if whole:  # half of a face is none
-                boxes.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            mask = (image == colour).all(axis=2).astype(np.uint8)
+            _, _, parts, _ = cv2.connectedComponentsWithStats(mask)
+            for left, top, width, height, area in parts[1:].tolist():
+                if area > 400 and 0.8 < height / width < 1.25:  # half of a face is none
+                    boxes.append([left, top, left + width, top + height])
         return Faces(
             np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), 0.9, np.float32)
         )
@@ -56,11 +58,11 @@ def picture(*squares):
     return image
 
 
-def follow(scene, fps, seconds):
+def follow(scene, fps, seconds, cuts=()):
     """The follower, and the tracks of each frame; `scene` gives the squares at a time."""
     follower = FaceFollower(Marked(), SETTINGS)
     times = [number / fps for number in range(round(fps * seconds))]
-    frames = ((Frame(n, t, picture(*scene(t))), False) for n, t in enumerate(times))
+    frames = ((Frame(n, t, picture(*scene(t))), n in cuts) for n, t in enumerate(times))
     tracks = [[face.track for face in faces] for _, faces in follower.follow(frames)]
     return follower, tracks
 
@@ -112,6 +114,68 @@ def test_faces_that_cross_and_swap_size_keep_their_numbers(fps):
     _, tracks = follow(cross, fps, 3.5)
     assert {number for row in tracks for number in row} == {0, 1}
     assert tracks[0] == tracks[-1] == [0, 1]
+
+
+@pytest.mark.parametrize("fps", [9, 25])
+def test_where_two_who_look_the_same_meet_both_are_doubtful(fps):
+    def meet(t):
+        return [(100 + 90 * t, 140, 70, RED), (440 - 90 * t, 150, 74, RED)]
+
+    follower, tracks = follow(meet, fps, 3.5)
+    assert {number for row in tracks for number in row} == {0, 1}
+    assert tracks[0] == [0, 1]
+    assert {number for number, _ in follower.doubts} == {0, 1}
+
+
+@pytest.mark.parametrize("fps", [9, 25])
+def test_a_mirror_image_has_a_number_of_its_own(fps):
+    def before_a_mirror(t):
+        near = 0.5 - 0.5 * np.cos(np.pi * t / 2)
+        return [(60 + 130 * near, 140, 120, RED), (470 - 130 * near, 150, 104, RED)]
+
+    follower, tracks = follow(before_a_mirror, fps, 4)
+    assert tracks == [[0, 1]] * len(tracks)
+    assert follower.doubts == []
+
+
+@pytest.mark.parametrize("fps", [9, 25])
+@pytest.mark.parametrize("colour", [RED, GREEN])
+def test_a_poster_keeps_its_number_while_somebody_walks_past_before_it(fps, colour):
+    poster = (300, 120, 90, colour)
+
+    def walk(t):
+        return [poster, (60 + 420 * (0.5 - 0.5 * np.cos(np.pi * t / 2.5)), 140, 110, RED)]
+
+    follower = FaceFollower(Marked(), SETTINGS)
+    frames = (Frame(n, n / fps, picture(*walk(n / fps))) for n in range(5 * fps))
+    rows = [faces for _, faces in follower.follow((frame, False) for frame in frames)]
+    assert {face.track for faces in rows for face in faces} == {0, 1}
+    assert len(rows[0]) == len(rows[-1]) == 2
+    (number,) = (face.track for face in rows[0] if face.box_xyxy_px[0] == 300)
+    for faces in rows:
+        for face in faces if len(faces) == 2 else ():
+            left, _, right, _ = face.box_xyxy_px.tolist()
+            assert (face.track == number) == (left == 300 and right == 390)
+
+
+def test_a_cut_in_mid_gesture_ends_all_tracks_whoever_comes_next():
+    def scene(t):
+        colour = BLUE if 1 <= t < 2 else RED
+        return [(250 + 60 * np.sin(6 * t), 140, 100, colour)]
+
+    follower, tracks = follow(scene, 25, 3, cuts=(25, 50))
+    assert tracks == [[0]] * 25 + [[1]] * 25 + [[2]] * 25
+    assert [absence.reason for absence in follower.absences] == ["cut", "cut", "no face found"]
+
+
+@pytest.mark.parametrize("fps", [9, 25])
+def test_a_face_that_fills_the_picture_is_one_track_without_a_gap(fps):
+    def near(t):
+        return [(120 + 60 * np.sin(4 * t), 8 + 8 * np.sin(3 * t), 340, RED)]
+
+    follower, tracks = follow(near, fps, 3)
+    assert tracks == [[0]] * len(tracks)
+    assert [absence.end_seconds for absence in follower.absences] == [None]  # the end of the video
 
 
 def test_a_short_loss_in_plain_view_is_bridged_and_marked():

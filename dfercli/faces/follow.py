@@ -39,9 +39,6 @@ FOUND_ALIKE_PX = 48
 BRIDGED_SECONDS = 0.5  # a face that is lost for no longer, and is there to be seen, was not lost
 
 
-NOTHING = np.zeros((0, 0, 3), np.uint8)
-
-
 @dataclass(frozen=True)
 class FollowSettings:
     """How to follow.
@@ -134,8 +131,9 @@ class FaceFollower(Generic[FrameT]):
             last_seconds = seconds
             if detect:
                 due_seconds = seconds + self._settings.detect_seconds
-            step = Step(frame, begins_scene, detect, self._shown(frame.image))
+            step = Step(frame, begins_scene, detect, None)
             if without_image is not None:
+                step.picture = self._shown(frame.image)
                 step.frame = without_image(frame)
             held.append(step)
             del frame, step  # else they live until the next one is there
@@ -155,6 +153,12 @@ class FaceFollower(Generic[FrameT]):
 
     def _note_side(self, number: int, side_px: float) -> None:
         self.sides_px.setdefault(number, array("f")).append(side_px)
+
+    def _picture(self, step: Step[FrameT]) -> NDArray[np.uint8]:
+        """What the detector is shown of a step; most frames between detections need none."""
+        if step.picture is None:
+            step.picture = self._shown(step.frame.image)
+        return step.picture
 
     def _shown(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The region only, as small as the smallest face to find allows."""
@@ -178,7 +182,9 @@ class FaceFollower(Generic[FrameT]):
     def _look_at(self, steps: list[Step[FrameT]]) -> None:
         """Detect; the faces are in pixels of the whole frame."""
         x, y = (self._settings.region_xywh_px or (0, 0))[:2]
-        for step, faces in zip(steps, self._detected([s.picture for s in steps]), strict=True):
+        for step, faces in zip(
+            steps, self._detected([self._picture(s) for s in steps]), strict=True
+        ):
             moved = faces.moved(x, y, 1.0 / self._scale())
             sides_px = (moved.box_xyxy_px[:, 2:] - moved.box_xyxy_px[:, :2]).max(axis=1, initial=0)
             self.largest_face_px = max(self.largest_face_px, float(sides_px.max(initial=0)))
@@ -199,7 +205,7 @@ class FaceFollower(Generic[FrameT]):
         return [next(found) if fits else no_faces() for fits in wide]
 
     def _look_of(self, step: Step[FrameT], geometry: NDArray[np.float32]) -> Look | None:
-        return look_of(step.picture, self._in_picture(geometry[:2]).reshape(4))
+        return look_of(self._picture(step), self._in_picture(geometry[:2]).reshape(4))
 
     def _name(self, steps: list[Step[FrameT]]) -> Iterator[Step[FrameT]]:
         """Detect on the steps that want it, name the faces, and yield what needs no more."""
@@ -269,7 +275,7 @@ class FaceFollower(Generic[FrameT]):
         reason = why_lost(
             self._in_picture(sighting.geometry),
             look,
-            now.picture,
+            self._picture(now),
             boxes,
             self._found_px * self._scale(),
         )
@@ -336,7 +342,7 @@ class FaceFollower(Generic[FrameT]):
 
 def _done(step: Step[FrameT]) -> Step[FrameT]:
     """A step whose picture nobody looks at any more."""
-    step.picture = NOTHING
+    step.picture = None
     return step
 
 

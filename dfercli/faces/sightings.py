@@ -38,13 +38,13 @@ class Sighting:
 class Step(Generic[FrameT]):
     """One frame on its way: `faces` where it is to be detected on, `seen` by track number.
 
-    `picture` is what the detector is shown of it.
+    `picture` is what the detector is shown of it, once that was made.
     """
 
     frame: FrameT
     begins_scene: bool
     detect: bool
-    picture: NDArray[np.uint8]
+    picture: NDArray[np.uint8] | None
     faces: Faces | None = None
     seen: dict[int, Sighting] = field(default_factory=dict)
     sightings: list[Sighting] = field(default_factory=list)

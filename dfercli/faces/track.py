@@ -208,6 +208,7 @@ class FaceTracker:
         numbers = np.full(len(faces), NO_TRACK, np.int64)
         earlier: dict[int, list[tuple[float, int]]] = {}
         lost, again, doubtful = [], [], []
+        met = _who_met(matches, pairs)
         kept: list[_Person] = []
         for person in self._people:
             match = matches.get(id(person))
@@ -222,8 +223,7 @@ class FaceTracker:
                 again.append(person.number)
                 earlier[person.number] = _history_of_rival(match, pairs)
             looks_differ = difference(person.look, looks[row])
-            is_doubtful = _rival_cost(match, pairs) < DOUBT
-            if is_doubtful or (person.is_lost and looks_differ > SAME_LOOK):
+            if id(person) in met or (person.is_lost and looks_differ > SAME_LOOK):
                 doubtful.append(person.number)
             _move(person, centres[row], float(sizes[row]), seconds)
             look = looks[row]
@@ -325,6 +325,18 @@ def _rival_cost(match: _Pair, pairs: list[_Pair]) -> float:
         pair.cost for pair in pairs if (pair.person is match.person) != (pair.row == match.row)
     ]
     return min(others, default=float("inf")) - match.cost
+
+
+def _who_met(matches: dict[int, _Pair], pairs: list[_Pair]) -> set[int]:
+    """Whose faces may as well be exchanged, by the `id` of the person: always two or more."""
+    owners = {match.row: key for key, match in matches.items()}
+    met: set[int] = set()
+    for key, match in matches.items():
+        for pair in pairs:
+            shares_one = (pair.person is match.person) != (pair.row == match.row)
+            if shares_one and pair.cost - match.cost < DOUBT:
+                met |= {key, id(pair.person), owners.get(pair.row, key)}
+    return met
 
 
 def _centres_and_sizes(faces: Faces) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
