@@ -4,6 +4,10 @@ Takes a few minutes and needs nothing downloaded. Only ratios are compared, each
 run: against the published arithmetic, or against the same work done the plain way. A ratio below
 0.8 of its baseline is said and ends the script with 1; below 1 of it may be noise.
 
+Machines differ in which of float32 and bfloat16 they multiply faster, and ratios with them: each
+kind has its own baseline, with the rates that it was measured at. Without one of this kind it ends
+with 2.
+
     python benchmarks/check.py            # compare
     python benchmarks/check.py --write    # make what was measured the baseline
 """
@@ -15,13 +19,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from dfercli.bench import run as bench
 from dfercli.config import BenchConfig, ModelConfig
+from dfercli.inference.arithmetic import Arithmetic, arithmetic_here
 from dfercli.inference.loaded_model import ready
 from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
@@ -70,38 +77,78 @@ def start_up() -> float:
     )
 
 
-def measure() -> dict[str, float]:
+def kind_of(machine: Arithmetic) -> str:
+    """The kind of a machine, by its rates."""
+    return "faster in bfloat16" if machine.prefers_bfloat16 else "no faster in bfloat16"
+
+
+def measure(machine: Arithmetic) -> dict[str, float]:
     """All ratios; the larger, the better."""
     config = BenchConfig(batch_sizes=(1,), train_batch=1, runs=RUNS, device="cpu", precision="32")
     result = bench.run(config, LogProgress())
     assert result.loading is not None
     assert result.training is not None
-    return {
+    found = {
         "loading against PIL": result.loading.ratio_to_reference,
         "inference in float32 against published": result.inference[0].ratio_to_reference,
         "training in float32 against published": result.training.ratio_to_reference,
         "frames shared by windows": shared_frames(),
         "start of dfer --help": start_up(),
     }
+    if machine.prefers_bfloat16:
+        mixed = replace(config, parts=("inference", "training"), precision="bf16-mixed")
+        result = bench.run(mixed, LogProgress())
+        assert result.training is not None
+        found["inference in bfloat16 against published"] = result.inference[0].ratio_to_reference
+        found["training in bfloat16 against published"] = result.training.ratio_to_reference
+    return found
+
+
+def write_baseline(machine: Arithmetic, measured: dict[str, float]) -> None:
+    """Make what was measured the baseline of this machine's kind."""
+    baselines = json.loads(BASELINE.read_text())
+    baselines[kind_of(machine)] = {
+        "processor": machine.processor,
+        "float32_gflops": round(machine.float32_gflops),
+        "bfloat16_gflops": round(machine.bfloat16_gflops),
+        "ratios": {name: round(value, 2) for name, value in measured.items()},
+    }
+    BASELINE.write_text(json.dumps(baselines, indent=2) + "\n")
 
 
 def main() -> int:
-    """Print a table; 1 where something became slower."""
+    """Measure and compare; see `compare` for the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="Write the baseline.")
     arguments = parser.parse_args()
-    begun = time.monotonic()
-    measured = measure()
+    begun, machine = time.monotonic(), arithmetic_here()
+    kind = kind_of(machine)
+    print(
+        f"{machine.processor}, {kind}: one core {machine.float32_gflops:.0f} billion operations a "
+        f"second in float32, {machine.bfloat16_gflops:.0f} in bfloat16"
+    )
+    measured = measure(machine)
     if arguments.write:
-        rounded = {name: round(value, 2) for name, value in measured.items()}
-        BASELINE.write_text(json.dumps(rounded, indent=2) + "\n")
-    baseline = json.loads(BASELINE.read_text())
-    slower = [name for name, value in measured.items() if value < TOLERANCE * baseline[name]]
-    for name, value in measured.items():
-        mark = "  SLOWER" if name in slower else ""
-        print(f"{name:42} {value:6.2f}   baseline {baseline[name]:6.2f}{mark}")
+        write_baseline(machine, measured)
+    code = compare(measured, json.loads(BASELINE.read_text()).get(kind))
     print(f"{time.monotonic() - begun:.0f} s")
-    return 1 if slower else 0
+    return code
+
+
+def compare(measured: dict[str, float], baseline: dict[str, Any] | None) -> int:
+    """Print a table; 1 where something became slower, 2 where there is nothing to compare with."""
+    if baseline is None:
+        for name, value in measured.items():
+            print(f"{name:42} {value:6.2f}")
+        print("there is no baseline of this kind of machine yet: --write makes one")
+        return 2
+    code = 0
+    for name, value in measured.items():
+        expected = baseline["ratios"][name]
+        is_slower = value < TOLERANCE * expected
+        code = max(code, int(is_slower))
+        print(f"{name:42} {value:6.2f}   baseline {expected:6.2f}{'  SLOWER' * is_slower}")
+    return code
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ is a file, or one test of it; `conftest.py` marks them, and refuses an entry tha
 
 SLOW = (
     "test_cached_features.py::test_two_processes_train_as_one",
+    "test_compiling.py::test_kernels_give_the_same_answers",
     "test_demo.py",
+    "test_gpu_acceptance.py::test_all_steps_pass_at_a_toy_size",
     "test_distributed.py",
     "test_export.py::test_8_bit_weights_are_smaller_and_hardly_change_the_answer",
     "test_export.py::test_the_published_checkpoint_exports_with_its_logits",

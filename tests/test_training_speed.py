@@ -59,12 +59,12 @@ def compiled(monkeypatch):
 
 def test_a_compiled_training_ends_with_the_same_weights(tmp_path, compiled):
     store = bright_and_dark_store(tmp_path / "faces", clips_per_class=4)
-    for name, compile in (("plain", False), ("compiled", True)):
+    for name, compile in (("plain", None), ("compiled", True)):
         config = small_config(
             store, tmp_path / name, select="last", compile=compile, optim=replace(OPTIM, epochs=1)
         )
         train.run(config, LogProgress())
-        assert bool(compiled) == compile
+        assert bool(compiled) == bool(compile)
     plain, other = last_weights(tmp_path / "plain/run"), last_weights(tmp_path / "compiled/run")
     assert plain.keys() == other.keys()
     for key, weight in plain.items():
@@ -74,7 +74,7 @@ def test_a_compiled_training_ends_with_the_same_weights(tmp_path, compiled):
 def test_the_option_reaches_the_settings(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(train, "run", lambda config, progress: asked.append(config) or 1 / 0)
-    for options in ([], ["--compile"]):
+    for options in ([], ["--compile"], ["--no-compile"]):
         with pytest.raises(ZeroDivisionError):
             dfer(["train", str(tmp_path), *options])
-    assert [config.compile for config in asked] == [False, True]
+    assert [config.compile for config in asked] == [None, True, False]

@@ -335,8 +335,12 @@ class TrainConfig:
     gradient_checkpointing: bool = option(
         False, "Save memory by computing activations twice.", DEVICE
     )
-    compile: bool = option(
-        False, "Compile the model (torch.compile): slow start, faster steps.", DEVICE, "--compile"
+    compile: bool | None = option(
+        None,
+        "Compile the model (torch.compile): slow start, faster steps. By default on a CPU where so "
+        "much waits that it pays.",
+        DEVICE,
+        "--compile/--no-compile",
     )
     cache_features: bool = option(
         False,

@@ -261,6 +261,12 @@ class PredictConfig(FacesConfig):
         "Of the computation; int8 is for CPUs. auto is DFER_PRECISION, else the fastest here.",
         DEVICE,
     )
+    compile: bool | None = option(
+        None,
+        "Compile the model (torch.compile). By default where so much waits that it pays.",
+        DEVICE,
+        "--compile/--no-compile",
+    )
 
 
 @dataclass(frozen=True)

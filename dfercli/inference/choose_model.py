@@ -13,6 +13,7 @@ from dfercli.config import ModelConfig, PredictConfig
 from dfercli.descriptions.texts import fill, read_texts, zero_shot_templates
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.inference.ensemble import card_of_ensemble, ensemble, name_of_ensemble
+from dfercli.inference.light_imports import import_models
 from dfercli.inference.locate import locate, split_models
 from dfercli.inference.named_models import (
     ZeroShot,
@@ -203,6 +204,7 @@ def other_streams(card: ModelCard) -> list[str]:
 
 def _trained(path: Path, config: PredictConfig) -> ChosenModel:
     def load() -> "LoadedModel":
+        import_models()
         from dfercli.inference.loaded_model import load_checkpoint
 
         return load_checkpoint(
@@ -227,6 +229,7 @@ def _zero_shot(
     progress: Progress,
     better: NamedModel | None = None,
 ) -> ChosenModel:
+    import_models()
     from dfercli.inference.loaded_model import ready
     from dfercli.inference.restore import zero_shot_model
 

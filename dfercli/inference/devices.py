@@ -148,10 +148,8 @@ def precision_for_answers(
         return asked, torch.bfloat16
     resolved = resolve_precision(asked, device.type)
     require_precision(resolved, device)
-    if asked == "auto" and device.type == "cpu":
-        weights = sum(parameter.numel() for parameter in module.clip.visual.parameters())
-        if weights >= WORTH_BFLOAT16 and prefers_bfloat16():
-            resolved = "bf16-mixed"
+    if asked == "auto" and device.type == "cpu" and is_large(module) and prefers_bfloat16():
+        resolved = "bf16-mixed"
     return resolved, torch.float16 if resolved == "16-mixed" else torch.bfloat16
 
 
@@ -220,6 +218,12 @@ def describe_arithmetic() -> MachineArithmetic:
     return MachineArithmetic(
         found, arithmetic_file(), asked, chosen or plain, chosen or plain, plain
     )
+
+
+def is_large(module: Method) -> bool:
+    """Whether most of the time of a model goes into products of its image encoder."""
+    weights = sum(parameter.numel() for parameter in module.clip.visual.parameters())
+    return weights >= WORTH_BFLOAT16
 
 
 def keep_encoder_in_bfloat16(encoder: nn.Module) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from dfercli.artifacts.exported_files import is_exported
 from dfercli.artifacts.model_card import ModelCard
@@ -15,6 +15,7 @@ from dfercli.config import AnswerPrecision
 from dfercli.errors import DataError
 from dfercli.inference.arithmetic import as_asked
 from dfercli.inference.devices import (
+    is_large,
     keep_encoder_in_bfloat16,
     precision_for_answers,
     resolve_device,
@@ -39,11 +40,13 @@ class LoadedModel:
         encode: Where the model encodes each frame alone: frames (N, 3, S, S) to their features
             (N, D), which `forward` takes as (B, T, D) in place of frames.
         precision: That it computes in.
+        encoder: The part that takes the time, where it may be compiled.
 
     Attributes:
         card: What the model says about itself.
         name: Where it came from, as text.
         precision: That it computes in, as `bf16-mixed`.
+        encoder: The image encoder, where it is on a CPU, large, and may be compiled.
     """
 
     def __init__(
@@ -53,12 +56,14 @@ class LoadedModel:
         name: str,
         encode: Compute | None = None,
         precision: str = "32",
+        encoder: nn.Module | None = None,
     ) -> None:
         self._forward = forward
         self._encode = encode
         self.card = card.looking_at((FRAMES,))  # further streams are not given here
         self.name = name
         self.precision = precision
+        self.encoder = encoder
 
     @property
     def label_set(self) -> tuple[str, ...]:
@@ -152,10 +157,12 @@ def ready(
     resolved, mixed = precision_for_answers(precision, place, module)
     if resolved == "int8":
         encode_in_int8(module)
-    elif rounds_weights(precision, resolved, place):
+    is_rounded = resolved != "int8" and rounds_weights(precision, resolved, place)
+    if is_rounded:
         keep_encoder_in_bfloat16(module.clip.visual)
 
-    is_mixed = resolved not in ("32", "int8")
+    # On a CPU the rounded encoder alone is in bfloat16: casting the rest costs more than it saves.
+    is_mixed = resolved not in ("32", "int8") and not (is_rounded and place.type == "cpu")
 
     def on_device(compute: Compute) -> Compute:
         def run(values: Tensor) -> Tensor:
@@ -165,7 +172,9 @@ def ready(
         return run
 
     encode = on_device(module.frame_features) if module.encodes_frames_alone else None
-    return LoadedModel(on_device(module), model.card, name, encode, resolved)
+    compiles = place.type == "cpu" and is_large(module) and resolved != "int8"
+    encoder = module.clip.visual if compiles else None
+    return LoadedModel(on_device(module), model.card, name, encode, resolved, encoder)
 
 
 def load_checkpoint(

@@ -1,6 +1,7 @@
 """Recognise the tracks of many sources: batches of windows across tracks and sources."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from dfercli.artifacts.predictions import Box, WindowPrediction
 from dfercli.attempts import Crash, SetUpError, attempt
 from dfercli.data.augmentation import resize
 from dfercli.errors import ArtifactError, DataError
+from dfercli.inference.compiling import LongWork
 from dfercli.inference.loaded_model import LoadedModel
 from dfercli.prediction.clip_faces import ClipCrops
 from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
@@ -67,6 +69,8 @@ def recognise(
     stop: threading.Event,
     on_windows: Callable[[int], None],
     bugs: BugLog,
+    long_work: LongWork | None = None,
+    num_sources: int = 0,
 ) -> Iterator[RecognisedSource]:
     """Predict every window of every source, in the order of the sources.
 
@@ -80,17 +84,21 @@ def recognise(
         stop: Once set, the work ends.
         on_windows: Called with the number of windows done since the last call.
         bugs: Takes the traceback of a source that meets a bug.
+        long_work: Told how long windows take, and how many wait.
+        num_sources: How many sources will come, as far as that is known.
 
     Raises:
         SetUpError: the model fails at whatever it is shown.
     """
     waiting: deque[_Open] = deque()
-    has_worked = False
+    has_worked, closed = False, list[int]()
     items = _read_windows(sources, waiting, model, settings, bugs)
     room = settings.batch_size * model.num_frames
     for batch in prefetched(_batches(items, room, model.shares_frames), BATCHES_AHEAD):
         readable = [item for item in batch if item.images is not None]
+        begun = time.monotonic()
         answers = iter(_answers(model, readable, bugs, has_worked))
+        seconds = time.monotonic() - begun
         for item in batch:
             row = None if item.images is None else next(answers)
             done = None
@@ -99,12 +107,23 @@ def recognise(
                 done = _part(item.opened, bugs, partial(_prediction, item, row, model, settings))
             item.opened.done.append(done)
         on_windows(len(batch))
+        if long_work is not None:
+            long_work.done(len(batch), seconds, _windows_left(waiting, closed, num_sources))
         if stop.is_set():
             return
         while waiting and len(waiting[0].done) == len(waiting[0].windows):
+            closed.append(len(waiting[0].windows))
             yield waiting.popleft().close()
     while waiting:
         yield waiting.popleft().close()
+
+
+def _windows_left(waiting: Iterable[_Open], closed: list[int], num_sources: int) -> int:
+    """How many windows will come: those of sources that were read, and as many of each other."""
+    opened = list(waiting)
+    known = [*closed, *(len(source.windows) for source in opened)]
+    left = sum(len(source.windows) - len(source.done) for source in opened)
+    return left + max(0, num_sources - len(known)) * sum(known) // len(known)
 
 
 def _batches(items: Iterator[_Item], room: int, shares_frames: bool) -> Iterator[list[_Item]]:

@@ -18,6 +18,7 @@ from dfercli.attempts import Crash, attempt
 from dfercli.config import PredictConfig, PreprocessConfig
 from dfercli.errors import ArtifactError, DataError
 from dfercli.inference.choose_model import ChosenModel, choose_model, ready_choice
+from dfercli.inference.light_imports import import_models
 from dfercli.overrides import to_plain
 from dfercli.prediction.clip_faces import ClipFaces, FacesInMemory, StoredFaces
 from dfercli.prediction.clock import read_clock
@@ -156,7 +157,8 @@ def run(
         thread = stack.enter_context(ThreadPoolExecutor(1, "recognise"))
         stack.callback(work.sources.put, None)
         stack.callback(work.stop.set)
-        recognising = thread.submit(_recognise_all, plan, work)
+        count = len(ready) + len(left)
+        recognising = thread.submit(_recognise_all, plan, work, progress, count)
         for tracked in ready:
             work.sources.put(tracked)
         faceless: list[VideoPrediction] = []
@@ -248,9 +250,13 @@ def _find_faces(
     return faceless
 
 
-def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
+def _recognise_all(
+    plan: _Plan, work: _Work, progress: Progress, num_sources: int
+) -> list[VideoPrediction]:
     """The work of the model's thread; crops are let go as soon as they were used."""
     # Imports torch while the processes that find faces are starting.
+    import_models()
+    from dfercli.inference.compiling import for_windows
     from dfercli.prediction.recognise import recognise
 
     def on_windows(count: int) -> None:
@@ -260,7 +266,9 @@ def _recognise_all(plan: _Plan, work: _Work) -> list[VideoPrediction]:
     sources = iter(work.sources.get, None)
     model = plan.model.load()
     work.precision = model.precision
-    for done in recognise(model, sources, plan.windows, work.stop, on_windows, plan.bugs):
+    long_work = for_windows(model.encoder, plan.config.compile, progress.note)
+    told = (plan.windows, work.stop, on_windows, plan.bugs, long_work, num_sources)
+    for done in recognise(model, sources, *told):
         video = _finish_source(plan, done, work.stop)
         videos.append(video)
         signature = done.source.signature  # of what was found in this run

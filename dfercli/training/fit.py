@@ -18,6 +18,7 @@ from dfercli.data.loading import TrainingBatches, batch_loader
 from dfercli.data.mixing import draw_mix, mix_clips
 from dfercli.errors import ConfigError
 from dfercli.inference.collectives import all_reduce, read_together
+from dfercli.inference.compiling import LongWork, for_steps
 from dfercli.inference.predict_logits import num_readers, predict_logits
 from dfercli.metrics.rates import war_and_uar
 from dfercli.models.optimizer import lr_factor, set_learning_rates
@@ -45,6 +46,7 @@ def fit(training: Training, start: Position) -> Position:
         Stopped: a signal asked for it; what was done is saved.
     """
     config, fabric, signals = training.config, training.fabric, training.signals
+    long_work = for_steps(training.module, config.compile, fabric, training.progress.note)
     batches = TrainingBatches(
         len(training.data.train),
         config.optim.batch_size,
@@ -75,7 +77,8 @@ def fit(training: Training, start: Position) -> Position:
     ):
         task.advance(done)
         for _ in range(start.epoch, config.optim.epochs):
-            position = _run_epoch(training, stream, position, batches.steps_per_epoch, task)
+            steps = batches.steps_per_epoch
+            position = _run_epoch(training, stream, position, steps, task, long_work)
             position = _end_epoch(training, position)
     return position
 
@@ -91,6 +94,7 @@ def _run_epoch(
     position: Position,
     steps_per_epoch: int,
     task: Task,
+    long_work: LongWork | None,
 ) -> Position:
     config, fabric, signals = training.config, training.fabric, training.signals
     training.model.train()
@@ -114,6 +118,7 @@ def _run_epoch(
         mix = draw_mix(config.augment, config.seed, global_step)
         # Layers that draw (drop path) see the same numbers after a resume.
         torch.manual_seed(step_seed(config.seed, global_step, fabric.global_rank))
+        begun = time.monotonic()
         unread.append(
             update_weights(
                 fabric,
@@ -127,6 +132,9 @@ def _run_epoch(
         if training.averaged is not None:
             training.averaged.update(global_step)
         position = replace(position, step=position.step + 1)
+        if long_work is not None:
+            left = config.optim.epochs * steps_per_epoch - global_step - 1
+            long_work.done(1, time.monotonic() - begun, left)
         clips_seen += config.optim.batch_size
         task.advance()
         every = config.checkpoint_every

@@ -108,7 +108,7 @@ def train_fold(
         bare,
         config.optim,
         precision_for_training(config),
-        compile=config.compile,
+        compile=config.compile is True,
     )
     averaged = AveragedWeights(bare, config.augment.ema) if config.augment.ema else None
     if state is not None:

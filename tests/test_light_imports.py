@@ -1,0 +1,40 @@
+"""What a process that recognises imports."""
+
+import subprocess
+import sys
+
+import pytest
+
+FIRST = "from dfercli.inference.light_imports import import_models; import_models()"
+LOOK = "import sys; print([name for name in {names} if sys.modules.get(name) is not None])"
+
+
+def loaded(*lines: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", "\n".join(lines)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_model_is_imported_without_what_it_never_uses():
+    names = ["open_clip", "torch._dynamo", "torch._inductor", "transformers"]
+    assert loaded(FIRST, LOOK.format(names=names)) == "['open_clip']"
+
+
+def test_what_was_left_out_is_there_when_it_is_asked_for():
+    lines = (
+        FIRST,
+        "import torch, torchvision, timm.models.naflexvit as naflex",
+        "boxes = torch.tensor([[0., 0., 0., 4., 4.]])",
+        "aligned = torchvision.ops.roi_align(torch.ones(1, 1, 8, 8), boxes, 2)",
+        "compiled = torch.compile(lambda x: x + 1, backend='eager')(torch.ones(1))",
+        "rope = naflex.NaFlexRopeIterator",
+        "print(aligned.mean().item(), compiled.item(), torch._dynamo.__name__)",
+    )
+    assert loaded(*lines) == "1.0 2.0 torch._dynamo"
+
+
+def test_transformers_can_be_imported_afterwards():
+    pytest.importorskip("transformers")
+    assert loaded(FIRST, "import transformers; print(transformers.__name__)") == "transformers"
