@@ -223,7 +223,7 @@ def describe_arithmetic() -> MachineArithmetic:
 def is_large(module: Method) -> bool:
     """Whether most of the time of a model goes into products of its image encoder."""
     weights = sum(parameter.numel() for parameter in module.clip.visual.parameters())
-    return weights >= WORTH_BFLOAT16
+    return bool(weights >= WORTH_BFLOAT16)
 
 
 def keep_encoder_in_bfloat16(encoder: nn.Module) -> None:
