@@ -29,4 +29,5 @@ SLOW = (
     "test_regularisers.py::test_a_resume_is_exact_to_the_byte_with_all_of_them",
     "test_regularisers.py::test_cached_features_take_strides_views_and_averages",
     "test_signals.py",
+    "test_towers.py::test_info_counts_every_method_on_large_towers_and_on_siglip",
 )

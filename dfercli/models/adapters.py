@@ -1,21 +1,24 @@
 """Adapters in the frozen towers of CLIP, as in AIM.
 
 Yang et al., "AIM: Adapting Image Models for Efficient Video Action Recognition", ICLR 2023,
-arXiv 2302.03024. Each block of open_clip is wrapped by an `AdaptedBlock`, which calls the block's
-own frozen attention and MLP. The last layer of every adapter starts at zero, so that an adapted
-tower begins as the frozen one, frame by frame.
+arXiv 2302.03024. Each block of open_clip or timm is wrapped by an `AdaptedBlock`, which calls the
+block's own frozen attention and MLP. The last layer of every adapter starts at zero, so that an
+adapted tower begins as the frozen one, frame by frame.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from open_clip import CLIP
-from open_clip.transformer import ResidualAttentionBlock, Transformer, VisionTransformer
+from open_clip.transformer import ResidualAttentionBlock, Transformer
 from timm.layers import DropPath
 from torch import Tensor, nn
 
 from dfercli.config import FineCliperConfig
 from dfercli.errors import ConfigError
+from dfercli.models.vit import attention, first_norm, mlp, second_norm, vit_blocks
 
 
 class Adapter(nn.Module):
@@ -46,7 +49,7 @@ class AdaptedBlock(nn.Module):
     """What the wrapped blocks of both towers share: attention, then MLP, each with its adapter.
 
     Args:
-        block: open_clip's frozen block.
+        block: The frozen block, a plain one of open_clip or timm.
         attention_adapter: Whether there is an adapter, with skip, after the attention.
         mlp_adapter: Whether there is an adapter beside or behind the MLP.
         config: Ratio, scale and placement.
@@ -55,7 +58,7 @@ class AdaptedBlock(nn.Module):
 
     def __init__(
         self,
-        block: ResidualAttentionBlock,
+        block: nn.Module,
         *,
         attention_adapter: bool,
         mlp_adapter: bool,
@@ -63,8 +66,8 @@ class AdaptedBlock(nn.Module):
         drop_path: float,
     ) -> None:
         super().__init__()
-        width = block.ln_1.normalized_shape[0]
-        self.block = block
+        width = first_norm(block).normalized_shape[0]
+        self.block: Any = block
         self.attention_adapter = (
             Adapter(width, config.adapter_ratio, skip=True) if attention_adapter else nn.Identity()
         )
@@ -100,10 +103,7 @@ class AdaptedBlock(nn.Module):
 
     def attend(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
         """The block's own attention after its first norm, without the residual."""
-        block = self.block
-        attended: Tensor = block.attention(q_x=block.ln_1(x), attn_mask=attn_mask)
-        scaled: Tensor = block.ls_1(attended)
-        return scaled
+        return attention(self.block, first_norm(self.block)(x), attn_mask)
 
     def adapted_attention(self, x: Tensor, attn_mask: Tensor | None) -> Tensor:
         """X + A(attention(x)), A with skip; (N, S, D) -> (N, S, D)."""
@@ -112,8 +112,8 @@ class AdaptedBlock(nn.Module):
 
     def adapted_mlp(self, x: Tensor) -> Tensor:
         """X + MLP(x) + scale A(x), or A of the MLP's output; (N, S, D) -> (N, S, D)."""
-        normed = self.block.ln_2(x)
-        out: Tensor = self.block.ls_2(self.block.mlp(normed))
+        normed = second_norm(self.block, x)
+        out = mlp(self.block, normed)
         if self.mlp_adapter is None:
             return x + out
         adapted = self.mlp_adapter(normed if self.mlp_is_parallel else out)
@@ -129,7 +129,7 @@ class AdaptedImageBlock(AdaptedBlock):
     parallel.
 
     Args:
-        block: open_clip's frozen block.
+        block: The frozen block, a plain one of open_clip or timm.
         num_frames: T; the batch of images is made of whole clips.
         config: Which adapters, and their shape.
         drop_path: Probability in training that the temporal or the MLP adapter is skipped.
@@ -137,7 +137,7 @@ class AdaptedImageBlock(AdaptedBlock):
 
     def __init__(
         self,
-        block: ResidualAttentionBlock,
+        block: nn.Module,
         num_frames: int,
         config: FineCliperConfig,
         drop_path: float,
@@ -149,7 +149,7 @@ class AdaptedImageBlock(AdaptedBlock):
             config=config,
             drop_path=drop_path,
         )
-        width = block.ln_1.normalized_shape[0]
+        width = first_norm(block).normalized_shape[0]
         self.num_frames = num_frames
         self.temporal_adapter: nn.Module | None = None
         self.temporal_adapter_in: nn.Module = nn.Identity()
@@ -169,8 +169,8 @@ class AdaptedImageBlock(AdaptedBlock):
         assert self.temporal_adapter is not None
         tokens = x.shape[1]
         over_time = rearrange(x, "(b t) s d -> (b s) t d", t=self.num_frames)
-        normed = self.temporal_adapter_in(self.block.ln_1(over_time))
-        attended = self.block.ls_1(self.block.attention(q_x=normed))
+        normed = self.temporal_adapter_in(first_norm(self.block)(over_time))
+        attended = attention(self.block, normed)
         adapted: Tensor = self.temporal_adapter(attended)
         return rearrange(adapted, "(b s) t d -> (b t) s d", s=tokens)
 
@@ -181,17 +181,10 @@ def adapt_image_encoder(clip: CLIP, num_frames: int, config: FineCliperConfig) -
     Raises:
         ConfigError: the image encoder is not a ViT of open_clip's plain blocks.
     """
-    if not isinstance(clip.visual, VisionTransformer):
-        raise ConfigError(
-            f"adapters need a vision transformer, this CLIP has a {type(clip.visual).__name__}",
-            hint="for example ViT-B-16-quickgelu/openai, or tiny-vit/random as a toy",
-        )
-    transformer = clip.visual.transformer
-    rates = _drop_path_rates(transformer, config)
-    for index in _adapted_blocks(transformer, config):
-        transformer.resblocks[index] = AdaptedImageBlock(
-            _plain_block(transformer, index), num_frames, config, rates[index]
-        )
+    blocks = vit_blocks(clip, "adapters")
+    rates = _drop_path_rates(len(blocks), config)
+    for index in _adapted_blocks(len(blocks), config):
+        blocks[index] = AdaptedImageBlock(blocks[index], num_frames, config, rates[index])
 
 
 def adapt_text_encoder(clip: CLIP, config: FineCliperConfig) -> None:
@@ -203,8 +196,9 @@ def adapt_text_encoder(clip: CLIP, config: FineCliperConfig) -> None:
     if not config.text_adapters:
         return
     transformer = clip.transformer
-    rates = _drop_path_rates(transformer, config)
-    for index in _adapted_blocks(transformer, config):
+    layers = len(transformer.resblocks)
+    rates = _drop_path_rates(layers, config)
+    for index in _adapted_blocks(layers, config):
         transformer.resblocks[index] = AdaptedBlock(
             _plain_block(transformer, index),
             attention_adapter="attention" in config.text_adapters,
@@ -214,13 +208,11 @@ def adapt_text_encoder(clip: CLIP, config: FineCliperConfig) -> None:
         )
 
 
-def _adapted_blocks(transformer: Transformer, config: FineCliperConfig) -> range:
-    layers = len(transformer.resblocks)
+def _adapted_blocks(layers: int, config: FineCliperConfig) -> range:
     return range(max(0, layers - config.adapted_blocks) if config.adapted_blocks else 0, layers)
 
 
-def _drop_path_rates(transformer: Transformer, config: FineCliperConfig) -> list[float]:
-    layers = len(transformer.resblocks)
+def _drop_path_rates(layers: int, config: FineCliperConfig) -> list[float]:
     return [config.drop_path * index / max(1, layers - 1) for index in range(layers)]
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 from open_clip import CLIP
 
 from dfercli.config import ModelConfig
-from dfercli.models.clip_backbone import read_class_token_alone
+from dfercli.models.clip_backbone import read_class_token_alone, require_clip_texts
 from dfercli.models.clip_lora import ClipLora
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.finecliper import FineCliper
@@ -44,7 +44,12 @@ def build_model(clip: CLIP, texts: Sequence[str], config: ModelConfig) -> Method
         clip: The backbone with its weights.
         texts: The text of each class; then the negative text of each, where the method wants them.
         config: The settings.
+
+    Raises:
+        ConfigError: a backbone that the method cannot use.
     """
+    if METHODS[config.method].wants_texts(config):
+        require_clip_texts(clip)
     model = METHODS[config.method](clip, texts, config)
     read_class_token_alone(model.clip.visual)
     return model

@@ -29,6 +29,7 @@ from dfercli.models.clip_weights import fetch_weights
 
 RANDOM_TAG = "random"
 QUICK_GELU = 1.702
+CLIP_VOCABULARY = 49_408
 DRAWING = ("normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_")
 
 # Small enough to learn from scratch in a minute on two cores: a little convolutional network, by
@@ -299,19 +300,53 @@ def load_same_backbone(identity: BackboneIdentity, weights: Path | None) -> open
     return model
 
 
+TEXT_PARTS = (
+    *("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection"),
+)
+
+
+def _named_as_in(clip: str, model: open_clip.CLIP) -> nn.Module:
+    """The same weights by the names in files of a model: some keep the text tower in a part."""
+    config = open_clip.get_model_config(clip.rpartition("/")[0] or clip)
+    if not config or not config.get("custom_text"):
+        flat: nn.Module = model
+        return flat
+    whole, text = nn.Module(), nn.Module()
+    for name in TEXT_PARTS:
+        setattr(text, name, getattr(model, name))
+    whole.visual, whole.text = model.visual, text
+    whole.logit_scale, whole.logit_bias = model.logit_scale, model.logit_bias
+    return whole
+
+
 def _load_weights(model: open_clip.CLIP, path: Path, clip: str) -> None:
     if path.suffix in (".npz", ".npy"):
         raise ArtifactError(f"{path}: expected weights in a file of PyTorch or safetensors")
     if path.suffix != ".safetensors":
         check_torch_file(path)
     try:
-        open_clip.load_checkpoint(model, str(path), weights_only=True)
+        open_clip.load_checkpoint(_named_as_in(clip, model), str(path), weights_only=True)
     except Exception as error:  # torch, safetensors and open_clip each raise their own kinds
         reason = str(error).strip().splitlines()
         raise ArtifactError(
             f"{path} does not hold weights of {clip}: {reason[0] if reason else error!r}",
             hint="--clip must name the model that the file was made for",
         ) from error
+
+
+def require_clip_texts(model: open_clip.CLIP) -> None:
+    """Refuse a backbone whose texts are no tokens of CLIP, read at their end.
+
+    Raises:
+        ConfigError: a SigLIP or another one with a tokenizer of its own.
+    """
+    if model.text_pool_type != "argmax" or model.vocab_size != CLIP_VOCABULARY:
+        raise ConfigError(
+            f"class texts need CLIP's tokens: this backbone has a vocabulary of "
+            f"{model.vocab_size:,} (CLIP's is {CLIP_VOCABULARY:,}) and reads a text at its "
+            f"{model.text_pool_type!r} token",
+            hint="without class texts it can be used: --method clip-lora",
+        )
 
 
 def image_size(model: open_clip.CLIP) -> int:
@@ -445,6 +480,7 @@ def encode_texts(model: open_clip.CLIP, texts: list[str]) -> Tensor:
     Returns:
         (len(texts), D) float32 features of unit length.
     """
+    require_clip_texts(model)
     device = model.positional_embedding.device
     tokens = tokenize(texts, model.context_length).to(device)
     features = encode_token_embeddings(model, model.token_embedding(tokens), tokens.argmax(-1))

@@ -13,7 +13,7 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block as TimmBlock
 from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
-from torch import nn
+from torch import Tensor, nn
 
 from dfercli.errors import ConfigError
 
@@ -48,8 +48,11 @@ class BlockWeights:
     mlp: tuple[WeightPlace, WeightPlace]
 
 
-def vit_blocks(clip: CLIP, what: str) -> nn.ModuleList:
-    """The blocks of CLIP's image encoder, in order.
+Blocks = nn.ModuleList | nn.Sequential
+
+
+def vit_blocks(clip: CLIP, what: str) -> Blocks:
+    """The blocks of CLIP's image encoder, in order, where they stand: one may be replaced.
 
     Args:
         clip: The backbone.
@@ -59,10 +62,11 @@ def vit_blocks(clip: CLIP, what: str) -> nn.ModuleList:
         ConfigError: it is no plain vision transformer.
     """
     visual = clip.visual
+    blocks: Blocks
     if isinstance(visual, VisionTransformer):
         blocks, kind = visual.transformer.resblocks, ResidualAttentionBlock
     elif isinstance(visual, TimmModel) and isinstance(visual.trunk, TimmVisionTransformer):
-        blocks, kind = nn.ModuleList(visual.trunk.blocks), TimmBlock
+        blocks, kind = visual.trunk.blocks, TimmBlock
     else:
         found = visual.trunk if isinstance(visual, TimmModel) else visual
         raise ConfigError(
@@ -76,7 +80,37 @@ def vit_blocks(clip: CLIP, what: str) -> nn.ModuleList:
                 f"{what} need plain transformer blocks, this CLIP has {type(strange).__name__}",
                 hint=HINT,
             )
-    return nn.ModuleList(blocks)
+    return blocks
+
+
+def first_norm(block: nn.Module) -> nn.LayerNorm:
+    """The norm in front of a plain block's attention."""
+    norm = block.ln_1 if isinstance(block, ResidualAttentionBlock) else block.norm1
+    assert isinstance(norm, nn.LayerNorm)
+    return norm
+
+
+def attention(block: Any, normed: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+    """A plain block's attention of tokens (N, S, D), scaled, without norm and residual."""
+    if isinstance(block, ResidualAttentionBlock):
+        attended: Tensor = block.ls_1(block.attention(q_x=normed, attn_mask=attn_mask))
+    else:
+        attended = block.ls1(block.attn(normed, attn_mask=attn_mask))
+    return attended
+
+
+def second_norm(block: Any, x: Tensor) -> Tensor:
+    """The norm in front of a plain block's MLP, of tokens (N, S, D)."""
+    is_own = isinstance(block, ResidualAttentionBlock)
+    normed: Tensor = block.ln_2(x) if is_own else block.norm2(x)
+    return normed
+
+
+def mlp(block: Any, normed: Tensor) -> Tensor:
+    """A plain block's MLP of tokens (N, S, D), scaled, without norm and residual."""
+    is_own = isinstance(block, ResidualAttentionBlock)
+    out: Tensor = (block.ls_2 if is_own else block.ls2)(block.mlp(normed))
+    return out
 
 
 def weights_of(block: nn.Module) -> BlockWeights:
