@@ -38,10 +38,7 @@ UNDERSTOOD = ["müde", "scared=a frightened, open-mouthed face"]
     ],
 )
 def test_a_list_is_divided_as_csv_is(text, entries):
-    expected = (
-        entries if entries is not None else ["müde", "scared=a frightened, open-mouthed face"]
-    )
-    assert split_classes(text) == expected
+    assert split_classes(text) == (UNDERSTOOD if entries is None else entries)
 
 
 def test_a_doubtful_comma_is_refused_with_both_ways_to_write_it():

@@ -51,7 +51,7 @@ def image_of(png):
 
 def test_a_figure_has_a_lane_per_person_and_shows_itself_once():
     figure = VIDEO.plot()
-    assert [axes.get_ylabel() for axes in figure.axes] == ["person 0", "person 1"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["face 0", "face 1"]
     assert figure.axes[0].get_xlim() == (0, 8.0)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
     assert image_of(figure._repr_png_()).std() > 20  # something is drawn
@@ -72,7 +72,7 @@ def test_a_gap_is_empty_in_the_picture():
     def colour_at(seconds):
         return row[int(left + (right - left) * seconds / 8)].tolist()
 
-    assert colour_at(4.5) == [255, 255, 255]  # person 0 is not seen from 3 to 5
+    assert colour_at(4.5) == [255, 255, 255]  # face 0 is not seen from 3 to 5
     assert colour_at(1.0) != [255, 255, 255]
 
 
@@ -80,7 +80,7 @@ def test_many_persons_and_odd_names_are_drawn():
     windows = [replace(VIDEO.predictions[0], track=track) for track in range(20)]
     many = replace(VIDEO, source="$x$^\n<b>.mp4", predictions=tuple(windows))
     assert len(many.plot().axes) == 12
-    assert "8 more persons" in many.plot().get_suptitle()
+    assert "8 more faces" in many.plot().get_suptitle()
     assert "<b>" not in many._repr_html_()
 
 
@@ -96,7 +96,7 @@ def test_a_notebook_shows_picture_thumbnails_gaps_and_failures():
     pictures = re.findall(r'src="data:image/(\w+);base64,([^"]+)"', shown)
     assert [kind for kind, _ in pictures] == ["png", "jpeg"]
     assert image_of(base64.b64decode(pictures[0][1])).shape[1] > 600
-    assert "person 1, 0:02.5: b&lt; 80 %" in shown
+    assert "face 1, 0:02.5: b&lt; 80 %" in shown
     assert "No face seen from 0:04.0 to 0:05.0 (no face found)" in shown
     assert "Failed (annotate): no &lt;space&gt;" in shown
 

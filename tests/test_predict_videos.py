@@ -223,6 +223,8 @@ def test_a_table_is_replaced_by_a_camera_only_when_it_may_be_and_has_rows(
         (["--camera", "0", "a.mp4"], 2),
         (["--camera", "0", "--html", "a.html"], 2),
         (["--camera", "0", "--out", "a.csv"], 2),
+        (["--camera", "0", "--spans", "a.csv"], 2),
+        (["--camera", "0", "--clock", "a.csv"], 2),
     ],
 )
 def test_bad_use_of_a_camera_has_its_exit_code(arguments, code, checkpoint, capsys):

@@ -27,7 +27,18 @@ FORMATS = ("vtt", "srt", "eaf", "textgrid", "boris", "noldus", "label-studio")
 
 
 def span(track, start, end, label, confidence=0.75, uncertain=False):
-    return SpanRow("v/talk.mp4", track, start, end, label, confidence, uncertain, None, None)
+    return SpanRow(
+        source="v/talk.mp4",
+        track=track,
+        person=None,
+        start_seconds=start,
+        end_seconds=end,
+        label=label,
+        confidence=confidence,
+        uncertain=uncertain,
+        start_time=None,
+        end_time=None,
+    )
 
 
 SPANS = (
@@ -48,7 +59,7 @@ VIDEO = TieredVideo(
 )
 ODD = 'so "sad" <& blue> for ever'
 EXPECTED = {
-    "person 0": [(0.0, 1.5, "happiness"), (1.5, 2.04, f"{ODD} (uncertain)"), (3.0, 4.0, "müde")],
+    "face 0": [(0.0, 1.5, "happiness"), (1.5, 2.04, f"{ODD} (uncertain)"), (3.0, 4.0, "müde")],
     "Anna": [(1.0, 3723.5, "neutral")],
 }
 
@@ -68,7 +79,7 @@ def test_webvtt(tmp_path):
     (path,) = written("vtt", tmp_path)
     captions = webvtt.read(path).captions
     found = [(one.voice, one.start_in_seconds, one.end_in_seconds, one.text) for one in captions]
-    assert [entry[0] for entry in found] == ["person 0", "Anna", "person 0", "person 0"]
+    assert [entry[0] for entry in found] == ["face 0", "Anna", "face 0", "face 0"]
     assert found[1][1:] == (1, 3723, "neutral 100 %")
     assert captions[1].end == "01:02:03.500"
     raw = path.read_text()
@@ -81,7 +92,7 @@ def test_srt(tmp_path):
     subtitles = list(srt.parse(path.read_text(encoding="utf-8")))
     assert [one.index for one in subtitles] == [1, 2, 3, 4]
     assert subtitles[1].end.total_seconds() == 3723.5
-    assert subtitles[2].content == f"person 0: {ODD} 40 %, uncertain"
+    assert subtitles[2].content == f"face 0: {ODD} 40 %, uncertain"
 
 
 def test_elan(tmp_path):
@@ -112,7 +123,7 @@ def test_boris(tmp_path):
     (path,) = written("boris", tmp_path)
     table = pd.read_csv(path, keep_default_na=False)
     assert set(table["Behavior type"]) == {"STATE"}
-    assert table["Subject"].tolist() == ["person 0", "Anna", "person 0", "person 0"]
+    assert table["Subject"].tolist() == ["face 0", "Anna", "face 0", "face 0"]
     assert table["Behavior"].tolist() == ["happiness", "neutral", ODD, "müde"]
     assert table["Modifier #1"].tolist() == ["", "", "uncertain", ""]
     assert (table["Stop (s)"] - table["Start (s)"]).round(3).tolist() == [1.5, 3722.5, 0.54, 1.0]
@@ -158,9 +169,9 @@ def test_label_studio(tmp_path):
     first, second = prediction["result"][:2]
     assert (first["value"]["ranges"], first["meta"]) == (
         [{"start": 1, "end": 38}],
-        {"text": ["person 0"]},
+        {"text": ["face 0"]},
     )
-    assert second["meta"] == {"text": ["person 0", "uncertain"]}
+    assert second["meta"] == {"text": ["face 0", "uncertain"]}
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -182,9 +193,15 @@ def test_a_span_shorter_than_a_millisecond_is_no_mark():
     assert [one.label for one in tier.marks] == ["b"]
 
 
-def test_two_persons_of_one_name_keep_two_tiers():
-    tiers = make_tiers([span(0, 0, 2, "a"), span(1, 1, 3, "b")], {0: "Anna", 1: "Anna"})
-    assert [tier.name for tier in tiers] == ["Anna", "Anna (1)"]
+def test_tracks_of_one_person_are_one_tier():
+    again = replace(span(2, 5, 6, "c"), person="4")
+    spans = [replace(span(0, 0, 2, "a"), person="4"), span(1, 1, 3, "b"), again]
+    assert [(tier.name, len(tier.marks)) for tier in make_tiers(spans, {})] == [
+        ("person 4", 2),
+        ("face 1", 1),
+    ]
+    tiers = make_tiers(spans, {0: "Anna", 1: "Anna"})
+    assert [(tier.name, len(tier.marks)) for tier in tiers] == [("Anna", 2), ("person 4", 1)]
 
 
 def test_files_are_called_like_their_videos_as_far_as_that_tells_them_apart():
@@ -233,11 +250,11 @@ def test_results_are_exported_at_once_and_afterwards_alike(results, tmp_path, ca
 def test_names_that_were_given_are_the_names_of_tiers(results, tmp_path):
     source = next(csv.DictReader(io.StringIO((results / "spans.csv").read_text())))["source"]
     names = tmp_path / "names.csv"
-    names.write_text(f"source,track,name\n{source},0,Anna\n")
+    names.write_text(f"source,track,person,label\n{source},0,Anna,joy\n{source},1,,joy\n")
     convert(results, "--to", "eaf", "--out", tmp_path, "--names", names)
     assert list(pympi.Elan.Eaf(tmp_path / "eaf" / "one.eaf").get_tier_names()) == ["Anna"]
-    assert list(pympi.Elan.Eaf(tmp_path / "eaf" / "two.eaf").get_tier_names()) == ["person 0"]
-    names.write_text("source,track,name\na,first,Anna\n")
+    assert list(pympi.Elan.Eaf(tmp_path / "eaf" / "two.eaf").get_tier_names()) == ["face 0"]
+    names.write_text("source,track,person\na,first,Anna\n")
     convert(results, "--to", "srt", "--out", tmp_path, "--names", names, code=3)
 
 

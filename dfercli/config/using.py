@@ -285,7 +285,9 @@ class ConvertTimelineConfig:
     )
     out: Path | None = option(None, "Where the files go.", OUTPUT, default="exports/ in the folder")
     names: Path | None = option(
-        None, "CSV of source,track,name: what persons are called, instead of their numbers.", DATA
+        None,
+        "CSV of source,track,person: what faces are called, such as the table that the page saves.",
+        DATA,
     )
     overwrite: bool = option(False, "Replace files that are there.", OUTPUT, "--overwrite")
 

@@ -128,6 +128,9 @@ def _check(config: PredictConfig) -> None:
         raise ConfigError("--camera does not go with --identities")
     if config.video is not None or config.html is not None or config.faces_out is not None:
         raise ConfigError("--camera goes with --out, not with --video, --html or --faces-out")
+    of_files = ("spans", "summary", "export", "clock")
+    if asked := [f"--{name}" for name in of_files if getattr(config, name)]:
+        raise ConfigError(f"--camera does not go with {', '.join(asked)}")
     if config.out is not None and config.out.suffix.lower() != ".jsonl":
         raise ConfigError(
             f"--camera writes rows as they come: --out takes .jsonl, got {config.out}"

@@ -367,6 +367,7 @@ def _wait(
         while not wait([recognising], timeout=LOOK_SECONDS).done:
             task.advance(work.windows_done - shown)
             shown = work.windows_done
+        task.advance(work.windows_done - shown)
     return recognising.result()
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dfercli.artifacts.atomic import write_text
+from dfercli.artifacts.csv_cells import plain_cell
 from dfercli.artifacts.timelines import SpanRow, VideoRow, read_spans, read_videos
 from dfercli.config import ConvertTimelineConfig
 from dfercli.config.kinds import TimelineFormat
@@ -20,8 +21,9 @@ from dfercli.prediction.results_folder import EXPORTS, SPANS, SUMMARY, read_reco
 from dfercli.report.formats import timeline_files
 from dfercli.report.formats.tiers import TieredVideo, make_tiers, unique_keys
 from dfercli.report.summary import real_time
+from dfercli.typed import shown
 
-NAME_COLUMNS = ("source", "track", "name")
+NAME_COLUMNS = ("source", "track", "person")
 
 Names = Mapping[str, Mapping[int, str]]  # of persons, by source and track
 
@@ -75,7 +77,8 @@ def read_names(path: Path) -> dict[str, dict[int, str]]:
     """Read what persons are called.
 
     Args:
-        path: CSV with the columns source, track and name.
+        path: CSV with the columns source, track and person, as the page saves it with the names
+            that were typed; rows without a person are left out.
 
     Raises:
         DataError: the file or a row is broken; the line is named.
@@ -87,13 +90,14 @@ def read_names(path: Path) -> dict[str, dict[int, str]]:
         if missing := [name for name in NAME_COLUMNS if name not in (reader.fieldnames or ())]:
             raise DataError(f"{path}: no column {missing[0]}")
         for row in reader:
-            source, track, name = (row[column] or "" for column in NAME_COLUMNS)
-            if not track.isdecimal() or not name.strip():
+            source, track, name = (plain_cell(row[column] or "") for column in NAME_COLUMNS)
+            if not (track.isascii() and track.isdecimal()):
                 raise DataError(
-                    f"{path}, line {reader.line_num}: expected a track and a name, got "
-                    f"{track[:40]!r} and {name[:40]!r}"
+                    f"{path}, line {reader.line_num}: track: expected a whole number, got "
+                    f"{shown(track)}"
                 )
-            names.setdefault(source, {})[int(track)] = name.strip()
+            if name.strip():
+                names.setdefault(source, {})[int(track)] = name.strip()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, csv.Error) as error:

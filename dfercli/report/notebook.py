@@ -5,6 +5,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dfercli.report.pages import clock
+from dfercli.report.timeline import called
 from dfercli.report.timeline_plot import plot_timeline, png_of
 
 if TYPE_CHECKING:
@@ -17,22 +18,23 @@ MOST_GAPS = 5
 def notebook_html(video: "VideoPrediction") -> str:
     """The timeline as a picture, the strongest moments as thumbnails, gaps and failures as text."""
     picture = base64.b64encode(png_of(plot_timeline(video))).decode()
-    persons = len(video.timelines())
-    words = f"{escape(_plain(video.source))}: {persons} person{'s' if persons != 1 else ''}"
+    faces = len(video.timelines())
+    words = f"{escape(_plain(video.source))}: {faces} face{'s' if faces != 1 else ''}"
     parts = [
         f'<img alt="Timeline of {words}" style="max-width:100%" '
         f'src="data:image/png;base64,{picture}">'
     ]
     if video.moments:
-        thumbnails = "".join(map(_thumbnail, video.moments[:MOST_THUMBNAILS]))
+        shown = video.moments[:MOST_THUMBNAILS]
+        thumbnails = "".join(_thumbnail(one, video.people.get(one.track)) for one in shown)
         parts.append(f'<div style="display:flex;flex-wrap:wrap;gap:8px">{thumbnails}</div>')
     parts += [f"<p>{escape(_plain(line))}</p>" for line in _lines(video)]
     return f"<div>{''.join(parts)}</div>"
 
 
-def _thumbnail(moment: "Moment") -> str:
+def _thumbnail(moment: "Moment", person: str | None) -> str:
     said = escape(
-        f"person {moment.track}, {clock(moment.seconds)}: {moment.label} "
+        f"{called(person, moment.track)}, {clock(moment.seconds)}: {moment.label} "
         f"{100 * moment.confidence:.0f} %"
     )
     jpeg = base64.b64encode(moment.jpeg).decode()

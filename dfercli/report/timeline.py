@@ -70,6 +70,13 @@ class Span:
     probabilities: NDArray[np.float64]
 
 
+def called(person: str | None, track: int) -> str:
+    """What a face is called: the person it is, where people were told apart, else its track."""
+    if person is None:
+        return f"face {track}"
+    return f"person {person}" if person.isdecimal() else person
+
+
 def build_timelines(predictions: Iterable[WindowPrediction]) -> list[Timeline]:
     """The timelines of all tracks of one source, in order of track."""
     by_track: dict[int, list[WindowPrediction]] = {}

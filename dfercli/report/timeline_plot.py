@@ -1,4 +1,4 @@
-"""A video's timeline as a figure: a lane per person, drawn without pyplot."""
+"""A video's timeline as a figure: a lane per face, drawn without pyplot."""
 
 import io
 from typing import TYPE_CHECKING
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from dfercli.report.colours import class_colours
 from dfercli.report.drawn_text import shortened
 from dfercli.report.pages import clock
-from dfercli.report.timeline import Timeline, spans_of
+from dfercli.report.timeline import Timeline, called, spans_of
 
 if TYPE_CHECKING:
     from dfercli.report.video_prediction import VideoPrediction
 
+MOST_LETTERS = 16  # of a name
 MOST_CLASSES = 28  # in the legend
 MOST_LANES = 12  # those that are seen longest
 WIDTH_INCHES, LANE_INCHES, FRAME_INCHES = 10.0, 0.75, 1.1
@@ -36,10 +37,10 @@ class TimelineFigure(Figure):
 
 
 def plot_timeline(video: "VideoPrediction") -> TimelineFigure:
-    """Draw the probabilities of each person over time, stacked; doubtful spans are hatched.
+    """Draw the probabilities of each face over time, stacked; doubtful spans are hatched.
 
     Args:
-        video: What was found; of many persons, those that are seen longest are drawn.
+        video: What was found; of many faces, those that are seen longest are drawn.
     """
     every = sorted(video.timelines(), key=lambda timeline: -timeline.seen_seconds)
     timelines = sorted(every[:MOST_LANES], key=lambda timeline: timeline.track)
@@ -61,7 +62,7 @@ def plot_timeline(video: "VideoPrediction") -> TimelineFigure:
         reason = video.failure.reason if video.failure is not None else "no face was found"
         words = lanes[0].text(0.5, 0.5, shortened(reason, 100), ha="center", va="center")
         words.set(transform=lanes[0].transAxes, color=INK, fontsize=SMALL, parse_math=False)
-    more = f" ({len(every) - MOST_LANES} more persons)" if len(every) > MOST_LANES else ""
+    more = f" ({len(every) - MOST_LANES} more faces)" if len(every) > MOST_LANES else ""
     title = figure.suptitle(f"{shortened(video.source, 90)}{more}", fontsize=11, color=INK)
     title.set_parse_math(False)  # a $ in a name is no mathematics
     if timelines:
@@ -93,9 +94,9 @@ def _draw_lane(axes: Axes, timeline: Timeline, video: "VideoPrediction") -> None
                 hatch="////",
                 linewidth=0,
             )
-    axes.set_ylabel(
-        f"person {timeline.track}", rotation=0, ha="right", va="center", fontsize=SMALL, color=INK
-    )
+    name = shortened(called(video.people.get(timeline.track), timeline.track), MOST_LETTERS)
+    label = axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=SMALL, color=INK)
+    label.set_parse_math(False)
 
 
 def _at_edges(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -149,7 +149,7 @@ class VideoPrediction:
         return pd.DataFrame(rows, columns=list(summary_columns(self.label_set)))
 
     def plot(self) -> "TimelineFigure":
-        """The timeline as a matplotlib figure: a lane per person, doubtful spans hatched."""
+        """The timeline as a matplotlib figure: a lane per face, doubtful spans hatched."""
         from dfercli.report.timeline_plot import plot_timeline
 
         return plot_timeline(self)

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 from dfercli.artifacts.timelines import SpanRow
 from dfercli.names import plain_name
+from dfercli.report.timeline import called
 
 USUAL_FPS = 25.0
 SHORTEST_SECONDS = 0.001  # most formats count milliseconds
@@ -87,30 +88,30 @@ class TieredVideo:
 
 
 def make_tiers(spans: Iterable[SpanRow], names: Mapping[int, str]) -> tuple[Tier, ...]:
-    """A tier for each person of one video, by track.
+    """A tier for each person of one video, in the order of their first tracks.
 
-    Spans that were edited may overlap: the later one then begins where the one before it ends.
+    Tracks of one name are one person. Where marks would overlap, as after editing, the later one
+    begins where the one before it ends.
 
     Args:
         spans: Of the video.
-        names: Those of persons that have one, by track; the others are called by their number.
+        names: Those that were given, by track; the others are called as elsewhere.
     """
-    by_track: dict[int, list[Mark]] = {}
-    for span in sorted(spans, key=lambda span: (span.track, span.start_seconds)):
-        marks = by_track.setdefault(span.track, [])
+    by_name: dict[str, list[SpanRow]] = {}
+    for span in sorted(spans, key=lambda span: span.track):
+        name = names.get(span.track) or called(span.person, span.track)
+        by_name.setdefault(one_line(name), []).append(span)
+    return tuple(Tier(name, _marks(own)) for name, own in by_name.items())
+
+
+def _marks(spans: Iterable[SpanRow]) -> tuple[Mark, ...]:
+    marks: list[Mark] = []
+    for span in sorted(spans, key=lambda span: span.start_seconds):
         start = max(span.start_seconds, marks[-1].end_seconds) if marks else span.start_seconds
         if span.end_seconds - start >= SHORTEST_SECONDS:
             label = one_line(span.label)
             marks.append(Mark(start, span.end_seconds, label, span.confidence, span.uncertain))
-    taken: set[str] = set()
-    tiers = []
-    for track, marks in by_track.items():
-        name = one_line(names.get(track, f"person {track}"))
-        if name in taken:  # tools tell tiers apart by their names
-            name = f"{name} ({track})"
-        taken.add(name)
-        tiers.append(Tier(name, tuple(marks)))
-    return tuple(tiers)
+    return tuple(marks)
 
 
 def one_line(text: str) -> str:
