@@ -135,6 +135,36 @@ def test_a_stopped_run_goes_on_where_it_was(folder, checkpoint, tmp_path, monkey
     pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(whole))
 
 
+def test_a_folder_of_results_that_was_stopped_goes_on(
+    folder, checkpoint, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "results"
+    arguments = (folder, "--checkpoint", checkpoint, "--out", out, "--export", "vtt")
+    done = []
+
+    def stop_at_the_second(plan, source, stop):
+        done.append(source)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return finish(plan, source, stop)
+
+    finish = predict_stage._finish_source
+    monkeypatch.setattr(predict_stage, "_finish_source", stop_at_the_second)
+    predict(*arguments, "--batch-size", 1, code=130)
+    assert not out.exists()
+    monkeypatch.setattr(predict_stage, "_finish_source", finish)
+    capsys.readouterr()
+    predict(*arguments, code=3)
+    assert "sources were done before" in capsys.readouterr().err
+    assert pd.read_csv(out / "spans.csv")["source"].nunique() == 3
+    assert len(list((out / "exports" / "vtt").iterdir())) == 3
+    summary = pd.read_csv(out / "summary.csv")
+    assert summary[summary["level"] == "video"]["failure"].notna().sum() == 1
+    assert (out / "failures.jsonl").is_file()
+    assert (out / "run.json").is_file()
+    assert not list(tmp_path.glob(".*"))  # no work is left
+
+
 def test_a_killed_run_leaves_no_table_and_goes_on(folder, checkpoint, tmp_path):
     out = tmp_path / "a.csv"
     arguments = ["predict", folder, "--checkpoint", checkpoint, "--out", out, *IN_PROCESS]

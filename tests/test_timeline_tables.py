@@ -146,6 +146,9 @@ def test_a_folder_is_replaced_by_its_next_run_and_one_of_others_is_refused(
     predict(store, "--checkpoint", checkpoint, "--out", tmp_path, code=2)
     assert "is a folder of something else: it holds" in capsys.readouterr().err
     predict(store, "--checkpoint", checkpoint, "--out", store, code=2)
+    (tmp_path / "plain").write_text("a file")
+    predict(store, "--checkpoint", checkpoint, "--out", tmp_path / "plain", code=2)
+    assert "is a file and would be a folder" in capsys.readouterr().err
     predict(store, "--checkpoint", checkpoint, "--out", tmp_path / "a.txt", code=2)
 
 

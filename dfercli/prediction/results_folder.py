@@ -67,8 +67,10 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder of something else, before any work.
 
     Raises:
-        ConfigError: it holds a file that is not one of results.
+        ConfigError: it is a file, or holds one that is not of results.
     """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ConfigError(f"--out {folder} is a file and would be a folder: it has no suffix")
     if not folder.is_dir() or (folder / RUN).is_file():
         return
     for path in sorted(folder.iterdir()):
