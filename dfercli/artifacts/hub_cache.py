@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import try_to_load_from_cache
-
 
 def first_cached(repository: str, names: Sequence[str]) -> Path | None:
     """The first of several files of a repository that is in the cache.
@@ -12,6 +10,8 @@ def first_cached(repository: str, names: Sequence[str]) -> Path | None:
     Raises:
         HFValidationError: `repository` cannot be a name on the hub.
     """
+    from huggingface_hub import try_to_load_from_cache  # slow to import, for few
+
     for name in names:
         path = try_to_load_from_cache(repository, name)
         if isinstance(path, str):

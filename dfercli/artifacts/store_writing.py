@@ -10,7 +10,7 @@ import io
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -135,16 +135,20 @@ def read_records(store: Path) -> Iterator[tuple[str, SourceRecord]]:
 
 
 class CropSink:
-    """Takes the face crops of one source, and keeps those of the tracks that count."""
+    """Takes the face crops of one source, and keeps those of the tracks that count.
+
+    Attributes:
+        folder: Holds a folder for each track, by its number.
+    """
 
     def __init__(self, store: Path, folder: Path) -> None:
         self._store = store
-        self._folder = folder
+        self.folder = folder
         self._tracks: set[int] = set()
 
     def add(self, track: int, frame_index: int, jpeg: bytes) -> None:
         """Put away one crop."""
-        folder = self._folder / str(track)
+        folder = self.folder / str(track)
         if track not in self._tracks:
             folder.mkdir()
             self._tracks.add(track)
@@ -152,7 +156,7 @@ class CropSink:
 
     def join(self, track: int, into: int) -> None:
         """Put the crops of a track to those of another one, which shares no frame with it."""
-        source, target = self._folder / str(track), self._folder / str(into)
+        source, target = self.folder / str(track), self.folder / str(into)
         for crop in source.iterdir():
             crop.rename(target / crop.name)
         source.rmdir()
@@ -161,12 +165,35 @@ class CropSink:
         """Make a track the clip `clip_id`, in place of what was there."""
         write_track(self._store, clip_id, data)
         remove_inside(self._store, "frames", clip_id)
-        (self._folder / str(track)).rename(crops_folder(self._store, clip_id))
+        (self.folder / str(track)).rename(crops_folder(self._store, clip_id))
+
+
+def keep_joined(store: Path, clip_id: str, data: TrackData, folders: Sequence[Path]) -> None:
+    """Make the clip `clip_id` of crops that lie in several folders of sinks.
+
+    Raises:
+        ArtifactError: the system refused a write.
+    """
+    try:
+        there = [folder for folder in folders if folder.is_dir()]
+        for folder in there[1:]:
+            for path in folder.iterdir():
+                path.rename(there[0] / path.name)
+        write_track(store, clip_id, data)
+        remove_inside(store, "frames", clip_id)
+        there[0].rename(crops_folder(store, clip_id))
+    except OSError as error:
+        raise unwritable(store / "frames", error) from error
 
 
 @contextmanager
-def crop_sink(store: Path, key: str) -> Iterator[CropSink]:
+def crop_sink(store: Path, key: str, *, stays: bool = False) -> Iterator[CropSink]:
     """Open a sink for the crops of one source; what was not kept is removed at the end.
+
+    Args:
+        store: The folder.
+        key: Of the source.
+        stays: Leave what was not kept, where nothing fails: `keep_joined` takes it.
 
     Raises:
         ArtifactError: the system refused a write.
@@ -177,6 +204,8 @@ def crop_sink(store: Path, key: str) -> Iterator[CropSink]:
         frames.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=frames, prefix=f".{key}{TEMPORARY_MARK}"))
         yield CropSink(store, folder)
+        if stays:
+            folder = None
     except OSError as error:
         raise unwritable(frames, error) from error
     finally:

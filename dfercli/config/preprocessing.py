@@ -76,6 +76,12 @@ class FacesConfig:
     workers: CountOrNone | None = option(
         None, "Processes that find faces; 0: no process.", DEVICE, default="one per core"
     )
+    engine: Literal["local", "ray"] = option(
+        "local", "ray: a cluster that sees the same files (dfercli[ray]).", DEVICE
+    )
+    ray_address: str | None = option(
+        None, "Of the Ray cluster. By default one that is running here.", DEVICE
+    )
 
 
 @dataclass(frozen=True)
@@ -160,12 +166,6 @@ class PreprocessConfig(FacesConfig):
     )
     preview: bool = option(
         False, "Draw a contact sheet and an annotated video per source.", OUTPUT, "--preview"
-    )
-    engine: Literal["local", "ray"] = option(
-        "local", "ray: a cluster that sees the same files (dfercli[ray]).", DEVICE
-    )
-    ray_address: str | None = option(
-        None, "Of the Ray cluster. By default one that is running here.", DEVICE
     )
     time_limit: float = option(
         120.0, "Abandon a source after so many seconds without a new frame.", DEVICE

@@ -29,7 +29,7 @@ from dfercli.faces.sightings import (
     part_way,
     sightings_of,
 )
-from dfercli.faces.smooth import TrackedFace, smoothed
+from dfercli.faces.smooth import CLOCK_SECONDS, TrackedFace, smoothed
 from dfercli.faces.track import FaceTracker
 
 TRACKING_SLACK = 0.75  # of a track also faces down to this part of `min_face_px` are kept
@@ -50,6 +50,8 @@ class FollowSettings:
         lost_seconds: How long a face may be hidden and keep its identity.
         smooth_seconds: Boxes are averaged over so much time before and after.
         region_xywh_px: The part of the picture to look in; None is all of it.
+        on_grid: Detect at multiples of `detect_seconds`, so that whoever begins later detects in
+            the same frames.
     """
 
     detect_seconds: float
@@ -57,6 +59,7 @@ class FollowSettings:
     lost_seconds: float
     smooth_seconds: float
     region_xywh_px: tuple[int, int, int, int] | None = None
+    on_grid: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,11 @@ class _Missing:
 class FaceFollower(Generic[FrameT]):
     """Follows the faces of one source.
 
+    Args:
+        detector: Finds the faces.
+        settings: How to follow.
+        counted: Whether the frame of a time counts for `sides_px`.
+
     Attributes:
         largest_face_px: The longer side of the largest face seen, whether kept or not.
         sides_px: Of every track, kept or not, the longer side of its boxes.
@@ -80,7 +88,12 @@ class FaceFollower(Generic[FrameT]):
         unnamed_seconds: Times of faces that were found and belong to no track.
     """
 
-    def __init__(self, detector: Detector, settings: FollowSettings) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        settings: FollowSettings,
+        counted: Callable[[float], bool] = lambda seconds: True,
+    ) -> None:
         self.largest_face_px = 0.0
         self.sides_px: dict[int, array[float]] = {}
         self.absences: list[Absence] = []
@@ -88,6 +101,7 @@ class FaceFollower(Generic[FrameT]):
         self.unnamed_seconds: array[float] = array("d")
         self._detector = detector
         self._settings = settings
+        self._counted = counted
         self._smallest_px = TRACKING_SLACK * settings.min_face_px
         self._found_px = TRACKING_SLACK * min(settings.min_face_px, FOUND_ALIKE_PX)
         self._tracker = FaceTracker(settings.lost_seconds, detector.new_track_score, self._found_px)
@@ -120,6 +134,7 @@ class FaceFollower(Generic[FrameT]):
                 hand frames on as they are.
         """
         held: list[Step[FrameT]] = []
+        every = self._settings.detect_seconds
         due_seconds = last_seconds = float("-inf")
         for frame, is_cut in frames:
             seconds = frame.pts_seconds
@@ -127,10 +142,15 @@ class FaceFollower(Generic[FrameT]):
                 held[-1].detect = True
             begins_scene = is_cut or last_seconds == float("-inf")
             # The frame that is nearest to the time that is due.
-            detect = begins_scene or seconds + (seconds - last_seconds) / 2 >= due_seconds
+            ahead = 0.0 if last_seconds == float("-inf") else (seconds - last_seconds) / 2
+            is_due = seconds + ahead >= due_seconds
+            detect = begins_scene or is_due
             last_seconds = seconds
-            if detect:
-                due_seconds = seconds + self._settings.detect_seconds
+            if every and self._settings.on_grid:
+                ticks = (seconds + ahead + CLOCK_SECONDS) // every
+                due_seconds = (ticks + 1) * every - CLOCK_SECONDS
+            elif detect:
+                due_seconds = seconds + every
             step = Step(frame, begins_scene, detect, None)
             if without_image is not None:
                 step.picture = self._shown(frame.image)
@@ -151,7 +171,9 @@ class FaceFollower(Generic[FrameT]):
         """The second half of `follow`: smooth what was found."""
         return smoothed(steps, self._settings.smooth_seconds, self._smallest_px, self._note_side)
 
-    def _note_side(self, number: int, side_px: float) -> None:
+    def _note_side(self, number: int, side_px: float, seconds: float) -> None:
+        if not self._counted(seconds):
+            return
         self.sides_px.setdefault(number, array("f")).append(side_px)
 
     def _picture(self, step: Step[FrameT]) -> NDArray[np.uint8]:
@@ -182,9 +204,8 @@ class FaceFollower(Generic[FrameT]):
     def _look_at(self, steps: list[Step[FrameT]]) -> None:
         """Detect; the faces are in pixels of the whole frame."""
         x, y = (self._settings.region_xywh_px or (0, 0))[:2]
-        for step, faces in zip(
-            steps, self._detected([self._picture(s) for s in steps]), strict=True
-        ):
+        pictures = [self._picture(step) for step in steps]
+        for step, faces in zip(steps, self._detected(pictures), strict=True):
             moved = faces.moved(x, y, 1.0 / self._scale())
             sides_px = (moved.box_xyxy_px[:, 2:] - moved.box_xyxy_px[:, :2]).max(axis=1, initial=0)
             self.largest_face_px = max(self.largest_face_px, float(sides_px.max(initial=0)))

@@ -42,7 +42,7 @@ def smoothed(
     steps: Iterable[Step[FrameT]],
     seconds: float,
     smallest_px: float,
-    on_side: Callable[[int, float], None],
+    on_side: Callable[[int, float, float], None],
 ) -> Iterator[tuple[FrameT, list[TrackedFace]]]:
     """Yield each frame with its faces in order of track number, averaged over time.
 
@@ -50,7 +50,7 @@ def smoothed(
         steps: Frames with what was seen, in order.
         seconds: Average over so much time before and after.
         smallest_px: Smaller faces are left out.
-        on_side: Called with track and longer side in pixels of each face, small ones, too.
+        on_side: Called with track, longer side in pixels and time of each face, small ones, too.
     """
     reach = seconds + CLOCK_SECONDS
     before: Past = deque(maxlen=MOST_FRAMES)
@@ -64,7 +64,8 @@ def smoothed(
 
     for step in steps:
         for number, sighting in step.seen.items():
-            on_side(number, float((sighting.geometry[1] - sighting.geometry[0]).max()))
+            side_px = float((sighting.geometry[1] - sighting.geometry[0]).max())
+            on_side(number, side_px, step.frame.pts_seconds)
         while ahead and (
             len(ahead) > MOST_FRAMES or step.frame.pts_seconds - ahead[0].frame.pts_seconds > reach
         ):

@@ -47,6 +47,7 @@ from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, W
 from dfercli.preprocessing import run as preprocess
 from dfercli.preprocessing.find_faces import FoundFaces, find_faces
 from dfercli.preprocessing.people import Known, portraits_of_record, set_up_people
+from dfercli.preprocessing.ray_engine import joined_cluster
 from dfercli.preprocessing.time_grid import TimeGrid
 from dfercli.progress import Progress
 from dfercli.report.summary import Event, event_rows
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from dfercli.inference.loaded_model import LoadedModel
 
 LOOK_SECONDS = 0.2
+NOT_IN_ANSWERS = dict.fromkeys(("out", "workers", "engine", "ray_address"))
 SAMPLING = "grid of time"  # what windows look at: a run goes on only with predictions of the same
 
 
@@ -154,6 +156,8 @@ def run(
         if kept:
             progress.note(f"{len(kept)} of {len(sources)} sources were done before")
         work = _Work()
+        if left and crop.engine == "ray":
+            stack.enter_context(joined_cluster(crop))  # by the model and those who find faces
         thread = stack.enter_context(ThreadPoolExecutor(1, "recognise"))
         stack.callback(work.sources.put, None)
         stack.callback(work.stop.set)
@@ -188,7 +192,7 @@ def _open_journal(
 ) -> Journal | None:
     if config.out is None:
         return None
-    own = {**to_plain(crop), "out": None, "workers": None, "sampling": SAMPLING}
+    own = {**to_plain(crop), **NOT_IN_ANSWERS, "sampling": SAMPLING}
     asked = {
         name: to_plain(config)[name]
         for name in ("window", "stride", "min_confidence", "precision", "video", "html")
@@ -257,6 +261,7 @@ def _recognise_all(
     # Imports torch while the processes that find faces are starting.
     import_models()
     from dfercli.inference.compiling import for_windows
+    from dfercli.prediction.model_on_ray import load_where_it_runs
     from dfercli.prediction.recognise import recognise
 
     def on_windows(count: int) -> None:
@@ -264,7 +269,7 @@ def _recognise_all(
 
     videos = []
     sources = iter(work.sources.get, None)
-    model = plan.model.load()
+    model = load_where_it_runs(plan.model, plan.crop)
     work.precision = model.precision
     long_work = for_windows(model.encoder, plan.config.compile, progress.note)
     told = (plan.windows, work.stop, on_windows, plan.bugs, long_work, num_sources)

@@ -19,6 +19,7 @@ def follow_settings(config: PreprocessConfig) -> FollowSettings:
         lost_seconds=config.lost_seconds,
         smooth_seconds=config.smooth,
         region_xywh_px=(x, y, width, height) if config.region else None,
+        on_grid=config.every == 1 and config.fps is None,
     )
 
 

@@ -1,9 +1,11 @@
 """One source: decode it, follow its faces, cut their crops, choose its clips."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -11,13 +13,13 @@ from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow, TrackData
 from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ChangedError, DataError, TooLargeError
-from dfercli.faces.absence import Absence
 from dfercli.faces.detect import Detector
 from dfercli.faces.follow import FaceFollower
 from dfercli.faces.identity import Portraits
 from dfercli.faces.recogniser import FaceRecogniser
 from dfercli.preprocessing.crop_sinks import Sink
 from dfercli.preprocessing.crops import follow_settings
+from dfercli.preprocessing.followed import Followed, Seen
 from dfercli.preprocessing.gaps import doubtful, gaps, left_out
 from dfercli.preprocessing.growing_tracks import (
     GrowingTrack,
@@ -34,6 +36,7 @@ from dfercli.video.cuts import CutFinder
 from dfercli.video.frames import UNKNOWN_FPS, Frame, num_bytes
 from dfercli.video.prefetch import prefetched
 from dfercli.video.sources import SourceState, source_state
+from dfercli.video.stretches import Stretch
 
 # How far decoding and detecting run ahead, in frames and in bytes, whichever is less.
 DECODE_AHEAD, DECODE_BYTES = 4, 64 * 1024**2
@@ -42,6 +45,8 @@ DETECT_AHEAD, DETECT_BYTES = 8, 32 * 1024**2
 WAITING_BYTES = 160 * 1024**2
 MOST_BATCHED = 4
 NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
+
+ALL_TIME = Stretch(0, 1, None, float("-inf"), float("inf"), 0)
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Networks:
 
 
 OpenSink = Callable[[], AbstractContextManager[Sink]]
+Keep = Callable[[int, str, TrackData], None]
 
 
 def find_clips(
@@ -104,34 +110,50 @@ def _refuse_name(name: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Followed:
-    """The faces of a source.
+class StretchFaces:
+    """The faces of one stretch of a source.
 
     Attributes:
-        tracks: The faces by number of their track.
-        num_frames: How many frames were kept.
-        interval: Mean seconds between them, 0 where there is one.
-        largest_face_px: The longer side of the largest face, whether kept or not.
-        fps: Of the source.
-        warnings: What went wrong while reading.
-        sides_px: Of every track, kept or not, the longer side of its boxes.
-        absences: When and why faces were not seen.
-        doubts: Track and time of each match that may be wrong.
-        unnamed_seconds: Times of faces that belong to no track.
-        span_seconds: Of the first and of the last frame.
+        followed: All of its frames, its own and those around.
+        state: The source before it was read.
+        folder: Where the crops of its own frames are; None where they were handed over.
     """
 
-    tracks: dict[int, GrowingTrack]
-    num_frames: int
-    interval: float
-    largest_face_px: float
-    fps: float
-    warnings: tuple[str, ...]
-    sides_px: Mapping[int, Sequence[float]]
-    absences: list[Absence]
-    doubts: list[tuple[int, float]]
-    unnamed_seconds: Sequence[float]
-    span_seconds: tuple[float, float]
+    followed: Followed
+    state: SourceState
+    folder: Path | None = None
+
+
+def follow_stretch(
+    job: SourceJob,
+    config: PreprocessConfig,
+    detector: Detector,
+    report: Report,
+    open_sink: OpenSink,
+) -> StretchFaces:
+    """Follow the faces of one stretch of a source, and cut their crops.
+
+    Args:
+        job: The source, with its stretch.
+        config: Settings.
+        detector: Finds the faces.
+        report: Told of the frames and face crops done.
+        open_sink: Opens what takes the crops; once more where the stretch is read twice.
+
+    Raises:
+        ChangedError: the source changed while it was read.
+        DataError: it cannot be read.
+    """
+    before = source_state(job.source.path)
+    with open_sink() as sink:
+        followed = _follow(job, config, detector, report, sink, None)
+    if followed is None:
+        with open_sink() as sink:
+            followed = _follow(job, config, detector, report, None, None)
+            assert followed is not None
+            _cut_crops(job, config, followed.tracks, report, sink, None)
+    before.require_same()
+    return StretchFaces(followed, before)
 
 
 def _make_clips(
@@ -154,7 +176,7 @@ def _make_clips(
         followed = _follow(job, config, detector, report, sink, portraits)
         if followed is not None:
             before.require_same()
-            return _record_clips(job, config, followed, detector.name, sink, portraits, before)
+            return _with_people(job, config, followed, detector.name, sink, portraits, before)
     with open_sink() as sink:
         portraits = None if recogniser is None else Portraits(recogniser)
         followed = _follow(job, config, detector, report, None, None)
@@ -165,7 +187,7 @@ def _make_clips(
         tracks = {track: followed.tracks[track] for track in chosen}
         _cut_crops(job, config, tracks, report, sink, portraits)
         before.require_same()
-        return _record_clips(job, config, followed, detector.name, sink, portraits, before)
+        return _with_people(job, config, followed, detector.name, sink, portraits, before)
 
 
 def _follow(
@@ -175,7 +197,7 @@ def _follow(
     report: Report,
     sink: Sink | None,
     portraits: Portraits | None,
-) -> _Followed | None:
+) -> Followed | None:
     """Follow the faces of a source.
 
     Args:
@@ -193,9 +215,13 @@ def _follow(
         DataError: the source cannot be used.
     """
     # At a low frame rate, faces are also followed through the frames between, without crops.
-    reader = open_source(job.source, config, lambda: report(0, 0), config.detect_every)
+    stretch = job.stretch
+    reader = open_source(
+        job.source, config, lambda: report(0, 0), config.detect_every, stretch=stretch
+    )
     settings = follow_settings(config)
-    follower = FaceFollower[Frame](detector, settings)
+    counts = ALL_TIME.holds if stretch is None else stretch.holds
+    follower = FaceFollower[Frame](detector, settings, counts)
     waiting = None
     if sink is not None:
         max_bytes = WAITING_BYTES * min(MOST_BATCHED, detector.batch_size)
@@ -213,54 +239,59 @@ def _follow(
             if waiting.is_too_much:
                 continue
         num_crops = 0
+        is_own = frame.wanted and counts(frame.pts_seconds)
         if frame.wanted:
-            first_seconds = frame.pts_seconds if num_frames == 0 else first_seconds
-            last_seconds = frame.pts_seconds
-            num_frames += 1
             for face in faces:
                 tracks.setdefault(face.track, GrowingTrack()).add(frame, face)
                 if portraits is not None:
                     portraits.look(frame.image, face, frame.pts_seconds)
+        if is_own:
+            first_seconds = frame.pts_seconds if num_frames == 0 else first_seconds
+            last_seconds = frame.pts_seconds
+            num_frames += 1
             if sink is not None:
                 num_crops = sink.take(frame, faces)
-        report(int(frame.wanted), num_crops)
+        report(int(is_own), num_crops)
         del frame  # else it stays in memory until the next one arrives
     if waiting is not None and waiting.is_too_much:
         return None
     if sink is not None:
         sink.end()
-    return _Followed(
+    return Followed(
         tracks,
         num_frames,
-        (last_seconds - first_seconds) / (num_frames - 1) if num_frames > 1 else 0.0,
         follower.largest_face_px,
         reader.fps,
         tuple(reader.warnings),
-        follower.sides_px,
-        follower.absences,
-        follower.doubts,
-        follower.unnamed_seconds,
+        Seen(follower.absences, follower.doubts, follower.unnamed_seconds, follower.sides_px),
         (first_seconds, last_seconds),
     )
 
 
-def _record_clips(
+def record_clips(
     job: SourceJob,
     config: PreprocessConfig,
-    followed: _Followed,
+    followed: Followed,
     detector: str,
-    sink: Sink,
-    portraits: Portraits | None,
+    keep: Keep,
     before: SourceState,
+    pieces: Pieces | None = None,
 ) -> SourceRecord:
-    """Make clips of the tracks that count, whose crops are in the sink."""
-    pieces = None if portraits is None else find_pieces(followed.tracks, portraits)
-    if pieces is not None:
-        followed = _joined(followed, pieces, sink)
+    """Make clips of the tracks that count.
+
+    Args:
+        job: The source.
+        config: Settings.
+        followed: Its faces, one track a person where people were told apart.
+        detector: Name of the detector.
+        keep: Called with each track that counts, its `clip_id` and its data.
+        before: The source before it was read.
+        pieces: Which tracks are one person; None where nobody looked.
+    """
     tracks, num_frames = followed.tracks, followed.num_frames
     chosen = choose_tracks(tracks, config, followed.interval, num_frames)
     clips = tuple(
-        _keep(sink, number, track, tracks[track].data(), job, followed.fps, detector)
+        _keep(keep, number, track, tracks[track].data(), job, followed.fps, detector)
         for number, track in enumerate(chosen)
     )
     failure = None
@@ -278,38 +309,56 @@ def _record_clips(
         signature=before.signature,
         gaps=tuple(_gaps(followed, chosen, config)),
         remarks=(
-            *left_out(followed.sides_px, chosen, config, num_frames, followed.interval),
-            *doubtful(followed.doubts, chosen),
+            *left_out(followed.seen.sides_px, chosen, config, num_frames, followed.interval),
+            *doubtful(followed.seen.doubts, chosen),
             *(() if pieces is None else pieces.remarks(chosen)),
         ),
         portraits=() if pieces is None else pieces.portraits_of(chosen),
     )
 
 
-def _joined(followed: _Followed, pieces: Pieces, sink: Sink) -> _Followed:
+def _with_people(
+    job: SourceJob,
+    config: PreprocessConfig,
+    followed: Followed,
+    detector: str,
+    sink: Sink,
+    portraits: Portraits | None,
+    before: SourceState,
+) -> SourceRecord:
+    """Make clips of the tracks that count, one a person where people are told apart."""
+    pieces = None if portraits is None else find_pieces(followed.tracks, portraits)
+    if pieces is not None:
+        followed = _joined(followed, pieces, sink)
+    return record_clips(job, config, followed, detector, sink.keep, before, pieces)
+
+
+def _joined(followed: Followed, pieces: Pieces, sink: Sink) -> Followed:
     """What was seen, with one track a person."""
-    sides: dict[int, list[float]] = {}
-    for track, values in followed.sides_px.items():
-        sides.setdefault(pieces.person_of(track), []).extend(values)
+    seen = followed.seen
+    sides: dict[int, array[float]] = {}
+    for track, values in seen.sides_px.items():
+        sides.setdefault(pieces.person_of(track), array("f")).extend(values)
     for track in followed.tracks:
         person = pieces.person_of(track)
         if person != track:
             sink.join(track, person)
-    return replace(
-        followed,
-        tracks=pieces.joined(followed.tracks),
-        sides_px=sides,
-        absences=[replace(a, track=pieces.person_of(a.track)) for a in followed.absences],
-        doubts=[(pieces.person_of(track), seconds) for track, seconds in followed.doubts],
+    own = Seen(
+        [replace(a, track=pieces.person_of(a.track)) for a in seen.absences],
+        [(pieces.person_of(track), seconds) for track, seconds in seen.doubts],
+        seen.unnamed_seconds,
+        sides,
     )
+    return replace(followed, tracks=pieces.joined(followed.tracks), seen=own)
 
 
-def _gaps(followed: _Followed, chosen: list[int], config: PreprocessConfig) -> list[GapRow]:
+def _gaps(followed: Followed, chosen: list[int], config: PreprocessConfig) -> list[GapRow]:
+    seen = followed.seen
     return gaps(
         followed.tracks,
         chosen,
-        followed.absences,
-        followed.unnamed_seconds,
+        seen.absences,
+        seen.unnamed_seconds,
         followed.span_seconds,
         followed.interval,
         config.min_face,
@@ -331,14 +380,20 @@ def _cut_crops(
     """
     if not tracks:
         return
-    rows = {number: sink.rows(track) for number, track in tracks.items()}
+    stretch = job.stretch or ALL_TIME
+    rows = {
+        number: sink.rows(track) & stretch.holds_each(np.array(track.pts_seconds))
+        for number, track in tracks.items()
+    }
     indices = frozenset(
         index
         for number, track in tracks.items()
         for index, has_crop in zip(track.frame_index, rows[number].tolist(), strict=True)
         if has_crop
     )
-    reader = open_source(job.source, config, lambda: report(0, 0), indices=indices)
+    reader = open_source(
+        job.source, config, lambda: report(0, 0), indices=indices, stretch=job.stretch
+    )
     faces = faces_by_frame(tracks, rows)
     following = next(faces, None)
     for frame in prefetched(reader, DECODE_AHEAD, DECODE_BYTES, num_bytes):
@@ -369,7 +424,7 @@ def _with_cuts(frames: Iterator[Frame], waiting: Waiting | None) -> Iterator[tup
 
 
 def _keep(
-    sink: Sink,
+    keep: Keep,
     number: int,
     track: int,
     data: TrackData,
@@ -378,7 +433,7 @@ def _keep(
     detector: str,
 ) -> ClipRow:
     clip_id = f"{job.key}-{number}"
-    sink.keep(track, clip_id, data)
+    keep(track, clip_id, data)
     return ClipRow(
         clip_id=clip_id,
         source=job.name_in_store,

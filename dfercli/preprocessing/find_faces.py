@@ -10,14 +10,21 @@ from dfercli.config import PreprocessConfig
 from dfercli.faces.stream_maker import StreamSetting
 from dfercli.preprocessing.crop_sinks import HeldCrop
 from dfercli.preprocessing.detectors import find_detector, with_recogniser
-from dfercli.preprocessing.do_sources import Ended, do_sources, threads_each
+from dfercli.preprocessing.do_sources import Ended, Stage, do_sources
 from dfercli.preprocessing.engines import require_engine
+from dfercli.preprocessing.face_clips import record_clips
 from dfercli.preprocessing.held_crops import CropMemory, HeldCrops
 from dfercli.preprocessing.process_source import HeldFaces
 from dfercli.preprocessing.run import checked, job_of
 from dfercli.preprocessing.source_jobs import SourceJob, record_of
 from dfercli.preprocessing.source_labels import Labelling
 from dfercli.preprocessing.source_worker import WorkerSetting, set_up_held
+from dfercli.preprocessing.stretched import (
+    Gathered,
+    joined_or_none,
+    number_of_part,
+    numbers_in_crops,
+)
 from dfercli.preprocessing.time_grid import TimeGrid
 from dfercli.preprocessing.worker_pool import Lost
 from dfercli.progress import Progress
@@ -71,15 +78,34 @@ def find_faces(
     choice = find_detector(config, progress)
     config = with_recogniser(config, choice, progress)
     require_engine(config)
-    threads = threads_each(config, len(jobs))
-    setting = WorkerSetting(config, choice, threads, StreamSetting(()), grid)
+    setting = WorkerSetting(config, choice, 1, StreamSetting(()), grid)
     memory = CropMemory()
     growing: dict[str, HeldCrops] = {}
 
     def on_part(job: SourceJob, crops: list[HeldCrop]) -> None:
+        if job.stretch is not None:
+            place = job.stretch.number
+            crops = [(number_of_part(place, track), frame, jpeg) for track, frame, jpeg in crops]
         growing.setdefault(job.key, HeldCrops(memory)).add(crops)
 
-    for ended, record in do_sources(jobs, set_up_held, setting, bugs, progress, _record, on_part):
+    def join(job: SourceJob, gathered: Gathered) -> HeldFaces | None:
+        crops = growing.setdefault(job.key, HeldCrops(memory))
+        joined = joined_or_none(gathered)
+        if joined is None:
+            crops.release()
+            return None
+        crops.rename(numbers_in_crops(joined))
+        clips: dict[str, tuple[int, TrackData]] = {}
+
+        def keep(track: int, clip_id: str, data: TrackData) -> None:
+            clips[clip_id] = (track, data)
+
+        state = gathered[0][1].state
+        record = record_clips(job, config, joined.followed, choice.name, keep, state)
+        return HeldFaces(record, clips, {})
+
+    stage = Stage(set_up_held, _record, join, on_part)
+    for ended, record in do_sources(jobs, stage, setting, bugs, progress):
         crops = growing.pop(ended.job.key, None) or HeldCrops(memory)
         clips = {} if isinstance(ended, Lost) else ended.result.clips
         for track, into in () if isinstance(ended, Lost) else ended.result.joined.items():

@@ -1,6 +1,7 @@
 """The growing face tracks of one source, and which of them become clips, or why none does."""
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,18 @@ from dfercli.config import PreprocessConfig
 from dfercli.config.preprocessing import USUAL_MIN_SECONDS
 from dfercli.faces.smooth import TrackedFace
 from dfercli.video.frames import Frame
+
+# What a track holds, and how many values of it each row has.
+ROWS = {
+    "frame_index": 1,
+    "pts_seconds": 1,
+    "scores": 1,
+    "detected": 1,
+    "_boxes": 4,
+    "_smooth_boxes": 4,
+    "_points": 10,
+    "_smooth_points": 10,
+}
 
 
 class GrowingTrack:
@@ -50,6 +63,25 @@ class GrowingTrack:
             grown.extend(rows.ravel().tolist())
         return whole
 
+    def between(self, start_seconds: float, end_seconds: float) -> "GrowingTrack":
+        """The rows of a time."""
+        first, last = (bisect_left(self.pts_seconds, at) for at in (start_seconds, end_seconds))
+        part = GrowingTrack()
+        for name, wide in ROWS.items():
+            values = getattr(self, name)
+            if len(values) == wide * len(self):  # there may be no points
+                getattr(part, name).extend(values[wide * first : wide * last])
+        return part
+
+    def extend(self, other: "GrowingTrack") -> None:
+        """Add all rows of another track, which are later."""
+        for name in ROWS:
+            getattr(self, name).extend(getattr(other, name))
+
+    def boxes(self) -> NDArray[np.float32]:
+        """(n, 4) the box of each row."""
+        return np.array(self._boxes, np.float32).reshape(-1, 4)
+
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.frame_index)
@@ -74,7 +106,7 @@ class GrowingTrack:
         return TrackData(
             frame_index=np.array(self.frame_index, np.int64),
             pts_seconds=np.array(self.pts_seconds, np.float64),
-            box_xyxy_px=np.array(self._boxes, np.float32).reshape(-1, 4),
+            box_xyxy_px=self.boxes(),
             score=np.array(self.scores, np.float32),
             points_px=points if len(points) == len(self) else None,
             detected=np.array(self.detected, np.bool_),
@@ -82,7 +114,7 @@ class GrowingTrack:
 
     def sides_px(self) -> NDArray[np.float32]:
         """The longer side of each box."""
-        boxes = np.array(self._boxes, np.float32).reshape(-1, 4)
+        boxes = self.boxes()
         sides: NDArray[np.float32] = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
         return sides
 

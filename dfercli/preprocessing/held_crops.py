@@ -5,7 +5,7 @@ What is more than the bound lies in a file without a name, which is gone with th
 
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import IO, NamedTuple
 
 from dfercli.errors import ArtifactError
@@ -95,10 +95,22 @@ class HeldCrops:
         self._file.seek(crop.start)
         return self._file.read(crop.length)
 
+    def rename(self, numbers: Mapping[int, int]) -> None:
+        """Give tracks other numbers, several of them the same; forget the others."""
+        before, self._crops = self._crops, {}
+        for track, crops in before.items():
+            if track in numbers:
+                self._crops.setdefault(numbers[track], {}).update(crops)
+            else:
+                self._give_back(crops.values())
+
+    def _give_back(self, crops: "Iterable[bytes | _Place]") -> None:
+        self._memory.give_back(sum(len(crop) for crop in crops if isinstance(crop, bytes)))
+
     def release(self) -> None:
         """Forget all crops."""
-        crops = [crop for of_track in self._crops.values() for crop in of_track.values()]
-        self._memory.give_back(sum(len(crop) for crop in crops if isinstance(crop, bytes)))
+        for crops in self._crops.values():
+            self._give_back(crops.values())
         self._crops.clear()
         if self._file is not None:
             self._file.close()

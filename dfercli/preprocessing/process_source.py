@@ -2,16 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from dfercli.artifacts.face_store import TrackData
 from dfercli.artifacts.store_writing import SourceRecord, crop_sink, write_record
 from dfercli.config import PreprocessConfig
+from dfercli.errors import DataError
 from dfercli.preprocessing.crop_sinks import HeldSink, Sink, StoreSink
-from dfercli.preprocessing.face_clips import Networks, find_clips
+from dfercli.preprocessing.face_clips import (
+    Networks,
+    OpenSink,
+    StretchFaces,
+    find_clips,
+    follow_stretch,
+)
+from dfercli.preprocessing.followed import Followed, Seen
 from dfercli.preprocessing.source_jobs import SourceJob
 from dfercli.preprocessing.time_grid import TimeGrid
 from dfercli.preprocessing.worker_pool import Report
+from dfercli.video.sources import source_state
 
 
 @dataclass(frozen=True)
@@ -31,26 +41,31 @@ class HeldFaces:
 
 def process_source(
     config: PreprocessConfig, networks: Networks, job: SourceJob, report: Report
-) -> SourceRecord:
+) -> SourceRecord | StretchFaces:
     """Write the clips of one source into the store `config.out`, and its record last.
 
-    Faults of the source go into the record as a failure or as warnings.
+    Faults of the source go into the record as a failure or as warnings. The crops of a stretch stay
+    in a folder of their own.
 
     Args:
         config: Settings.
         networks: Find faces, and tell them apart.
-        job: The source.
+        job: The source, or a stretch of it.
         report: Told of the frames and face crops done.
 
     Raises:
         ArtifactError: the store cannot be written.
     """
+    folders: list[Path] = []
 
     @contextmanager
     def open_sink() -> Iterator[Sink]:
-        with crop_sink(config.out, job.key) as sink:
+        with crop_sink(config.out, job.key, stays=job.stretch is not None) as sink:
+            folders.append(sink.folder)
             yield StoreSink(sink, config)
 
+    if job.stretch is not None:
+        return _stretch(job, config, networks, report, open_sink, folders)
     record = find_clips(job, config, networks, report, open_sink)
     write_record(config.out, job.key, record)
     return record
@@ -58,14 +73,14 @@ def process_source(
 
 def hold_source(
     config: PreprocessConfig, networks: Networks, grid: TimeGrid, job: SourceJob, report: Report
-) -> HeldFaces:
+) -> HeldFaces | StretchFaces:
     """Hand over the crops of one source that windows look at; nothing is written.
 
     Args:
         config: Settings.
         networks: Find faces, and tell them apart.
         grid: The moments at which windows look.
-        job: The source.
+        job: The source, or a stretch of it.
         report: Told of the frames done; gets the crops as lists of `HeldCrop`.
     """
     sinks: list[HeldSink] = []
@@ -74,7 +89,26 @@ def hold_source(
         sinks.append(HeldSink(config, grid, report.hand_over))
         return nullcontext(sinks[-1])
 
+    if job.stretch is not None:
+        return _stretch(job, config, networks, report, open_sink, [])
     record = find_clips(job, config, networks, report, open_sink)
     if record.failure:
         return HeldFaces(record, {}, {})
     return HeldFaces(record, sinks[-1].clips, sinks[-1].joined)
+
+
+def _stretch(
+    job: SourceJob,
+    config: PreprocessConfig,
+    networks: Networks,
+    report: Report,
+    open_sink: OpenSink,
+    folders: list[Path],
+) -> StretchFaces:
+    """The faces of a stretch; of one that cannot be read, nothing, with the reason as a warning."""
+    try:
+        found = follow_stretch(job, config, networks.detector, report, open_sink)
+        return replace(found, folder=folders[-1] if folders else None)
+    except DataError as error:
+        nothing = Followed({}, 0, 0.0, 0.0, (error.message,), Seen(), (0.0, 0.0))
+        return StretchFaces(nothing, source_state(job.source.path))

@@ -4,9 +4,9 @@ import logging
 import os
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ from dfercli.preprocessing.worker_pool import (
 from dfercli.processes import keeping_sigterm
 
 POLL_SECONDS = 1.0
+MOST_NODES = 3  # so many may die under one job; then the job may be what kills them
 ANSWER_SECONDS = 4.0  # a server that speaks gRPC greets at once
 HTTP2_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # an empty frame: length, kind, flags, stream
 HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HTTP2_SETTINGS
@@ -56,6 +57,23 @@ def do_jobs_on_ray(
         DferError: one that a job raised; a bug in a job is its result, a `Crash`.
         SetUpError: a bug in `setup`.
     """
+    with joined_cluster(config) as ray:
+        count = config.workers or int(ray.cluster_resources().get("CPU", 1))
+        yield from _Cluster(ray, setup, argument, config.time_limit, on_part).run(jobs, count)
+
+
+@contextmanager
+def joined_cluster(config: PreprocessConfig) -> Iterator[Any]:
+    """Join the cluster of the settings, or the one that this process has joined already.
+
+    Yields:
+        The module `ray`.
+
+    Raises:
+        ArtifactError: Ray is not installed.
+        ConfigError: an invalid address.
+        ServiceError: there is no cluster at the address.
+    """
     ray = require_cluster(config)
     started_here = not ray.is_initialized()
     try:
@@ -68,8 +86,7 @@ def do_jobs_on_ray(
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                 )
-        count = config.workers or int(ray.cluster_resources().get("CPU", 1))
-        yield from _Cluster(ray, setup, argument, config.time_limit, on_part).run(jobs, count)
+        yield ray
     except ConnectionError as error:
         where = config.ray_address or "this machine"
         hint = "a cluster that was started with a token is joined with RAY_AUTH_MODE=token"
@@ -182,6 +199,13 @@ class _Worker:
         self._faces += faces
         self._heard_at = time.monotonic()
 
+    def node(self) -> str:
+        """Which machine of the cluster this is."""
+        import ray
+
+        name: str = ray.get_runtime_context().get_node_id()
+        return name
+
     def hand_over(self, part: Any) -> None:
         self._parts.append(part)
         self._heard_at = time.monotonic()
@@ -208,7 +232,10 @@ class _UnderWay:
 
 
 class _Cluster:
-    """Actors that do jobs; one that dies or makes no progress costs its job and is replaced."""
+    """Actors that do jobs; one that dies or makes no progress costs its job and is replaced.
+
+    The job of an actor whose machine is gone goes to another one.
+    """
 
     def __init__(
         self, ray: Any, setup: Setup, argument: Any, time_limit: float, on_part: OnPart
@@ -219,6 +246,8 @@ class _Cluster:
         self._argument = argument
         self._time_limit = time_limit
         self._on_part = on_part
+        self._nodes: dict[Any, Any] = {}  # of each actor the answer that names its machine
+        self._nodes_lost: Counter[int] = Counter()  # under each job
 
     def run(
         self, jobs: Sequence[JobT], count: int
@@ -240,6 +269,12 @@ class _Cluster:
                     result = self._ray.get(reference)
                     told = self._ray.get([own.question, own.actor.state.remote()])
                 except self._ray.exceptions.RayActorError as error:
+                    if self._is_gone(own.actor):
+                        self._nodes_lost[id(own.job)] += 1
+                        if self._nodes_lost[id(own.job)] <= MOST_NODES:
+                            waiting.appendleft(own.job)
+                            idle += self._in_place_of(own.actor, len(idle) + len(under_way))
+                            continue
                     yield Lost(own.job, f"its worker process died: {str(error).splitlines()[0]}")
                     idle.append(self._new_actor())
                     continue
@@ -277,4 +312,30 @@ class _Cluster:
         return Advanced(state.frames, state.faces)
 
     def _new_actor(self) -> Any:
-        return self._actor.remote(self._setup, self._argument)
+        actor = self._actor.remote(self._setup, self._argument)
+        self._nodes[actor] = actor.node.remote()
+        return actor
+
+    def _in_place_of(self, lost: Any, others: int) -> list[Any]:
+        """A new actor, if there is a machine for it: else it would wait for ever."""
+        del self._nodes[lost]
+        cores = int(self._ray.cluster_resources().get("CPU", 1))
+        return [self._new_actor()] if others < max(1, cores) else []
+
+    def _is_gone(self, actor: Any) -> bool:
+        """Whether the machine of an actor is no more, or the actor never began.
+
+        The cluster itself learns of a lost machine within a minute.
+        """
+        try:
+            name = self._ray.get(self._nodes[actor], timeout=0)
+        except self._ray.exceptions.RayError:
+            return True
+        for node in self._ray.nodes():
+            if node["NodeID"] == name and node["Alive"]:
+                try:
+                    connect(node["NodeManagerAddress"], node["NodeManagerPort"])
+                except OSError:
+                    return True
+                return False
+        return True

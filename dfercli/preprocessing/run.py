@@ -32,7 +32,7 @@ from dfercli.overrides import check, to_plain
 from dfercli.preprocessing import face_parts as parts_of_faces
 from dfercli.preprocessing.clip_captions import caption_clips, require_llm
 from dfercli.preprocessing.detectors import find_detector, identity_settings, with_recogniser
-from dfercli.preprocessing.do_sources import Ended, do_sources, threads_each
+from dfercli.preprocessing.do_sources import Ended, Stage, do_sources
 from dfercli.preprocessing.engines import require_engine
 from dfercli.preprocessing.face_parts import (
     PartsResult,
@@ -49,6 +49,7 @@ from dfercli.preprocessing.raw_sources import find_raw_sources, raw_set_of
 from dfercli.preprocessing.source_jobs import SourceJob, record_of
 from dfercli.preprocessing.source_labels import Labelling, label_sources, read_classes
 from dfercli.preprocessing.source_worker import SourceDone, WorkerSetting, set_up_sources
+from dfercli.preprocessing.stretched import Gathered, join_in_store
 from dfercli.preprocessing.worker_pool import Finished
 from dfercli.progress import Progress
 from dfercli.video.sources import Source, find_sources, source_signature
@@ -186,8 +187,8 @@ def run(
         lost: list[FailureRow] = []
         try:
             missing = [job for job in jobs if job.key not in done]
-            setting = WorkerSetting(config, choice, threads_each(config, len(missing)), streams)
-            for key, record in _do_all(missing, setting, lost, bugs or own_bugs, progress):
+            setting = WorkerSetting(config, choice, 1, streams)
+            for key, record in _do_all(missing, setting, lost, before, bugs or own_bugs, progress):
                 done[key] = record
                 on_source(record)
         finally:
@@ -328,6 +329,7 @@ def _do_all(
     jobs: list[SourceJob],
     setting: WorkerSetting,
     lost: list[FailureRow],
+    without_streams: list[ClipRow],
     bugs: BugLog,
     progress: Progress,
 ) -> Iterator[tuple[str, SourceRecord]]:
@@ -337,6 +339,7 @@ def _do_all(
         jobs: The sources.
         setting: Of the processes.
         lost: Gets a row for each stream of a clip that could not be made.
+        without_streams: Gets the clips of sources that were done in stretches.
         bugs: Takes tracebacks.
         progress: Where to report.
     """
@@ -347,7 +350,16 @@ def _do_all(
             streams.add(ended.result.streams)
         return _record(ended, setting.config, lost)
 
-    for ended, record in do_sources(jobs, set_up_sources, setting, bugs, progress, record_of_ended):
+    def join(job: SourceJob, gathered: Gathered) -> SourceDone | None:
+        record = join_in_store(setting.config, job, gathered, setting.choice.name)
+        if record is None:
+            return None
+        write_record(setting.config.out, job.key, record)
+        without_streams.extend(record.clips)
+        return SourceDone(record, StreamsDone())
+
+    stage = Stage(set_up_sources, record_of_ended, join)
+    for ended, record in do_sources(jobs, stage, setting, bugs, progress):
         yield ended.job.key, record
     lost += stream_failures(streams, lambda clip_id: f"frames/{clip_id}", bugs)
     tell_of_crops_without(streams, progress)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow
 from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.video.sources import Source, source_signature
+from dfercli.video.stretches import Stretch
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class SourceJob:
         subject: Who is seen, where known.
         groups: What else is known, such as the sex of who is seen.
         soft_label: Share of each class, where no single one is the label.
+        stretch: The part of it to do; None for all of it.
     """
 
     source: Source
@@ -28,6 +30,7 @@ class SourceJob:
     subject: str | None
     groups: dict[str, str] = field(default_factory=dict)
     soft_label: dict[str, float] = field(default_factory=dict)
+    stretch: Stretch | None = None
 
 
 def record_of(

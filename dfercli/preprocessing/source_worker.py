@@ -12,7 +12,7 @@ from dfercli.config import PreprocessConfig
 from dfercli.faces.build import DetectorChoice, build_detector
 from dfercli.faces.stream_maker import StreamMaker, StreamSetting
 from dfercli.preprocessing.detectors import build_recogniser
-from dfercli.preprocessing.face_clips import Networks
+from dfercli.preprocessing.face_clips import Networks, StretchFaces
 from dfercli.preprocessing.make_streams import StreamsDone, make_streams, missing_streams
 from dfercli.preprocessing.process_source import HeldFaces, hold_source, process_source
 from dfercli.preprocessing.source_jobs import SourceJob
@@ -49,14 +49,18 @@ class SourceDone:
     streams: StreamsDone
 
 
-def set_up_sources(setting: WorkerSetting) -> Callable[[SourceJob, Report], SourceDone]:
+def set_up_sources(
+    setting: WorkerSetting,
+) -> Callable[[SourceJob, Report], SourceDone | StretchFaces]:
     """Prepare a process for sources, and return the function that does one."""
     config, wanted = setting.config, setting.streams
     networks = _networks(setting)
     maker = _stream_maker(setting) if wanted.streams else None
 
-    def do(job: SourceJob, report: Report) -> SourceDone:
+    def do(job: SourceJob, report: Report) -> SourceDone | StretchFaces:
         record = process_source(config, networks, job, report)
+        if isinstance(record, StretchFaces):
+            return record
         if maker is None:
             return SourceDone(record, StreamsDone())
         places = ((clip.clip_id, crops_folder(config.out, clip.clip_id)) for clip in record.clips)
@@ -67,7 +71,9 @@ def set_up_sources(setting: WorkerSetting) -> Callable[[SourceJob, Report], Sour
     return do
 
 
-def set_up_held(setting: WorkerSetting) -> Callable[[SourceJob, Report], HeldFaces]:
+def set_up_held(
+    setting: WorkerSetting,
+) -> Callable[[SourceJob, Report], HeldFaces | StretchFaces]:
     """Prepare a process for sources, and return the function that hands over the faces of one."""
     assert setting.grid is not None
     return partial(hold_source, setting.config, _networks(setting), setting.grid)

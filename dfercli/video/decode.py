@@ -20,7 +20,8 @@ from dfercli.video.containers import av_errors, av_reason, open_container, video
 from dfercli.video.decord_file import DecordError, DecordFile, open_decord, silence_decord
 from dfercli.video.frames import ALL_FRAMES, Clock, Frame, Picker, Selection
 from dfercli.video.reorder import pictures_with_times
-from dfercli.video.seek import decode_from, find_landing
+from dfercli.video.seek import Landing, decode_from, find_landing
+from dfercli.video.stretches import Stretch
 
 PLAUSIBLE_FPS = 480.0  # Matroska may claim its time base, such as 24000, as the rate
 # decord 0.6 cannot rewind an MPEG transport stream after indexing it and silently starts late, so
@@ -48,6 +49,7 @@ class VideoReader:
         alive: Called for every frame that PyAV decodes, selected or not: a heartbeat while none is
             selected for long.
         max_pixels: Largest frame; the file's own claim is checked before decoding.
+        stretch: Begin where this one does.
 
     Attributes:
         path: The file.
@@ -66,15 +68,18 @@ class VideoReader:
         selection: Selection = ALL_FRAMES,
         alive: Callable[[], None] | None = None,
         max_pixels: int = MAX_PIXELS,
+        stretch: Stretch | None = None,
     ) -> None:
         self.path = path
+        self._stretch = stretch
         self._max_pixels = max_pixels
         self._alive = alive or (lambda: None)
         self.warnings: list[str] = []
         self._selection = selection
         self._claims = _probe(path, max_pixels)
         self.fps = self._claims.fps
-        self._decord = open_decord(path) if self._claims.suit_decord else None
+        whole = stretch is None
+        self._decord = open_decord(path) if whole and self._claims.suit_decord else None
         self._taken = 0  # presented frames that decord has passed
 
     def __iter__(self) -> Iterator[Frame]:
@@ -116,13 +121,7 @@ class VideoReader:
         """Decode with PyAV; the first `skip` frames were yielded already."""
         fps = self._claims.fps
         picker, clock = Picker(self._selection, fps), Clock(fps)
-        landing = find_landing(
-            self.path,
-            self._claims.stream,
-            self._selection.start_seconds,
-            self._alive,
-            self._max_pixels,
-        )
+        landing = self._landing()
         index = -1 if landing is None else landing.index - 1
         pts_seconds = [] if landing is None else [landing.first_seconds]
         try:
@@ -158,6 +157,18 @@ class VideoReader:
         if len(pts_seconds) == 2:
             span = pts_seconds[1] - pts_seconds[0]
             self.fps = round(index / span, 3) if span > 0 else self.fps
+
+    def _landing(self) -> Landing | None:
+        """Where decoding begins; None for the beginning of the file."""
+        if self._stretch is not None:
+            return self._stretch.landing
+        return find_landing(
+            self.path,
+            self._claims.stream,
+            self._selection.start_seconds,
+            self._alive,
+            self._max_pixels,
+        )
 
     def _compare_length(self, index: int, seconds: float) -> None:
         claimed = self._claims.seconds

@@ -68,7 +68,7 @@ def find_landing(
             index = times.index(key)
             landing = Landing(index, key, (times[0] - origin) * time_base)
             expected = times[index : index + COMPARED_FRAMES]
-            return landing if _frames_from(container, stream, landing, expected) else None
+            return landing if frames_from(container, stream, landing, expected) else None
     except DataError:
         return None  # damaged: decoding from the start reaches the damage and reports it
 
@@ -81,31 +81,51 @@ def _times_and_key(
     The key frame is None where the times do not tell which frame is shown when.
     """
     times: list[int] = []
-    latest = None
     key = None
-    for packet in container.demux(stream):
-        alive()
-        if packet.size == 0:  # the end
-            break
-        if packet.pts is None or packet.is_corrupt or packet.is_discard:
-            return times, None
-        if packet.is_keyframe:
-            # Time that jumps back, as in joined recordings, shows at a key frame.
-            if latest is not None and packet.pts <= latest:
-                return times, None
-            # All frames shown before the last key frame have been read by now.
-            if packet.pts > begin:
+    try:
+        for pts, is_key in packet_times(container, stream, alive):
+            if is_key and pts > begin:
                 break
-            key = packet.pts
-        elif latest is None:
-            return times, None  # a first packet that nothing can be decoded from
-        times.append(packet.pts)
-        latest = packet.pts if latest is None else max(latest, packet.pts)
+            key = pts if is_key else key
+            times.append(pts)
+    except UnclearTimesError:
+        return times, None
     unique = len(set(times)) == len(times)
     return sorted(times), key if unique else None
 
 
-def _frames_from(container: Any, stream: Any, landing: Landing, expected: list[int]) -> bool:
+class UnclearTimesError(Exception):
+    """The times of packets do not tell which frame is shown when."""
+
+
+def packet_times(
+    container: Any, stream: Any, alive: Callable[[], None]
+) -> Iterator[tuple[int, bool]]:
+    """Yield the time of each packet in a file's order, and whether it holds a key frame.
+
+    All frames that are shown before a key frame come before it.
+
+    Raises:
+        UnclearTimesError: the times are not those of the frames.
+    """
+    latest = None
+    for packet in container.demux(stream):
+        alive()
+        if packet.size == 0:  # the end
+            return
+        if packet.pts is None or packet.is_corrupt or packet.is_discard:
+            raise UnclearTimesError
+        if packet.is_keyframe:
+            # Time that jumps back, as in joined recordings, shows at a key frame.
+            if latest is not None and packet.pts <= latest:
+                raise UnclearTimesError
+        elif latest is None:  # a first packet that nothing can be decoded from
+            raise UnclearTimesError
+        yield packet.pts, bool(packet.is_keyframe)
+        latest = packet.pts if latest is None else max(latest, packet.pts)
+
+
+def frames_from(container: Any, stream: Any, landing: Landing, expected: list[int]) -> bool:
     """Whether the frames decoded after a landing have exactly the times of the packets."""
     frames = islice(decode_from(container, stream, landing), len(expected))
     return [frame.pts for frame in frames] == expected

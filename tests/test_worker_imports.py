@@ -1,0 +1,32 @@
+"""A process that finds faces starts quickly: these packages are all that it imports."""
+
+import json
+import subprocess
+import sys
+
+ALLOWED = {
+    *("dfercli", "numpy", "cv2", "av", "decord", "PIL"),
+    *("filelock", "platformdirs"),  # of stores and caches
+    *("cython_runtime", "backports", "typing_extensions"),  # which these bring
+}
+PROGRAM = """
+import json, sys
+from dfercli.config import PreprocessConfig
+from dfercli.faces.build import DetectorChoice
+from dfercli.faces.stream_maker import StreamSetting
+from dfercli.preprocessing import do_sources, worker_pool
+from dfercli.preprocessing.source_worker import WorkerSetting, set_up_held, set_up_sources
+from dfercli.preprocessing.time_grid import TimeGrid
+
+choice = DetectorChoice("haar", None, None, "cpu")
+setting = WorkerSetting(PreprocessConfig(), choice, 1, StreamSetting(()), TimeGrid(2.0, 16))
+set_up_sources(setting), set_up_held(setting)
+names = {name.partition(".")[0] for name in sys.modules}
+print(json.dumps(sorted(names - set(sys.stdlib_module_names))))
+"""
+
+
+def test_a_worker_imports_no_more_than_it_needs():
+    answer = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True)
+    imported = {name for name in json.loads(answer.stdout) if not name.startswith("_")}
+    assert {"cv2", "av", "dfercli"} <= imported <= ALLOWED, imported - ALLOWED
