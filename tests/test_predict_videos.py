@@ -251,9 +251,11 @@ def test_a_table_is_replaced_by_a_camera_only_when_it_may_be_and_has_rows(
     [
         (["--camera", "91"], 3),
         (["--camera", "0", "a.mp4"], 2),
-        (["--camera", "0", "--html", "a.html"], 2),
-        (["--camera", "0", "--out", "a.csv"], 2),
-        (["--camera", "0", "--spans", "a.csv"], 2),
+        (["--camera", "0", "--html", "a.txt"], 2),
+        (["--camera", "0", "--out", "a.ods"], 2),
+        (["--camera", "0", "--video", "a.mp4"], 2),
+        (["--camera", "0", "--record", "a.avi"], 2),
+        (["a.mp4", "--record", "b.mp4"], 2),
         (["--camera", "0", "--clock", "a.csv"], 2),
     ],
 )

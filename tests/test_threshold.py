@@ -31,5 +31,5 @@ def test_what_was_asked_wins_and_zero_is_asked(monkeypatch, asked, threshold):
 
     monkeypatch.setattr(live, "Overlay", Recorder)
     frame = SimpleNamespace(image=np.zeros((4, 4, 3), np.uint8), pts_seconds=0.0)
-    live._drawn(frame, [], {}, model, config)
+    live._View(model, config).draw(frame, [], [], "")
     assert drawn_with == [threshold]

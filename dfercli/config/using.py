@@ -243,12 +243,13 @@ class PredictConfig(FacesConfig):
     clock_offset: float = option(
         0.0, "Seconds of the video at which the clock of --clock begins.", DATA
     )
-    overwrite: bool = option(
-        False, "With --camera: replace an existing --out.", OUTPUT, "--overwrite"
-    )
+    overwrite: bool = option(False, "With --camera: replace existing files.", OUTPUT, "--overwrite")
     faces_out: Path | None = option(None, "Keep the face store here, for another run.", OUTPUT)
     video: Path | None = option(
         None, "Write the annotated video: an .mp4, or a folder for several sources.", OUTPUT
+    )
+    record: Path | None = option(
+        None, "With --camera: keep what it sees as an .mp4, for a report or another run.", OUTPUT
     )
     html: Path | None = option(None, "Write a report as one .html file.", OUTPUT)
     embed_mb: Positive = option(

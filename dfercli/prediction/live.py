@@ -2,11 +2,11 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -26,17 +26,24 @@ from dfercli.inference.choose_model import choose_model
 from dfercli.inference.loaded_model import LoadedModel
 from dfercli.overrides import check
 from dfercli.prediction.face_source import preprocess_config
+from dfercli.prediction.live_pace import LivePace
+from dfercli.prediction.live_session import LiveSession, is_taken, outputs_of
+from dfercli.prediction.outputs import VIDEO_SUFFIX, check_files
+from dfercli.prediction.results_folder import is_folder, with_page
 from dfercli.prediction.windows import check_windows
 from dfercli.preprocessing.crops import cut_crop, follow_settings
 from dfercli.preprocessing.detectors import find_detector
 from dfercli.preprocessing.time_grid import GAP_SECONDS
 from dfercli.progress import Progress
+from dfercli.report.live_lanes import LiveLanes
 from dfercli.report.overlay import Overlay, ShownFace
 from dfercli.video.camera import Camera
 from dfercli.video.frames import Frame
+from dfercli.video.recorder import Recorder
 from dfercli.video.window import Window
 
 TITLE = "dfer (q ends it)"
+WAITING_PICTURE = (240, 320, 3)
 
 
 @dataclass(frozen=True)
@@ -48,56 +55,117 @@ class _Sight:
     crop: NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class LiveResult:
+    """What a camera showed.
+
+    Attributes:
+        model: The model that was used.
+        pace: How fast it was.
+    """
+
+    model: LoadedModel
+    pace: LivePace
+
+
 def run(
     config: PredictConfig, progress: Progress, on_row: Callable[[dict[str, Any]], None]
-) -> LoadedModel:
+) -> LiveResult:
     """Recognise what a camera sees until it ends, `config.end` is reached, or q is pressed.
 
     Every `stride` seconds each face that is seen gets a prediction for the last `window` seconds.
-    Frames that come while the model works are left out.
+    Frames that come while the model works are left out. A table in .jsonl grows row by row; all
+    other files are written at the end, also when the run is interrupted.
 
-    An existing table is replaced only with `overwrite`, and only once the camera has delivered
-    something: by the first row, or by a table without rows at the end.
+    What exists is replaced only with `overwrite`, and only once the camera has delivered something.
 
     Args:
-        config: Settings; `camera` names the camera, `out` a .jsonl that is written row by row.
+        config: Settings; `camera` names the camera.
         progress: Where to report.
         on_row: Called with the row of each prediction.
 
     Raises:
         ConfigError: settings that make no sense with a camera.
         DataError: the camera cannot be opened, or gives no frame.
-        ArtifactError: a model that cannot be used.
+        ArtifactError: a model that cannot be used, or a file that cannot be written.
     """
+    config = with_page(config)
     _check(config)
-    model = choose_model(config, progress).load()
+    chosen = choose_model(config, progress)
+    model = chosen.load()
     crop = replace(preprocess_config(config, model.card, Path()), overwrite=True)
     choice = find_detector(crop, progress)
     shows = config.show if config.show is not None else bool(os.environ.get("DISPLAY"))
+    source = f"camera {config.camera}" if config.record is None else str(config.record)
+    session = LiveSession(source, with_pictures=config.html is not None)
+    pace = LivePace()
+    seconds: list[float] = []  # of the newest frame
+    follower = FaceFollower[Frame](build_detector(choice), follow_settings(crop))
     with ExitStack() as stack:
-        table = None
-        if config.out is not None:
-            stack.enter_context(writing_file(config.out))
-            table = _LiveTable(config.out)
-        camera = stack.enter_context(Camera(str(config.camera), config.max_pixels))
+        for path in outputs_of(config).values():
+            stack.enter_context(writing_file(path))
+        table = _LiveTable(config.out) if _grows(config.out) else None
         window = stack.enter_context(Window(TITLE)) if shows else None
-        follower = FaceFollower[Frame](build_detector(choice), follow_settings(crop))
-        frames = ((frame, False) for frame in _until(camera, config.end))
-        last_seen: dict[int, WindowPrediction] = {}
-        for frame, faces, predictions in _windows(follower.follow(frames), model, crop, config):
+        view = None if window is None else _View(model, config)
+        if window is not None:
+            window.show(np.zeros(WAITING_PICTURE, np.uint8))  # it is open before a frame comes
+        _warm_up(model)
+        camera = stack.enter_context(Camera(str(config.camera), config.max_pixels))
+
+        def write_files() -> None:
+            if seconds:
+                session.write(
+                    config,
+                    chosen,
+                    detector=choice.name,
+                    precision=model.precision,
+                    length_seconds=seconds[-1],
+                    absences=follower.absences,
+                    table_is_written=table is not None,
+                )
+
+        if len(outputs_of(config)) > (table is not None):
+            stack.callback(write_files)
+        recorder = None if config.record is None else stack.enter_context(Recorder(config.record))
+
+        def came() -> Iterator[tuple[Frame, bool]]:
+            for frame in _until(camera, config.end):
+                pace.came(frame.index, camera.taken_at)
+                seconds[:] = [frame.pts_seconds]
+                if recorder is not None:
+                    recorder.add(frame)
+                yield frame, False
+
+        followed = follower.follow(came())
+        for frame, faces, predictions in _windows(followed, model, crop, config, source, session):
             for prediction in predictions:
-                last_seen[prediction.track] = prediction
                 row = prediction.to_row(model.label_set)
                 if table is not None:
                     table.add(row)
                 on_row(row)
-            if window is not None and not window.show(
-                _drawn(frame, faces, last_seen, model, config)
-            ):
+            goes_on = True
+            if window is not None and view is not None:
+                goes_on = window.show(view.draw(frame, faces, predictions, pace.now()))
+            pace.shown(frame.index)
+            if not goes_on:
                 break
         if table is not None:
             table.close()
-    return model
+    whole = pace.whole()
+    if whole is not None:
+        progress.note(whole)
+    return LiveResult(model, pace)
+
+
+def _warm_up(model: LoadedModel) -> None:
+    """The first computation takes longest: nobody should wait for it in front of a camera."""
+    size = model.image_size
+    model.probabilities(torch.zeros(1, model.num_frames, 3, size, size, dtype=torch.uint8))
+
+
+def _grows(out: Path | None) -> TypeGuard[Path]:
+    """Whether a table is written row by row, as its rows come."""
+    return out is not None and not is_folder(out) and out.suffix.lower() == ".jsonl"
 
 
 class _LiveTable:
@@ -126,19 +194,19 @@ def _check(config: PredictConfig) -> None:
         raise ConfigError("--camera does not go with SOURCE")
     if config.identities != "off":
         raise ConfigError("--camera does not go with --identities")
-    if config.video is not None or config.html is not None or config.faces_out is not None:
-        raise ConfigError("--camera goes with --out, not with --video, --html or --faces-out")
-    of_files = ("spans", "summary", "export", "clock")
-    if asked := [f"--{name}" for name in of_files if getattr(config, name)]:
-        raise ConfigError(f"--camera does not go with {', '.join(asked)}")
-    if config.out is not None and config.out.suffix.lower() != ".jsonl":
+    if config.video is not None or config.faces_out is not None or config.clock is not None:
         raise ConfigError(
-            f"--camera writes rows as they come: --out takes .jsonl, got {config.out}"
+            "--camera does not go with --video, --faces-out or --clock",
+            hint="--record keeps what the camera sees, for dfer predict",
         )
-    if config.out is not None and os.path.lexists(config.out) and not config.overwrite:
-        raise ConfigError(
-            f"{config.out} exists", hint="choose another --out, or replace it with --overwrite"
-        )
+    check_files(config)
+    if config.record is not None and config.record.suffix.lower() != VIDEO_SUFFIX:
+        raise ConfigError(f"--record takes a name in {VIDEO_SUFFIX}, got {config.record}")
+    for name, path in outputs_of(config).items():
+        if is_taken(path) and not config.overwrite:
+            raise ConfigError(
+                f"{path} exists", hint=f"choose another {name}, or replace it with --overwrite"
+            )
 
 
 def _until(camera: Camera, end: float | None) -> Iterator[Frame]:
@@ -153,6 +221,8 @@ def _windows(
     model: LoadedModel,
     crop: PreprocessConfig,
     config: PredictConfig,
+    source: str,
+    session: LiveSession,
 ) -> Iterator[tuple[Frame, list[TrackedFace], list[WindowPrediction]]]:
     """Yield each frame with its faces and, every `stride` seconds, a prediction for each face."""
     seen: dict[int, deque[_Sight]] = {}
@@ -163,6 +233,7 @@ def _windows(
             if sights and frame.pts_seconds - sights[-1].seconds > GAP_SECONDS:
                 sights.clear()  # no window spans a gap
             sights.append(_Sight(frame.pts_seconds, face.box_xyxy_px, cut_crop(frame, face, crop)))
+            session.sight(face.track, *vars(sights[-1]).values())
         for track, sights in list(seen.items()):
             while sights and sights[0].seconds <= frame.pts_seconds - config.window:
                 sights.popleft()
@@ -172,14 +243,16 @@ def _windows(
         if frame.pts_seconds >= due:
             due = frame.pts_seconds + config.stride
             here = {face.track for face in faces}
-            predictions = _predict(
-                {track: sights for track, sights in seen.items() if track in here}, model, config
-            )
+            shown = {track: sights for track, sights in seen.items() if track in here}
+            predictions = _predict(shown, model, config, source)
+            for prediction in predictions:
+                middle = shown[prediction.track][len(shown[prediction.track]) // 2]
+                session.predict(prediction, middle.seconds, middle.crop)
         yield frame, faces, predictions
 
 
 def _predict(
-    seen: dict[int, deque[_Sight]], model: LoadedModel, config: PredictConfig
+    seen: dict[int, deque[_Sight]], model: LoadedModel, config: PredictConfig, source: str
 ) -> list[WindowPrediction]:
     if not seen:
         return []
@@ -196,7 +269,7 @@ def _predict(
         left, top, right, bottom = np.mean([one.box_xyxy_px for one in sights], axis=0).tolist()
         predictions.append(
             WindowPrediction(
-                source=f"camera {config.camera}",
+                source=source,
                 track=track,
                 start_seconds=round(sights[0].seconds, 6),
                 end_seconds=round(sights[-1].seconds, 6),
@@ -210,25 +283,41 @@ def _predict(
     return predictions
 
 
-def _drawn(
-    frame: Frame,
-    faces: list[TrackedFace],
-    last_seen: dict[int, WindowPrediction],
-    model: LoadedModel,
-    config: PredictConfig,
-) -> NDArray[np.uint8]:
-    """The frame with its faces and the last prediction of each."""
-    height, width = frame.image.shape[:2]
-    overlay = Overlay(
-        model.label_set,
-        (),
-        (width, height),
-        length_seconds=1.0,
-        min_confidence=model.card.threshold(config.min_confidence),
-    )
-    shown = [
-        ShownFace(face.track, face.box_xyxy_px, np.array(last_seen[face.track].probabilities))
-        for face in faces
-        if face.track in last_seen
-    ]
-    return overlay.draw(frame.image, frame.pts_seconds, shown)
+class _View:
+    """Draws frames with what is known of their faces, and the lanes of the last half minute."""
+
+    def __init__(self, model: LoadedModel, config: PredictConfig) -> None:
+        self._label_set = model.label_set
+        self._threshold = model.card.threshold(config.min_confidence)
+        self._lanes = LiveLanes(model.label_set)
+        self._last: dict[int, WindowPrediction] = {}
+        self._overlay: Overlay | None = None
+
+    def draw(
+        self,
+        frame: Frame,
+        faces: Sequence[TrackedFace],
+        predictions: Sequence[WindowPrediction],
+        told: str,
+    ) -> NDArray[np.uint8]:
+        """The frame, (H + h, W, 3) uint8 RGB."""
+        for prediction in predictions:
+            self._last[prediction.track] = prediction
+            span = (prediction.start_seconds, prediction.end_seconds)
+            self._lanes.add(prediction.track, *span, np.array(prediction.probabilities))
+        if self._overlay is None:
+            height, width = frame.image.shape[:2]
+            self._overlay = Overlay(
+                self._label_set,
+                (),
+                (width, height),
+                length_seconds=1.0,
+                min_confidence=self._threshold,
+            )
+        shown = [
+            ShownFace(face.track, face.box_xyxy_px, np.array(self._last[face.track].probabilities))
+            for face in faces
+            if face.track in self._last
+        ]
+        drawn = self._overlay.draw(frame.image, frame.pts_seconds, shown)
+        return self._lanes.draw(drawn, frame.pts_seconds, told)

@@ -28,8 +28,19 @@ def check_config(config: PredictConfig) -> None:
     """
     if not config.sources:
         raise ConfigError("no source given: name videos, folders, globs or a face store")
+    if config.record is not None:
+        raise ConfigError("--record goes with --camera")
     check(config, where="dfer predict")
     check_windows(config.window, config.stride)
+    check_files(config)
+
+
+def check_files(config: PredictConfig) -> None:
+    """Refuse names of files that say no known format.
+
+    Raises:
+        ConfigError: naming the option, what was given and what is expected.
+    """
     if config.out is not None and is_folder(config.out):
         check_folder(config.out)
     elif config.out is not None:

@@ -27,6 +27,7 @@ class Camera:
 
     Attributes:
         fps: The rate that it reports.
+        taken_at: When the newest frame that was yielded came, by `time.monotonic`.
 
     Raises:
         DataError: it cannot be opened, or its pictures are too large.
@@ -45,6 +46,7 @@ class Camera:
         )
         check_size(Path(name), width, height, max_pixels)
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or UNKNOWN_FPS
+        self.taken_at = 0.0
         self._newest: tuple[float, np.ndarray] | None = None
         self._arrived = threading.Condition()
         self._ended = False
@@ -70,6 +72,7 @@ class Camera:
         index = 0
         while (taken := self._next_live() if self._is_live else self._next_of_stream()) is not None:
             seconds, bgr = taken
+            self.taken_at = seconds if self._is_live else time.monotonic()
             begin = seconds if begin is None else begin
             image = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
             yield Frame(index, seconds - begin, image)
