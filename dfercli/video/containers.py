@@ -20,6 +20,8 @@ from dfercli.errors import DataError
 MARK_FIELD = "comment"
 MARK = "dfer:annotated"
 LARGEST_OPTION = 2**31 - 1
+# PyAV 19 has no such argument: it keeps bytes that are not UTF-8 as surrogates.
+LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__[:2]) < 19 else {}
 
 
 def open_container(
@@ -27,7 +29,7 @@ def open_container(
 ) -> InputContainer:
     """Open a video file for reading; the container is a context manager that closes it.
 
-    Titles and the like may be in any encoding; bytes that are not UTF-8 are dropped.
+    Titles and the like may be in any encoding; bytes that are not UTF-8 are never an error.
 
     Args:
         path: The file.
@@ -41,7 +43,7 @@ def open_container(
     options = _bounded(max_pixels) if looks_at_pictures else {"skip_frame": "all"}
     with av_errors(path):
         # An absolute path is never taken for the name of a protocol, such as `concat:`.
-        return av.open(os.path.abspath(path), metadata_errors="ignore", options=options)
+        return av.open(os.path.abspath(path), options=options, **LENIENT)
 
 
 def video_stream(
