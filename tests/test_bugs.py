@@ -33,7 +33,15 @@ from dfercli.errors import ArtifactError, DataError
 from dfercli.faces import stream_maker
 from dfercli.faces.haar import HaarDetector
 from dfercli.inference.loaded_model import LoadedModel
-from dfercli.prediction import annotate, clip_faces, facts, moments, players, recognise
+from dfercli.prediction import (
+    annotate,
+    clip_faces,
+    facts,
+    moments,
+    players,
+    recognise,
+    results_folder,
+)
 from dfercli.prediction import run as predict_run
 from dfercli.preprocessing import face_clips, face_parts, find_faces, preview, source_worker
 from dfercli.preprocessing import run as preprocess_run
@@ -312,14 +320,14 @@ def test_a_source_with_a_bug_is_not_put_down_as_done(
     """Stopped before the table was written, the next run tries it again, and no other."""
     fault = raising(predict_run.gaps_of, KeyError("odd"), partial(at_first, done=[]))
     monkeypatch.setattr(predict_run, "gaps_of", fault)
-    write = predict_run.write_predictions
+    write = results_folder.write_predictions
     monkeypatch.setattr(
-        predict_run, "write_predictions", raising(write, KeyboardInterrupt(), lambda *_: True)
+        results_folder, "write_predictions", raising(write, KeyboardInterrupt(), lambda *_: True)
     )
     out = tmp_path / "t.csv"
     predict(folder, "--checkpoint", checkpoint, "--out", out, code=130)
     tried = []
-    monkeypatch.setattr(predict_run, "write_predictions", write)
+    monkeypatch.setattr(results_folder, "write_predictions", write)
     finish = predict_run._finish_source
 
     def counted(plan: Any, done: Any, stop: Any) -> Any:

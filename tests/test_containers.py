@@ -11,7 +11,7 @@ import dfercli
 from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.errors import DataError
 from dfercli.video.annotated import write_annotated
-from dfercli.video.containers import av_errors, is_own_output, open_container
+from dfercli.video.containers import LENIENT, av_errors, is_own_output, open_container
 from dfercli.video.decode import VideoReader
 from dfercli.video.frames import Frame
 from dfercli.video.probe import probe_video
@@ -54,8 +54,9 @@ def remuxed(video, target):
 @pytest.mark.parametrize("suffix", CODECS)
 def test_a_title_in_any_encoding_is_no_obstacle(tmp_path, suffix, encoding):
     path = titled(tmp_path / f"titled{suffix}", TITLES[encoding], seconds=8)
-    with pytest.raises(UnicodeDecodeError):
-        av.open(str(path))
+    if LENIENT:  # the versions of PyAV that need to be told
+        with pytest.raises(UnicodeDecodeError):
+            av.open(str(path))
     assert len(list(VideoReader(path))) == 80
     facts = probe_video(path)
     assert facts is not None

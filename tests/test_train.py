@@ -316,7 +316,7 @@ def test_clips_that_cannot_be_divided_say_how_to_go_on(tmp_path: Path, errors: R
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--method", "resnet"], "'--method': 'resnet' is not one of 'dfer-clip'"),
+        (["--method", "resnet"], "'--method': 'resnet' is not one of 'clip-lora', 'dfer-clip'"),
         (["--select", "luck"], "'--select': 'luck' is not one of 'last', 'val', 'best-on-test'"),
         (["--precision", "8"], "'--precision': '8' is not one of 'auto', '32'"),
         (["--epochs", "0"], "optim.epochs: expected a whole number of at least 1"),
