@@ -43,7 +43,8 @@ def open_container(
     options = _bounded(max_pixels) if looks_at_pictures else {"skip_frame": "all"}
     with av_errors(path):
         # An absolute path is never taken for the name of a protocol, such as `concat:`.
-        return av.open(os.path.abspath(path), options=options, **LENIENT)
+        container: InputContainer = av.open(os.path.abspath(path), options=options, **LENIENT)
+        return container
 
 
 def video_stream(
