@@ -14,6 +14,7 @@ checkout, video by video in turn, so that other work on the machine meets both.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
@@ -95,9 +96,11 @@ def row_of(name: str, found: Score, seconds: float, before: float | None) -> str
 
 def compare(arguments: argparse.Namespace) -> None:
     """Print the ratio of the processor times of this checkout to another's, and the median."""
-    videos = [drawn(one, arguments.folder)[0] for one in plays() if arguments.only in one.name]
-    if arguments.media:
-        videos += [arguments.media / name for name in REAL_PEOPLE]
+    chosen = [play for play in plays() if arguments.only in play.name]
+    videos = itertools.chain(
+        (arguments.media / name for name in REAL_PEOPLE if arguments.media),
+        (drawn(play, arguments.folder)[0] for play in chosen),
+    )
     here = Checkout(Path(__file__).parents[1], arguments.weights)
     other = Checkout(arguments.beside, arguments.weights)
     ratios = []

@@ -35,9 +35,13 @@ class Checkout:
     """
 
     def __init__(self, tree: Path, weights: Path) -> None:
+        # Packages that one of them alone needs may be on the path, too.
+        places = [str(tree.absolute()), os.environ.get("PYTHONPATH", "")]
+        self._tree = tree
         self._process = subprocess.Popen(
             [sys.executable, "-c", WORKER, str(weights.absolute())],
-            env={**os.environ, "PYTHONPATH": str(tree.absolute())},
+            cwd=tree,  # the first place that -c imports from
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -50,7 +54,10 @@ class Checkout:
         assert self._process.stdout is not None
         self._process.stdin.write(f"{video.absolute()}\n")
         self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{self._tree} does not follow {video}")
+        return float(answer)
 
     def close(self) -> None:
         """End the process."""
