@@ -113,7 +113,7 @@ class LiveLanes:
         for label, colour in zip(reversed(self._labels), reversed(self._colours), strict=True):
             (wide, _), _ = cv2.getTextSize(label, FONT, letter / 24, 1)
             at -= wide + 2 * letter
-            if at < width * 0.4:
+            if at < width * 0.3:
                 return
             panel[letter : 2 * letter - letter // 3, at : at + letter // 2 + 2] = colour
             cv2.putText(
