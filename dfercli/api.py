@@ -1,6 +1,7 @@
 """The Python API: load a model, use it on videos, frames or batches of frames."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,12 +14,17 @@ from dfercli.config import AnswerPrecision, PredictConfig
 from dfercli.data.augmentation import resize
 from dfercli.data.sampling import sample_test
 from dfercli.errors import DataError
+from dfercli.inference.caption_tokens import caption_tokens
 from dfercli.inference.ensemble import ensemble
 from dfercli.inference.loaded_model import LoadedModel, load_checkpoint
 from dfercli.inference.locate import locate_trained, split_models
 from dfercli.prediction.run import run
 from dfercli.progress import Progress, usual_progress
 from dfercli.report.video_prediction import VideoPrediction
+
+StreamValues = Tensor | Sequence[Tensor | None] | Sequence[str | None]
+"""One further stream of B clips: images (B, T, 3, S, S), or a sequence with None for what is not
+there; captions are texts."""
 
 
 @dataclass(frozen=True)
@@ -87,23 +93,46 @@ class Recognizer:
         """S, the side of a frame in pixels."""
         return self._model.image_size
 
-    def logits(self, frames: Tensor) -> Tensor:
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that the model was trained on, and looks at where it is given them."""
+        return self._model.streams
+
+    def logits(self, frames: Tensor, **streams: StreamValues) -> Tensor:
         """Compare clips with classes.
 
         Args:
             frames: (B, T, 3, S, S), float in [0, 1] or uint8, RGB, on any device.
+            streams: Further views of the clips, where the model was trained on them: `landmarks`,
+                `parsing`, `regions` as the frames, see `dfercli.data.streams` for how they are
+                drawn; `captions`, B texts. A None in their place: that clip has none.
 
         Returns:
             (B, K) float32 on the CPU.
 
         Raises:
-            DataError: frames of another shape or kind.
+            DataError: frames or streams of another shape or kind, or streams that the model was not
+                trained on.
         """
-        return self._model.logits(frames)
+        return self._model.logits(frames, **self._views(streams))
 
-    def probabilities(self, frames: Tensor) -> NDArray[np.float64]:
-        """Calibrated probabilities (B, K) of clips as `logits` takes them; rows sum to 1."""
-        return self._model.probabilities(frames)
+    def probabilities(self, frames: Tensor, **streams: StreamValues) -> NDArray[np.float64]:
+        """Calibrated probabilities (B, K) of clips as `logits` takes them; rows sum to 1.
+
+        Each clip has the calibration of the streams that it has.
+        """
+        return self._model.probabilities(frames, **self._views(streams))
+
+    def _views(self, streams: Mapping[str, StreamValues]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Streams with which clips have them."""
+        side = (self.num_frames, 3, self.image_size, self.image_size)
+        length = self.card.context_length
+        return {
+            name: caption_tokens(values, self.label_set, length)
+            if name == "captions"
+            else _with_presence(values, side)
+            for name, values in streams.items()
+        }
 
     def predict_video(
         self,
@@ -168,6 +197,17 @@ class Recognizer:
                 clips = (clips * 255).round().clamp(0, 255).to(torch.uint8)
             clips = torch.stack([resize(clip, self.image_size) for clip in clips])
         return FramesPrediction(self.label_set, self.probabilities(clips))
+
+
+def _with_presence(values: StreamValues, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Images of clips, zeros where there are none, and which clips have them."""
+    if isinstance(values, Tensor):
+        return values, torch.ones(len(values), dtype=torch.bool)
+    present = torch.tensor([one is not None for one in values], dtype=torch.bool)
+    there = [one for one in values if isinstance(one, Tensor)]
+    blank = torch.zeros_like(there[0]) if there else torch.zeros(shape, dtype=torch.uint8)
+    stacked = [one if isinstance(one, Tensor) else blank for one in values]
+    return torch.stack(stacked) if stacked else torch.zeros(0, *shape), present
 
 
 def _as_clips(frames: NDArray[np.uint8] | Tensor) -> Tensor:

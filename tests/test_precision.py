@@ -66,6 +66,7 @@ def test_a_calibration_holds_for_its_own_streams_alone(fitted_with):
     frames_only = dfercli.Recognizer(
         LoadedModel(lambda frames: torch.from_numpy(logits), card(["frames"], fitted), "one stream")
     )
-    assert model.card.calibration == {"temperature": 1.0}
+    assert model.card.calibration_of(("frames",)) == (1.0, 0.0)
+    assert model.card.calibration_of(("landmarks", "frames")) == (2.0, 0.4)
     if not fitted_with:
         assert frames_only.card.calibration["temperature"] == 2.0

@@ -16,6 +16,7 @@ WEIGHTS_NAME = "model.safetensors"
 
 
 MAX_FRAMES = 1024
+USUAL_CONTEXT = 77  # of CLIP
 
 Size = Annotated[int, Range(0, 1 << 17)]  # widths, sizes of vocabularies, lengths of texts
 Pixels = Annotated[int, Range(1, 4096)]
@@ -246,8 +247,8 @@ class ModelCard:
     def streams(self) -> tuple[str, ...]:
         """The streams that the model was trained on."""
         own = self.model.get("finecliper") or {}
-        streams = own.get("streams") if self.model.get("method") == "finecliper" else None
-        return tuple(streams or ("frames",))
+        streams = {"finecliper": own.get("streams"), "ensemble": self.model.get("streams")}
+        return tuple(streams.get(str(self.model.get("method"))) or ("frames",))
 
     @property
     def calibrated_streams(self) -> tuple[str, ...]:
@@ -267,6 +268,14 @@ class ModelCard:
             return replace(self, calibration={"temperature": 1.0})
         return replace(self, calibration={**self.calibration, **own})
 
+    def with_streams(self, streams: Sequence[str]) -> "ModelCard":
+        """The card of a model that takes these streams alone, such as an exported one."""
+        card = self.looking_at(streams)
+        if tuple(streams) == self.streams or self.model.get("method") != "finecliper":
+            return card
+        own = {**self.model.get("finecliper", {}), "streams": list(streams)}
+        return replace(card, model={**self.model, "finecliper": own})
+
     def _set_of(self, streams: Sequence[str]) -> dict[str, Any] | None:
         """The calibration of a set of streams and the numbers that go with it."""
         sets = self.calibration.get("sets", ())
@@ -276,6 +285,12 @@ class ModelCard:
         """The temperature and the threshold of confidence of a set of streams; 1 and 0 for none."""
         own = self.looking_at(streams).calibration
         return float(own["temperature"]), float(own.get("min_confidence", 0.0))
+
+    @property
+    def context_length(self) -> int:
+        """The number of tokens that the model's text encoder takes."""
+        tower = (self.backbone.get("architecture") or {}).get("text_cfg") or {}
+        return int(tower.get("context_length", USUAL_CONTEXT))
 
     @property
     def min_confidence(self) -> float:

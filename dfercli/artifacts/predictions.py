@@ -30,6 +30,7 @@ class WindowPrediction:
         probabilities: (K,) in the order of the label set.
         mean_box_xyxy_px: Mean face box: left, top, right, bottom in pixels of the source.
         person: Name or number of who it is in all sources, where people were told apart.
+        streams: The streams that the model saw of the window.
     """
 
     source: str
@@ -42,6 +43,7 @@ class WindowPrediction:
     probabilities: tuple[float, ...]
     mean_box_xyxy_px: Box
     person: str | None = None
+    streams: tuple[str, ...] = ("frames",)
 
     def to_row(self, label_set: Sequence[str]) -> dict[str, Any]:
         """The flat row as it is written."""
@@ -64,6 +66,7 @@ class WindowPrediction:
             "box_top_px": top,
             "box_right_px": right,
             "box_bottom_px": bottom,
+            "streams": "+".join(self.streams),
         }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dfercli.config.data import A_DATASET, DATASETS, OPEN_SETS, CopyConfig, DatasetConfig
+from dfercli.config.descriptions import DEFAULT_LLM
 from dfercli.config.kinds import (
     Accelerator,
     AnswerPrecision,
@@ -20,6 +21,7 @@ from dfercli.config.kinds import (
 from dfercli.config.options import (
     DATA,
     DEVICE,
+    LLM,
     MODEL,
     OPTIMISATION,
     OUTPUT,
@@ -203,6 +205,16 @@ class PredictConfig(FacesConfig):
         MODEL,
         suggestions=TEMPLATES,
     )
+    streams: tuple[Stream, ...] = option((), "Use only these streams of the model.", MODEL)
+    captions: bool = option(
+        False,
+        "Of a model with captions: ask an LLM for one of each window; else they are left out.",
+        LLM,
+        "--captions",
+    )
+    model_for_captions: str | None = option(
+        None, "The LLM of --captions.", LLM, default=DEFAULT_LLM
+    )
     window: float = option(2.0, "Seconds that a window lasts.", MODEL)
     stride: float = option(0.5, "Seconds from one window to the next.", MODEL)
     min_confidence: Share | None = option(
@@ -325,6 +337,9 @@ class ExportConfig:
         "OWNER/NAME on the hub.",
         metavar="MODEL",
         required=True,
+    )
+    streams: tuple[Stream, ...] = option(
+        (), "The file takes only these streams of the model.", MODEL
     )
     format: Literal["onnx", "torchscript"] = option("onnx", "Of the file.", OUTPUT)
     out: Path | None = option(None, "The file. By default model.onnx or model.torchscript.", OUTPUT)

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -131,31 +131,64 @@ def caption_clip(
         DataError: a frame is missing or broken.
         ServiceError: the LLM failed, or its caption was refused.
     """
-    guard = LeakGuard(plan.words, path_pattern(_paths(row)))
     frames = sample_positions(row.num_frames, plan.config.frames)
     images = clip_images(frame_paths(store, row), frames, plan.config.images)
+    found = caption_images(images, len(frames), _paths(row), plan, llm, count)
+    return CaptionRow(
+        clip_id=row.clip_id,
+        caption=found.text,
+        frames=frames,
+        model=plan.model,
+        refine_model=plan.refine_model,
+        settings=plan.settings,
+        masked=found.masked,
+        answers=tuple(answer.key for answer in found.answers),
+        created=found.answers[-1].created,
+    )
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What an LLM says of some frames: the text, how many words were masked, its answers."""
+
+    text: str
+    masked: int
+    answers: tuple[Answer, ...]
+
+
+def caption_images(
+    images: tuple[bytes, ...],
+    shown: int,
+    paths: Sequence[str],
+    plan: CaptionPlan,
+    llm: Llm,
+    count: Callable[[str], int],
+) -> Caption:
+    """Write a caption: one request with the images, one that shortens the text.
+
+    Args:
+        images: JPEG files, as `layout_images` gives them.
+        shown: How many frames they show.
+        paths: Names of the source that the caption must not repeat.
+        plan: Everything that shapes it.
+        llm: The LLM.
+        count: Counts CLIP tokens.
+
+    Raises:
+        ServiceError: the LLM failed, or its caption was refused.
+    """
+    guard = LeakGuard(plan.words, path_pattern(paths))
     seen, seen_masked, answers = _asked_until_clean(
-        llm, plan.prompt(len(frames)), plan.model, guard, _empty, images
+        llm, plan.prompt(shown), plan.model, guard, _empty, images
     )
 
     def faults(text: str) -> list[str]:
         return text_problems(text, limit=plan.limit, count=count)
 
-    caption, masked, more = _asked_until_clean(
+    text, masked, more = _asked_until_clean(
         llm, plan.refine_prompt(seen), plan.refine_model, guard, faults
     )
-    answers += more
-    return CaptionRow(
-        clip_id=row.clip_id,
-        caption=caption,
-        frames=frames,
-        model=plan.model,
-        refine_model=plan.refine_model,
-        settings=plan.settings,
-        masked=seen_masked + masked,
-        answers=tuple(answer.key for answer in answers),
-        created=answers[-1].created,
-    )
+    return Caption(text, seen_masked + masked, (*answers, *more))
 
 
 def _asked_until_clean(
@@ -237,7 +270,11 @@ def clip_images(paths: list[Path], positions: tuple[int, ...], layout: str) -> t
     Raises:
         DataError: a frame cannot be read (named).
     """
-    frames = [_read_frame(paths[position]) for position in positions]
+    return layout_images([_read_frame(paths[position]) for position in positions], layout)
+
+
+def layout_images(frames: Sequence[NDArray[np.uint8]], layout: str) -> tuple[bytes, ...]:
+    """JPEG files of frames, each (FRAME_PX, FRAME_PX, 3) BGR: one contact sheet, or one each."""
     if layout == "separate":
         return tuple(_encode(frame) for frame in frames)
     rows, columns = _grid(len(frames))

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dfercli.artifacts.captions import CAPTIONS_FILE, read_captions
+from dfercli.artifacts.captions import CAPTIONS_FILE, CaptionRow, read_captions
 from dfercli.artifacts.parts_record import parts_made
 from dfercli.config import Stream
 from dfercli.data.clips import Clip
 from dfercli.data.streams import StreamReader
 from dfercli.descriptions.leaks import LeakGuard, path_pattern, word_pattern
-from dfercli.errors import ConfigError
 from dfercli.models.clip_backbone import tokenize_captions
 from dfercli.models.method import FRAMES, Method
 from dfercli.progress import Progress
@@ -31,7 +30,7 @@ def available_streams(clips: Sequence[Clip], folder: Path | None) -> tuple[Strea
 
 
 def how_made(names: Sequence[str], clips: Sequence[Clip], folder: Path | None) -> dict[str, str]:
-    """How the streams of clips were made, where that is recorded: landmarks and maps of crops.
+    """How the streams of clips were made, where that is recorded; of captions, by which LLM.
 
     Raises:
         ArtifactError: a broken record.
@@ -42,7 +41,9 @@ def how_made(names: Sequence[str], clips: Sequence[Clip], folder: Path | None) -
         for name, how in parts_made(store).items():
             if name in names and how not in ways.setdefault(name, []):
                 ways[name].append(how)
-    return {name: " and ".join(hows) for name, hows in sorted(ways.items())}
+    if "captions" in names:
+        ways["captions"] = sorted({row.model for row in _rows(clips, folder).values()})
+    return {name: " and ".join(hows) for name, hows in sorted(ways.items()) if hows}
 
 
 def tell_of_other_making(made: Mapping[str, str], now: Mapping[str, str], note: Note) -> None:
@@ -96,21 +97,6 @@ def stream_reader(
     return StreamReader(names, folder, tokens)
 
 
-def look_at(module: Method, streams: Sequence[str]) -> None:
-    """Restrict a model to some of its streams; without names it uses all of them.
-
-    Raises:
-        ConfigError: a stream that the model was not trained on.
-    """
-    unknown = [name for name in streams if name not in module.streams]
-    if unknown:
-        raise ConfigError(
-            f"--streams {','.join(streams)}: the model was trained on {', '.join(module.streams)}"
-        )
-    if streams:
-        module.streams = tuple(name for name in module.streams if name in streams)
-
-
 def _any_has(name: str, clips: Sequence[Clip], folder: Path | None) -> bool:
     reader = StreamReader((name,), folder)
     return any(reader.has(name, clip) for clip in clips)
@@ -118,11 +104,15 @@ def _any_has(name: str, clips: Sequence[Clip], folder: Path | None) -> bool:
 
 def _captions(clips: Sequence[Clip], folder: Path | None) -> dict[str, str]:
     """Clip -> caption, of the clips that have one."""
+    return {clip_id: row.caption for clip_id, row in _rows(clips, folder).items()}
+
+
+def _rows(clips: Sequence[Clip], folder: Path | None) -> dict[str, CaptionRow]:
     stores = sorted({clip.store for clip in clips if clip.store is not None})
     folders = stores if folder is None else [folder]
     wanted = {clip.clip_id for clip in clips}
     return {
-        clip_id: row.caption
+        clip_id: row
         for store in folders
         if (store / CAPTIONS_FILE).is_file()
         for clip_id, row in read_captions(store).items()

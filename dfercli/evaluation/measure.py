@@ -22,12 +22,12 @@ from dfercli.data.targets import has_one_class
 from dfercli.errors import ConfigError, DataError
 from dfercli.evaluation.clip_streams import (
     how_made,
-    look_at,
     stream_reader,
     tell_of_other_making,
 )
 from dfercli.evaluation.mistakes import worst_mistakes
 from dfercli.inference.devices import keep_encoder_in_bfloat16, resolve_precision, rounds_weights
+from dfercli.inference.loaded_model import look_at
 from dfercli.inference.predict_logits import predict_logits
 from dfercli.inference.probabilities import softmax
 from dfercli.inference.restore import RestoredModel, restore_model

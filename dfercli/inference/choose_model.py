@@ -77,11 +77,6 @@ def choose_model(config: PredictConfig, progress: Progress) -> ChosenModel:
         model = _zero_shot(config, _any_zero_shot(config), "zero-shot", progress)
     else:
         model = _by_itself(config, progress)
-    if streams := other_streams(model.card):
-        progress.note(
-            f"it was also trained on {', '.join(streams)}: using the frames only, "
-            "without its calibration, which was fitted with all of them"
-        )
     progress.note(f"labels: {', '.join(model.label_set)}")
     return model
 
@@ -194,14 +189,6 @@ def _ways_out(config: PredictConfig) -> str:
     )
 
 
-def other_streams(card: ModelCard) -> list[str]:
-    """The streams besides the frames that a model was trained on (FineCLIPER)."""
-    if card.model.get("method") != "finecliper":
-        return []
-    own = card.model.get("finecliper", {})
-    return [name for name in own.get("streams", []) if name != "frames"]
-
-
 def _trained(path: Path, config: PredictConfig) -> ChosenModel:
     def load() -> "LoadedModel":
         import_models()
@@ -218,7 +205,7 @@ def _trained(path: Path, config: PredictConfig) -> ChosenModel:
     if path.is_file():  # only its content says what it is
         return ready_choice(load())
     checkpoint = find_checkpoint(path)
-    card = read_model_card(checkpoint).looking_at(("frames",))
+    card = read_model_card(checkpoint)
     return ChosenModel(str(checkpoint), card, load)
 
 

@@ -98,7 +98,7 @@ def _write(visual: nn.Module, size: int, path: Path) -> None:
     images = torch.rand(TRACED_IMAGES, 3, size, size)
     with atomic_path(path) as temporary, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own code
-        write_onnx(_Encoder(visual).eval(), images, temporary, {})
+        write_onnx(_Encoder(visual).eval(), {"frames": images}, temporary, {})
         round_to_int8(temporary, {})
         noise = torch.rand(CHECKED_IMAGES, 3, size, size)
         rounded = Int8Encoder(temporary.read_bytes(), size)(noise)

@@ -1,6 +1,6 @@
 """Several models as one: the mean of their calibrated probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from dfercli.inference.loaded_model import LoadedModel
+    from dfercli.inference.loaded_model import LoadedModel, Stream
 
 TINIEST = 1e-12  # a probability of zero has no logarithm
 
@@ -45,17 +45,28 @@ def ensemble(models: "Sequence[LoadedModel]") -> "LoadedModel":
         widths[:] = [part.shape[-1] for part in parts]
         return torch.cat([part.float() for part in parts], dim=-1)
 
-    def forward(values: "Tensor") -> "Tensor":
+    def forward(values: "Tensor", **streams: "Stream") -> "Tensor":
         if values.ndim == 5:  # frames
-            return mean([model.probabilities(values) for model in models])
+            pairs = ((model, _own(model, streams)) for model in models)
+            return mean([model.probabilities(values, **own) for model, own in pairs])
+        rows = []
         parts = values.split(widths, dim=-1)  # features of all models, side by side
-        pairs = zip(models, parts, strict=True)
-        return mean([model.probabilities_of_features(part) for model, part in pairs])
+        for number, (model, part) in enumerate(zip(models, parts, strict=True)):
+            own = {
+                name: (one if one.ndim == 2 else one.split(widths, dim=-1)[number], present)
+                for name, (one, present) in _own(model, streams).items()
+            }
+            rows.append(model.probabilities_of_features(part, **own))
+        return mean(rows)
 
     shared = all(model.shares_frames for model in models)
     name = name_of_ensemble([model.name for model in models])
     precision = "; ".join(dict.fromkeys(model.precision for model in models))
     return LoadedModel(forward, card, name, encode if shared else None, precision)
+
+
+def _own(model: "LoadedModel", streams: "Mapping[str, Stream]") -> "dict[str, Stream]":
+    return {name: values for name, values in streams.items() if name in model.streams}
 
 
 def name_of_ensemble(names: Sequence[str]) -> str:
@@ -82,6 +93,7 @@ def card_of_ensemble(members: Sequence[tuple[str, ModelCard]]) -> ModelCard:
             "method": "ensemble",
             "normalization": first.model.get("normalization", "none"),
             "members": [card.model.get("method") for card in cards],
+            "streams": list(dict.fromkeys(name for card in cards for name in card.streams)),
         },
         calibration={"temperature": 1.0},  # each has its own already
         trained_on={},

@@ -1,6 +1,7 @@
-"""`dfer export`: the visual path of a model as ONNX or TorchScript, text features baked in."""
+"""`dfer export`: a model as ONNX or TorchScript, the features of its class texts baked in."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.config import ExportConfig
 from dfercli.documents import dump_json
 from dfercli.errors import ArtifactError, ConfigError
-from dfercli.inference.exported import load_exported
+from dfercli.inference.exported import inputs_of, load_exported
+from dfercli.inference.loaded_model import look_at
 from dfercli.inference.locate import locate_trained
 from dfercli.inference.onnx_writing import round_to_int8, write_onnx
 from dfercli.inference.restore import restore_model
 from dfercli.models.build import METHODS
+from dfercli.models.finecliper import CAPTIONS, FineCliper
 from dfercli.models.method import FRAMES, Method
 from dfercli.progress import Progress
 
@@ -52,7 +55,7 @@ class ExportResult:
 
 
 class _Exported(nn.Module):
-    """Frames (B, T, 3, S, S), float in [0, 1] -> logits (B, K), with fixed text features.
+    """Views of clips, in the order of `inputs_of`, to logits (B, K), with fixed text features.
 
     Args:
         method: The model.
@@ -69,12 +72,33 @@ class _Exported(nn.Module):
             with torch.no_grad():
                 self.register_buffer("text", encoder.text_features().detach().clone())
             encoder.text_features = lambda: self.text
-        method.streams = (FRAMES,)
         self.method = method
 
-    def forward(self, frames: Tensor) -> Tensor:
-        logits: Tensor = self.method(frames)
-        return logits
+    def forward(self, *inputs: Tensor) -> Tensor:
+        method = self.method
+        if not isinstance(method, FineCliper) or method.streams == (FRAMES,):
+            logits: Tensor = method(*inputs)
+            return logits
+        *values, present = inputs
+        views: dict[str, Any] = {
+            name: (view, present[:, 0]) for name, view in zip(method.streams, values, strict=True)
+        }
+        frames = views.pop(FRAMES, (values[0], None))[0]
+        features, there = method.stream_features(frames, **views)
+        own = {name: present[:, column] for column, name in enumerate(method.streams)}
+        columns = [  # of the training; streams that the file does not take are nowhere there
+            own.get(name, there[:, column]) for column, name in enumerate(method.fusion.streams)
+        ]
+        video = method.fuse(features, torch.stack(columns, dim=1))
+        outputs = method.compare(video, self.text)
+        return method.logits(outputs)
+
+
+def _exportable(method: Method, streams: Sequence[str], progress: Progress) -> None:
+    """Restrict a model to the streams that its file is to take, and say which."""
+    look_at(method, streams)
+    if method.streams != (FRAMES,):
+        progress.note(f"inputs: {', '.join(inputs_of(method.streams))}")
 
 
 def run(config: ExportConfig, progress: Progress) -> ExportResult:
@@ -91,14 +115,11 @@ def run(config: ExportConfig, progress: Progress) -> ExportResult:
     if is_exported(checkpoint):
         raise ConfigError(f"{checkpoint} is an exported model already")
     model = restore_model(checkpoint, clip_weights=config.clip_weights)
-    streams = [name for name in model.module.streams if name != FRAMES]
-    if streams:
-        progress.note(f"the exported model looks at frames alone, not at {', '.join(streams)}")
+    _exportable(model.module, config.streams, progress)
     wants_texts = METHODS[model.config.method].wants_texts(model.config)
     module = _Exported(model.module.float().eval(), wants_texts=wants_texts).eval()
-    shape = (model.module.num_frames, 3, model.module.image_size, model.module.image_size)
-    example = _noise(TRACED_CLIPS, shape)
-    card = dump_json(model.card.to_json())
+    example = _noise(TRACED_CLIPS, module.method)
+    card = dump_json(model.card.with_streams(module.method.streams).to_json())
     with (
         writing_file(out),
         atomic_path(out) as temporary,
@@ -106,11 +127,12 @@ def run(config: ExportConfig, progress: Progress) -> ExportResult:
         progress.task("exporting", total=2) as task,
     ):
         if config.format == "onnx":
-            write_onnx(module, example, temporary, {CARD_ENTRY: card})
+            inputs = dict(zip(inputs_of(module.method.streams), example, strict=True))
+            write_onnx(module, inputs, temporary, {CARD_ENTRY: card})
         else:
             _write_torchscript(module, example, temporary, card)
         task.advance()
-        clips = _noise(CHECKED_CLIPS, shape)
+        clips = _noise(CHECKED_CLIPS, module.method)
         difference = _checked(_difference(module, temporary, clips), TOLERANCE, out)
         if config.int8:
             round_to_int8(temporary, {CARD_ENTRY: card})
@@ -140,11 +162,28 @@ def _out_path(config: ExportConfig) -> Path:
     return out
 
 
-def _noise(clips: int, shape: tuple[int, ...]) -> Tensor:
-    return torch.rand(clips, *shape, generator=torch.Generator().manual_seed(clips))
+def _noise(clips: int, method: Method) -> tuple[Tensor, ...]:
+    """Views of random clips as the exported model takes them; some lack all streams but one."""
+    draw = torch.Generator().manual_seed(clips)
+    side, length = method.image_size, method.clip.context_length
+    views = []
+    for name in method.streams:
+        if name == CAPTIONS:
+            tokens = torch.randint(1, 400, (clips, length), generator=draw)
+            tokens[:, length // 2] = method.clip.vocab_size - 1  # where a text ends
+            views.append(tokens)
+        else:
+            views.append(torch.rand(clips, method.num_frames, 3, side, side, generator=draw))
+    if method.streams == (FRAMES,):
+        return tuple(views)
+    present = torch.ones(clips, len(views), dtype=torch.bool)
+    present[-1, 1:] = False
+    return (*views, present)
 
 
-def _write_torchscript(module: nn.Module, example: Tensor, path: Path, card: str) -> None:
+def _write_torchscript(
+    module: nn.Module, example: tuple[Tensor, ...], path: Path, card: str
+) -> None:
     with warnings.catch_warnings():
         # torch recommends torch.export, but its files need Python; TorchScript runs in C++.
         warnings.simplefilter("ignore")
@@ -152,6 +191,15 @@ def _write_torchscript(module: nn.Module, example: Tensor, path: Path, card: str
         torch.jit.save(traced, str(path), _extra_files={CARD_ENTRY: card})
 
 
-def _difference(module: nn.Module, path: Path, frames: Tensor) -> float:
+def _difference(module: _Exported, path: Path, clips: tuple[Tensor, ...]) -> float:
     forward, _ = load_exported(path, "cpu", trust_code=True)  # we have just written it
-    return float((forward(frames) - module(frames)).abs().max())
+    streams = module.method.streams
+    given = clips if streams == (FRAMES,) else clips[:-1]
+    there = torch.ones(len(clips[0]), len(streams), dtype=torch.bool)
+    present = there if streams == (FRAMES,) else clips[-1]
+    views = {
+        name: (view, present[:, column])
+        for column, (name, view) in enumerate(zip(streams, given, strict=True))
+    }
+    frames = views.pop(FRAMES, (None, None))[0]
+    return float((forward(frames, **views) - module(*clips)).abs().max())

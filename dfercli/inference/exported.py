@@ -5,23 +5,36 @@ files: it is loaded only if the user says so.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dfercli.artifacts.exported_files import CARD_ENTRY, card_of_entry, is_torchscript
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.onnx_files import read_onnx
-from dfercli.errors import ArtifactError, ConfigError
+from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.inference.devices import resolve_device
+from dfercli.models.finecliper import CAPTIONS
+from dfercli.models.method import FRAMES
 
 INSTALL_HINT = 'pip install "dfercli[export]"'
 
-Forward = Callable[[Tensor], Tensor]
+Forward = Callable[..., Tensor]
+PRESENT = "present"
+
+
+def inputs_of(streams: Sequence[str]) -> tuple[str, ...]:
+    """The inputs of an exported model, in order.
+
+    Frames alone are one. Of several streams, each is one, and last comes which of them each clip
+    has: (B, M) bool.
+    """
+    return tuple(streams) if tuple(streams) == (FRAMES,) else (*streams, PRESENT)
 
 
 def load_exported(
@@ -35,8 +48,8 @@ def load_exported(
         trust_code: Load TorchScript, which can do whatever the user of this process may do.
 
     Returns:
-        The function from frames (B, T, 3, S, S), uint8 or float in [0, 1], to logits (B, K); and
-        the model card.
+        The function from frames (B, T, 3, S, S), uint8 or float in [0, 1], to logits (B, K), which
+        takes further streams as `Method.forward` does; and the model card.
 
     Raises:
         ArtifactError: missing, corrupt, of another origin, more than a computation (see
@@ -76,17 +89,22 @@ def _load_onnx(path: Path, where: torch.device, *, needs_it: bool) -> tuple[Forw
         raise ArtifactError(f"not a readable ONNX model: {path}: {_reason(error)}") from error
     entries = session.get_modelmeta().custom_metadata_map
     card = card_of_entry(entries.get(CARD_ENTRY), path)
-    if len(session.get_inputs()) != 1:
-        raise ArtifactError(f"{path}: expected one input, got {len(session.get_inputs())}")
-    name = session.get_inputs()[0].name
+    inputs = [one.name for one in session.get_inputs()]
+    if len(inputs) == 1:  # files of before look at frames alone, whatever the model did
+        card = card.with_streams((FRAMES,))
+    elif inputs != list(inputs_of(card.streams)):
+        raise ArtifactError(
+            f"{path}: expected the inputs {', '.join(inputs_of(card.streams))}, got "
+            f"{', '.join(map(repr, inputs[:8]))}"
+        )
 
-    def forward(frames: Tensor) -> Tensor:
-        values = _as_float(frames).cpu().numpy()
+    def forward(frames: Tensor | None, **streams: tuple[Tensor, Tensor]) -> Tensor:
+        values = [one.cpu().numpy() for one in _in_order(card, frames, streams)]
         try:
-            logits = session.run(None, {name: values})[0]
+            logits = session.run(None, dict(zip(inputs, values, strict=True)))[0]
         except Exception as error:  # as above
             raise ArtifactError(f"{path} cannot be run: {_reason(error)}") from error
-        expected = (len(values), len(card.label_set))
+        expected = (len(values[0]), len(card.label_set))
         kind = logits.dtype.kind if isinstance(logits, np.ndarray) else type(logits).__name__
         if kind != "f" or logits.shape != expected:
             raise ArtifactError(
@@ -108,11 +126,39 @@ def _load_torchscript(path: Path, where: torch.device) -> tuple[Forward, ModelCa
         raise ArtifactError(f"not a readable TorchScript model: {path}: {reason}") from error
     card = card_of_entry(entries[CARD_ENTRY], path)
 
-    def forward(frames: Tensor) -> Tensor:
-        logits: Tensor = module(_as_float(frames.to(where)))
+    def forward(frames: Tensor | None, **streams: tuple[Tensor, Tensor]) -> Tensor:
+        logits: Tensor = module(*(one.to(where) for one in _in_order(card, frames, streams)))
         return logits
 
     return forward, card
+
+
+def _in_order(
+    card: ModelCard, frames: Tensor | None, streams: Mapping[str, tuple[Tensor, Tensor]]
+) -> list[Tensor]:
+    """The values of `inputs_of`, for the streams that clips have; the others are zeros."""
+    given = dict(streams)
+    if frames is not None:
+        given[FRAMES] = (frames, torch.ones(len(frames), dtype=torch.bool))
+    if card.streams == (FRAMES,):
+        return [_as_float(given[FRAMES][0])]
+    there = {name: given[name] for name in card.streams if name in given}
+    if not there:
+        raise DataError(f"this model looks at {', '.join(card.streams)}: give one of them")
+    count = len(next(iter(there.values()))[0])
+    side, values, present = card.image_size, [], []
+    for name in card.streams:
+        if name == CAPTIONS:
+            shape: tuple[int, ...] = (count, card.context_length)
+            kind = torch.int64
+        else:
+            shape, kind = (count, card.sampling["num_frames"], 3, side, side), torch.float32
+        value, has = there.get(name, (torch.zeros(shape, dtype=kind), torch.zeros(count)))
+        if name == CAPTIONS:
+            value = F.pad(value, (0, shape[1] - value.shape[1]))
+        values.append(value if name == CAPTIONS else _as_float(value))
+        present.append(has.bool().cpu())
+    return [*values, torch.stack(present, dim=1)]
 
 
 def _reason(error: Exception) -> str:

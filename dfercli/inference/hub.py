@@ -167,6 +167,7 @@ def without_places(card: ModelCard) -> ModelCard:
         results=_without_places(card.results),
         calibration=_without_places(card.calibration),
         selected_on=_without_places(card.selected_on),
+        streams_made=_without_places(card.streams_made),
     )
 
 

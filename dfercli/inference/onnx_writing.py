@@ -1,6 +1,7 @@
 """Modules as ONNX files, and their products in 8 bits."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,37 @@ from dfercli.errors import ArtifactError
 from dfercli.inference.exported import INSTALL_HINT, import_runtime
 
 
-def write_onnx(module: nn.Module, example: Tensor, path: Path, entries: dict[str, str]) -> None:
-    """Write a module with one input `frames` and one output `logits`, of any batch size.
+class _OfInputs(nn.Module):
+    """A module with up to six inputs, each a parameter, as the exporter wants them.
+
+    What it knows only as one of `*inputs` keeps the batch size of the example for ever.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(
+        self,
+        a: Tensor,
+        b: Tensor | None = None,
+        c: Tensor | None = None,
+        d: Tensor | None = None,
+        e: Tensor | None = None,
+        f: Tensor | None = None,
+    ) -> Tensor:
+        output: Tensor = self.module(*(one for one in (a, b, c, d, e, f) if one is not None))
+        return output
+
+
+def write_onnx(
+    module: nn.Module, inputs: Mapping[str, Tensor], path: Path, entries: dict[str, str]
+) -> None:
+    """Write a module with one output `logits`, of any batch size.
 
     Args:
         module: It.
-        example: An input; its first size may be another later.
+        inputs: An example of each input by name, in order; the first size may be another later.
         path: The file.
         entries: Texts that go into the file.
 
@@ -29,12 +55,13 @@ def write_onnx(module: nn.Module, example: Tensor, path: Path, entries: dict[str
     except ImportError as error:
         raise ArtifactError(f"{error.name} is not installed", hint=INSTALL_HINT) from error
     import_runtime()
+    batch = torch.export.Dim("batch")
     program: Any = torch.onnx.export(
-        module,
-        (example,),
-        input_names=["frames"],
+        _OfInputs(module).eval(),
+        tuple(inputs.values()),
+        input_names=list(inputs),
         output_names=["logits"],
-        dynamic_shapes={"frames": {0: torch.export.Dim("batch")}},
+        dynamic_shapes={name: {0: batch} for name, _ in zip("abcdef", inputs, strict=False)},
         dynamo=True,
         verbose=False,
     )

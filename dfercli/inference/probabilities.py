@@ -6,8 +6,12 @@ from numpy.typing import NDArray
 from dfercli.errors import ArtifactError
 
 
-def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
+def softmax(
+    logits: NDArray[np.float32], temperature: float | NDArray[np.float64] = 1.0
+) -> NDArray[np.float64]:
     """Probabilities (N, K) from logits (N, K), divided by a calibration temperature.
+
+    It is one, or (N, 1), one for each row.
 
     Raises:
         ArtifactError: a logit is not finite, so that nothing that follows would be a number.

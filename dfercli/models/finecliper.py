@@ -190,7 +190,7 @@ class FineCliper(Method):
         Raises:
             ConfigError: none of the streams that the model looks at was given.
         """
-        everything = torch.ones(len(frames), dtype=torch.bool, device=frames.device)
+        everything = torch.ones(frames.shape[0], dtype=torch.bool, device=frames.device)
         given = {
             FRAMES: (frames, everything),
             "landmarks": landmarks,
@@ -206,8 +206,10 @@ class FineCliper(Method):
         features: dict[str, Tensor] = {}
         if visual:
             images = torch.cat([self._normalised(streams[name][0]) for name in visual])
-            encoded = self.image_features(images).chunk(len(visual))  # one batch for all of them
-            features.update(zip(visual, encoded, strict=True))
+            encoded = self.image_features(images)  # one batch for all of them
+            # A batch that is cut by its length could not be exported for another length.
+            parts = rearrange(encoded, "(m b) d -> m b d", m=len(visual))
+            features.update((name, parts[column]) for column, name in enumerate(visual))
         if CAPTIONS in streams:
             features[CAPTIONS] = self.caption_features(streams[CAPTIONS][0])
         like = next(iter(features.values()))  # (B, D)

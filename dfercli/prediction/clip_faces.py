@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.artifacts.face_parts import read_landmarks, read_parsing, stream_place
 from dfercli.artifacts.face_store import ClipRow, TrackData, frame_paths, read_track
 from dfercli.artifacts.pictures import decode_picture
 from dfercli.errors import DataError
@@ -15,6 +16,8 @@ from dfercli.preprocessing.held_crops import HeldCrops
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Stored = NDArray[np.float32] | list[NDArray[np.uint8]] | None
 
 
 class ClipCrops(Protocol):
@@ -40,6 +43,14 @@ class ClipCrops(Protocol):
 
         Raises:
             DataError: it cannot be read.
+        """
+
+    def stored(self, stream: str, rows: Sequence[int]) -> Stored:
+        """What lies beside the crops of these rows: landmarks, or maps; None where nothing does.
+
+        Raises:
+            ArtifactError: landmarks that cannot be read.
+            DataError: maps that cannot be read, or that do not fit.
         """
 
 
@@ -85,15 +96,17 @@ class StoredFaces:
         paths = frame_paths(self._store, clip)
         if len(track.frame_index) != clip.num_frames:
             raise DataError(f"clip {clip.clip_id}: its track has another number of frames")
-        return _StoredCrops(track, paths)
+        return _StoredCrops(track, paths, self._store, clip.clip_id)
 
     def release(self) -> None:
         """They stay where they are."""
 
 
 class _StoredCrops:
-    def __init__(self, track: TrackData, paths: list[Path]) -> None:
+    def __init__(self, track: TrackData, paths: list[Path], store: Path, clip_id: str) -> None:
         self.track = track
+        self._store = store
+        self._clip_id = clip_id
         self.rows = np.arange(len(paths), dtype=np.int64)
         self._paths = paths
 
@@ -106,6 +119,17 @@ class _StoredCrops:
         from dfercli.data.loading import read_frame
 
         return read_frame(self._paths[row])
+
+    def stored(self, stream: str, rows: Sequence[int]) -> Stored:
+        place = stream_place(self._store, stream, self._clip_id)
+        if not place.exists():
+            return None
+        if stream != "landmarks":
+            return [read_parsing(place / f"{self._paths[row].stem}.png") for row in rows]
+        points = read_landmarks(self._store, self._clip_id)
+        if len(points) != len(self._paths):
+            raise DataError(f"{place} is of {len(points)} crops, there are {len(self._paths)}")
+        return points[list(rows)]
 
 
 class FacesInMemory:
@@ -155,3 +179,6 @@ class _CropsInMemory:
         image = decode_picture(jpeg, Path(f"frame {frame_index}"), cv2.IMREAD_COLOR_RGB)
         assert image is not None  # we encoded it
         return image
+
+    def stored(self, stream: str, rows: Sequence[int]) -> Stored:
+        return None

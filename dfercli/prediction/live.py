@@ -16,7 +16,6 @@ from dfercli.artifacts.jsonl import append_row, write_rows
 from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.config import PredictConfig, PreprocessConfig
-from dfercli.data.augmentation import resize
 from dfercli.data.sampling import sample_test
 from dfercli.errors import ConfigError
 from dfercli.faces.build import build_detector
@@ -30,6 +29,7 @@ from dfercli.prediction.live_pace import LivePace
 from dfercli.prediction.live_session import LiveSession, is_taken, outputs_of
 from dfercli.prediction.outputs import VIDEO_SUFFIX, check_files
 from dfercli.prediction.results_folder import is_folder, with_page
+from dfercli.prediction.streams import FRAMES, CropViews, ViewMaker, plan_streams
 from dfercli.prediction.windows import check_windows
 from dfercli.preprocessing.crops import cut_crop, follow_settings
 from dfercli.preprocessing.detectors import find_detector
@@ -46,13 +46,14 @@ TITLE = "dfer (q ends it)"
 WAITING_PICTURE = (240, 320, 3)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Sight:
-    """One face in one frame."""
+    """One face in one frame; its views are made once a window looks at it."""
 
     seconds: float
     box_xyxy_px: NDArray[np.float32]
     crop: NDArray[np.uint8]
+    views: CropViews | None = None
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,10 @@ def run(
     config = with_page(config)
     _check(config)
     chosen = choose_model(config, progress)
+    crop = replace(preprocess_config(config, chosen.card, Path()), overwrite=True)
+    plan = plan_streams(config, chosen.card, crop, (), progress)
     model = chosen.load()
-    crop = replace(preprocess_config(config, model.card, Path()), overwrite=True)
+    maker = ViewMaker(plan, model.image_size, progress)
     choice = find_detector(crop, progress)
     shows = config.show if config.show is not None else bool(os.environ.get("DISPLAY"))
     source = f"camera {config.camera}" if config.record is None else str(config.record)
@@ -102,6 +105,7 @@ def run(
     seconds: list[float] = []  # of the newest frame
     follower = FaceFollower[Frame](build_detector(choice), follow_settings(crop))
     with ExitStack() as stack:
+        stack.enter_context(model.looking_at(plan.streams))
         for path in outputs_of(config).values():
             stack.enter_context(writing_file(path))
         table = _LiveTable(config.out) if _grows(config.out) else None
@@ -137,7 +141,9 @@ def run(
                 yield frame, False
 
         followed = follower.follow(came())
-        for frame, faces, predictions in _windows(followed, model, crop, config, source, session):
+        for frame, faces, predictions in _windows(
+            followed, model, maker, crop, config, source, session
+        ):
             for prediction in predictions:
                 row = prediction.to_row(model.label_set)
                 if table is not None:
@@ -194,6 +200,8 @@ def _check(config: PredictConfig) -> None:
         raise ConfigError("--camera does not go with SOURCE")
     if config.identities != "off":
         raise ConfigError("--camera does not go with --identities")
+    if config.captions:
+        raise ConfigError("--camera does not go with --captions: an LLM takes too long")
     if config.video is not None or config.faces_out is not None or config.clock is not None:
         raise ConfigError(
             "--camera does not go with --video, --faces-out or --clock",
@@ -219,6 +227,7 @@ def _until(camera: Camera, end: float | None) -> Iterator[Frame]:
 def _windows(
     followed: Iterator[tuple[Frame, list[TrackedFace]]],
     model: LoadedModel,
+    maker: ViewMaker,
     crop: PreprocessConfig,
     config: PredictConfig,
     source: str,
@@ -233,7 +242,8 @@ def _windows(
             if sights and frame.pts_seconds - sights[-1].seconds > GAP_SECONDS:
                 sights.clear()  # no window spans a gap
             sights.append(_Sight(frame.pts_seconds, face.box_xyxy_px, cut_crop(frame, face, crop)))
-            session.sight(face.track, *vars(sights[-1]).values())
+            sight = sights[-1]
+            session.sight(face.track, sight.seconds, sight.box_xyxy_px, sight.crop)
         for track, sights in list(seen.items()):
             while sights and sights[0].seconds <= frame.pts_seconds - config.window:
                 sights.popleft()
@@ -244,7 +254,7 @@ def _windows(
             due = frame.pts_seconds + config.stride
             here = {face.track for face in faces}
             shown = {track: sights for track, sights in seen.items() if track in here}
-            predictions = _predict(shown, model, config, source)
+            predictions = _predict(shown, model, maker, config, source)
             for prediction in predictions:
                 middle = shown[prediction.track][len(shown[prediction.track]) // 2]
                 session.predict(prediction, middle.seconds, middle.crop)
@@ -252,19 +262,40 @@ def _windows(
 
 
 def _predict(
-    seen: dict[int, deque[_Sight]], model: LoadedModel, config: PredictConfig, source: str
+    seen: dict[int, deque[_Sight]],
+    model: LoadedModel,
+    maker: ViewMaker,
+    config: PredictConfig,
+    source: str,
 ) -> list[WindowPrediction]:
     if not seen:
         return []
-    clips = []
-    for sights in seen.values():
-        chosen = sample_test(len(sights), model.num_frames)
-        crops = np.stack([sights[index].crop for index in chosen])  # (T, H, W, 3)
-        clips.append(resize(torch.from_numpy(crops).permute(0, 3, 1, 2), model.image_size))
-    rows = model.probabilities(torch.stack(clips)).tolist()
-    threshold = model.card.threshold(config.min_confidence)
+    windows = [
+        [sights[index] for index in sample_test(len(sights), model.num_frames)]
+        for sights in seen.values()
+    ]
+    new = {id(sight): sight for window in windows for sight in window if sight.views is None}
+    if new:
+        made = maker.views_of_pictures([sight.crop for sight in new.values()])
+        for sight, views in zip(new.values(), made, strict=True):
+            sight.views = views
+    views_of = [[sight.views for sight in window if sight.views] for window in windows]
+    frames = torch.stack([torch.stack([one.frame for one in window]) for window in views_of])
+    streams = {}
+    for name in maker.plan.streams:
+        has = torch.tensor([any(name in one.found for one in window) for window in views_of])
+        if name != FRAMES and has.any():
+            blank = torch.zeros_like(frames[0, 0])
+            images = [
+                torch.stack([one.images.get(name, blank) for one in window]) for window in views_of
+            ]
+            streams[name] = (torch.stack(images), has)
+    rows = model.probabilities(frames, **streams).tolist()
+    sets = model.streams_of(len(rows), streams)
     predictions = []
-    for (track, sights), row in zip(seen.items(), rows, strict=True):
+    for (track, sights), row, own in zip(seen.items(), rows, sets, strict=True):
+        if not own:
+            continue  # nothing of the window was seen
         best = int(np.argmax(row))
         left, top, right, bottom = np.mean([one.box_xyxy_px for one in sights], axis=0).tolist()
         predictions.append(
@@ -275,9 +306,10 @@ def _predict(
                 end_seconds=round(sights[-1].seconds, 6),
                 label=model.label_set[best],
                 confidence=row[best],
-                uncertain=row[best] < threshold,
+                uncertain=row[best] < model.threshold(own, config.min_confidence),
                 probabilities=tuple(row),
                 mean_box_xyxy_px=(left, top, right, bottom),
+                streams=own,
             )
         )
     return predictions
@@ -288,7 +320,7 @@ class _View:
 
     def __init__(self, model: LoadedModel, config: PredictConfig) -> None:
         self._label_set = model.label_set
-        self._threshold = model.card.threshold(config.min_confidence)
+        self._threshold = model.threshold(model.streams, config.min_confidence)
         self._lanes = LiveLanes(model.label_set)
         self._last: dict[int, WindowPrediction] = {}
         self._overlay: Overlay | None = None

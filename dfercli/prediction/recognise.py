@@ -4,8 +4,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby, islice
 from typing import TypeVar
 
 import numpy as np
@@ -16,11 +17,12 @@ from dfercli.artifacts.bug_log import BUG_STAGE, BugLog
 from dfercli.artifacts.face_store import ClipRow, FailureRow
 from dfercli.artifacts.predictions import Box, WindowPrediction
 from dfercli.attempts import Crash, SetUpError, attempt
-from dfercli.data.augmentation import resize
 from dfercli.errors import ArtifactError, DataError
+from dfercli.inference.caption_tokens import caption_tokens
 from dfercli.inference.compiling import LongWork
 from dfercli.inference.loaded_model import LoadedModel
 from dfercli.prediction.clip_faces import ClipCrops
+from dfercli.prediction.streams import CAPTIONS, FRAMES, CropViews, ViewMaker
 from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.prediction.windows import Window, windows_of
 from dfercli.video.prefetch import prefetched
@@ -48,18 +50,35 @@ class _Open:
 
 @dataclass(frozen=True)
 class _Item:
-    """A window with its frames, resized, by their number in the track; None: not readable."""
+    """A window with the views of its frames by their number in the track; None: not readable."""
 
     opened: _Open
     clip: ClipRow
     window: Window
-    images: dict[int, Tensor] | None
+    views: dict[int, CropViews] | None
+    caption: str | None = None
 
-    def frames(self) -> Iterator[tuple[tuple[str, str, int], Tensor]]:
+    def frames(self) -> Iterator[tuple[tuple[str, str, int], CropViews]]:
         """The window's T frames, each with a name that is unique across sources."""
-        if self.images is not None:
+        if self.views is not None:
             for number in self.window.frames.tolist():
-                yield (self.opened.source.name, self.clip.clip_id, number), self.images[number]
+                yield (self.opened.source.name, self.clip.clip_id, number), self.views[number]
+
+    def has(self, stream: str) -> bool:
+        """Whether a frame of the window shows something in a stream."""
+        return (
+            self.caption is not None
+            if stream == CAPTIONS
+            else any(stream in views.found for _, views in self.frames())
+        )
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the model says to a window, and what of it the model saw."""
+
+    probabilities: list[float]
+    streams: tuple[str, ...]
 
 
 def recognise(
@@ -69,6 +88,7 @@ def recognise(
     stop: threading.Event,
     on_windows: Callable[[int], None],
     bugs: BugLog,
+    maker: ViewMaker,
     long_work: LongWork | None = None,
     num_sources: int = 0,
 ) -> Iterator[RecognisedSource]:
@@ -84,6 +104,7 @@ def recognise(
         stop: Once set, the work ends.
         on_windows: Called with the number of windows done since the last call.
         bugs: Takes the traceback of a source that meets a bug.
+        maker: Makes the views of crops that the model looks at.
         long_work: Told how long windows take, and how many wait.
         num_sources: How many sources will come, as far as that is known.
 
@@ -92,15 +113,15 @@ def recognise(
     """
     waiting: deque[_Open] = deque()
     has_worked, closed = False, list[int]()
-    items = _read_windows(sources, waiting, model, settings, bugs)
+    items = _read_windows(sources, waiting, model, settings, bugs, maker)
     room = settings.batch_size * model.num_frames
     for batch in prefetched(_batches(items, room, model.shares_frames), BATCHES_AHEAD):
-        readable = [item for item in batch if item.images is not None]
+        readable = [item for item in batch if item.views is not None]
         begun = time.monotonic()
         answers = iter(_answers(model, readable, bugs, has_worked))
         seconds = time.monotonic() - begun
         for item in batch:
-            row = None if item.images is None else next(answers)
+            row = None if item.views is None else next(answers)
             done = None
             if row is not None:
                 has_worked = True
@@ -166,7 +187,7 @@ def _note_bug(opened: _Open, bugs: BugLog, crash: Crash) -> None:
 
 def _answers(
     model: LoadedModel, items: list[_Item], bugs: BugLog, has_worked: bool
-) -> list[list[float] | None]:
+) -> list[_Answer | None]:
     """What the model says to windows; None where a window is at fault.
 
     Raises:
@@ -179,7 +200,7 @@ def _answers(
     failed = sum(isinstance(one, Crash) for one in alone)
     if failed == 0 or (failed == len(items) and not has_worked):
         raise SetUpError(together)
-    answers: list[list[float] | None] = []
+    answers: list[_Answer | None] = []
     for item, one in zip(items, alone, strict=True):
         if isinstance(one, Crash):
             _note_bug(item.opened, bugs, one)
@@ -187,23 +208,44 @@ def _answers(
     return answers
 
 
-def _probabilities(model: LoadedModel, items: list[_Item]) -> list[list[float]]:
-    """The model's probabilities of windows; a frame that several of them share is passed once."""
+def _probabilities(model: LoadedModel, items: list[_Item]) -> list[_Answer]:
+    """The model's answers to windows; a frame that several of them share is passed once."""
     if not items:
         return []
     numbers: dict[tuple[str, str, int], int] = {}
-    images: list[Tensor] = []
+    views: list[CropViews] = []
     clips = []
     for item in items:
         own = []
-        for name, image in item.frames():
+        for name, one in item.frames():
             if name not in numbers:
-                numbers[name] = len(images)
-                images.append(image)
+                numbers[name] = len(views)
+                views.append(one)
             own.append(numbers[name])
         clips.append(own)
-    rows = model.probabilities_of_clips(torch.stack(images), np.array(clips))
-    return [row.tolist() for row in rows]
+    streams = _streams(model, items, views)
+    frames = torch.stack([one.frame for one in views])
+    rows = model.probabilities_of_clips(frames, np.array(clips), **streams)
+    sets = model.streams_of(len(items), streams)
+    return [_Answer(row.tolist(), own) for row, own in zip(rows, sets, strict=True)]
+
+
+def _streams(
+    model: LoadedModel, items: list[_Item], views: list[CropViews]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """The further streams of some windows: images of their frames, or tokens; and who has them."""
+    streams = {}
+    for name in model.streams:
+        if name == FRAMES or not any(item.has(name) for item in items):
+            continue
+        if name == CAPTIONS:
+            captions = [item.caption for item in items]
+            streams[name] = caption_tokens(captions, model.label_set, model.card.context_length)
+            continue
+        blank = torch.zeros_like(views[0].frame)
+        images = torch.stack([one.images.get(name, blank) for one in views])
+        streams[name] = (images, torch.tensor([item.has(name) for item in items]))
+    return streams
 
 
 def _read_windows(
@@ -212,6 +254,7 @@ def _read_windows(
     model: LoadedModel,
     settings: WindowSettings,
     bugs: BugLog,
+    maker: ViewMaker,
 ) -> Iterator[_Item]:
     for source in sources:
         opened = _Open(source)
@@ -222,20 +265,72 @@ def _read_windows(
                 crops_of[clip.clip_id], windows = found
                 opened.windows += [(clip, window) for window in windows]
         waiting.append(opened)
-        seen = ""
-        images: dict[int, Tensor] = {}  # of the window before, often shared with the next
-        for clip, window in opened.windows:
-            images = images if clip.clip_id == seen else {}
-            crops, numbers = crops_of[clip.clip_id], window.frames.tolist()
-            seen, new = clip.clip_id, sorted(set(numbers) - images.keys())
-            read = partial(_resized, crops, new, model)
-            fresh = _part(opened, bugs, read)
-            if fresh is None:
-                yield _Item(opened, clip, window, None)
-                continue
-            images |= zip(new, fresh, strict=True)
-            images = {number: images[number] for number in numbers}
-            yield _Item(opened, clip, window, images)
+        for clip, own in groupby(opened.windows, key=lambda pair: pair[0]):
+            views: dict[int, CropViews] = {}  # of the windows before, often shared with the next
+            windows_of_clip = (window for _, window in own)
+            while group := list(islice(windows_of_clip, maker.windows_at_once)):
+                crops = crops_of[clip.clip_id]
+                yield from _items(opened, clip, group, crops, views, maker, bugs)
+
+
+def _items(
+    opened: _Open,
+    clip: ClipRow,
+    windows: list[Window],
+    crops: ClipCrops,
+    views: dict[int, CropViews],
+    maker: ViewMaker,
+    bugs: BugLog,
+) -> Iterator[_Item]:
+    """Windows of one clip, whose views are made together; `views` keeps those of the last ones."""
+    wanted = {row for window in windows for row in window.frames.tolist()}
+    new = sorted(wanted - views.keys())
+    fresh = _part(opened, bugs, partial(maker.views, crops, new)) if new else []
+    if fresh is None and len(windows) > 1:  # which of them is at fault?
+        for window in windows:
+            yield from _items(opened, clip, [window], crops, views, maker, bugs)
+        return
+    if fresh is None:
+        yield _Item(opened, clip, windows[0], None)
+        return
+    views.update(zip(new, fresh, strict=True))
+    for row in views.keys() - wanted:
+        del views[row]
+    for item in _with_captions(opened, clip, windows, views, maker, bugs):
+        if (
+            item.views
+            and FRAMES not in maker.plan.streams
+            and not any(map(item.has, maker.plan.streams))
+        ):
+            opened.fail("predict", f"windows without {' and '.join(maker.plan.streams)}")
+            item = replace(item, views=None)
+        yield item
+
+
+def _with_captions(
+    opened: _Open,
+    clip: ClipRow,
+    windows: list[Window],
+    views: dict[int, CropViews],
+    maker: ViewMaker,
+    bugs: BugLog,
+) -> list[_Item]:
+    items = [
+        _Item(opened, clip, window, {row: views[row] for row in window.frames.tolist()})
+        for window in windows
+    ]
+    writer = maker.plan.captions
+    if writer is None:
+        return items
+    shown = [
+        (opened.source.name, [one.frame.permute(1, 2, 0).numpy() for _, one in item.frames()])
+        for item in items
+    ]
+    texts = _part(opened, bugs, partial(writer.write, shown))
+    return [
+        replace(item, caption=text)
+        for item, text in zip(items, texts or [None] * len(items), strict=True)
+    ]
 
 
 def _windows_of(
@@ -249,15 +344,11 @@ def _windows_of(
     return crops, list(windows)
 
 
-def _resized(crops: ClipCrops, rows: list[int], model: LoadedModel) -> list[Tensor]:
-    """Crops as the model takes them, each (3, H, W)."""
-    return list(resize(crops.read(rows), model.image_size)) if rows else []
-
-
 def _prediction(
-    item: _Item, probabilities: list[float], model: LoadedModel, settings: WindowSettings
+    item: _Item, answer: _Answer, model: LoadedModel, settings: WindowSettings
 ) -> WindowPrediction:
-    window = item.window
+    window, probabilities = item.window, answer.probabilities
+    threshold = model.threshold(answer.streams, settings.asked_confidence)
     best = max(range(len(probabilities)), key=probabilities.__getitem__)
     left, top, right, bottom = (round(float(side), 2) for side in window.mean_box_xyxy_px)
     box: Box = (left, top, right, bottom)
@@ -268,8 +359,9 @@ def _prediction(
         end_seconds=round(window.end_seconds, 6),
         label=model.label_set[best],
         confidence=probabilities[best],
-        uncertain=probabilities[best] < settings.min_confidence,
+        uncertain=probabilities[best] < threshold,
         probabilities=tuple(probabilities),
         mean_box_xyxy_px=box,
         person=item.clip.person,
+        streams=answer.streams,
     )

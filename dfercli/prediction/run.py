@@ -42,6 +42,7 @@ from dfercli.prediction.people import with_people
 from dfercli.prediction.players import make_sections, write_page
 from dfercli.prediction.result import PredictResult
 from dfercli.prediction.results_folder import with_page, write_record, write_tables
+from dfercli.prediction.streams import StreamPlan, ViewMaker, plan_streams, tell_cost
 from dfercli.prediction.timeline_files import write_exports
 from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.preprocessing import run as preprocess
@@ -87,6 +88,7 @@ class _Plan:
         events: Of the experiment.
         with_pictures: Whether pictures of faces are kept in the result.
         known: Portraits of people who have a name.
+        streams: What the model looks at, and how it is made.
     """
 
     config: PredictConfig
@@ -98,6 +100,7 @@ class _Plan:
     events: tuple[Event, ...]
     with_pictures: bool
     known: Known
+    streams: StreamPlan
 
 
 def run(
@@ -144,15 +147,18 @@ def run(
                 stack.enter_context(writing_file(path))
         # Without a store, sources are named as seen from the current folder.
         crop = preprocess_config(config, chosen.card, config.faces_out or Path())
-        journal = _open_journal(config, chosen, crop)
-        windows = _window_settings(config, chosen)
+        streams = plan_streams(config, chosen.card, crop, stores, progress)
+        journal = _open_journal(config, chosen, crop, streams)
+        windows = _window_settings(config, chosen, streams)
         bugs = BugLog(bugs_path(config))
         shows = with_pictures or config.html is not None
         known = set_up_people(crop, progress)
         crop = replace(crop, people=None)  # persons are named here, at the end
-        plan = _Plan(config, chosen, windows, crop, journal, bugs, events, shows, known)
+        plan = _Plan(config, chosen, windows, crop, journal, bugs, events, shows, known, streams)
         done = {} if journal is None else journal.done
         kept, left = _divide(done, sources, crop.out)
+        if streams.captions is not None:
+            tell_cost(streams.captions, config, left, ready)
         if kept:
             progress.note(f"{len(kept)} of {len(sources)} sources were done before")
         work = _Work()
@@ -182,17 +188,21 @@ def _divide(
     return kept, [source for name, source in by_name.items() if name not in done]
 
 
-def _window_settings(config: PredictConfig, model: ChosenModel) -> WindowSettings:
-    threshold = model.card.threshold(config.min_confidence)
-    return WindowSettings(config.window, config.stride, config.batch_size, threshold)
+def _window_settings(
+    config: PredictConfig, model: ChosenModel, streams: StreamPlan
+) -> WindowSettings:
+    asked = config.min_confidence
+    threshold = model.card.looking_at(streams.expected).threshold(asked)
+    return WindowSettings(config.window, config.stride, config.batch_size, threshold, asked)
 
 
 def _open_journal(
-    config: PredictConfig, model: ChosenModel, crop: PreprocessConfig
+    config: PredictConfig, model: ChosenModel, crop: PreprocessConfig, streams: StreamPlan
 ) -> Journal | None:
     if config.out is None:
         return None
     own = {**to_plain(crop), **NOT_IN_ANSWERS, "sampling": SAMPLING}
+    own["looks_at"] = streams.as_text()
     asked = {
         name: to_plain(config)[name]
         for name in ("window", "stride", "min_confidence", "precision", "video", "html")
@@ -272,14 +282,16 @@ def _recognise_all(
     model = load_where_it_runs(plan.model, plan.crop)
     work.precision = model.precision
     long_work = for_windows(model.encoder, plan.config.compile, progress.note)
-    told = (plan.windows, work.stop, on_windows, plan.bugs, long_work, num_sources)
-    for done in recognise(model, sources, *told):
-        video = _finish_source(plan, done, work.stop)
-        videos.append(video)
-        signature = done.source.signature  # of what was found in this run
-        if signature is not None and plan.journal is not None:
-            plan.journal.add(video, signature)
-        done.source.faces.release()
+    maker = ViewMaker(plan.streams, model.image_size, progress)
+    told = (plan.windows, work.stop, on_windows, plan.bugs, maker, long_work, num_sources)
+    with model.looking_at(plan.streams.streams):
+        for done in recognise(model, sources, *told):
+            video = _finish_source(plan, done, work.stop)
+            videos.append(video)
+            signature = done.source.signature  # of what was found in this run
+            if signature is not None and plan.journal is not None:
+                plan.journal.add(video, signature)
+            done.source.faces.release()
     return videos
 
 

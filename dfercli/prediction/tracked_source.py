@@ -17,13 +17,15 @@ class WindowSettings:
         window: Seconds that a window lasts.
         stride: Seconds from one window to the next.
         batch_size: Windows per forward pass.
-        min_confidence: Below it a prediction is uncertain.
+        min_confidence: Below it a prediction is uncertain, where nothing of it is missing.
+        asked_confidence: The same where the user asks for it; then it holds for every prediction.
     """
 
     window: float
     stride: float
     batch_size: int
     min_confidence: float
+    asked_confidence: float | None = None
 
 
 @dataclass(frozen=True)

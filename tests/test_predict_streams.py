@@ -1,0 +1,230 @@
+"""`dfer predict` with every stream of a model: stored, made while it predicts, or missing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_videos import write_drawn_video
+from llm_server import Reply, caption_answer, refused, serve
+from tiny_finecliper import ALL, train_tiny
+
+from dfercli.artifacts.captions import CAPTIONS_FILE
+from dfercli.artifacts.face_parts import read_landmarks, write_landmarks
+from dfercli.artifacts.face_store import read_clips
+from dfercli.artifacts.model_card import read_model_card
+from dfercli.cli.app import run as dfer
+from dfercli.config import PredictConfig
+from dfercli.faces import five_points, parsing, stream_maker
+from dfercli.prediction.live import run as watch
+from dfercli.progress import SilentProgress
+
+SEEN = "The brows rise slowly while the lips part, then the head leans to the left."
+NOTHING_FETCHED = ("--detector", "haar", "--workers", "0")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("predicting")
+    (place / "checkpoint").write_text(str(train_tiny(place)))
+    write_drawn_video(place / "face.mp4", seconds=2.0)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-0123456789abcdef")
+    monkeypatch.setenv("DFER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DFER_OFFLINE", "1")
+
+
+class Five:
+    """Finds five points on every second crop."""
+
+    def __init__(self, margin, weights=None):
+        self.number = 0
+
+    def find(self, crops):
+        points = np.full((len(crops), 5, 2), np.nan, np.float32)
+        for row, crop in enumerate(crops):
+            self.number += 1
+            if self.number % 2:
+                side = crop.shape[0]
+                points[row] = np.float32([[3, 4], [7, 4], [5, 6], [4, 8], [6, 8]]) * side / 10
+        return points
+
+
+class Parser:
+    def __init__(self, model, device):
+        pass
+
+    def parse(self, crops):
+        return [np.ones(crop.shape[:2], np.uint8) for crop in crops]
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    monkeypatch.setattr(five_points, "FivePointFinder", Five)
+    monkeypatch.setattr(parsing, "SegformerParser", Parser)
+    monkeypatch.setattr(stream_maker, "fetch", lambda file: file.path)
+    monkeypatch.setattr(stream_maker, "fetch_parsing_model", lambda model: None)
+
+
+def predict(folder, source, *options, code=0):
+    checkpoint = (folder / "checkpoint").read_text()
+    command = ["predict", str(source), "--model", checkpoint, *NOTHING_FETCHED, "--json"]
+    assert dfer([*command, *map(str, options)]) == code
+
+
+def rows_of(capsys):
+    out, error = capsys.readouterr()
+    return json.loads(out)["predictions"], error
+
+
+def test_stored_streams_are_looked_at_and_each_row_says_which(folder, capsys, networks):
+    predict(folder, folder / "faces")
+    whole, error = rows_of(capsys)
+    assert "going on without captions: --captions asks an LLM" in error
+    assert len(whole) == 12
+    assert {row["streams"] for row in whole} == {"frames+landmarks+parsing"}
+    predict(folder, folder / "faces", "--streams", "frames")
+    alone, error = rows_of(capsys)
+    assert "going on without" not in error
+    assert {row["streams"] for row in alone} == {"frames"}
+    predict(folder, folder / "faces", "--streams", "parsing")
+    parsed, _ = rows_of(capsys)
+    assert {row["streams"] for row in parsed} == {"parsing"}
+    for one, other, third in zip(whole, alone, parsed, strict=True):
+        for name in ("source", "track", "start_seconds", "end_seconds", "box_left_px"):
+            assert one[name] == other[name] == third[name]
+    assert [row["probability_sadness"] for row in whole] != [
+        row["probability_sadness"] for row in alone
+    ]
+
+
+def test_the_threshold_is_that_of_the_streams_of_a_row(folder, capsys, networks):
+    card = read_model_card(Path((folder / "checkpoint").read_text()))
+    for streams in (("frames",), ("frames", "landmarks", "parsing"), ("landmarks",)):
+        predict(folder, folder / "faces", "--streams", ",".join(streams))
+        threshold = card.calibration_of(streams)[1]
+        for row in rows_of(capsys)[0]:
+            assert row["uncertain"] == (row["confidence"] < threshold)
+
+
+def test_streams_of_a_video_are_made_and_may_be_missing_from_windows(folder, capsys, networks):
+    predict(folder, folder / "face.mp4", "--window", "1", "--stride", "0.5")
+    rows, error = rows_of(capsys)
+    assert {row["streams"] for row in rows} == {"frames+landmarks+parsing"}
+    assert error.count("going on without") == 1  # the captions
+    Five.find = lambda finder, crops: np.full((len(crops), 5, 2), np.nan, np.float32)
+    predict(folder, folder / "face.mp4", "--window", "1", "--stride", "0.5")
+    blind, _ = rows_of(capsys)
+    assert {row["streams"] for row in blind} == {"frames+parsing"}
+    assert len(blind) == len(rows)
+
+
+def test_a_network_that_cannot_be_had_is_one_line_and_the_rest_goes_on(folder, capsys, monkeypatch):
+    monkeypatch.setattr(five_points, "FivePointFinder", Five)
+    monkeypatch.setattr(stream_maker, "fetch", lambda file: file.path)
+    predict(folder, folder / "face.mp4", "--window", "1")
+    rows, error = rows_of(capsys)
+    (line,) = [line for line in error.splitlines() if "without parsing" in line]
+    assert "cannot load one for the stream parsing" in line
+    assert all("parsing" not in row["streams"] for row in rows)
+    assert rows
+    predict(folder, folder / "face.mp4", "--streams", "parsing", code=2)
+    assert "none of parsing can be had here" in capsys.readouterr().err
+
+
+def test_a_network_that_fails_in_mid_video_is_one_line_too(folder, capsys, networks, monkeypatch):
+    calls = []
+
+    def fails_later(parser, crops):
+        calls.append(len(crops))
+        if len(calls) > 1:
+            raise RuntimeError("no memory left")
+        return [np.ones(crop.shape[:2], np.uint8) for crop in crops]
+
+    monkeypatch.setattr(Parser, "parse", fails_later)
+    monkeypatch.setattr("dfercli.prediction.streams.WINDOWS_AT_ONCE", 1)
+    predict(folder, folder / "face.mp4", "--window", "0.5", "--stride", "0.5")
+    rows, error = rows_of(capsys)
+    assert rows[0]["streams"].endswith("parsing")
+    assert all("parsing" not in row["streams"] for row in rows[1:])
+    assert error.count("going on without parsing: RuntimeError: no memory left") == 1
+
+
+def test_streams_of_another_network_are_told(folder, tmp_path, capsys, networks):
+
+    other = shutil.copytree(folder / "faces", tmp_path / "other")
+    text = (other / "parts.json").read_text().replace("segformer one", "segformer two")
+    (other / "parts.json").write_text(text)
+    predict(folder, other)
+    rows, error = rows_of(capsys)
+    assert f"parsing of {other} were made by segformer two, in training by segformer one" in error
+    assert {row["streams"] for row in rows} == {"frames+landmarks+parsing"}
+
+
+def test_captions_are_asked_for_each_window_until_the_server_dies(
+    folder, tmp_path, capsys, networks, monkeypatch
+):
+    def dying(request, number):
+        if number < 4:
+            return Reply(caption_answer(SEEN))
+        return refused(401, "the key was withdrawn")
+
+    monkeypatch.setattr("dfercli.prediction.streams.WINDOWS_AT_ONCE", 1)
+    with serve(dying) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        predict(folder, folder / "face.mp4", "--window", "0.5", "--stride", "0.25", "--captions")
+    rows, error = rows_of(capsys)
+    cost, *_ = [line for line in error.splitlines() if "captions by gpt" in line]
+    assert "about 14 requests" in cost
+    assert "captions are by gpt-4.1-mini, in training by test" in error
+    assert error.count("no more captions, the other streams go on") == 1
+    had = ["captions" in row["streams"] for row in rows]
+    assert had[0]
+    assert not had[-1]
+    assert len(rows) >= 6
+
+
+def test_captions_are_refused_where_the_model_knows_none(folder, capsys, networks):
+    predict(folder, folder / "faces", "--streams", "frames,smell", code=2)
+    assert "smell" in capsys.readouterr().err
+    predict(folder, folder / "faces", "--streams", "regions", code=2)
+    assert "the model was trained on frames, landmarks, parsing" in capsys.readouterr().err
+
+
+def test_landmarks_that_do_not_fit_a_store_fail_their_source_alone(
+    folder, tmp_path, capsys, networks
+):
+
+    other = shutil.copytree(folder / "faces", tmp_path / "other")
+    clip = read_clips(other)[0]
+    write_landmarks(other, clip.clip_id, read_landmarks(other, clip.clip_id)[:-1])
+    predict(folder, other, code=3)
+    out = json.loads(capsys.readouterr().out)
+    assert len(out["failures"]) == 1
+    assert len(out["predictions"]) == 11
+    assert (other / CAPTIONS_FILE).is_file()
+
+
+def test_a_camera_is_watched_with_every_stream(folder, networks):
+    rows = []
+    config = PredictConfig(
+        model=(folder / "checkpoint").read_text(),
+        camera=str(folder / "face.mp4"),
+        show=False,
+        detector="haar",
+        workers=0,
+        window=1.0,
+        stride=0.3,
+    )
+    watch(config, SilentProgress(), rows.append)
+    assert rows
+    assert {row["streams"] for row in rows} <= {
+        "frames+landmarks+parsing",
+        "frames+parsing",  # no points in a window of one frame
+    }
+    assert set(ALL) > set(rows[-1]["streams"].split("+"))
