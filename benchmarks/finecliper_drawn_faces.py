@@ -76,7 +76,7 @@ def drawn_clips(part: str, people: int) -> Iterator[tuple[str, str, DrawnClip]]:
                 size=RENDERED,
                 with_regions=True,
             )
-            yield f"person-{person}", f"person-{person}-{label}", clip
+            yield f"{part}-{person}", f"{part}-{person}-{label}", clip
 
 
 def crop(clip: DrawnClip) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:

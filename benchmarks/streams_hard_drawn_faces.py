@@ -164,7 +164,7 @@ def clips_of(part: str, people: int) -> Iterator[tuple[str, str, DrawnClip, list
             seed = 10 * (FIRST_PERSON[part] + person) + number
             rng = np.random.default_rng(seed)
             clip, faults = hard_clip(label, FIRST_PERSON[part] + person, rng)
-            yield f"person-{person}", f"person-{person}-{label}", clip, faults, seed
+            yield f"{part}-{person}", f"{part}-{person}-{label}", clip, faults, seed
 
 
 def write_hard_store(folder: Path, part: str, people: int) -> None:
