@@ -88,9 +88,7 @@ def test_a_method_starts_as_frozen_clip_and_all_it_trains_gets_a_gradient(method
     outputs = module(frames)
     module.loss(outputs, torch.tensor([1])).backward()
     trained = [weight for weight in module.parameters() if weight.requires_grad]
-    without = [weight for weight in trained if weight.grad is None]
-    unused = {id(weight) for weight in getattr(clip.visual, "attn_pool", None) or ()}
-    assert not [weight for weight in without if id(weight) not in unused]
+    assert not [weight for weight in trained if weight.grad is None]
     assert cost_of(module).flops_per_clip > 0
 
 
