@@ -78,7 +78,8 @@ def test_a_node_that_is_killed_gives_its_sources_to_others(videos, checkpoint, t
     assert not (tmp_path / "there.failures.jsonl").exists()
     assert not journal.parent.exists()
 
-    dfer("preprocess", videos, "--out", tmp_path / "faces", *ray[:4])
+    crop = ("--size", CROP["size"], "--margin", CROP["margin"])
+    dfer("preprocess", videos, "--out", tmp_path / "faces", *crop, *ray[:4])
     assert len(read_clips(tmp_path / "faces")) == NUM_SOURCES
     dfer("predict", tmp_path / "faces", *model, "--out", tmp_path / "store.csv")
     store = pd.read_csv(tmp_path / "store.csv")
