@@ -15,6 +15,7 @@ from dfercli.prediction.annotate import annotate
 from dfercli.prediction.clip_faces import StoredFaces
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.report.colours import class_colours
+from dfercli.report.face_panel import FacePanels, PanelText
 from dfercli.report.overlay import Overlay, ShownFace
 from dfercli.report.timeline import build_timelines
 from dfercli.report.video_prediction import VideoPrediction
@@ -296,3 +297,16 @@ def test_a_folder_of_pictures_of_several_sizes_is_annotated(tmp_path, sizes):
     )  # fmt: skip
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert len(list(container.decode(video=0))) == 2 * len(sizes)
+
+
+@pytest.mark.parametrize(
+    ("place", "has_line"), [((300, 10, 390, 40), True), ((64, 20, 150, 50), False)]
+)
+def test_a_panel_far_from_its_face_has_a_line_to_it(place, has_line, monkeypatch):
+    scene = np.zeros((300, 400, 3), np.uint8)
+    colour = (10, 200, 30)
+    text = PanelText(0, "#0", False, [("fear", 0.9, colour)])
+    monkeypatch.setattr(FacePanels, "_place", lambda *_: place)
+    FacePanels((400, 300), 300).draw(scene, np.array([[20.0, 20.0, 60.0, 60.0]]), [text])
+    between = scene[:, 61 : place[0]].reshape(-1, 3)
+    assert bool(between.any()) == has_line

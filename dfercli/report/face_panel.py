@@ -16,6 +16,7 @@ LETTERS_PER_SIDE = 44  # letters that would fill the shorter side, one above the
 SHOWN_CLASSES = 3
 MANY_FACES = 4  # beyond, panels have one line, as those of so many would cover the faces
 MOST_NAME = 24
+FAR_LETTERS = 3  # a panel that is further from its face than so many letters gets a line to it
 BACKDROP = np.array((24.0, 24.0, 24.0))
 BACKDROP_SHARE = 0.72
 INK = (255, 255, 255)
@@ -80,6 +81,7 @@ class FacePanels:
                 width += 4 * letter
             place = self._place(text.track, (width, height), face, faces, taken)
             taken.append(place)
+            _draw_leader(scene, place, face, text, letter)
             _draw_panel(scene, place, text, lines, letter)
 
     def _place(
@@ -191,6 +193,26 @@ def _draw_panel(
         elif number > 0:
             _, sure, colour = text.rows[number - 1]
             scene[under : under + bar, at : at + max(1, round(sure * wide))] = colour
+
+
+def _draw_leader(
+    scene: NDArray[np.uint8], place: Place, face: Place, text: PanelText, letter: int
+) -> None:
+    """A line from a face to a panel that is not beside it, so that one sees whose it is."""
+    ends = []
+    for low, high in ((0, 2), (1, 3)):  # x, then y
+        if place[high] < face[low]:
+            ends.append((face[low], place[high]))
+        elif place[low] > face[high]:
+            ends.append((face[high], place[low]))
+        else:  # they overlap in this direction
+            middle = (max(place[low], face[low]) + min(place[high], face[high])) // 2
+            ends.append((middle, middle))
+    (face_x, panel_x), (face_y, panel_y) = ends
+    if np.hypot(panel_x - face_x, panel_y - face_y) > FAR_LETTERS * letter:
+        _, _, colour = text.rows[0]
+        thickness = _stroke(letter)
+        cv2.line(scene, (face_x, face_y), (panel_x, panel_y), colour, thickness, cv2.LINE_AA)
 
 
 def _draw_parts(
