@@ -1,5 +1,6 @@
 """Labelled clips of drawn faces: expressions, and pairs that differ in the order of time alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,6 +63,32 @@ def render_clip(
     """
     curves = expression_curves(expression, rng, num_frames, fps)
     return _render(identity, expression, curves, rng, fps, size, with_regions)
+
+
+def render_sequence(
+    identity: Identity,
+    expressions: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    frames_each: int = 56,
+    fps: float = 14.0,
+    size: int = 240,
+) -> DrawnClip:
+    """Render a person who shows one expression after the other, without a cut.
+
+    Args:
+        identity: Who.
+        expressions: Of `dfercli.labels.SEVEN`, in order; the label joins them.
+        rng: As for `render_clip`.
+        frames_each: Frames of each expression.
+        fps: Frames per second.
+        size: Width and height of a frame in pixels.
+
+    Raises:
+        KeyError: an expression that is not one of the seven.
+    """
+    curves = np.concatenate([expression_curves(name, rng, frames_each, fps) for name in expressions])
+    return _render(identity, " ".join(expressions), curves, rng, fps, size, with_regions=False)
 
 
 def render_order_pair(

@@ -4,64 +4,63 @@ dfer demo && python docs/generate/page.py dfer-demo
 """
 
 import argparse
+import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dfercli.config import PredictConfig
+from dfercli.drawn_faces.clip import render_sequence
+from dfercli.drawn_faces.identity import random_identity
 from dfercli.prediction import run as predict
 from dfercli.progress import LogProgress
-from dfercli.video.decode import VideoReader
 from dfercli.video.write import write_video
 
 PICTURE = Path(__file__).parents[1] / "page.png"
 SHOWN = (
-    ("happiness", "surprise", "neutral", "anger", "sadness"),
-    ("neutral", "fear", "happiness", "disgust", "neutral"),
+    ("neutral", "happiness", "surprise", "sadness", "anger"),
+    ("happiness", "disgust", "neutral", "fear", "happiness"),
 )
-SIZE = (1280, 800)
-FPS = 25
-
-
-def frames_of(folder: Path, person: str, expressions: tuple[str, ...]) -> Iterator[NDArray]:
-    """The frames of one person's videos, one expression after the other."""
-    for expression in expressions:
-        for frame in VideoReader(folder / expression / person):
-            yield frame.image
+WIDTH, HEIGHT = 1280, 800
+FPS, SIZE, SEED = 14.0, 320, 11
+AT_SECONDS = 9.0
 
 
 def main() -> None:
-    """Compose a video of two people, predict on it, and take a picture of the page."""
+    """Draw a video of two people, predict on it, and take a picture of the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("demo", type=Path, help="folder of a finished `dfer demo`")
     parser.add_argument("--browser", default="chromium")
     asked = parser.parse_args()
-    folder = asked.demo / "videos" / "test"
-    people = sorted(path.name for path in (folder / "happiness").iterdir())[:2]
-    pairs = zip(
-        *(frames_of(folder, person, row) for person, row in zip(people, SHOWN, strict=True)),
-        strict=False,
-    )
+    runs = asked.demo.absolute() / "runs"
+    rng = np.random.default_rng(SEED)
+    people = [
+        render_sequence(random_identity(rng), row, rng, fps=FPS, size=SIZE).frames for row in SHOWN
+    ]
     with tempfile.TemporaryDirectory() as name:
-        video, page = Path(name) / "two-people.mp4", Path(name) / "page.html"
-        write_video(video, (np.concatenate(pair, axis=1) for pair in pairs), FPS)
+        folder = Path(name)
+        write_video(folder / "interview.mp4", np.concatenate(people, axis=2), FPS)
+        (folder / "runs").symlink_to(runs)
+        os.chdir(folder)  # so that the page shows short names
         predict.run(
             PredictConfig(
-                sources=(str(video),), runs=asked.demo / "runs", html=page, detector="haar"
+                sources=("interview.mp4",),
+                html=Path("page.html"),
+                detector="haar",
             ),
             LogProgress(),
         )
+        page = folder / "page.html"
+        # A moment with something to see: the page begins at 0.
+        seek = f"<script>document.querySelector('video').currentTime = {AT_SECONDS}</script>"
+        page.write_text(page.read_text().replace("</body>", f"{seek}</body>"))
         subprocess.run(
             [
                 asked.browser,
-                "--headless",
-                "--no-sandbox",
-                "--hide-scrollbars",
-                f"--window-size={SIZE[0]},{SIZE[1]}",
+                *("--headless", "--no-sandbox", "--hide-scrollbars"),
+                f"--window-size={WIDTH},{HEIGHT}",
                 "--virtual-time-budget=4000",
                 f"--screenshot={PICTURE}",
                 page.as_uri(),
