@@ -410,14 +410,14 @@ def test_a_card_says_how_the_streams_of_the_training_were_made(tmp_path, capsys)
     faces = store_with_parts(tmp_path / "faces")
     result = train.run(training(faces, tmp_path / "runs", settings()), SilentProgress())
     checkpoint = result.folds[0].checkpoint
-    made = {"landmarks": "yunet5", "parsing": "segformer one"}
+    made = {"landmarks": "yunet5", "parsing": "segformer one", "captions": "test"}
     assert read_model_card(checkpoint).streams_made == made
     record_parts(tmp_path / "other", {"landmarks": "yunet5", "parsing": "segformer two"})
     other = store_with_parts(tmp_path / "other")
     notes = NotesProgress()
     config = EvalConfig(checkpoint=checkpoint, dataset=str(other), workers=0, out=tmp_path / "out")
     (measured,) = evaluate.run(config, notes)
-    assert measured.to_json()["streams_made"] == {"landmarks": "yunet5", "parsing": "segformer two"}
+    assert measured.to_json()["streams_made"] == {**made, "parsing": "segformer two"}
     assert [note for note in notes.notes if "in another way" in note] == [
         "streams made in another way: parsing by segformer two, in training by segformer one"
     ]

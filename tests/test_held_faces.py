@@ -148,7 +148,6 @@ def test_what_is_more_than_the_bound_lies_in_a_file_without_a_name(tmp_path, mon
     assert other.jpeg(1, 7) == b"x" * 200
     assert not memory.take(90)  # 11 of 90 bytes are taken
     assert not list(tmp_path.iterdir())
-    memory.give_back(90)
     one.release()
     other.release()
     assert memory.take(1000)
