@@ -40,6 +40,11 @@ FACES: dict[str, Any] = {
     "end": 2.5,
     "max_pixels": 1000,
     "workers": 0,
+    "identities": "all",
+    "identity_weights": Path("sface"),
+    "people": Path("people"),
+    "engine": "ray",
+    "ray_address": "host:1",
 }
 
 

@@ -87,7 +87,8 @@ def render_sequence(
     Raises:
         KeyError: an expression that is not one of the seven.
     """
-    curves = np.concatenate([expression_curves(name, rng, frames_each, fps) for name in expressions])
+    parts = [expression_curves(name, rng, frames_each, fps) for name in expressions]
+    curves = np.concatenate(parts)
     return _render(identity, " ".join(expressions), curves, rng, fps, size, with_regions=False)
 
 
