@@ -219,9 +219,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_predict_leaves_nothing_behind(videos: Path, checkpoint: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
     options = ("--checkpoint", checkpoint, "--detector", "haar", "--workers", 1)
-    process = Running("predict", videos, *options, folder=tmp_path / "p")
-    process.wait_until(lambda: any(process.temporary.glob("dfer-faces-*/frames/*")))
+    process = Running("predict", videos, *options, "--faces-out", kept, folder=tmp_path / "p")
+    process.wait_until(lambda: any(kept.glob("frames/*")))
     os.killpg(process.pid, signal.SIGHUP)
     assert_ended(process, signal.SIGHUP)
 
