@@ -92,6 +92,15 @@ def test_what_stands_beside_a_lock_is_not_trusted(tmp_path: Path) -> None:
                 pass
 
 
+@pytest.mark.parametrize("busy", ["x is being made", None])
+def test_a_lock_that_cannot_be_made_is_not_said_to_be_held(busy: str | None) -> None:
+    with (
+        pytest.raises(ArtifactError, match=r"cannot write /proc/\.x\.lock: No such file"),
+        exclusive(Path("/proc/.x.lock"), busy=busy),
+    ):
+        pass
+
+
 def test_the_lock_of_an_output_file_goes_with_the_work(tmp_path: Path) -> None:
     with writing_file(tmp_path / "a.csv"):
         assert (tmp_path / ".a.csv.lock").exists()

@@ -135,6 +135,27 @@ def test_a_stopped_run_goes_on_where_it_was(folder, checkpoint, tmp_path, monkey
     pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(whole))
 
 
+def test_an_annotated_video_that_was_removed_is_made_again(
+    folder, checkpoint, tmp_path, monkeypatch, capsys
+):
+    out, videos = tmp_path / "a.csv", tmp_path / "annotated"
+    arguments = (folder, "--checkpoint", checkpoint, "--out", out, "--video", videos)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(predict_stage, "write_tables", stop)
+        predict(*arguments, code=130)
+    made = sorted(path.name for path in videos.glob("*.mp4"))
+    (videos / made[0]).unlink()
+    capsys.readouterr()
+    predict(*arguments, code=3)
+    assert "3 of 4 sources were done before" in capsys.readouterr().err
+    assert sorted(path.name for path in videos.glob("*.mp4")) == made
+    assert pd.read_csv(out)["source"].nunique() == 3
+
+
 def test_a_folder_of_results_that_was_stopped_goes_on(
     folder, checkpoint, tmp_path, monkeypatch, capsys
 ):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -193,6 +194,30 @@ def test_a_span_shorter_than_a_millisecond_is_no_mark():
     assert [one.label for one in tier.marks] == ["b"]
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_person_whose_only_span_has_no_length_is_in_no_file(name, tmp_path):
+    spans = [span(0, 1, 1, "fleeting"), span(1, 0, 2, "lasting")]
+    (tier,) = tiers = make_tiers(spans, {})
+    assert tier.name == "face 1"
+    paths = written(name, tmp_path, replace(VIDEO, tiers=tiers))
+    assert any("lasting" in path.read_text() for path in paths)
+    assert not any("fleeting" in path.read_text() for path in paths)
+    assert make_tiers(spans[:1], {}) == ()
+
+
+def test_a_subtitle_names_the_only_person_who_was_given_a_name(tmp_path):
+    def text(spans, names):
+        video = replace(VIDEO, tiers=make_tiers(spans, names))
+        (path,) = written("srt", tmp_path, video)
+        return path.read_text()
+
+    alone = span(0, 0, 2, "joy")
+    assert "Anna: joy" in text([alone], {0: "Anna"})
+    assert "Ben: joy" in text([replace(alone, person="Ben")], {})
+    assert ": joy" not in text([alone], {1: "Anna"})
+    assert ": joy" not in text([replace(alone, person="4")], {})
+
+
 def test_tracks_of_one_person_are_one_tier():
     again = replace(span(2, 5, 6, "c"), person="4")
     spans = [replace(span(0, 0, 2, "a"), person="4"), span(1, 1, 3, "b"), again]
@@ -266,6 +291,34 @@ def test_a_file_that_is_there_is_replaced_only_when_it_may_be(results, tmp_path,
     assert (tmp_path / "srt" / "two.srt").read_text() == "edited"
     convert(results, "--to", "srt", "--out", tmp_path, "--overwrite")
     assert (tmp_path / "srt" / "two.srt").read_text() != "edited"
+
+
+def edited(results, folder, change):
+    """A copy of results with a changed table of spans."""
+    copy = folder / "edited"
+    shutil.copytree(results, copy)
+    spans = pd.read_csv(copy / "spans.csv")
+    change(spans)
+    spans.to_csv(copy / "spans.csv", index=False)
+    return copy
+
+
+def test_spans_without_length_are_left_out(results, tmp_path):
+    def change(spans):
+        spans["end_seconds"] = spans["start_seconds"]
+
+    copy = edited(results, tmp_path, change)
+    convert(copy, "--to", ",".join(FORMATS), "--out", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "label-studio.json").read_text()) == []
+
+
+def test_a_span_that_ends_before_it_starts_is_refused_with_its_row(results, tmp_path, capsys):
+    def change(spans):
+        spans.loc[1, "end_seconds"] = spans.loc[1, "start_seconds"] - 1
+
+    copy = edited(results, tmp_path, change)
+    convert(copy, "--to", "label-studio", "--out", tmp_path / "out", code=4)
+    assert f"{copy / 'spans.csv'}, line 3: the span ends at -1 s" in capsys.readouterr().err
 
 
 def test_what_cannot_be_converted_is_refused(results, tmp_path, capsys):

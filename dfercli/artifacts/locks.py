@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated
 
 from filelock import FileLock, Timeout
@@ -76,10 +77,7 @@ def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Ite
     is_new = not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if busy is None:
-            lock.acquire(poll_interval=POLL_SECONDS)
-        else:
-            _acquire_or_refuse(lock, beside, busy)
+        _acquire(lock, beside, busy)
     except OSError as error:
         raise unwritable(path, error) from error
     try:
@@ -109,16 +107,29 @@ def writing_file(path: Path) -> Iterator[None]:
         yield
 
 
-def _acquire_or_refuse(lock: FileLock, beside: Path, busy: str) -> None:
+def _acquire(lock: FileLock, beside: Path, busy: str | None) -> None:
     deadline = time.monotonic() + GONE_SECONDS
     while True:
         try:
             lock.acquire(timeout=ENDING_SECONDS, poll_interval=POLL_SECONDS)
             return
         except Timeout:
+            _check_takes_files(beside.parent)
             holder = _read_holder(beside)
+        if busy is None:
+            continue
         if holder is None or not holder.is_gone or time.monotonic() > deadline:
             raise _refusal(lock, holder, busy) from None
+
+
+def _check_takes_files(folder: Path) -> None:
+    """Raise the system's error where no file can be made in a folder.
+
+    filelock takes a lock that is missing for one that its holder just removed, and tries again; in
+    a folder that takes no files, such as /proc, that never ends.
+    """
+    with NamedTemporaryFile(dir=folder, prefix="."):
+        pass
 
 
 def _refusal(lock: FileLock, holder: Holder | None, busy: str) -> ArtifactError:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dfercli.artifacts.tables import Columns, read_csv_rows
+from dfercli.errors import ArtifactError
 from dfercli.names import SourcePath
 from dfercli.typed import Range, typed
 
@@ -232,10 +233,17 @@ def read_spans(path: Path) -> Iterator[SpanRow]:
     """Read a table of spans in CSV, row by row.
 
     Raises:
-        ArtifactError: the file or a row is broken; the line and the column are named.
+        ArtifactError: the file or a row is broken, or a span ends before it starts; the line is
+            named.
     """
     for where, cells in read_csv_rows(path, SPAN_COLUMNS):
-        yield typed(SpanRow, cells, where, schema=SPAN_SCHEMA)
+        span: SpanRow = typed(SpanRow, cells, where, schema=SPAN_SCHEMA)
+        if span.end_seconds < span.start_seconds:
+            raise ArtifactError(
+                f"{where}: the span ends at {span.end_seconds:g} s, before it starts at "
+                f"{span.start_seconds:g} s"
+            )
+        yield span
 
 
 def read_videos(path: Path) -> Iterator[VideoRow]:

@@ -161,10 +161,11 @@ class _VideoRow:
 
 
 def _videos(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[str, VideoPrediction]]:
-    """The sources of a journal that have not changed since."""
+    """The sources of a journal that have not changed since, and whose video was not removed."""
     for number, content in enumerate(rows, start=2):
         row: _VideoRow = typed(_VideoRow, content, f"{path}, row {number}", schema=JOURNAL_SCHEMA)
-        if row.signature == _signature(row.source):
+        is_whole = row.annotated is None or Path(row.annotated).is_file()
+        if is_whole and row.signature == _signature(row.source):
             yield (
                 row.source,
                 VideoPrediction(

@@ -13,11 +13,11 @@ def webvtt(video: TieredVideo) -> str:
 
 
 def srt(video: TieredVideo) -> str:
-    """SubRip: a numbered subtitle per mark, the person in front."""
+    """SubRip: a numbered subtitle per mark; in front the person, if named or not the only one."""
     marks = video.marks_by_time()
-    several = len(video.tiers) > 1
+    says_who = len(video.tiers) > 1 or any(tier.has_given_name for tier in video.tiers)
     return "\n".join(
-        f"{number}\n{_times(mark, ',')}\n{f'{person}: ' if several else ''}"
+        f"{number}\n{_times(mark, ',')}\n{f'{person}: ' if says_who else ''}"
         f"{mark.text_with_confidence}\n"
         for number, (person, mark) in enumerate(marks, start=1)
     )

@@ -46,10 +46,17 @@ class Mark:
 
 @dataclass(frozen=True)
 class Tier:
-    """One person; the marks follow one another by time and do not overlap."""
+    """One person.
+
+    Attributes:
+        name: What the person is called.
+        marks: At least one; they follow one another by time and do not overlap.
+        has_given_name: Whether somebody named the person, so that it is not a mere number.
+    """
 
     name: str
     marks: tuple[Mark, ...]
+    has_given_name: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,17 +98,22 @@ def make_tiers(spans: Iterable[SpanRow], names: Mapping[int, str]) -> tuple[Tier
     """A tier for each person of one video, in the order of their first tracks.
 
     Tracks of one name are one person. Where marks would overlap, as after editing, the later one
-    begins where the one before it ends.
+    begins where the one before it ends. A person who is left without a mark has no tier.
 
     Args:
         spans: Of the video.
         names: Those that were given, by track; the others are called as elsewhere.
     """
     by_name: dict[str, list[SpanRow]] = {}
+    with_name: set[str] = set()
     for span in sorted(spans, key=lambda span: span.track):
-        name = names.get(span.track) or called(span.person, span.track)
-        by_name.setdefault(one_line(name), []).append(span)
-    return tuple(Tier(name, _marks(own)) for name, own in by_name.items())
+        numbered = span.person is None or span.person.isdecimal()
+        name = one_line(names.get(span.track) or called(span.person, span.track))
+        by_name.setdefault(name, []).append(span)
+        if span.track in names or not numbered:
+            with_name.add(name)
+    tiers = (Tier(name, _marks(own), name in with_name) for name, own in by_name.items())
+    return tuple(tier for tier in tiers if tier.marks)
 
 
 def _marks(spans: Iterable[SpanRow]) -> tuple[Mark, ...]:
