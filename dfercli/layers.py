@@ -15,10 +15,18 @@ from typing import Any, TypeVar, cast
 
 from dfercli.config import TrainConfig
 from dfercli.config.options import offer_of
+from dfercli.errors import ConfigError
 from dfercli.overrides import override, read_toml, set_by_path, to_plain
 from dfercli.recipes import read_recipe, recipe_names
+from dfercli.typed import shown
 
 ConfigT = TypeVar("ConfigT")
+
+TABLES = (
+    *("bench", "check", "convert", "convert-timeline", "demo", "describe", "eval", "export", "get"),
+    *("predict", "preprocess", "sweep", "train"),
+)
+"""The tables of a file of settings, one per command; `dfer info` reads that of `dfer train`."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +48,15 @@ def in_file(path: Path, table: str) -> Layer:
     """The settings in a table of a TOML file.
 
     Raises:
-        ConfigError: the file is missing or not TOML.
+        ConfigError: the file is missing or not TOML, or holds what is no command's table.
     """
-    return Layer(read_toml(path).get(table, {}), str(path))
+    content = read_toml(path)
+    if unknown := [shown(name) for name in content if name not in TABLES]:
+        raise ConfigError(
+            f"{path}: no command has the table {', '.join(unknown)} (known: {', '.join(TABLES)})",
+            hint=f"settings stand below the line [{table}]",
+        )
+    return Layer(content.get(table, {}), str(path))
 
 
 def options(values: Mapping[str, Any], where: str = "options") -> Layer:

@@ -29,6 +29,10 @@ class SplitBy:
         return "with commas between"
 
 
+class _TwiceError(ValueError):
+    """A choice that comes twice in a list; the message says which."""
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
@@ -133,6 +137,8 @@ def _override(config: Any, values: Any, prefix: str, faults: list[str], literal:
         else:
             try:
                 changes[name] = _read_as(hints[name], value, literal)
+            except _TwiceError as error:
+                faults.append(f"{path}: {error}")
             except (TypeError, ValueError, OverflowError):
                 faults.append(f"{path}: expected {describe(hints[name])}, got {shown(value)}")
     return dataclasses.replace(config, **changes)
@@ -171,7 +177,9 @@ def _read_as(hint: Any, value: Any, literal: bool) -> Any:
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, (list, tuple)):
             raise TypeError
-        return tuple(_read_as(get_args(hint)[0], item, literal) for item in items if item != "")
+        entry = get_args(hint)[0]
+        entries = tuple(_read_as(entry, item, literal) for item in items if item != "")
+        return _each_once(entries) if get_origin(entry) is Literal else entries
     if hint is bool:
         words = {"true": True, "1": True, "false": False, "0": False}
         return words[str(value).lower()] if str(value).lower() in words else _refuse()
@@ -186,6 +194,14 @@ def _read_as(hint: Any, value: Any, literal: bool) -> Any:
     if not isinstance(value, str if hint is str else (str, Path)) or "\0" in str(value):
         raise TypeError
     return hint(value)
+
+
+def _each_once(choices: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Choices out of a few: one that comes twice would only give the same another name."""
+    for number, choice in enumerate(choices):
+        if choice in choices[:number]:
+            raise _TwiceError(f"{choice} comes twice")
+    return choices
 
 
 def _refuse() -> Any:

@@ -24,7 +24,7 @@ from dfercli.cli.offer import Asked, offers
 from dfercli.config import TrainConfig
 from dfercli.config.options import DATA, offer_of, option, setting
 from dfercli.config.training import RECIPES
-from dfercli.layers import Layer, assigned, in_file, layered, options
+from dfercli.layers import TABLES, Layer, assigned, in_file, layered, options
 from dfercli.recipes import recipe_names
 
 BEFORE = json.loads((Path(__file__).parent / "options_before.json").read_text())
@@ -234,6 +234,38 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
 
 def toml(values: dict[str, Any]) -> str:
     return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+
+
+def test_every_command_with_settings_has_its_table_in_a_file() -> None:
+    named = {
+        row.help.partition("`")[2].partition("`")[0]
+        for command in COMMANDS.values()
+        for row in command.params
+        if row.name == "config_file"
+    }
+    assert named == set(TABLES)
+
+
+@pytest.mark.parametrize("text", ["[trian]\nepochs = 1\n", "epochs = 1\n[train]\nseed = 1\n"])
+@pytest.mark.parametrize(
+    "command", [["train", "faces"], ["predict", "a.mp4"], ["data", "check", "x"], ["sweep", "x"]]
+)
+def test_a_file_with_what_is_no_table_is_refused(
+    text: str, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.toml").write_text(text)
+    assert dfer([*command, "--config", str(tmp_path / "own.toml")]) == 2
+    said = capsys.readouterr().err
+    assert "no command has the table" in said
+    assert "known: bench, check, convert" in said
+
+
+def test_a_file_for_other_commands_gets_one_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.toml").write_text("[predict]\nstride = 1\n")
+    assert dfer(["train", str(tmp_path / "none"), "--config", str(tmp_path / "own.toml")]) == 3
+    assert capsys.readouterr().err.count("has no settings in its table train") == 1
 
 
 @settings(max_examples=40, deadline=None)

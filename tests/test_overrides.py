@@ -73,6 +73,23 @@ def test_all_faults_are_listed_at_once() -> None:
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("kind", "setting", "value"),
+    [
+        (EvalConfig, "streams", "frames,frames"),
+        (PredictConfig, "streams", ["frames", "parsing", "frames"]),
+        (ExportConfig, "streams", "frames,frames"),
+        (PreprocessConfig, "streams", "parsing,parsing"),
+        (PredictConfig, "export", "srt,srt"),
+    ],
+)
+def test_a_choice_that_comes_twice_is_refused(kind: Any, setting: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^here: {setting}: (frames|parsing|srt) comes twice$"):
+        override(kind(), {setting: value}, where="here")
+    same = {"region": "8,8,64,64"}  # numbers may be the same
+    assert override(PreprocessConfig(), same, where="here").region == (8, 8, 64, 64)
+
+
 def test_assignments_without_a_value_are_all_named() -> None:
     with pytest.raises(ConfigError, match=r"'optim.epochs', 'seed'"):
         set_by_path(["optim.epochs", "fold=1", "seed"])

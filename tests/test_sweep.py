@@ -101,6 +101,7 @@ def test_a_run_of_other_settings_is_not_taken_for_one_of_the_sweep(store, tmp_pa
         ('dataset = "a"\n[grid]\nseed = [1, 1]', "a value comes twice"),
         ('dataset = "a"\n[grid]\n"optim.speed" = [1]', "unknown setting optim.speed"),
         ('dataset = "a"\ncolour = 1\n[grid]\nseed = [1]', "unknown setting colour"),
+        ('dataset = "a"\n[[tables]]\ntitel = "b"\ngrid = { seed = [1] }', "has no 'titel'"),
         ('dataset = "a"\ndevices = 2\n[grid]\nseed = [1]', "trains in one process"),
     ],
 )

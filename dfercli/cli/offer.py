@@ -69,9 +69,12 @@ class Asked(Generic[ConfigT]):
         Raises:
             ConfigError: an unknown setting or a value of the wrong kind; all are named.
         """
+        from dfercli.cli.console import ConsoleProgress
         from dfercli.layers import assigned, in_file, layered, options
 
         layers = [] if self.file is None else [in_file(self.file, self.table)]
+        if layers and layers[0].values == {}:
+            ConsoleProgress().note(f"{self.file} has no settings in its table {self.table}")
         layers += [options(self.typed, f"dfer {self.command}"), assigned(self.assignments)]
         return layered(self.defaults, layers)
 

@@ -48,6 +48,7 @@ from dfercli.typed import shown
 SEED = "seed"
 REMEDY = "choose another `out`, or remove the run"
 MAX_RUNS = 10_000
+TABLE = ("title", "grid", "published")
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,10 @@ def plan(file: Path, settings: Sequence[str] = ()) -> list[SweepRun]:
 def _plan_table(
     table: dict[str, Any], content: dict[str, Any], file: Path, settings: Sequence[str]
 ) -> list[SweepRun]:
+    if unknown := [shown(name) for name in table if name not in TABLE]:
+        raise ConfigError(
+            f"{file}: a table of a sweep has no {', '.join(unknown)} (known: {', '.join(TABLE)})"
+        )
     grid, published = table.get("grid"), table.get("published", {})
     if not isinstance(grid, dict) or not grid:
         raise ConfigError(f"{file} has no grid", hint="add for example: [grid] seed = [1, 2, 3]")
