@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from io import TextIOWrapper
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,8 @@ def _read_list(sources: tuple[str, ...]) -> tuple[str, ...]:
     found: list[str] = []
     for source in sources:
         if source == "-":
+            if isinstance(sys.stdin, TextIOWrapper):  # names of files are any bytes
+                sys.stdin.reconfigure(errors="surrogateescape")
             found += [line for line in sys.stdin.read().splitlines() if line.strip()]
         else:
             found.append(source)

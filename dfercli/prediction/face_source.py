@@ -16,6 +16,7 @@ from dfercli.overrides import override, to_plain
 from dfercli.prediction.clip_faces import StoredFaces
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.preprocessing.people import portraits_of_record
+from dfercli.preprocessing.source_jobs import path_in_store
 from dfercli.progress import Progress
 
 # The settings of a crop; a model should see crops like those it was trained on.
@@ -109,6 +110,11 @@ def sources_of_store(store: Path) -> list[TrackedSource]:
 
 def shown_path(store: Path, source: str) -> str:
     """A source of a face store for the user: relative to the current folder if below it."""
-    path = os.path.normpath(os.path.join(os.path.abspath(store), source))
+    path = os.path.normpath(os.path.join(os.path.realpath(store), source))
     here = os.getcwd() + os.sep
     return path.removeprefix(here)
+
+
+def shown_source(path: Path, store: Path) -> str:
+    """A video for the user, by the very name that its record in `store` is shown with."""
+    return shown_path(store, path_in_store(path, store))

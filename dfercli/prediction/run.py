@@ -26,6 +26,7 @@ from dfercli.prediction.face_source import (
     compare_crops,
     preprocess_config,
     shown_path,
+    shown_source,
     sources_of_store,
     split_places,
 )
@@ -136,7 +137,7 @@ def run(
     ready = [source for store in stores for source in sources_of_store(store)]
     paths = [source.path for source in sources]
     check_outputs(config, paths, stores, len(sources) + len(ready))
-    names = [shown_path(Path(), str(path)) for path in paths] + [source.name for source in ready]
+    names = [shown_source(path, Path()) for path in paths] + [source.name for source in ready]
     events = () if config.clock is None else read_clock(config.clock, names, config.clock_offset)
     chosen = choose_model(config, progress) if model is None else ready_choice(model)
     for store in stores:
@@ -173,7 +174,8 @@ def run(
             work.sources.put(tracked)
         faceless: list[VideoPrediction] = []
         if left:
-            faceless = _find_faces(plan, places, left, work, recognising, progress)
+            finished = {video.source for video in kept}
+            faceless = _find_faces(plan, places, left, finished, work, recognising, progress)
         work.sources.put(None)
         videos = [*kept, *faceless, *_wait(recognising, work, progress)]
         return _finish(plan, videos, work, progress)
@@ -183,7 +185,7 @@ def _divide(
     done: Mapping[str, VideoPrediction], sources: Iterable[Source], store: Path
 ) -> tuple[list[VideoPrediction], list[Source]]:
     """The results of those of `sources` that are done, and the rest."""
-    by_name = {shown_path(store, str(source.path)): source for source in sources}
+    by_name = {shown_source(source.path, store): source for source in sources}
     kept = [video for name, video in done.items() if name in by_name]
     return kept, [source for name, source in by_name.items() if name not in done]
 
@@ -215,19 +217,19 @@ def _find_faces(
     plan: _Plan,
     places: tuple[str, ...],
     left: list[Source],
+    finished: set[str],
     work: _Work,
     recognising: Future[list[VideoPrediction]],
     progress: Progress,
 ) -> list[VideoPrediction]:
     """Find the faces of videos, hand each to the model at once; return those that have none."""
     faceless = []
-    wanted = {shown_path(plan.crop.out, str(source.path)) for source in left}
 
     def hand_over(record: SourceRecord, faces: ClipFaces) -> None:
         if recognising.done():
             recognising.result()  # raises the thread's exception
         name = shown_path(plan.crop.out, record.source)
-        if name not in wanted:
+        if name in finished:  # a store that is kept tells of all sources
             return
         signature = (record.size_bytes, record.modified_ns)
         if record.failure is None:

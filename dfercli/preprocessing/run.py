@@ -46,7 +46,7 @@ from dfercli.preprocessing.make_streams import StreamsDone
 from dfercli.preprocessing.people import known_people, people_in
 from dfercli.preprocessing.preview import make_previews
 from dfercli.preprocessing.raw_sources import find_raw_sources, raw_set_of
-from dfercli.preprocessing.source_jobs import SourceJob, record_of
+from dfercli.preprocessing.source_jobs import SourceJob, path_in_store, record_of
 from dfercli.preprocessing.source_labels import Labelling, label_sources, read_classes
 from dfercli.preprocessing.source_worker import SourceDone, WorkerSetting, set_up_sources
 from dfercli.preprocessing.stretched import Gathered, join_in_store
@@ -259,9 +259,7 @@ def checked(config: PreprocessConfig) -> PreprocessConfig:
 
 def job_of(source: Source, store: Path, labelling: Labelling) -> SourceJob:
     """The job of a source, whose clips belong into `store`."""
-    path = os.path.relpath(source.path, store.resolve())
-    # A name that is not UTF-8 is recorded escaped; its source is refused later.
-    name_in_store = path.encode("utf-8", "backslashreplace").decode()
+    name_in_store = path_in_store(source.path, store)
     slug = re.sub(r"[^A-Za-z0-9]+", "_", str(Path(source.name).with_suffix(""))).strip("_")
     key = source_key(slug[-SLUG_LENGTH:] or "source", name_in_store)
     return SourceJob(

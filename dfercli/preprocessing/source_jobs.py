@@ -1,6 +1,8 @@
 """A source to do, and the record of what became of it."""
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow
 from dfercli.artifacts.store_writing import SourceRecord
@@ -31,6 +33,15 @@ class SourceJob:
     groups: dict[str, str] = field(default_factory=dict)
     soft_label: dict[str, float] = field(default_factory=dict)
     stretch: Stretch | None = None
+
+
+def path_in_store(path: Path, store: Path) -> str:
+    """The path of a source as records of a store have it: relative to the store.
+
+    A name that is not UTF-8 is recorded escaped; its source is refused later.
+    """
+    relative = os.path.relpath(path, store.resolve())
+    return relative.encode("utf-8", "backslashreplace").decode()
 
 
 def record_of(
