@@ -51,3 +51,77 @@ def test_a_name_that_is_not_utf8_is_a_failure_and_never_lost(videos, checkpoint,
         assert failure["source"] == "videos/caf\\udce9.mp4"
         assert "not valid UTF-8" in failure["reason"]
         assert "1 of 2 sources failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        ("--out ev.csv --clock ev.events.csv", "ev.events.csv"),
+        ("--out rc --clock rc/events.csv", "rc/events.csv"),
+        ("--out rc --clock rc/exports/by_hand.csv", "rc/exports/by_hand.csv"),
+        ("--out rc --people rc/exports", "rc/exports"),
+        ("--out ev --labels ev/run.json", "ev/run.json"),
+        ("--html p.html --clip-weights p.bugs.log", "p.bugs.log"),
+        ("--faces-out f --detector-weights f/clips.jsonl", "f/clips.jsonl"),
+        ("--spans m.csv --model m.csv", "m.csv"),
+    ],
+)
+def test_no_file_that_is_read_is_replaced_by_one_that_was_not_named(
+    arguments, read, videos, capsys
+):
+    place = Path(read)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if "--people" in arguments:
+        place.mkdir()
+    else:
+        place.write_text("of the user")
+    predict(videos, *arguments.split(), code=2)
+    assert f"would take the place of {read}, which is read" in capsys.readouterr().err
+    assert place.is_dir() or place.read_text() == "of the user"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ("--out r2 --spans r2/windows.csv", "--out and --spans"),
+        ("--out r2 --summary r2/../r2/summary.csv", "--out and --summary"),
+        ("--out ra.csv --spans ra.failures.jsonl", "--out and --spans"),
+        ("--out ra.csv --clock c.csv --summary ra.events.csv", "--out and --summary"),
+        ("--out o.csv --spans o.csv", "--out and --spans"),
+        ("--spans o.csv --summary ./o.csv", "--spans and --summary"),
+        ("--out same --video same", "--out and --video"),
+        ("--out same --faces-out same", "--out and --faces-out"),
+        ("--out same --video same/exports/vtt", "--out and --video"),
+        ("--camera 0 --out o.jsonl --spans o.jsonl", "--out and --spans"),
+    ],
+)
+def test_two_outputs_of_one_path_are_refused_before_a_model_is_chosen(
+    arguments, options, videos, tmp_path, capsys
+):
+    sources = () if "--camera" in arguments else (videos,)
+    predict(*sources, *arguments.split(), "--model", "none-of-this-name", code=2)
+    assert f"error: {options} name the same file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["videos"]
+
+
+def test_a_page_of_the_folder_may_be_named(videos, checkpoint):
+    predict(videos, "--checkpoint", checkpoint, "--out", "r", "--html", "r/page.html")
+    assert Path("r/page.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--video rv4.avi", "--video takes a name in .mp4, or a folder, got rv4.avi"),
+        ("--video plain", "--video plain is a file and would be a folder"),
+        ("--video folder.mp4", "--video folder.mp4 is a folder and would be a file"),
+        ("--headless", "--headless goes with --camera"),
+        ("--show", "--show goes with --camera"),
+    ],
+)
+def test_options_that_would_do_something_else_are_refused(arguments, told, videos, capsys):
+    Path("plain").touch()
+    Path("folder.mp4").mkdir()
+    predict(videos, *arguments.split(), "--model", "none-of-this-name", code=2)
+    assert f"error: {told}" in capsys.readouterr().err
+    assert not Path("rv4.avi").exists()

@@ -1,30 +1,77 @@
-"""What is written must not take the place of what is read."""
+"""What is written takes the place of nothing that is read, nor of anything else that is written."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from dfercli.errors import ConfigError
 
 
-def refuse_overwriting(outputs: Mapping[str, Path | None], inputs: Iterable[Path]) -> None:
+@dataclass(frozen=True)
+class Output:
+    """A file or folder that a command writes.
+
+    Attributes:
+        option: That asks for it.
+        path: Where it goes.
+        is_tree: Whether all that lies below it is the command's own, to be replaced.
+    """
+
+    option: str
+    path: Path
+    is_tree: bool = False
+
+
+def refuse_overwriting(outputs: Iterable[Output], inputs: Iterable[Path]) -> None:
     """Refuse outputs that are inputs, under this or another name, before any work.
 
     Args:
-        outputs: By the option that names each; None where it is not given.
+        outputs: All that is written, what lies beside a named file with it.
         inputs: Files and folders that are read.
 
     Raises:
         ConfigError: an output is an input (named).
     """
     read = {place: path for path in inputs for place in _places(path)}
-    for option, path in outputs.items():
-        for place in () if path is None else _places(path):
-            if place in read:
+    for output in outputs:
+        for place in _places(output.path):
+            inside = (one for one in read if output.is_tree and one.startswith(place + os.sep))
+            taken = place if place in read else next(inside, None)
+            if taken is not None:
                 raise ConfigError(
-                    f"{option} {path} would take the place of {read[place]}, which is read",
-                    hint=f"choose another {option}",
+                    f"{output.option} {output.path} would take the place of {read[taken]}, "
+                    "which is read",
+                    hint=f"choose another {output.option}",
                 )
+
+
+def refuse_sharing(outputs: Sequence[Output]) -> None:
+    """Refuse two options that write the same file, before any work.
+
+    Args:
+        outputs: All that is written. Several of one option may be the same.
+
+    Raises:
+        ConfigError: naming both options and the file.
+    """
+    order = list(dict.fromkeys(output.option for output in outputs))
+    for one, other in combinations(sorted(outputs, key=lambda o: order.index(o.option)), 2):
+        if one.option != other.option and _meet(one, other):
+            raise ConfigError(
+                f"{one.option} and {other.option} name the same file: {other.path}",
+                hint=f"choose another {other.option}",
+            )
+
+
+def _meet(one: Output, other: Output) -> bool:
+    a, b = os.path.realpath(one.path.expanduser()), os.path.realpath(other.path.expanduser())
+    return (
+        a == b
+        or (one.is_tree and b.startswith(a + os.sep))
+        or (other.is_tree and a.startswith(b + os.sep))
+    )
 
 
 def _places(path: Path) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dfercli.artifacts.atomic import write_text
 from dfercli.artifacts.csv_cells import plain_cell
+from dfercli.artifacts.own_outputs import Output, refuse_overwriting
 from dfercli.artifacts.timelines import SpanRow, VideoRow, read_spans, read_videos
 from dfercli.config import ConvertTimelineConfig
 from dfercli.config.kinds import TimelineFormat
@@ -17,7 +18,7 @@ from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.names import inside
 from dfercli.overrides import check
 from dfercli.prediction.result import PredictResult
-from dfercli.prediction.results_folder import EXPORTS, SPANS, SUMMARY, read_record
+from dfercli.prediction.results_folder import EXPORTS, RUN, SPANS, SUMMARY, read_record
 from dfercli.report.formats import timeline_files
 from dfercli.report.formats.tiers import TieredVideo, make_tiers, unique_keys
 from dfercli.report.summary import real_time
@@ -48,7 +49,9 @@ def run(config: ConvertTimelineConfig) -> list[Path]:
     names = {} if config.names is None else read_names(config.names)
     tiered = _tiered(spans, videos, record.model, Path(record.folder), names)
     out = config.out or config.results / EXPORTS
-    return _write(out, config.to, tiered, overwrite=config.overwrite)
+    read = [config.results / name for name in (RUN, SPANS, SUMMARY)]
+    read += [] if config.names is None else [config.names]
+    return _write(out, config.to, tiered, read, overwrite=config.overwrite)
 
 
 def write_exports(
@@ -70,7 +73,7 @@ def write_exports(
         for video in result.videos
     ]
     tiered = _tiered(result.spans(), videos, result.model.name, Path.cwd(), {})
-    return _write(folder / EXPORTS, formats, tiered, overwrite=True)
+    return _write(folder / EXPORTS, formats, tiered, (), overwrite=True)
 
 
 def read_names(path: Path) -> dict[str, dict[int, str]]:
@@ -145,10 +148,16 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _write(
-    out: Path, formats: Sequence[TimelineFormat], videos: Sequence[TieredVideo], *, overwrite: bool
+    out: Path,
+    formats: Sequence[TimelineFormat],
+    videos: Sequence[TieredVideo],
+    read: Sequence[Path],
+    *,
+    overwrite: bool,
 ) -> list[Path]:
     files = timeline_files(tuple(dict.fromkeys(formats)), videos)
     paths = [inside(out, file.name) for file in files]
+    refuse_overwriting([Output("--out", path) for path in paths], read)
     there = [path for path in paths if os.path.lexists(path)]
     if there and not overwrite:
         raise ConfigError(
