@@ -97,8 +97,9 @@ def test_the_published_checkpoint_exports_with_its_logits(shared, tmp_path):
 def test_a_file_that_does_not_agree_is_not_kept(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "_difference", lambda *_: 0.5)
     out = tmp_path / "model.torchscript"
+    config = ExportConfig(checkpoint, format="torchscript", out=out)
     with pytest.raises(ArtifactError, match="differ"):
-        export.run(ExportConfig(checkpoint, "torchscript", out), LogProgress())
+        export.run(config, LogProgress())
     assert not list(tmp_path.iterdir())
 
 
