@@ -140,8 +140,12 @@ def _override(config: Any, values: Any, prefix: str, faults: list[str], literal:
             except _TwiceError as error:
                 faults.append(f"{path}: {error}")
             except (TypeError, ValueError, OverflowError):
-                faults.append(f"{path}: expected {describe(hints[name])}, got {shown(value)}")
+                faults.append(f"{path}: expected {describe(hints[name])}, got {_given(value)}")
     return dataclasses.replace(config, **changes)
+
+
+def _given(value: Any) -> str:
+    return shown(str(value) if isinstance(value, Path) else value)
 
 
 @cache
@@ -192,6 +196,8 @@ def _read_as(hint: Any, value: Any, literal: bool) -> Any:
         number = float(value) if isinstance(value, (int, float, str)) else _refuse()
         return number if math.isfinite(number) else _refuse()
     if not isinstance(value, str if hint is str else (str, Path)) or "\0" in str(value):
+        raise TypeError
+    if hint is Path and str(value) == "-":  # elsewhere a stream; here it would be a file
         raise TypeError
     return hint(value)
 

@@ -53,6 +53,12 @@ def test_a_doubtful_comma_is_refused_with_both_ways_to_write_it():
     ]
 
 
+@pytest.mark.parametrize("text", [",,", " ", '""'])
+def test_a_list_without_a_class_is_refused(text, capsys):
+    assert run(["predict", "a.mp4", "--labels", text]) == 2
+    assert "--labels names no class" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ['a,"b', 'a,b="c', '"a"b,c', 'a="b" c'])
 def test_a_quote_that_does_not_end_its_entry_is_refused(text):
     with pytest.raises(ConfigError, match="quote"):

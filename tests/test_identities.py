@@ -9,6 +9,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from drawn_videos import write_drawn_video
 from toy_model import write_toy_checkpoint
 from toy_recogniser import BLUE, GREEN, RED, SquareDetector, squares, write_toy_recogniser
 
@@ -21,6 +22,7 @@ from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.faces.identity import people_among
 from dfercli.faces.recogniser import FaceRecogniser
 from dfercli.prediction import people as predicted_people
+from dfercli.prediction import run as predict_stage
 from dfercli.preprocessing import face_clips, merge, people, source_worker
 from dfercli.preprocessing import run as preprocess_stage
 from dfercli.progress import LogProgress
@@ -228,6 +230,27 @@ def test_a_file_that_is_no_such_network_is_refused(tmp_path, recogniser):
         FaceRecogniser(path)
     with pytest.raises(ArtifactError, match="cannot read"):
         FaceRecogniser(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("identities", "code", "reason"),
+    [("all", 3, "nowhere: No such file"), ("video", 2, "--people goes with --identities all")],
+)
+@pytest.mark.parametrize("command", ["predict", "preprocess"])
+def test_people_are_looked_at_before_anything_is_fetched(
+    command, identities, code, reason, tmp_path, monkeypatch, capsys
+):
+    def fetch(*_, **__):
+        raise AssertionError("fetched")
+
+    monkeypatch.setattr(predict_stage, "choose_model", fetch)
+    monkeypatch.setattr(preprocess_stage, "find_detector", fetch)
+    video = write_drawn_video(tmp_path / "face.mp4")
+    options = ["--identities", identities, "--people", str(tmp_path / "nowhere")]
+    out = tmp_path / "out"
+    assert dfer([command, str(video), "--out", str(out), *options, "--quiet"]) == code
+    assert reason in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_a_camera_and_people_do_not_go_together(capsys):

@@ -101,6 +101,13 @@ def test_a_number_must_be_one(value: str) -> None:
         settle(f"optim.lr_image={value}")
 
 
+@pytest.mark.parametrize("command", ["predict a.mp4", "convert-timeline a --to srt"])
+def test_a_dash_is_no_path(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dfer([*command.split(), "--out", "-"]) == 2
+    assert "out: expected a path or none, got '-'" in capsys.readouterr().err
+    assert not Path("-").exists()
+
+
 def test_what_is_written_is_read_back_the_same() -> None:
     config = settle("optim.milestones=3,5", "data.root=a/b", "seed=7")
     assert override(TrainConfig(), to_plain(config), where="config.json") == config

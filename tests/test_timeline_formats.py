@@ -287,10 +287,29 @@ def test_a_file_that_is_there_is_replaced_only_when_it_may_be(results, tmp_path,
     convert(results, "--to", "srt", "--out", tmp_path)
     (tmp_path / "srt" / "two.srt").write_text("edited")
     convert(results, "--to", "srt", "--out", tmp_path, code=2)
-    assert "exists" in capsys.readouterr().err
+    assert "one.srt exists, as does 1 more\n" in capsys.readouterr().err
+    (tmp_path / "srt" / "one.srt").unlink()
+    convert(results, "--to", "srt", "--out", tmp_path, code=2)
+    assert "two.srt exists\n" in capsys.readouterr().err
     assert (tmp_path / "srt" / "two.srt").read_text() == "edited"
     convert(results, "--to", "srt", "--out", tmp_path, "--overwrite")
     assert (tmp_path / "srt" / "two.srt").read_text() != "edited"
+
+
+def test_names_fit_by_the_end_of_a_path_and_those_that_fit_nobody_are_told(
+    results, tmp_path, capsys
+):
+    source = next(csv.DictReader(io.StringIO((results / "spans.csv").read_text())))["source"]
+    names = tmp_path / "names.csv"
+    rows = (f"{Path(source).name},0,Anna", f"{source},7,Ben", "nowhere.mp4,0,Carla", f"{source},8,")
+    names.write_text("\n".join(("source,track,person", *rows)) + "\n")
+    convert(results, "--to", "eaf", "--out", tmp_path, "--names", names)
+    assert list(pympi.Elan.Eaf(tmp_path / "eaf" / "one.eaf").get_tier_names()) == ["Anna"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"{names}: 2 of 3 names fit nobody: line 3 ({source}, face 7: Ben), "
+        "line 4 (nowhere.mp4, face 0: Carla)"
+    )
 
 
 def edited(results, folder, change):

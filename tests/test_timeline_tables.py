@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_videos import moving_bar
+from drawn_videos import moving_bar, write_drawn_video
 from stores import write_store
 from toy_model import LABELS, write_toy_checkpoint
 
@@ -105,6 +105,32 @@ def test_an_event_cuts_what_each_person_shows():
     assert one.probabilities["a"] == pytest.approx((0.9 + 0.4) / 2)
     assert (other.track, other.label) == (1, "a")
     assert (nobody.event, nobody.track, nobody.seen_seconds) == ("away", None, 0.0)
+
+
+def test_an_event_outside_its_video_is_not_one_in_which_nobody_is_seen():
+    events = [
+        *(Event("a.mp4", "late", 8.0, 9.0), Event("a.mp4", "early", -2.0, 0.0)),
+        *(Event("a.mp4", "alone", 7.5, 9.0), Event("a.mp4", "seen", 1.0, 2.0)),
+    ]
+    known = event_rows(replace(VIDEO, length_is_known=True), events)
+    assert [row.outside for row in known] == [True, True, False, False, False]
+    assert [row.outside for row in event_rows(VIDEO, events[:2])] == [False, True]
+
+
+def test_an_event_outside_its_video_is_told(checkpoint, tmp_path, capsys):
+    video = write_drawn_video(tmp_path / "face.mp4")
+    clock = tmp_path / "clock.csv"
+    clock.write_text("video,name,start,end\n*,film,0,1\n*,questions,600,700\n")
+    out = tmp_path / "a.csv"
+    options = ("--checkpoint", checkpoint, "--clock", clock, "--out", out)
+    predict(video, *options, "--workers", 0, "--detector", "haar")
+    printed = capsys.readouterr()
+    assert "outside the video: questions in " in printed.err
+    (line,) = (line for line in printed.out.splitlines() if "questions" in line)
+    assert "outside" in line
+    assert "nobody" not in line
+    table = pd.read_csv(tmp_path / "a.events.csv")
+    assert table["outside"].tolist() == [False, True]
 
 
 def test_the_frames_in_python_are_the_tables_of_the_command():
@@ -206,6 +232,12 @@ def test_events_are_a_table_on_the_screen_and_in_the_folder(checkpoint, store, t
         ("video,name,start,end\nv/a.mp4,x,soon,2\n", "expected seconds, h:mm:ss or a date"),
         ("video,name,start,end\nv/a.mp4,x,nan,2\n", "expected seconds"),
         ("video,name,start,end\nv/a.mp4,,1,2\n", "line 2: name is empty"),
+        ("video,name,start,end,Offset\nv/a.mp4,x,1,2,3\n", "unknown column 'Offset'"),
+        ("video,name,start,end,end\nv/a.mp4,x,1,2,3\n", "a column is there twice"),
+        ("video,name,start,end\nv/a.mp4,x,1,2,3\n", "line 2: '3' stands in no column"),
+        ("video,name,start,end,\nv/a.mp4,x,1,2,3\n", "line 2: '3' stands in no column"),
+        ("video,name,start,end\nv/a.mp4,x,0:60,2:00\n", "line 2: time: expected minutes and sec"),
+        ("video,name,start,end\nv/a.mp4,x,0:75:00,2:00:00\n", "below 60 in h:mm:ss, got '0:75"),
         ("video,name,start,end,offset\nv/a.mp4,x,1,2,soon\n", "offset: expected seconds, got"),
         (
             "video,name,start,end\nv/a.mp4,x,2026-05-01T10:00:00,2026-05-01T10:00:01\n",

@@ -67,6 +67,7 @@ EVENT_COLUMNS: Columns = {
     "person": str,
     "seen_seconds": float,
     "label": str,
+    "outside": bool,
 }
 
 
@@ -174,6 +175,7 @@ class EventRow:
         person: Name or number in all videos, where people were told apart.
         seen_seconds: How long the person is seen during it.
         label: The class with the largest share of that time.
+        outside: Whether no part of the event lies in the video, as far as its length is known.
         shares: Share of that time of each class.
         probabilities: Mean probability of each class over that time.
     """
@@ -186,6 +188,7 @@ class EventRow:
     person: str | None
     seen_seconds: float
     label: str | None
+    outside: bool
     shares: ByClass
     probabilities: ByClass
 

@@ -1,6 +1,6 @@
 """`dfer convert-timeline`: results in the formats of other tools."""
 
-from dfercli.cli.console import print_json, print_line
+from dfercli.cli.console import ConsoleProgress, print_json, print_line
 from dfercli.cli.offer import Asked, Json, examples, offers
 from dfercli.config import ConvertTimelineConfig
 
@@ -19,7 +19,7 @@ def convert_timeline(asked: Asked[ConvertTimelineConfig], json: Json = False) ->
     config = asked.config()
     from dfercli.prediction.timeline_files import run
 
-    paths = run(config)
+    paths = run(config, ConsoleProgress())
     if json:
         print_json({"files": [str(path) for path in paths]})
         return

@@ -12,6 +12,7 @@ from dfercli.config import PredictConfig
 from dfercli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from dfercli.artifacts.timelines import EventRow
     from dfercli.prediction.result import PredictResult
     from dfercli.report.video_prediction import VideoPrediction
 
@@ -100,13 +101,19 @@ def _print_events(result: "PredictResult") -> None:
                 row.event,
                 f"{row.start_seconds:.2f}",
                 f"{row.end_seconds:.2f}",
-                "nobody" if row.track is None else str(row.track),
+                _who(row),
                 f"{row.seen_seconds:.2f}",
                 shown,
             )
         )
     columns = ("source", "event", "from s", "to s", "face", "seen s", "share of that time")
     print_table("events", columns, rows, left=7)
+
+
+def _who(row: "EventRow") -> str:
+    if row.outside:
+        return "outside the video"
+    return "nobody" if row.track is None else str(row.track)
 
 
 def _print_video(video: "VideoPrediction", min_confidence: float, top: int) -> None:

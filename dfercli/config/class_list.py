@@ -29,15 +29,18 @@ def split_classes(text: str) -> list[str]:
     NAME=TEXT may be the rest of that text, and is refused.
 
     Raises:
-        ConfigError: a quote that is not closed or ends within an entry, or a doubtful comma, with
-            the ways to write it.
+        ConfigError: no class at all, a quote that is not closed or ends within an entry, or a
+            doubtful comma, with the ways to write it.
     """
     entries = _entries(text)
     for number, entry in enumerate(entries):
         before = entries[number - 1]
         if number and not before.is_closed and not entry.is_quoted and "=" not in entry.text:
             raise _doubtful(entries, number)
-    return [entry.text for entry in entries if entry.text]
+    names = [entry.text for entry in entries if entry.text]
+    if text and not names:
+        raise ConfigError(f"--labels names no class: {text[:60]!r}")
+    return names
 
 
 def _entries(text: str) -> list[_Entry]:

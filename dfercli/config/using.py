@@ -249,7 +249,7 @@ class PredictConfig(FacesConfig):
     clock: Path | None = option(
         None,
         "CSV of the events of an experiment, video,name,start,end[,offset]: a table of what each "
-        "person shows during each of them.",
+        "person shows during each of them; with --out also in the file events.csv.",
         DATA,
     )
     clock_offset: float = option(

@@ -5,13 +5,16 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from dfercli.artifacts.timelines import EventRow
 from dfercli.documents import read_document
 from dfercli.errors import DataError
+from dfercli.path_ends import PathEnds
+from dfercli.progress import Progress
 from dfercli.report.summary import Event
 from dfercli.typed import shown
 from dfercli.video.probe import probe_video
@@ -19,6 +22,8 @@ from dfercli.video.probe import probe_video
 COLUMNS = ("video", "name", "start", "end")
 OFFSET = "offset"
 EVERY_VIDEO = "*"
+MOST_TOLD = 3
+KNOWN_COLUMNS = (*COLUMNS, OFFSET)
 CLOCK_TIME = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
 
 
@@ -53,13 +58,36 @@ def read_clock(path: Path, names: Sequence[str], offset: float = 0.0) -> tuple[E
             meant; the row is named.
     """
     events = []
+    ends = PathEnds(names)
     for row in _rows(path, offset):
-        for source in _meant(row, names):
+        for source in names if row.video == EVERY_VIDEO else _meant(row, ends, names):
             start, end = (_seconds(row, text, source) for text in (row.start, row.end))
             if not start < end:
                 raise DataError(f"{row.where}: {row.name} ends at {row.end}, not after {row.start}")
             events.append(Event(source, row.name, start, end))
     return tuple(events)
+
+
+def tell_outside(
+    events: Sequence[EventRow], lengths: Mapping[str, float], progress: Progress
+) -> None:
+    """Say in one line which events lie outside their video.
+
+    Args:
+        events: What was found of each.
+        lengths: Of the videos, in seconds, by their name.
+        progress: Where to say it.
+    """
+    outside = [row for row in events if row.outside]
+    if not outside:
+        return
+    shown_rows = [
+        f"{row.event} in {row.source} ({row.start_seconds:.2f} to {row.end_seconds:.2f} s, the "
+        f"video lasts {lengths[row.source]:.2f} s)"
+        for row in outside[:MOST_TOLD]
+    ]
+    more = f" and {len(outside) - MOST_TOLD} more" if len(outside) > MOST_TOLD else ""
+    progress.note(f"outside the video: {', '.join(shown_rows)}{more}")
 
 
 def _rows(path: Path, offset: float) -> Iterator[_Row]:
@@ -72,12 +100,22 @@ def _rows(path: Path, offset: float) -> Iterator[_Row]:
                 f"{path}: no column {missing[0]}",
                 hint=f"the first line is {','.join(COLUMNS)}[,{OFFSET}]",
             )
+        named = [name for name in given if name]
+        if unknown := [name for name in named if name not in KNOWN_COLUMNS]:
+            raise DataError(
+                f"{path}: unknown column {shown(unknown[0])}",
+                hint=f"those that are known: {', '.join(KNOWN_COLUMNS)}",
+            )
+        if len(set(named)) < len(named):
+            raise DataError(f"{path}: a column is there twice: {', '.join(named)}")
         reader.fieldnames = given
         found = False
         for row in reader:
             found = True
             where = f"{path}, line {reader.line_num}"
-            cells = {name: (row.get(name) or "").strip() for name in (*COLUMNS, OFFSET)}
+            cells = {name: (row.get(name) or "").strip() for name in KNOWN_COLUMNS}
+            if astray := [cell for cell in (row.get(""), *(row.get(None) or ())) if cell]:
+                raise DataError(f"{where}: {shown(astray[0])} stands in no column")
             if empty := [name for name in COLUMNS if not cells[name]]:
                 raise DataError(f"{where}: {empty[0]} is empty")
             own = _number(cells[OFFSET] or "0", where, OFFSET)
@@ -91,12 +129,9 @@ def _rows(path: Path, offset: float) -> Iterator[_Row]:
         raise DataError(f"cannot read {path}: {error}") from error
 
 
-def _meant(row: _Row, names: Sequence[str]) -> list[str]:
-    """The videos that a row is about."""
-    if row.video == EVERY_VIDEO:
-        return list(names)
-    asked = Path(row.video).parts
-    found = [name for name in names if Path(os.path.abspath(name)).parts[-len(asked) :] == asked]
+def _meant(row: _Row, ends: PathEnds, names: Sequence[str]) -> list[str]:
+    """The one video that a row is about."""
+    found = ends.fitting(row.video)
     if len(found) > 1:
         raise DataError(
             f"{row.where}: {row.video!r} fits {len(found)} videos, such as {found[0]} and "
@@ -113,6 +148,11 @@ def _seconds(row: _Row, text: str, source: str) -> float:
     """A time as seconds of the video."""
     if (found := CLOCK_TIME.fullmatch(text)) is not None:
         hours, minutes, seconds = found.groups(default="0")
+        if int(minutes) >= 60 or float(seconds) >= 60:
+            raise DataError(
+                f"{row.where}: time: expected minutes and seconds below 60 in h:mm:ss, got "
+                f"{shown(text)}"
+            )
         return 3600 * int(hours) + 60 * int(minutes) + float(seconds) + row.offset
     if "-" in text[1:] and ":" in text:
         return _of_recording(row, text, source) + row.offset

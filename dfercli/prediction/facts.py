@@ -20,6 +20,7 @@ def with_facts(video: VideoPrediction, min_confidence: float) -> VideoPrediction
         video,
         min_confidence=min_confidence,
         length_seconds=_length(facts, video),
+        length_is_known=facts is not None and facts.seconds is not None,
         fps=None if facts is None else facts.fps,
         recorded_at=None if facts is None else facts.recorded_at,
     )

@@ -21,7 +21,7 @@ from dfercli.inference.choose_model import ChosenModel, choose_model, ready_choi
 from dfercli.inference.light_imports import import_models
 from dfercli.overrides import to_plain
 from dfercli.prediction.clip_faces import ClipFaces, FacesInMemory, StoredFaces
-from dfercli.prediction.clock import read_clock
+from dfercli.prediction.clock import read_clock, tell_outside
 from dfercli.prediction.face_source import (
     compare_crops,
     preprocess_config,
@@ -48,7 +48,12 @@ from dfercli.prediction.timeline_files import write_exports
 from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.preprocessing import run as preprocess
 from dfercli.preprocessing.find_faces import FoundFaces, find_faces
-from dfercli.preprocessing.people import Known, portraits_of_record, set_up_people
+from dfercli.preprocessing.people import (
+    Known,
+    pictures_of_people,
+    portraits_of_record,
+    set_up_people,
+)
 from dfercli.preprocessing.ray_engine import joined_cluster
 from dfercli.preprocessing.time_grid import TimeGrid
 from dfercli.progress import Progress
@@ -139,6 +144,7 @@ def run(
     check_outputs(config, paths, stores, len(sources) + len(ready))
     names = [shown_source(path, Path()) for path in paths] + [source.name for source in ready]
     events = () if config.clock is None else read_clock(config.clock, names, config.clock_offset)
+    pictures_of_people(config)  # refused before a model is fetched
     chosen = choose_model(config, progress) if model is None else ready_choice(model)
     for store in stores:
         compare_crops(read_dataset(store)["settings"], chosen.card, progress)
@@ -403,6 +409,7 @@ def _finish(
         with_bug = partial(_with_bug, plan)
         videos, sections = make_sections(videos, config.html, config, min_confidence, with_bug)
     events = tuple(row for video in videos for row in event_rows(video, plan.events))
+    tell_outside(events, {video.source: video.length_seconds for video in videos}, progress)
     result = PredictResult(plan.model, tuple(videos), min_confidence, events, work.precision)
     write_tables(config, result)
     if config.html is not None:

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from dfercli.documents import read_document
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.names import inside
 from dfercli.overrides import check
+from dfercli.path_ends import PathEnds
 from dfercli.prediction.result import PredictResult
 from dfercli.prediction.results_folder import EXPORTS, RUN, SPANS, SUMMARY, read_record
+from dfercli.progress import Progress
 from dfercli.report.formats import timeline_files
 from dfercli.report.formats.tiers import TieredVideo, make_tiers, unique_keys
 from dfercli.report.summary import real_time
@@ -26,11 +29,34 @@ from dfercli.typed import shown
 
 NAME_COLUMNS = ("source", "track", "person")
 
+MOST_TOLD = 5
+
 Names = Mapping[str, Mapping[int, str]]  # of persons, by source and track
 
 
-def run(config: ConvertTimelineConfig) -> list[Path]:
+@dataclass(frozen=True)
+class NameRow:
+    """What a table calls a face.
+
+    Attributes:
+        line: Of the row in its file.
+        source: The video, as the row names it.
+        track: Number of the face's track.
+        name: What the person is called.
+    """
+
+    line: int
+    source: str
+    track: int
+    name: str
+
+
+def run(config: ConvertTimelineConfig, progress: Progress) -> list[Path]:
     """`dfer convert-timeline`: the results of a folder in the formats of other tools.
+
+    Args:
+        config: Settings.
+        progress: Where to say which names fit nobody.
 
     Returns:
         The files that were written.
@@ -38,7 +64,7 @@ def run(config: ConvertTimelineConfig) -> list[Path]:
     Raises:
         ConfigError: no format, or a file that is there already.
         ArtifactError: the folder holds no whole results, or a file cannot be written.
-        DataError: the names of persons are broken.
+        DataError: the names of persons are broken, or one is not clearly of one video.
     """
     check(config, where="dfer convert-timeline")
     if not config.to:
@@ -46,7 +72,9 @@ def run(config: ConvertTimelineConfig) -> list[Path]:
     record = read_record(config.results)
     spans = list(read_spans(config.results / SPANS))
     videos = list(read_videos(config.results / SUMMARY))
-    names = {} if config.names is None else read_names(config.names)
+    names: Names = {}
+    if config.names is not None:
+        names = _names_of(config.names, spans, videos, Path(record.folder), progress)
     tiered = _tiered(spans, videos, record.model, Path(record.folder), names)
     out = config.out or config.results / EXPORTS
     read = [config.results / name for name in (RUN, SPANS, SUMMARY)]
@@ -76,7 +104,7 @@ def write_exports(
     return _write(folder / EXPORTS, formats, tiered, (), overwrite=True)
 
 
-def read_names(path: Path) -> dict[str, dict[int, str]]:
+def read_names(path: Path) -> list[NameRow]:
     """Read what persons are called.
 
     Args:
@@ -86,7 +114,7 @@ def read_names(path: Path) -> dict[str, dict[int, str]]:
     Raises:
         DataError: the file or a row is broken; the line is named.
     """
-    names: dict[str, dict[int, str]] = {}
+    names = []
     try:
         text = read_document(path, may_be_pipe=True).decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""))
@@ -100,11 +128,44 @@ def read_names(path: Path) -> dict[str, dict[int, str]]:
                     f"{shown(track)}"
                 )
             if name.strip():
-                names.setdefault(source, {})[int(track)] = name.strip()
+                names.append(NameRow(reader.line_num, source, int(track), name.strip()))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {error}") from error
+    return names
+
+
+def _names_of(
+    path: Path,
+    spans: Iterable[SpanRow],
+    videos: Iterable[VideoRow],
+    folder: Path,
+    progress: Progress,
+) -> Names:
+    """The names of a table by source and track; rows that fit nobody are told in one line."""
+    faces = {(span.source, span.track) for span in spans}
+    ends = PathEnds((video.source for video in videos), folder)
+    names: dict[str, dict[int, str]] = {}
+    rows, unused = read_names(path), []
+    for row in rows:
+        found = ends.fitting(row.source)
+        if len(found) > 1:
+            raise DataError(
+                f"{path}, line {row.line}: {row.source!r} fits {len(found)} videos, such as "
+                f"{found[0]} and {found[1]}",
+                hint="write more of the path",
+            )
+        if found and (found[0], row.track) in faces:
+            names.setdefault(found[0], {})[row.track] = row.name
+        else:
+            unused.append(f"line {row.line} ({row.source}, face {row.track}: {row.name})")
+    if unused:
+        more = f" and {len(unused) - MOST_TOLD} more" if len(unused) > MOST_TOLD else ""
+        progress.note(
+            f"{path}: {len(unused)} of {len(rows)} names fit nobody: "
+            f"{', '.join(unused[:MOST_TOLD])}{more}"
+        )
     return names
 
 
@@ -160,8 +221,10 @@ def _write(
     refuse_overwriting([Output("--out", path) for path in paths], read)
     there = [path for path in paths if os.path.lexists(path)]
     if there and not overwrite:
+        others = len(there) - 1
+        more = "" if not others else ", as does 1 more" if others == 1 else f", as do {others} more"
         raise ConfigError(
-            f"{there[0]} exists, as do {len(there) - 1} more",
+            f"{there[0]} exists{more}",
             hint="choose another --out, or replace them with --overwrite",
         )
     for path, file in zip(paths, files, strict=True):

@@ -51,8 +51,6 @@ def with_recogniser(
         ConfigError: settings that do not go together.
         ArtifactError: the file is missing and cannot be fetched, or is another one.
     """
-    if config.people is not None and config.identities != "all":
-        raise ConfigError(f"--people goes with --identities all, got {config.identities}")
     if config.identities == "off":
         if config.identity_weights is not None:
             raise ConfigError("--identity-weights goes with --identities video or all")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from dfercli.artifacts.store_writing import SourceRecord, read_records
-from dfercli.config import PreprocessConfig
-from dfercli.errors import DataError
+from dfercli.config import FacesConfig, PreprocessConfig
+from dfercli.errors import ConfigError, DataError
 from dfercli.faces.build import DetectorChoice, build_detector
 from dfercli.faces.detect import Detector
 from dfercli.faces.identity import Portrait, mean_portrait, people_among
@@ -90,6 +90,23 @@ def portraits_of_record(record: SourceRecord) -> SourcePortraits:
     return record.source, dict(zip(tracks, record.portraits, strict=False))
 
 
+def pictures_of_people(config: FacesConfig) -> dict[str, list[Path]]:
+    """The pictures of `--people` by name; to be asked before anything is fetched.
+
+    Raises:
+        ConfigError: people are not told apart in all videos.
+        DataError: the folder is missing, or holds none.
+    """
+    if config.people is None:
+        return {}
+    if config.identities != "all":
+        raise ConfigError(f"--people goes with --identities all, got {config.identities}")
+    pictures = _pictures(config.people)
+    if not pictures:
+        raise DataError(f"--people {config.people} holds no NAME.jpg and no folder of pictures")
+    return pictures
+
+
 def known_people(config: PreprocessConfig, choice: DetectorChoice) -> dict[str, Portrait]:
     """Read the pictures of `--people`: NAME.jpg, or pictures in a folder NAME.
 
@@ -97,12 +114,10 @@ def known_people(config: PreprocessConfig, choice: DetectorChoice) -> dict[str, 
         DataError: a picture cannot be read or shows no face, or there is none at all.
         ArtifactError: a network cannot be built.
     """
+    pictures = pictures_of_people(config)
     recogniser = build_recogniser(config)
-    if config.people is None or recogniser is None:
+    if not pictures or recogniser is None:
         return {}
-    pictures = _pictures(config.people)
-    if not pictures:
-        raise DataError(f"--people {config.people} holds no NAME.jpg and no folder of pictures")
     detector = build_detector(replace(choice, device="cpu"))
     found = {}
     for name, paths in pictures.items():

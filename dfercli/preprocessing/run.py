@@ -43,7 +43,7 @@ from dfercli.preprocessing.face_parts import (
     tell_of_crops_without,
 )
 from dfercli.preprocessing.make_streams import StreamsDone
-from dfercli.preprocessing.people import known_people, people_in
+from dfercli.preprocessing.people import known_people, people_in, pictures_of_people
 from dfercli.preprocessing.preview import make_previews
 from dfercli.preprocessing.raw_sources import find_raw_sources, raw_set_of
 from dfercli.preprocessing.source_jobs import SourceJob, path_in_store, record_of
@@ -142,6 +142,7 @@ def run(
         sources = find_sources(config.sources, progress.note)
         labelling = label_sources(sources, config.labels, classes)
     jobs = [job_of(source, config.out, labelling[source.path]) for source in sources]
+    pictures_of_people(config)  # refused before anything is fetched
     choice = find_detector(config, progress)
     if config.detector_weights is not None:
         # A file that is not a detector must not be recorded in a new store.

@@ -9,6 +9,7 @@ from pathlib import Path
 from dfercli.documents import read_document
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN, canonical_label
+from dfercli.path_ends import PathEnds
 from dfercli.video.sources import Source
 
 KNOWN_COLUMNS = ("source", "label", "subject")
@@ -86,10 +87,7 @@ def _from_table(
         canonical_label(label) is None for _, label, _, _ in rows.values()
     )
     labelling: dict[Path, Labelling] = {}
-    by_end: dict[str, list[Path]] = {}
-    for source in sources:
-        for end in _ends(source.path):
-            by_end.setdefault(end, []).append(source.path)
+    ends = PathEnds(str(source.path) for source in sources)
     for number, (name, label, subject, groups) in rows.items():
         meant = label.strip() if own_names else _in_set(label, classes or ELEVEN)
         if meant is None:
@@ -98,23 +96,17 @@ def _from_table(
                 f"{table}, row {number}: unknown label {label!r}, expected one of {expected}",
                 hint="give your own label set with --classes",
             )
-        end = Path(name.strip()).as_posix().removeprefix("./")
-        matches = by_end.get(end, [])
+        matches = ends.fitting(name.strip())
         if len(matches) > 1:
             raise DataError(
                 f"{table}, row {number}: {name!r} fits {len(matches)} sources, such as "
                 f"{matches[0]} and {matches[1]}"
             )
         for path in matches:
-            labelling[path] = Labelling(meant, subject.strip() or None, groups)
+            labelling[Path(path)] = Labelling(meant, subject.strip() or None, groups)
     if not labelling:
         raise DataError(f"{table}: no row fits any source; the first source is {sources[0].path}")
     return {source.path: labelling.get(source.path, Labelling()) for source in sources}
-
-
-def _ends(path: Path) -> set[str]:
-    parts = path.parts
-    return {path.as_posix(), *("/".join(parts[start:]) for start in range(1, len(parts)))}
 
 
 def _read_table(table: Path) -> dict[int, tuple[str, str, str, dict[str, str]]]:

@@ -175,9 +175,15 @@ def _event_row(
         person=None if track is None else video.people.get(track),
         seen_seconds=course.seconds if course is not None else 0.0,
         label=_most(video, course),
+        outside=_is_outside(video, event),
         shares=_by_class(video, None if course is None else course.shares),
         probabilities=_by_class(video, None if course is None else course.means),
     )
+
+
+def _is_outside(video: "VideoPrediction", event: Event) -> bool:
+    after = video.length_is_known and event.start_seconds >= video.length_seconds
+    return after or event.end_seconds <= 0
 
 
 def _most(video: "VideoPrediction", course: _Course | None) -> str | None:

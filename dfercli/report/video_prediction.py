@@ -86,6 +86,7 @@ class VideoPrediction:
         detector: Name of the face detector; None where no face was found.
         min_confidence: Below it a span is uncertain.
         length_seconds: Length of the video; where it does not say, the end of what was predicted.
+        length_is_known: Whether the video says its length.
         fps: Its frames per second, where it has any.
         recorded_at: When it was recorded, where it says so.
     """
@@ -102,6 +103,7 @@ class VideoPrediction:
     remarks: tuple[str, ...] = ()
     min_confidence: float = 0.0
     length_seconds: float = 0.0
+    length_is_known: bool = False
     fps: float | None = None
     recorded_at: datetime | None = None
     traces: tuple[FaceTrace, ...] = ()

@@ -1,0 +1,35 @@
+"""Find the videos that a table means: by path, or by the end of the path."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class PathEnds:
+    """Paths by their ends, as `talk.mp4` and `monday/talk.mp4` of `videos/monday/talk.mp4`.
+
+    Args:
+        paths: What can be meant.
+        folder: The folder that relative paths begin at.
+    """
+
+    def __init__(self, paths: Iterable[str], folder: Path = Path()) -> None:
+        self._folder = folder
+        self._by_end: dict[tuple[str, ...], list[str]] = {}
+        self._paths = frozenset(paths)
+        for path in sorted(self._paths):
+            parts = self._parts(path)
+            for start in range(len(parts)):
+                self._by_end.setdefault(parts[start:], []).append(path)
+
+    def fitting(self, asked: str) -> list[str]:
+        """The paths that `asked` may mean: the very path alone, else all that end in it."""
+        if asked in self._paths:
+            return [asked]
+        end = Path(asked).parts
+        if not end:
+            return []
+        return self._by_end.get(self._parts(asked)) or self._by_end.get(end, [])
+
+    def _parts(self, path: str) -> tuple[str, ...]:
+        return Path(os.path.abspath(self._folder / path)).parts
