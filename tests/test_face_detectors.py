@@ -14,13 +14,17 @@ from dfercli.artifacts import weight_files
 from dfercli.artifacts.file_sums import file_sha256
 from dfercli.artifacts.weight_files import weight_file
 from dfercli.cli.app import run as dfer
+from dfercli.config import PreprocessConfig
 from dfercli.errors import ArtifactError, ConfigError
-from dfercli.faces import landmark_points
+from dfercli.faces import five_points, landmark_points
 from dfercli.faces.build import DetectorChoice, build_detector, choose_detector
 from dfercli.faces.crop import FIVE_POINTS, points_transform, square_transform, warp
 from dfercli.faces.detect import Faces, no_faces
 from dfercli.faces.follow import FaceFollower, FollowSettings
+from dfercli.faces.stream_maker import setting_of
 from dfercli.faces.track import FaceTracker
+from dfercli.preprocessing.detectors import find_detector
+from dfercli.progress import SilentProgress
 from dfercli.video.frames import Frame
 
 PICTURES = [np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8) for _ in range(3)]
@@ -168,6 +172,23 @@ def test_offline_auto_falls_back_to_haar_and_says_so(offline):
     assert "put the file at" in (error.value.hint or "")
     with pytest.raises(ConfigError, match="haar takes no --detector-weights"):
         choose_detector("haar", Path("x.onnx"), "cpu")
+
+
+def test_beside_haar_a_file_is_that_of_the_five_points(offline, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(five_points, "YuNetDetector", opened.append)
+    own = tmp_path / "yunet.onnx"
+    config = PreprocessConfig(detector="haar", detector_weights=own, landmarks="yunet5")
+    assert find_detector(config, SilentProgress()).name == "haar"
+    setting = setting_of(config, "cpu")
+    setting.require_networks()
+    assert opened == [own]
+    with pytest.raises(ConfigError, match="haar takes no --detector-weights"):
+        find_detector(replace(config, landmarks=None), SilentProgress())
+    with pytest.raises(ArtifactError, match="DFER_OFFLINE is set") as error:
+        replace(setting, yunet=None).require_networks()
+    assert "or name it: --detector-weights FILE" in (error.value.hint or "")
+    assert "use --detector haar" not in (error.value.hint or "")
 
 
 def test_dfer_weights_lists_licences_and_finds_broken_files(offline, capsys):

@@ -87,3 +87,26 @@ def test_info_wants_a_checkpoint_or_a_method(capsys):
     assert dfer(["info"]) == 2
     assert "a checkpoint or a method" in capsys.readouterr().err
     assert dfer(["info", "--method", "telepathy"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("clip", "said"),
+    [
+        ("ViT-B-16/nonsense", "it has: openai, laion400m_e31"),
+        ("nonsense", "named MODEL/TAG"),
+        ("nonsense/random", "knows no model 'nonsense'"),
+    ],
+)
+def test_a_clip_that_does_not_exist_is_refused_before_any_work(clip, said, capsys, tmp_path):
+    assert dfer(["info", "--method", "finecliper", "--clip", clip]) == 2
+    assert said in capsys.readouterr().err
+    # Before the data set is looked for, which is not there.
+    assert dfer(["train", str(tmp_path / "none"), "--clip", clip]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_with_a_local_file_the_tag_may_be_any(capsys, tmp_path):
+    own = ["--set", f"model.clip_weights={tmp_path / 'own.bin'}"]
+    assert dfer(["info", "--method", "finecliper", "--clip", "tiny-vit/mine", *own]) == 0
+    assert dfer(["info", "--method", "finecliper", "--clip", "nonsense/mine", *own]) == 2
+    assert "knows no model 'nonsense'" in capsys.readouterr().err

@@ -124,6 +124,17 @@ def test_streams_of_a_video_are_made_and_may_be_missing_from_windows(folder, cap
     assert len(blind) == len(rows)
 
 
+def test_beside_haar_the_file_of_yunet_can_be_named(folder, capsys, networks, tmp_path):
+    own = tmp_path / "yunet.onnx"
+    own.write_bytes(b"of a stand-in")
+    predict(folder, folder / "face.mp4", "--window", "1", "--detector-weights", own)
+    rows, _ = rows_of(capsys)
+    assert rows
+    given = ("--streams", "frames,parsing", "--detector-weights", own)
+    predict(folder, folder / "face.mp4", *given, code=2)
+    assert "haar takes no --detector-weights" in capsys.readouterr().err
+
+
 def test_a_network_that_cannot_be_had_is_one_line_and_the_rest_goes_on(folder, capsys, monkeypatch):
     monkeypatch.setattr(five_points, "FivePointFinder", Five)
     monkeypatch.setattr(stream_maker, "fetch", lambda file: file.path)

@@ -220,7 +220,9 @@ def test_five_points_are_a_stand_in_that_says_so(videos, tmp_path, monkeypatch, 
 def test_regions_of_five_points_are_refused(videos, tmp_path, capsys):
     asked = ("--landmarks", "yunet5", "--streams", "regions")
     assert preprocess(videos, "--out", "faces", *HAAR, *asked) == 2
-    assert "regions are outlined by 68 landmarks" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "regions are outlined by 68 landmarks" in said
+    assert "hint: leave out one of the two" in said
     assert not (tmp_path / "faces").exists()
 
 

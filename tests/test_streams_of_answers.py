@@ -82,11 +82,12 @@ def test_streams_of_another_kind_are_one_line(checkpoint, views, streams, messag
 
 @pytest.mark.parametrize("streams", [(), ("frames", "landmarks"), ("parsing",), ("frames",)])
 def test_an_exported_file_takes_every_stream_and_says_which(
-    checkpoint, views, tmp_path, streams, capsys
+    checkpoint, views, tmp_path, streams, recwarn
 ):
     out = tmp_path / "model.onnx"
     asked = ["--streams", ",".join(streams)] if streams else []
     assert dfer(["export", str(checkpoint), "--out", str(out), *asked]) == 0
+    assert not [str(one.message) for one in recwarn if "axis name" in str(one.message)]
     import onnxruntime
 
     session = onnxruntime.InferenceSession(out.read_bytes())

@@ -4,7 +4,7 @@ How they are fetched and checked is said in `fetching`. `DFER_OFFLINE=1` never t
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from dfercli.errors import ArtifactError
 from dfercli.progress import Progress
 
 MEGABYTE = 1 << 20
+FIVE_POINTS = "--landmarks yunet5"
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,21 @@ class WeightFile:
         return (weights_folder() if self.folder == "dfer" else hub_folder()) / self.file_name
 
     @property
+    def _otherwise(self) -> str:
+        if self.use == FIVE_POINTS:
+            return ", or name it: --detector-weights FILE, with --detector yunet or haar"
+        return ", or use --detector haar, which needs none" if "detector" in self.use else ""
+
+    @property
     def remote(self) -> Remote:
         """How it is fetched and checked."""
-        without = ", or use --detector haar, which needs none" if "detector" in self.use else ""
         return Remote(
             self.name,
             self.url,
             self.most_bytes,
             self.path.with_name(f".{self.file_name}.fetched.json"),
             sha256=self.sha256,
-            hint=f"put the file at {self.path}{without}",
+            hint=f"put the file at {self.path}{self._otherwise}",
         )
 
 
@@ -164,6 +170,11 @@ def weight_file(name: str) -> WeightFile:
             return file
     known = ", ".join(file.name for file in WEIGHT_FILES)
     raise ArtifactError(f"no weights are called {name!r}; there are {known}")
+
+
+def five_point_file() -> WeightFile:
+    """YuNet's file where landmarks need it, whatever finds the faces."""
+    return replace(weight_file("yunet"), use=FIVE_POINTS)
 
 
 def weights_folder() -> Path:

@@ -27,7 +27,9 @@ class FacesConfig:
         FACES,
     )
     detector_weights: Path | None = option(
-        None, "The detector's file, instead of the one in the cache.", FACES
+        None,
+        "The detector's file, instead of the one in the cache. Beside haar: YuNet's for landmarks.",
+        FACES,
     )
     faces: str = option(
         "all",
@@ -151,7 +153,7 @@ class PreprocessConfig(FacesConfig):
     landmarks: Literal["face-alignment", "yunet5"] | None = option(
         None,
         "How landmarks are found: 68 points by face-alignment, or yunet5: five points by YuNet, "
-        "a weak stand-in that needs no further download. Asks for that stream, too.",
+        "a weak stand-in that needs YuNet's file alone. Asks for that stream, too.",
         FACES,
         default="face-alignment",
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dfercli.artifacts.weight_files import fetch, weight_file
+from dfercli.artifacts.weight_files import fetch, five_point_file
 from dfercli.faces.boxes_in_crops import face_box
 from dfercli.faces.yunet import YuNetDetector
 
@@ -25,7 +25,7 @@ class FivePointFinder:
     """
 
     def __init__(self, margin: float, weights: Path | None = None) -> None:
-        self._detector = YuNetDetector(weights or fetch(weight_file("yunet")))
+        self._detector = YuNetDetector(weights or fetch(five_point_file()))
         self._margin = margin
 
     def find(self, crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:

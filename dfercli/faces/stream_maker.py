@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dfercli.artifacts.weight_files import fetch, weight_file
+from dfercli.artifacts.weight_files import fetch, five_point_file, weight_file
 from dfercli.config import FacesConfig, PreprocessConfig
 from dfercli.config.preprocessing import DEFAULT_PARSING_MODEL
 from dfercli.errors import ArtifactError, ConfigError
@@ -63,18 +63,25 @@ class StreamSetting:
         return {name: made[name] for name in IMAGE_STREAMS if name in wanted}
 
     def require_networks(self) -> None:
-        """Find or fetch the networks, before hours of work; none is loaded.
+        """Find or fetch the networks, before hours of work; a file that was named is tried.
 
         Raises:
             ConfigError: regions of five points.
             ArtifactError: weights or a package are missing, and cannot be fetched.
         """
         if "regions" in self.streams and self.landmarks == FIVE:
-            raise ConfigError("regions are outlined by 68 landmarks, yunet5 finds five points")
+            raise ConfigError(
+                "regions are outlined by 68 landmarks, yunet5 finds five points",
+                hint="leave out one of the two: regions, or --landmarks yunet5",
+            )
         if self.needs_landmarks and self.landmarks != FIVE:
             fetch(weight_file("landmarks"))
         elif self.needs_landmarks and self.yunet is None:
-            fetch(weight_file("yunet"))
+            fetch(five_point_file())
+        elif self.needs_landmarks:
+            from dfercli.faces.five_points import FivePointFinder
+
+            FivePointFinder(self.margin, self.yunet)
         if "parsing" in self.streams:
             fetch_parsing_model(self.parsing_model)
 
@@ -92,8 +99,8 @@ def setting_of(config: PreprocessConfig, device: str, margin: float | None = Non
 
 
 def yunet_of(config: FacesConfig) -> Path | None:
-    """The file of YuNet that finds the faces, if one was named."""
-    return config.detector_weights if config.detector in ("auto", "yunet") else None
+    """The file of YuNet, if one was named: that of the detector, or beside haar, which has none."""
+    return config.detector_weights if config.detector in ("auto", "yunet", "haar") else None
 
 
 def from_made(

@@ -11,7 +11,7 @@ from dfercli.inference.exported import load_exported
 from dfercli.inference.restore import restore_model, texts_of_method
 from dfercli.labels import SEVEN
 from dfercli.models.build import build_model
-from dfercli.models.clip_backbone import build_clip, clip_architecture
+from dfercli.models.clip_backbone import build_clip, clip_architecture, require_clip
 from dfercli.models.cost import ModelCost, cost_of
 
 
@@ -42,6 +42,7 @@ def run(config: ModelConfig, label_set: tuple[str, ...] = SEVEN) -> ModelCost:
     Raises:
         ConfigError: an unknown CLIP, or one that the method cannot use.
     """
+    require_clip(config.clip, config.clip_weights)
     positive, negative = texts_of_method(config, label_set)
     name = config.clip.rpartition("/")[0] or config.clip
     clip = build_clip(clip_architecture(name))

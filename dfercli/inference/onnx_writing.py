@@ -1,6 +1,7 @@
 """Modules as ONNX files, and their products in 8 bits."""
 
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,15 +57,18 @@ def write_onnx(
         raise ArtifactError(f"{error.name} is not installed", hint=INSTALL_HINT) from error
     import_runtime()
     batch = torch.export.Dim("batch")
-    program: Any = torch.onnx.export(
-        _OfInputs(module).eval(),
-        tuple(inputs.values()),
-        input_names=list(inputs),
-        output_names=["logits"],
-        dynamic_shapes={name: {0: batch} for name, _ in zip("abcdef", inputs, strict=False)},
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # All inputs have the same batch, whose name torch gives to the first alone, and says so.
+        warnings.filterwarnings("ignore", message="# The axis name: batch ", category=UserWarning)
+        program: Any = torch.onnx.export(
+            _OfInputs(module).eval(),
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=["logits"],
+            dynamic_shapes={name: {0: batch} for name, _ in zip("abcdef", inputs, strict=False)},
+            dynamo=True,
+            verbose=False,
+        )
     proto = program.model_proto
     onnx.helper.set_model_props(proto, entries)
     onnx.save(proto, str(path))

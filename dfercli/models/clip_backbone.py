@@ -113,6 +113,22 @@ def split_clip_name(clip: str) -> tuple[str, str]:
     return name, tag
 
 
+def require_clip(clip: str, weights: Path | None) -> None:
+    """Refuse a name that no backbone has, before any work.
+
+    Args:
+        clip: `MODEL/TAG`. With `weights`, the tag is not used and may be left out.
+        weights: A local file with the backbone's weights.
+
+    Raises:
+        ConfigError: as `split_clip_name`, or an unknown model.
+    """
+    if weights is None:
+        split_clip_name(clip)
+    else:
+        clip_architecture(clip.rpartition("/")[0] or clip)
+
+
 def clip_architecture(name: str) -> dict[str, Any]:
     """Return open_clip's configuration of a model.
 

@@ -29,7 +29,7 @@ from dfercli.prediction.live_pace import LivePace
 from dfercli.prediction.live_session import LiveSession, is_taken, outputs_of
 from dfercli.prediction.outputs import VIDEO_SUFFIX, check_files
 from dfercli.prediction.results_folder import is_folder, with_page
-from dfercli.prediction.streams import FRAMES, CropViews, ViewMaker, plan_streams
+from dfercli.prediction.streams import FRAMES, CropViews, ViewMaker, finding_faces, plan_streams
 from dfercli.prediction.windows import check_windows
 from dfercli.preprocessing.crops import cut_crop, follow_settings
 from dfercli.preprocessing.detectors import find_detector
@@ -97,7 +97,7 @@ def run(
     plan = plan_streams(config, chosen.card, crop, (), progress)
     model = chosen.load()
     maker = ViewMaker(plan, model.image_size, progress)
-    choice = find_detector(crop, progress)
+    choice = find_detector(finding_faces(crop, plan), progress)
     shows = config.show if config.show is not None else bool(os.environ.get("DISPLAY"))
     source = f"camera {config.camera}" if config.record is None else str(config.record)
     session = LiveSession(source, with_pictures=config.html is not None)

@@ -43,7 +43,7 @@ from dfercli.prediction.people import with_people
 from dfercli.prediction.players import make_sections, write_page
 from dfercli.prediction.result import PredictResult
 from dfercli.prediction.results_folder import with_page, write_record, write_tables
-from dfercli.prediction.streams import StreamPlan, ViewMaker, plan_streams, tell_cost
+from dfercli.prediction.streams import StreamPlan, ViewMaker, finding_faces, plan_streams, tell_cost
 from dfercli.prediction.timeline_files import write_exports
 from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
 from dfercli.preprocessing import run as preprocess
@@ -155,6 +155,7 @@ def run(
         # Without a store, sources are named as seen from the current folder.
         crop = preprocess_config(config, chosen.card, config.faces_out or Path())
         streams = plan_streams(config, chosen.card, crop, stores, progress)
+        crop = finding_faces(crop, streams)
         journal = _open_journal(config, chosen, crop, streams)
         windows = _window_settings(config, chosen, streams)
         bugs = BugLog(bugs_path(config))

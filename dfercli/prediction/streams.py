@@ -1,7 +1,7 @@
 """The streams that a model looks at beside the frames: made for the crops that windows look at."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from dfercli.attempts import Crash, attempt
 from dfercli.config import PredictConfig, PreprocessConfig
 from dfercli.errors import ConfigError, DferError
 from dfercli.faces.stream_maker import (
+    FIVE,
     IMAGE_STREAMS,
     StreamMaker,
     StreamSetting,
@@ -129,6 +130,12 @@ def plan_streams(
             f"none of {', '.join(streams)} can be had here", hint="--streams frames looks at these"
         )
     return plan
+
+
+def finding_faces(crop: PreprocessConfig, plan: StreamPlan) -> PreprocessConfig:
+    """The settings that faces are found with: beside haar, a file is for the five points alone."""
+    has_five = any(setting.landmarks == FIVE for setting in plan.settings.values())
+    return replace(crop, detector_weights=None) if has_five and crop.detector == "haar" else crop
 
 
 def _tell_of_other_making(

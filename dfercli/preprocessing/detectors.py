@@ -9,6 +9,7 @@ from dfercli.config import PreprocessConfig
 from dfercli.errors import ConfigError
 from dfercli.faces.build import DetectorChoice, choose_detector, with_landmarks
 from dfercli.faces.recogniser import FaceRecogniser
+from dfercli.faces.stream_maker import FIVE
 from dfercli.progress import Progress
 
 NETWORKS = ("retinaface", "blazeface", "scrfd", "sfd")
@@ -31,7 +32,8 @@ def find_detector(config: PreprocessConfig, progress: Progress) -> DetectorChoic
         name = str(read_dataset(config.out).get("settings", {}).get("detector", name))
     with_torch = name in NETWORKS or config.align == "landmarks"
     device = torch_device(config) if with_torch else "cpu"
-    choice = choose_detector(name, config.detector_weights, device)
+    beside_haar = name == "haar" and config.landmarks == FIVE  # the file is for the landmarks
+    choice = choose_detector(name, None if beside_haar else config.detector_weights, device)
     if choice.fallback is not None:
         progress.note(choice.fallback)
     if config.align == "points" and choice.name not in WITH_POINTS:

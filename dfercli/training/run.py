@@ -22,7 +22,7 @@ from dfercli.errors import ArtifactError, ConfigError, DferError
 from dfercli.inference.collectives import first_failure
 from dfercli.inference.devices import precision_for_training
 from dfercli.inference.fabric import make_fabric
-from dfercli.models.clip_backbone import split_clip_name
+from dfercli.models.clip_backbone import require_clip
 from dfercli.names import is_plain
 from dfercli.processes import StopSignals, stop_signals
 from dfercli.progress import Progress, SilentProgress
@@ -52,14 +52,13 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
         DataError: clips that cannot be used.
         ArtifactError: weights that are missing, or a folder that cannot be written.
     """
+    require_clip(config.model.clip, config.model.clip_weights)
     folds = wanted_folds(config)
     if config.name is not None and not is_plain(config.name):
         raise ConfigError(f"--name is one folder in {config.out}, got {config.name!r}")
     require_logger(config.logger)
     require_frozen(config)
     require_texts(config)
-    if config.model.clip_weights is None:
-        split_clip_name(config.model.clip)  # refuses a wrong name before the folder is made
     fabric = _launch(config)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     name = config.name or f"{dataset_name(config.dataset)}-{config.model.method}-{stamp}"
