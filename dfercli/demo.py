@@ -116,6 +116,7 @@ def run(config: DemoConfig, progress: Progress) -> DemoResult:
                 sources=(str(video),),
                 model=str(trained.run),
                 out=out / "predictions.csv",
+                overwrite=True,
                 detector="haar",
             ),
             progress,

@@ -122,6 +122,7 @@ def run(config: DemoConfig, wanted: get.Plan | None, progress: Progress) -> Real
                 model=str(trained.run),
                 html=page,
                 out=config.out / "predictions.csv",
+                overwrite=True,
                 faces="largest",
             ),
             progress,

@@ -125,3 +125,53 @@ def test_options_that_would_do_something_else_are_refused(arguments, told, video
     predict(videos, *arguments.split(), "--model", "none-of-this-name", code=2)
     assert f"error: {told}" in capsys.readouterr().err
     assert not Path("rv4.avi").exists()
+
+
+def test_a_folder_of_results_keeps_nothing_of_an_earlier_run(videos, checkpoint, capsys):
+    Path("c.csv").write_text("video,name,start,end\na.mp4,x,0,1\n")
+    out = Path("r")
+    model = ("--checkpoint", checkpoint, "--out", out)
+    predict(videos, *model, "--clock", "c.csv", "--export", "vtt,srt")
+    (out / "bugs.log").write_text("of an earlier run")
+    capsys.readouterr()
+    predict(videos, *model, "--export", "vtt", "--html", "p.html")
+    assert "r: the results of 1 video of an earlier run are replaced" in capsys.readouterr().err
+    names = {"run.json", "windows.csv", "spans.csv", "summary.csv", "exports"}
+    assert {path.name for path in out.iterdir()} == names
+    assert [path.name for path in (out / "exports").iterdir()] == ["vtt"]
+
+
+def test_results_of_other_videos_are_replaced_only_with_overwrite(videos, checkpoint, capsys):
+    out, other = Path("r"), videos / "b.mp4"
+    model = ("--checkpoint", checkpoint, "--out", out)
+    predict(videos / "a.mp4", *model)
+    shutil.copy(videos / "a.mp4", other)
+    before = (out / "windows.csv").read_bytes()
+    capsys.readouterr()
+    predict(other, *model, code=2)
+    told = capsys.readouterr().err
+    assert "holds results of 1 of 1 videos that are not among the sources" in told
+    assert "videos/a.mp4" in told
+    assert "--overwrite" in told
+    assert (out / "windows.csv").read_bytes() == before
+    predict(videos, *model)  # both
+    edited = out / "exports" / "eaf" / "a.eaf"
+    edited.parent.mkdir(parents=True)
+    edited.write_text("by hand")
+    capsys.readouterr()
+    predict(videos, *model, code=2)
+    assert "a.eaf was written after the results" in capsys.readouterr().err
+    assert edited.is_file()
+    predict(other, *model, "--overwrite")
+    assert set(pd.read_csv(out / "summary.csv")["source"]) == {"videos/b.mp4"}
+    assert not edited.exists()
+    (out / "summary.csv").write_text("broken")
+    predict(other, *model, code=2)
+
+
+def test_one_line_names_the_tables_that_are_replaced(videos, checkpoint, capsys):
+    tables = ("--checkpoint", checkpoint, "--out", "t.csv", "--spans", "s.csv")
+    predict(videos, *tables)
+    assert "replaced" not in capsys.readouterr().err
+    predict(videos, *tables)
+    assert "t.csv, s.csv of an earlier run are replaced" in capsys.readouterr().err

@@ -255,7 +255,12 @@ class PredictConfig(FacesConfig):
     clock_offset: float = option(
         0.0, "Seconds of the video at which the clock of --clock begins.", DATA
     )
-    overwrite: bool = option(False, "With --camera: replace existing files.", OUTPUT, "--overwrite")
+    overwrite: bool = option(
+        False,
+        "Replace the results of other videos in --out FOLDER; with --camera, any existing file.",
+        OUTPUT,
+        "--overwrite",
+    )
     faces_out: Path | None = option(None, "Keep the face store here, for another run.", OUTPUT)
     video: Path | None = option(
         None, "Write the annotated video: an .mp4, or a folder for several sources.", OUTPUT

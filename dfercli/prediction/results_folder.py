@@ -23,6 +23,7 @@ from dfercli.artifacts.atomic import read_json, write_json
 from dfercli.artifacts.bug_log import BUGS_FILE
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.artifacts.predictions import write_predictions
+from dfercli.artifacts.removing import remove_inside
 from dfercli.artifacts.tables import write_table
 from dfercli.artifacts.timelines import event_columns, span_columns, summary_columns
 from dfercli.config import PredictConfig
@@ -112,7 +113,7 @@ def write_tables(config: PredictConfig, result: PredictResult) -> None:
     """
     labels, paths = result.model.label_set, tables_of(config)
     if config.out is not None and is_folder(config.out):
-        (config.out / RUN).unlink(missing_ok=True)  # it says that all others are of one making
+        _remove_stale(config.out, paths, result)
     for path in paths["windows"]:
         write_predictions(path, result.predictions(), labels)
     for path in paths["spans"]:
@@ -127,6 +128,20 @@ def write_tables(config: PredictConfig, result: PredictResult) -> None:
             write_rows(beside, (failure.to_row() for failure in result.failures))
         else:
             beside.unlink(missing_ok=True)
+
+
+def _remove_stale(folder: Path, tables: Mapping[str, list[Path]], result: PredictResult) -> None:
+    """Remove what an earlier run left and this one does not replace, so that all is of one making.
+
+    The record is first, which says that all others are whole; the page and the exports are written
+    after the tables.
+    """
+    kept = {path for paths in tables.values() for path in paths}
+    if result.failures:
+        kept |= {folder / FAILURES, folder / BUGS_FILE}
+    for name in OWN_NAMES:
+        if folder / name not in kept:
+            remove_inside(folder, name)
 
 
 def write_record(config: PredictConfig, result: PredictResult) -> None:

@@ -22,6 +22,7 @@ from dfercli.inference.light_imports import import_models
 from dfercli.overrides import to_plain
 from dfercli.prediction.clip_faces import ClipFaces, FacesInMemory, StoredFaces
 from dfercli.prediction.clock import read_clock, tell_outside
+from dfercli.prediction.earlier_results import tell_replaced
 from dfercli.prediction.face_source import (
     compare_crops,
     preprocess_config,
@@ -143,6 +144,7 @@ def run(
     paths = [source.path for source in sources]
     check_outputs(config, paths, stores, len(sources) + len(ready))
     names = [shown_source(path, Path()) for path in paths] + [source.name for source in ready]
+    tell_replaced(config, names, progress)
     events = () if config.clock is None else read_clock(config.clock, names, config.clock_offset)
     pictures_of_people(config)  # refused before a model is fetched
     chosen = choose_model(config, progress) if model is None else ready_choice(model)
