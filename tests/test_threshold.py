@@ -1,5 +1,6 @@
 """The confidence below which a prediction is uncertain is the same rule on files and live."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.config import PredictConfig
+from dfercli.inference.loaded_model import LoadedModel
 from dfercli.prediction import live
 from dfercli.prediction.run import _window_settings
 
@@ -18,8 +20,10 @@ CARD = ModelCard(
 @pytest.mark.parametrize(("asked", "threshold"), [(None, 0.4), (0.0, 0.0), (0.7, 0.7)])
 def test_what_was_asked_wins_and_zero_is_asked(monkeypatch, asked, threshold):
     config = PredictConfig(min_confidence=asked)
-    model = SimpleNamespace(card=CARD, label_set=CARD.label_set)
-    assert _window_settings(config, model).min_confidence == threshold
+    model = SimpleNamespace(card=CARD, label_set=CARD.label_set, streams=("frames",))
+    model.threshold = partial(LoadedModel.threshold, model)
+    streams = SimpleNamespace(expected=model.streams)
+    assert _window_settings(config, model, streams).min_confidence == threshold
     drawn_with = []
 
     class Recorder:
@@ -30,6 +34,7 @@ def test_what_was_asked_wins_and_zero_is_asked(monkeypatch, asked, threshold):
             return image
 
     monkeypatch.setattr(live, "Overlay", Recorder)
+    monkeypatch.setattr(live.LiveLanes, "draw", lambda _, image, *__: image)
     frame = SimpleNamespace(image=np.zeros((4, 4, 3), np.uint8), pts_seconds=0.0)
     live._View(model, config).draw(frame, [], [], "")
     assert drawn_with == [threshold]
