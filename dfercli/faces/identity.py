@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
 
 from dfercli.faces.absence import TURNED_AWAY, turn
 from dfercli.faces.recogniser import FaceRecogniser
@@ -83,6 +82,9 @@ def people_among(portraits: Sequence[Portrait | None], apart: NDArray[np.bool_])
         cosines = (rows @ rows.T)[first, second].astype(np.float64)
         distances = np.clip(1.0 - cosines, 0.0, 2.0)
         distances[apart[np.ix_(known, known)][first, second]] = NEVER
+        # Here, as every process that finds faces would spend half a second on it.
+        from scipy.cluster.hierarchy import fcluster, linkage
+
         found = fcluster(linkage(distances, "average"), 1.0 - SAME_PERSON, "distance")
         leaders: dict[int, int] = {}
         for number, group in zip(known, found.tolist(), strict=True):
