@@ -51,7 +51,6 @@ from dfercli.descriptions.cache import Answer, AnswerCache
 from dfercli.descriptions.label_lists import read_label_list
 from dfercli.descriptions.texts import read_texts, shipped_texts
 from dfercli.errors import ArtifactError, ConfigError, DataError, DferError
-from dfercli.inference.choose_model import other_streams
 from dfercli.inference.restore import restore_model
 from dfercli.labels import SEVEN
 from dfercli.metrics.rates import evaluate
@@ -402,7 +401,7 @@ def test_every_field_of_a_model_card_is_checked(checkpoint: Path) -> None:
 def _use_card(checkpoint: Path) -> None:
     card = read_model_card(checkpoint)
     card_rows(card)
-    other_streams(card)
+    card.calibration_of(("frames",))
     assert card.min_confidence >= 0
 
 
