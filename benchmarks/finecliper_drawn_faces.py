@@ -41,13 +41,8 @@ from dfercli.drawn_faces.identity import random_identity
 from dfercli.evaluation import run as evaluate
 from dfercli.labels import SEVEN
 from dfercli.layers import layered, options
-from dfercli.models.clip_backbone import (
-    build_clip,
-    clip_architecture,
-    encode_token_embeddings,
-    text_parameters,
-    tokenize_captions,
-)
+from dfercli.models.clip_backbone import build_clip, clip_architecture
+from dfercli.models.clip_text import encode_token_embeddings, text_parameters, tokenize_captions
 from dfercli.models.normalization import PixelNormalization
 from dfercli.progress import LogProgress
 from dfercli.training import run as train

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from dfercli.errors import DataError
+
 
 class PathEnds:
     """Paths by their ends, as `talk.mp4` and `monday/talk.mp4` of `videos/monday/talk.mp4`.
@@ -30,6 +32,25 @@ class PathEnds:
         if not end:
             return []
         return self._by_end.get(self._parts(asked)) or self._by_end.get(end, [])
+
+    def one(self, asked: str, where: str, what: str = "videos") -> str | None:
+        """The one path that a row of a table means; None where none fits.
+
+        Args:
+            asked: As the row calls it.
+            where: The table and the row, for the message.
+            what: The paths are called there.
+
+        Raises:
+            DataError: several fit.
+        """
+        found = self.fitting(asked)
+        if len(found) > 1:
+            raise DataError(
+                f"{where}: {asked!r} fits {len(found)} {what}, such as {found[0]} and {found[1]}",
+                hint="write more of the path",
+            )
+        return found[0] if found else None
 
     def _parts(self, path: str) -> tuple[str, ...]:
         return Path(os.path.abspath(self._folder / path)).parts

@@ -5,7 +5,14 @@ from functools import partial
 from typing import Any
 
 from dfercli.faces.haar import HaarDetector
-from dfercli.preprocessing import crop_sinks, face_clips, process_source, source_jobs, source_worker
+from dfercli.preprocessing import (
+    crop_sinks,
+    face_clips,
+    process_source,
+    record_clips,
+    source_jobs,
+    source_worker,
+)
 from dfercli.preprocessing.worker_pool import Report
 
 # What preprocess does with one source, step by step; each is made to fail for one source.
@@ -16,7 +23,7 @@ STEPS = {
     "detect": (HaarDetector, "detect"),
     "follow": (face_clips.FaceFollower, "link"),
     "crop": (crop_sinks, "cut_crop"),
-    "choose": (face_clips, "choose_tracks"),
+    "choose": (record_clips, "choose_tracks"),
     "keep": (face_clips, "_keep"),
     "record": (face_clips, "record_of"),
     "write": (process_source, "write_record"),

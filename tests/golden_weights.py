@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfercli.models.clip_backbone import tokenize
+from dfercli.models.clip_text import tokenize
 
 GOLDEN = Path(__file__).parent / "golden"
 CONTEXT_TOKENS = 8

@@ -86,3 +86,13 @@ def bright_and_dark_store(
                 )
             )
     return write_store(folder, clips)
+
+
+def noise_store(folder: Path) -> Path:
+    """A face store of two clips of noise, 70 frames each."""
+    rng = np.random.default_rng(0)
+    clips = [
+        (name, None, None, rng.integers(0, 255, (70, 32, 32, 3)).astype(np.uint8))
+        for name in ("one", "two")
+    ]
+    return write_store(folder, clips)

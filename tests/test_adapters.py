@@ -8,7 +8,8 @@ from einops import rearrange
 from dfercli.config import FineCliperConfig, ModelConfig
 from dfercli.errors import ConfigError
 from dfercli.models.adapters import Adapter, adapt_image_encoder, adapt_text_encoder
-from dfercli.models.clip_backbone import build_clip, clip_architecture, encode_texts
+from dfercli.models.clip_backbone import build_clip, clip_architecture
+from dfercli.models.clip_text import encode_texts
 from dfercli.models.finecliper import FineCliper
 
 POSITIVE = ["A person with an expression of joy", "A person with an expression of fear"]

@@ -41,6 +41,7 @@ from dfercli.prediction import (
     players,
     recognise,
     results_folder,
+    source_results,
 )
 from dfercli.prediction import run as predict_run
 from dfercli.preprocessing import face_clips, face_parts, find_faces, preview, source_worker
@@ -191,9 +192,9 @@ LATER = [
     (recognise, "windows_of"),
     (loading, "read_frames"),
     (recognise, "_prediction"),
-    (predict_run, "gaps_of"),
+    (source_results, "gaps_of"),
     (facts, "probe_video"),
-    (predict_run, "strongest_moments"),
+    (source_results, "strongest_moments"),
     (moments, "_moment"),
     (annotate, "annotate"),
     (annotate, "write_annotated"),
@@ -318,8 +319,8 @@ def test_a_source_with_a_bug_is_not_put_down_as_done(
     folder: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped before the table was written, the next run tries it again, and no other."""
-    fault = raising(predict_run.gaps_of, KeyError("odd"), partial(at_first, done=[]))
-    monkeypatch.setattr(predict_run, "gaps_of", fault)
+    fault = raising(source_results.gaps_of, KeyError("odd"), partial(at_first, done=[]))
+    monkeypatch.setattr(source_results, "gaps_of", fault)
     write = results_folder.write_predictions
     monkeypatch.setattr(
         results_folder, "write_predictions", raising(write, KeyboardInterrupt(), lambda *_: True)
@@ -328,13 +329,13 @@ def test_a_source_with_a_bug_is_not_put_down_as_done(
     predict(folder, "--checkpoint", checkpoint, "--out", out, code=130)
     tried = []
     monkeypatch.setattr(results_folder, "write_predictions", write)
-    finish = predict_run._finish_source
+    finish = predict_run.finish_source
 
     def counted(plan: Any, done: Any, stop: Any) -> Any:
         tried.append(Path(done.source.name).name)
         return finish(plan, done, stop)
 
-    monkeypatch.setattr(predict_run, "_finish_source", counted)
+    monkeypatch.setattr(predict_run, "finish_source", counted)
     predict(folder, "--checkpoint", checkpoint, "--out", out)
     assert tried == ["a.mp4"]
     assert len(set(pd.read_csv(out)["source"])) == 3

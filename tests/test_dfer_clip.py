@@ -7,7 +7,8 @@ import torch
 
 from dfercli.config import ModelConfig, OptimConfig
 from dfercli.errors import ConfigError
-from dfercli.models.clip_backbone import load_backbone, split_clip_name, tokenize
+from dfercli.models.clip_backbone import load_backbone, split_clip_name
+from dfercli.models.clip_text import tokenize
 from dfercli.models.context import ContextTokens
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.method import ParameterGroup

@@ -10,7 +10,7 @@ from golden_input import golden_frames
 from golden_weights import weight_by_formula, weights_by_formula
 
 from dfercli.errors import ArtifactError
-from dfercli.models.clip_backbone import tokenize
+from dfercli.models.clip_text import tokenize
 from dfercli.models.exp_clip import ExpClip, read_projection
 from dfercli.models.published_checkpoint import build_published
 

@@ -19,15 +19,8 @@ from dfercli.inference.loaded_model import load_checkpoint, ready
 from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 from dfercli.models import clip_backbone
-from dfercli.models.clip_backbone import (
-    ClassTokenBlock,
-    QuickGelu,
-    build_clip,
-    clip_architecture,
-    encode_images,
-    read_all_tokens,
-    read_class_token_alone,
-)
+from dfercli.models.class_token import ClassTokenBlock, read_all_tokens, read_class_token_alone
+from dfercli.models.clip_backbone import QuickGelu, build_clip, clip_architecture, encode_images
 from dfercli.models.method import cosines
 from dfercli.prediction.windows import windows_of
 

@@ -31,7 +31,8 @@ from dfercli.evaluation.clip_streams import stream_reader
 from dfercli.inference.restore import checkpoint_weights, new_model, restore_model
 from dfercli.metrics.calibration import fit_temperature
 from dfercli.models import clip_backbone
-from dfercli.models.clip_backbone import build_clip, clip_architecture, decode_tokens
+from dfercli.models.clip_backbone import build_clip, clip_architecture
+from dfercli.models.clip_text import decode_tokens
 from dfercli.models.finecliper import FineCliper
 from dfercli.models.fusion import StreamFusion
 from dfercli.models.optimizer import build_optimizer

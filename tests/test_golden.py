@@ -8,7 +8,7 @@ from golden_input import golden_frames
 from golden_weights import GOLDEN, TEXTS, formula_tokens, weights_by_formula
 
 from dfercli.config import OptimConfig
-from dfercli.models.clip_backbone import tokenize
+from dfercli.models.clip_text import tokenize
 from dfercli.models.optimizer import build_optimizer
 from dfercli.models.published_checkpoint import (
     build_published,

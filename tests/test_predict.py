@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from golden_input import golden_frames
-from stores import write_store
+from stores import noise_store
 from toy_model import LABELS, write_toy_checkpoint
 
 import dfercli
@@ -29,12 +29,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def store(tmp_path):
-    rng = np.random.default_rng(0)
-    clips = [
-        (name, None, None, rng.integers(0, 255, (70, 32, 32, 3)).astype(np.uint8))
-        for name in ("one", "two")
-    ]
-    return write_store(tmp_path / "faces", clips)
+    return noise_store(tmp_path / "faces")
 
 
 def predict(*arguments, code=0):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_videos import write_drawn_video
+from face_parts import Parser, offline_networks
 from llm_server import Reply, caption_answer, refused, serve
 from tiny_finecliper import ALL, train_tiny
 
@@ -16,7 +17,7 @@ from dfercli.artifacts.face_store import read_clips
 from dfercli.artifacts.model_card import read_model_card
 from dfercli.cli.app import run as dfer
 from dfercli.config import PredictConfig
-from dfercli.faces import five_points, parsing, stream_maker
+from dfercli.faces import five_points, stream_maker
 from dfercli.prediction.live import run as watch
 from dfercli.progress import SilentProgress
 
@@ -55,20 +56,9 @@ class Five:
         return points
 
 
-class Parser:
-    def __init__(self, model, device):
-        pass
-
-    def parse(self, crops):
-        return [np.ones(crop.shape[:2], np.uint8) for crop in crops]
-
-
 @pytest.fixture
 def networks(monkeypatch):
-    monkeypatch.setattr(five_points, "FivePointFinder", Five)
-    monkeypatch.setattr(parsing, "SegformerParser", Parser)
-    monkeypatch.setattr(stream_maker, "fetch", lambda file: file.path)
-    monkeypatch.setattr(stream_maker, "fetch_parsing_model", lambda model: None)
+    offline_networks(monkeypatch, five_points, "FivePointFinder", Five)
 
 
 def predict(folder, source, *options, code=0):

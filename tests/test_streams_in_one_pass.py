@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from drawn_videos import write_drawn_video
+from face_parts import Parser, offline_networks
 from llm_server import Reply, caption_answer, refused, serve
 
 from dfercli.artifacts.atomic import read_json
@@ -16,7 +17,7 @@ from dfercli.artifacts.captions import read_captions
 from dfercli.artifacts.face_parts import read_landmarks, read_parsing
 from dfercli.artifacts.face_store import frame_paths, read_clips, read_failures
 from dfercli.cli.app import run as dfer
-from dfercli.faces import five_points, landmarks, parsing, stream_maker
+from dfercli.faces import five_points, landmarks, stream_maker
 from dfercli.faces.detect import Faces
 
 NUM_FRAMES = 12
@@ -55,22 +56,9 @@ class Points:
         return np.stack([np.full((68, 2), float(crop.mean()), np.float32) for crop in crops])
 
 
-class Parser:
-    """A parsing network likewise; it cannot be had where `is_missing`."""
-
-    def __init__(self, model, device):
-        pass
-
-    def parse(self, crops):
-        return [np.ones(crop.shape[:2], np.uint8) for crop in crops]
-
-
 @pytest.fixture
 def networks(monkeypatch):
-    monkeypatch.setattr(landmarks, "LandmarkFinder", Points)
-    monkeypatch.setattr(parsing, "SegformerParser", Parser)
-    monkeypatch.setattr(stream_maker, "fetch", lambda file: file.path)
-    monkeypatch.setattr(stream_maker, "fetch_parsing_model", lambda model: None)
+    offline_networks(monkeypatch, landmarks, "LandmarkFinder", Points)
     Points.calls, Points.fails_at = [], ()
     return Points
 

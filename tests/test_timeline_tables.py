@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn_videos import moving_bar, write_drawn_video
-from stores import write_store
+from stores import noise_store
 from toy_model import LABELS, write_toy_checkpoint
 
 from dfercli.artifacts.predictions import WindowPrediction
@@ -54,12 +54,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def store(tmp_path):
-    rng = np.random.default_rng(0)
-    clips = [
-        (name, None, None, rng.integers(0, 255, (70, 32, 32, 3)).astype(np.uint8))
-        for name in ("one", "two")
-    ]
-    return write_store(tmp_path / "faces", clips)
+    return noise_store(tmp_path / "faces")
 
 
 def predict(*arguments, code=0):

@@ -17,12 +17,9 @@ from PIL import Image, ImageEnhance
 from torch import Tensor, nn
 
 from dfercli.data.augmentation import AugmentDraw
-from dfercli.models.clip_backbone import (
-    QuickGelu,
-    encode_token_embeddings,
-    read_all_tokens,
-    replace_activations,
-)
+from dfercli.models.class_token import read_all_tokens
+from dfercli.models.clip_backbone import QuickGelu, replace_activations
+from dfercli.models.clip_text import encode_token_embeddings
 from dfercli.models.dfer_clip import TEMPERATURE, DferClip
 
 

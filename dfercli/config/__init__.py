@@ -7,6 +7,7 @@ The command line shows these defaults and passes what the user gave. Precedence:
 from dfercli.config.data import CopyConfig, DataConfig, DatasetConfig
 from dfercli.config.descriptions import DescribeConfig
 from dfercli.config.kinds import AnswerPrecision, Precision, Stream
+from dfercli.config.predicting import PredictConfig
 from dfercli.config.preprocessing import FacesConfig, PreprocessConfig
 from dfercli.config.training import (
     AugmentConfig,
@@ -26,7 +27,6 @@ from dfercli.config.using import (
     EvalConfig,
     ExportConfig,
     GetConfig,
-    PredictConfig,
 )
 
 __all__ = [

@@ -22,3 +22,6 @@ Stream = Literal["frames", "landmarks", "parsing", "regions", "captions"]
 MadeStream = Literal["landmarks", "parsing", "regions", "captions"]
 TimelineFormat = Literal["vtt", "srt", "eaf", "textgrid", "boris", "noldus", "label-studio"]
 Classes = Annotated[tuple[str, ...], SplitBy(split_classes)]
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+TEMPLATES = ("name", "context", "photo", "five", "ten")

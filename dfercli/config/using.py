@@ -5,23 +5,20 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dfercli.config.data import A_DATASET, DATASETS, OPEN_SETS, CopyConfig, DatasetConfig
-from dfercli.config.descriptions import DEFAULT_LLM
 from dfercli.config.kinds import (
+    DEVICES,
+    TEMPLATES,
     Accelerator,
     AnswerPrecision,
-    Classes,
     Count,
     CountOrNone,
-    Positive,
     Precision,
-    Share,
     Stream,
     TimelineFormat,
 )
 from dfercli.config.options import (
     DATA,
     DEVICE,
-    LLM,
     MODEL,
     OPTIMISATION,
     OUTPUT,
@@ -29,12 +26,8 @@ from dfercli.config.options import (
     option,
     setting,
 )
-from dfercli.config.preprocessing import FacesConfig
 from dfercli.config.training import BACKBONES, ModelConfig
 from dfercli.typed import Range
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
-TEMPLATES = ("name", "context", "photo", "five", "ten")
 
 
 @dataclass(frozen=True)
@@ -144,147 +137,6 @@ class EvalConfig(CopyConfig):
         """The copy and the classes of `dataset`."""
         copy = {field.name: getattr(self, field.name) for field in fields(CopyConfig)}
         return DatasetConfig(classes=self.mafw_classes, **copy)
-
-
-@dataclass(frozen=True)
-class PredictConfig(FacesConfig):
-    """Settings of `dfer predict`."""
-
-    sources: tuple[str, ...] = argument(
-        (),
-        "Videos, images, folders (recursively), quoted globs, face stores; - reads a list of paths "
-        "from standard input.",
-        metavar="SOURCE",
-    )
-    camera: str | None = option(
-        None,
-        "Watch a camera (0 is the first) or a stream instead.",
-        DATA,
-        metavar="NUMBER",
-    )
-    show: bool | None = option(
-        None,
-        "With --camera: show a window, or only print JSON lines. By default a window where there "
-        "is a display.",
-        OUTPUT,
-        "--show/--headless",
-    )
-    model: str | None = option(
-        None,
-        "A run, a fold, a checkpoint, a published .pth, an exported .onnx; a name of "
-        "`dfer models`; OWNER/NAME on the hub; or several with commas, whose probabilities are "
-        "averaged. By default the newest finished run, else the best model that is here, else "
-        "zero-shot CLIP.",
-        MODEL,
-        "--model",
-        "--checkpoint",
-        metavar="NAME|RUN|FILE|HUB",
-    )
-    trust_code: bool = option(
-        False,
-        "Run the code in a .torchscript file; it can do anything that you can.",
-        MODEL,
-        "--trust-code",
-    )
-    runs: Path = option(Path("runs"), "Folder of runs.", MODEL)
-    clip: str | None = option(
-        None, "Zero-shot with this CLIP.", MODEL, metavar="MODEL/TAG", suggestions=BACKBONES
-    )
-    clip_weights: Path | None = option(None, "Local file with the weights of --clip.", MODEL)
-    labels: Classes = option(
-        (),
-        "Zero-shot classes: names or NAME=TEXT with commas between, or a .json file of "
-        "descriptions by `dfer describe`. A text with a comma is quoted: 'happy,\"shy=a shy, small "
-        "smile\"'.",
-        MODEL,
-        metavar="A,B=TEXT,…",
-    )
-    templates: str | None = option(
-        None,
-        "Zero-shot templates: name, context, photo, five or ten. By default the model's own.",
-        MODEL,
-        suggestions=TEMPLATES,
-    )
-    streams: tuple[Stream, ...] = option((), "Use only these streams of the model.", MODEL)
-    captions: bool = option(
-        False,
-        "Of a model with captions: ask an LLM for one of each window; else they are left out.",
-        LLM,
-        "--captions",
-    )
-    model_for_captions: str | None = option(
-        None, "The LLM of --captions.", LLM, default=DEFAULT_LLM
-    )
-    window: float = option(2.0, "Seconds that a window lasts.", MODEL)
-    stride: float = option(0.5, "Seconds from one window to the next.", MODEL)
-    min_confidence: Share | None = option(
-        None,
-        "Below it a prediction is uncertain. By default the checkpoint's own.",
-        MODEL,
-    )
-    top: Count = option(2, "Classes shown per span in the table.", OUTPUT)
-    out: Path | None = option(
-        None,
-        "Write all windows to a .jsonl, .csv or .parquet file; or, to a folder, everything: "
-        "windows, spans, summary, failures, page, and what was run.",
-        OUTPUT,
-        metavar="FILE|FOLDER",
-    )
-    spans: Path | None = option(
-        None, "Write who shows what, and when, to a .jsonl, .csv or .parquet file.", OUTPUT
-    )
-    summary: Path | None = option(
-        None,
-        "Write a row per video and per person to a .jsonl, .csv or .parquet file: time seen, share "
-        "and mean probability of each class, changes, strongest moment, size of the face.",
-        OUTPUT,
-    )
-    export: tuple[TimelineFormat, ...] = option(
-        (),
-        "Timelines for other tools, below --out FOLDER: vtt, srt, eaf (ELAN), textgrid (Praat), "
-        "boris, noldus, label-studio.",
-        OUTPUT,
-        metavar="FORMAT,…",
-    )
-    clock: Path | None = option(
-        None,
-        "CSV of the events of an experiment, video,name,start,end[,offset]: a table of what each "
-        "person shows during each of them; with --out also in the file events.csv.",
-        DATA,
-    )
-    clock_offset: float = option(
-        0.0, "Seconds of the video at which the clock of --clock begins.", DATA
-    )
-    overwrite: bool = option(
-        False,
-        "Replace the results of other videos in --out FOLDER; with --camera, any existing file.",
-        OUTPUT,
-        "--overwrite",
-    )
-    faces_out: Path | None = option(None, "Keep the face store here, for another run.", OUTPUT)
-    video: Path | None = option(
-        None, "Write the annotated video: an .mp4, or a folder for several sources.", OUTPUT
-    )
-    record: Path | None = option(
-        None, "With --camera: keep what it sees as an .mp4, for a report or another run.", OUTPUT
-    )
-    html: Path | None = option(None, "Write a report as one .html file.", OUTPUT)
-    embed_mb: Positive = option(
-        20.0, "Megabytes of video that go inside the report; others are linked.", OUTPUT
-    )
-    batch_size: Count = option(16, "Windows per forward pass.", DEVICE)
-    device: str = option("auto", "auto, cpu, cuda or mps.", DEVICE, suggestions=DEVICES)
-    precision: AnswerPrecision = option(
-        "auto",
-        "Of the computation; int8 is for CPUs. auto is DFER_PRECISION, else the fastest here.",
-        DEVICE,
-    )
-    compile: bool | None = option(
-        None,
-        "Compile the model (torch.compile). By default where so much waits that it pays.",
-        DEVICE,
-        "--compile/--no-compile",
-    )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dfercli.config import Stream
 from dfercli.data.clips import Clip
 from dfercli.data.streams import StreamReader
 from dfercli.descriptions.leaks import LeakGuard, path_pattern, word_pattern
-from dfercli.models.clip_backbone import tokenize_captions
+from dfercli.models.clip_text import tokenize_captions
 from dfercli.models.method import FRAMES, Method
 from dfercli.progress import Progress
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dfercli.descriptions.leaks import LeakGuard, path_pattern, word_pattern
 from dfercli.errors import DataError
-from dfercli.models.clip_backbone import tokenize_captions
+from dfercli.models.clip_text import tokenize_captions
 
 
 def caption_tokens(

@@ -16,12 +16,12 @@ from dfercli.config import ModelConfig
 from dfercli.descriptions.texts import ClassTexts, load_texts, shipped_texts
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.models.build import METHODS, build_model
+from dfercli.models.class_token import read_class_token_alone
 from dfercli.models.clip_backbone import (
     BackboneIdentity,
     build_clip,
     load_backbone,
     load_same_backbone,
-    read_class_token_alone,
 )
 from dfercli.models.exp_clip import ExpClip
 from dfercli.models.method import Method

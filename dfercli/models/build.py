@@ -6,8 +6,9 @@ from typing import Protocol
 from open_clip import CLIP
 
 from dfercli.config import ModelConfig
-from dfercli.models.clip_backbone import read_class_token_alone, require_clip_texts
+from dfercli.models.class_token import read_class_token_alone
 from dfercli.models.clip_lora import ClipLora
+from dfercli.models.clip_text import require_clip_texts
 from dfercli.models.dfer_clip import DferClip
 from dfercli.models.finecliper import FineCliper
 from dfercli.models.mean_pooling import MeanPooling

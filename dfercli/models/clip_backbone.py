@@ -1,4 +1,4 @@
-"""The CLIP backbone: open_clip's own model, its sizes, its weights, and its text tower in pieces.
+"""The CLIP backbone: open_clip's own model, its sizes and its weights.
 
 A backbone is named `MODEL/TAG` as open_clip names them (`ViT-B-32-quickgelu/openai`). The tag
 `random` means random initialisation, and the models `tiny` and `tiny-vit` are toys for the demo and
@@ -15,9 +15,7 @@ from typing import Any
 import open_clip
 import torch
 import torch.nn.functional as F
-from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import QuickGELU as OpenClipQuickGelu
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.overrides import TorchFunctionMode
@@ -29,7 +27,6 @@ from dfercli.models.clip_weights import fetch_weights
 
 RANDOM_TAG = "random"
 QUICK_GELU = 1.702
-CLIP_VOCABULARY = 49_408
 DRAWING = ("normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_")
 
 # Small enough to learn from scratch in a minute on two cores: a little convolutional network, by
@@ -207,56 +204,6 @@ def replace_activations(model: nn.Module, old: type[nn.Module], new: type[nn.Mod
                 setattr(part, name, new())
 
 
-class ClassTokenBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip has no types
-    """The last block of an image encoder of which only the class token is read.
-
-    The same for that token to rounding. The others are keys and values in it, and no more: of a
-    ViT-B's 12 blocks three quarters of one are not computed.
-    """
-
-    def forward(
-        self,
-        q_x: Tensor,
-        k_x: Tensor | None = None,
-        v_x: Tensor | None = None,
-        attn_mask: Tensor | None = None,
-    ) -> Tensor:
-        """Apply the block; (N, S, D) tokens, the class token first -> (N, 1, D)."""
-        normed = self.ln_1(q_x)
-        first = normed[:, :1]
-        attended = self.attention(q_x=first, k_x=normed, v_x=normed, attn_mask=attn_mask)
-        x = q_x[:, :1] + self.ls_1(attended)
-        out: Tensor = x + self.ls_2(self.mlp(self.ln_2(x)))
-        return out
-
-
-def read_class_token_alone(visual: nn.Module) -> None:
-    """Let the last block of a ViT compute the class token alone, where no other is read."""
-    if (
-        isinstance(visual, VisionTransformer)
-        and visual.pool_type == "tok"
-        and visual.attn_pool is None
-        and not visual.output_tokens
-        and type(visual.transformer.resblocks[-1]) is ResidualAttentionBlock
-    ):
-        _become(visual, ResidualAttentionBlock, ClassTokenBlock)
-
-
-def read_all_tokens(visual: nn.Module) -> None:
-    """Undo `read_class_token_alone`."""
-    if isinstance(visual, VisionTransformer):
-        _become(visual, ClassTokenBlock, ResidualAttentionBlock)
-
-
-def _become(visual: VisionTransformer, old: type[nn.Module], new: type[nn.Module]) -> None:
-    """Make the last block, if it is of one kind, one of another kind with the same weights."""
-    blocks = visual.transformer.resblocks
-    if type(blocks[-1]) is old:
-        block = new.__new__(new)
-        block.__dict__ = blocks[-1].__dict__
-        blocks[-1] = block
-
-
 def load_backbone(clip: str, weights: Path | None) -> tuple[open_clip.CLIP, BackboneIdentity]:
     """Build a CLIP backbone in float32 on the CPU, with its weights.
 
@@ -350,21 +297,6 @@ def _load_weights(model: open_clip.CLIP, path: Path, clip: str) -> None:
         ) from error
 
 
-def require_clip_texts(model: open_clip.CLIP) -> None:
-    """Refuse a backbone whose texts are no tokens of CLIP, read at their end.
-
-    Raises:
-        ConfigError: a SigLIP or another one with a tokenizer of its own.
-    """
-    if model.text_pool_type != "argmax" or model.vocab_size != CLIP_VOCABULARY:
-        raise ConfigError(
-            f"class texts need CLIP's tokens: this backbone has a vocabulary of "
-            f"{model.vocab_size:,} (CLIP's is {CLIP_VOCABULARY:,}) and reads a text at its "
-            f"{model.text_pool_type!r} token",
-            hint="without class texts it can be used: --method clip-lora",
-        )
-
-
 def image_size(model: open_clip.CLIP) -> int:
     """The side of the square image that the image encoder takes, in pixels."""
     size = model.visual.image_size
@@ -377,91 +309,6 @@ def embedding_width(model: open_clip.CLIP) -> int:
     if isinstance(projection, nn.Linear):
         return projection.out_features
     return int(projection.shape[1])
-
-
-def text_parameters(model: open_clip.CLIP) -> list[nn.Parameter]:
-    """All parameters of the text tower, its embeddings and projection included."""
-    modules = [model.token_embedding, model.transformer, model.ln_final]
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    parameters.append(model.positional_embedding)
-    projection = model.text_projection
-    parameters += (
-        list(projection.parameters()) if isinstance(projection, nn.Module) else [projection]
-    )
-    return parameters
-
-
-def tokenize(texts: Sequence[str], context_length: int) -> Tensor:
-    """Tokenise texts as CLIP does: SOT, tokens, EOT, zeros.
-
-    Returns:
-        (len(texts), context_length) int64. The EOT id is the largest: its position is the argmax.
-
-    Raises:
-        ConfigError: a text is longer than the context; it is named with its length.
-    """
-    tokenizer = SimpleTokenizer(context_length=context_length)
-    for text in texts:
-        length = len(tokenizer.encode(text)) + 2
-        if length > context_length:
-            raise ConfigError(
-                f"text of {length} tokens, CLIP takes {context_length} "
-                f"(start, end and context tokens included): {text!r}",
-                hint="shorten it, or use fewer context tokens",
-            )
-    tokens: Tensor = tokenizer(list(texts))
-    return tokens
-
-
-def tokenize_captions(texts: Sequence[str], context_length: int) -> Tensor:
-    """Tokenise texts of any length, truncated to the context, EOT kept.
-
-    Returns:
-        (len(texts), L) int64, L the length of the longest.
-    """
-    tokens: Tensor = SimpleTokenizer(context_length=context_length)(list(texts))
-    return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
-
-
-def decode_tokens(rows: list[list[int]]) -> list[str]:
-    """The texts of CLIP tokens (without SOT and EOT), spaced as people write where that is safe."""
-    tokenizer = SimpleTokenizer()
-    texts = []
-    for tokens in rows:
-        spaced = tokenizer.decode(tokens).strip()
-        text = spaced
-        for mark in (*",.;:!?", "'s", "'t", "'re", "'ve", "'m", "'ll", "'d"):
-            text = text.replace(f" {mark}", mark)
-        texts.append(text if tokenizer.encode(text) == tokens else spaced)
-    return texts
-
-
-def encode_token_embeddings(
-    model: open_clip.CLIP, embeddings: Tensor, eot: Tensor, *, length: int | None = None
-) -> Tensor:
-    """Run CLIP's text transformer on token embeddings and read the feature at EOT.
-
-    The attention is causal, so tokens after EOT have no effect; they are cut off.
-
-    Args:
-        model: The backbone.
-        embeddings: (K, L, W) token embeddings without positions, W the text width.
-        eot: (K,) int64, position of EOT in each row.
-        length: Positions to run; None for those up to the last EOT.
-
-    Returns:
-        (K, D) text features, not normalised.
-    """
-    length = int(eot.max()) + 1 if length is None else length
-    dtype = model.transformer.get_cast_dtype()
-    x = embeddings[:, :length].to(dtype)
-    x = x + model.positional_embedding[:length].to(dtype)
-    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
-    x = model.ln_final(x)  # (K, length, W)
-    x = x[torch.arange(x.shape[0], device=x.device), eot]  # (K, W)
-    project = model.text_projection
-    features: Tensor = project(x) if isinstance(project, nn.Linear) else x @ project  # (K, D)
-    return features
 
 
 # More at once is slower on a CPU: the result of one product no longer fits its caches before the
@@ -488,16 +335,3 @@ def encode_images(model: open_clip.CLIP, images: Tensor, together: int = 1) -> T
     else:
         features = model.visual(images.to(dtype))
     return features.float() if dtype == torch.bfloat16 else features
-
-
-def encode_texts(model: open_clip.CLIP, texts: list[str]) -> Tensor:
-    """Encode plain texts without context tokens.
-
-    Returns:
-        (len(texts), D) float32 features of unit length.
-    """
-    require_clip_texts(model)
-    device = model.positional_embedding.device
-    tokens = tokenize(texts, model.context_length).to(device)
-    features = encode_token_embeddings(model, model.token_embedding(tokens), tokens.argmax(-1))
-    return F.normalize(features.float(), dim=-1)

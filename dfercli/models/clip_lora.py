@@ -24,12 +24,8 @@ from torch.nn.utils import parametrize
 
 from dfercli.config import ClipLoraConfig, ModelConfig, OptimConfig
 from dfercli.errors import ConfigError
-from dfercli.models.clip_backbone import (
-    embedding_width,
-    encode_token_embeddings,
-    image_size,
-    text_parameters,
-)
+from dfercli.models.clip_backbone import embedding_width, image_size
+from dfercli.models.clip_text import text_parameters
 from dfercli.models.context import ContextTokens
 from dfercli.models.method import Method, ParameterGroup, cosines
 from dfercli.models.normalization import PixelNormalization
@@ -154,11 +150,7 @@ class ClipLora(Method):
 
     def encode_classes(self) -> Tensor:
         """Compute the text features (K, D), of unit length, from the weights as they are now."""
-        prompts = self.context(self.clip.token_embedding)  # (K, L, W)
-        features = encode_token_embeddings(
-            self.clip, prompts, self.context.eot, length=self.context.length
-        )
-        return F.normalize(features.float(), dim=-1)
+        return self.context.encode(self.clip)
 
     def merge(self) -> None:
         """Add the low-rank matrices to the weights of CLIP."""

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from open_clip import CLIP
 from torch import Tensor, nn
 
-from dfercli.models.clip_backbone import tokenize
+from dfercli.models.clip_text import encode_token_embeddings, tokenize
 
 ClassPosition = Literal["end", "middle", "front"]
 
@@ -77,6 +78,12 @@ class ContextTokens(nn.Module):
         index = self.slot.clamp(min=0).unsqueeze(-1).expand(-1, -1, vectors.shape[-1])
         learned = vectors.gather(1, index)  # (K, L, W)
         return torch.where((self.slot >= 0).unsqueeze(-1), learned, embeddings)
+
+    def encode(self, clip: CLIP) -> Tensor:
+        """Encode the prompts by CLIP's text tower, (K, D) float32 of unit length."""
+        prompts = self(clip.token_embedding)  # (K, L, W)
+        features = encode_token_embeddings(clip, prompts, self.eot, length=self.length)
+        return F.normalize(features.float(), dim=-1)
 
 
 def _arrange(

@@ -15,12 +15,8 @@ from open_clip import CLIP
 from torch import Tensor
 
 from dfercli.config import ModelConfig, OptimConfig
-from dfercli.models.clip_backbone import (
-    embedding_width,
-    encode_token_embeddings,
-    image_size,
-    text_parameters,
-)
+from dfercli.models.clip_backbone import embedding_width, image_size
+from dfercli.models.clip_text import text_parameters
 from dfercli.models.context import ContextTokens
 from dfercli.models.method import Method, ParameterGroup, cosines
 from dfercli.models.normalization import PixelNormalization
@@ -102,11 +98,7 @@ class DferClip(Method):
 
     def encode_classes(self) -> Tensor:
         """Compute the text features (K, D), of unit length, from the weights as they are now."""
-        prompts = self.context(self.clip.token_embedding)  # (K, L, W)
-        features = encode_token_embeddings(
-            self.clip, prompts, self.context.eot, length=self.context.length
-        )
-        return F.normalize(features.float(), dim=-1)
+        return self.context.encode(self.clip)
 
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:
         """The three learning rates of the paper: temporal encoder, image encoder, context."""

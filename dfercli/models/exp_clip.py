@@ -22,7 +22,8 @@ from torch import Tensor
 from dfercli.artifacts.torch_files import load_torch
 from dfercli.config import OptimConfig
 from dfercli.errors import ArtifactError
-from dfercli.models.clip_backbone import embedding_width, encode_texts, image_size
+from dfercli.models.clip_backbone import embedding_width, image_size
+from dfercli.models.clip_text import encode_texts
 from dfercli.models.method import Method, ParameterGroup, cosines
 from dfercli.models.normalization import PixelNormalization
 

@@ -27,13 +27,8 @@ from torch import Tensor, nn
 from dfercli.config import ModelConfig, OptimConfig
 from dfercli.errors import ConfigError
 from dfercli.models.adapters import adapt_image_encoder, adapt_text_encoder
-from dfercli.models.clip_backbone import (
-    embedding_width,
-    encode_images,
-    encode_token_embeddings,
-    image_size,
-    text_parameters,
-)
+from dfercli.models.clip_backbone import embedding_width, encode_images, image_size
+from dfercli.models.clip_text import encode_token_embeddings, text_parameters
 from dfercli.models.context import ContextTokens
 from dfercli.models.fusion import StreamFusion
 from dfercli.models.method import FRAMES, Method, ParameterGroup, cosines

@@ -12,7 +12,8 @@ from open_clip import CLIP
 from torch import Tensor
 
 from dfercli.config import ModelConfig, OptimConfig
-from dfercli.models.clip_backbone import encode_texts, image_size, text_parameters
+from dfercli.models.clip_backbone import image_size
+from dfercli.models.clip_text import encode_texts, text_parameters
 from dfercli.models.method import Method, ParameterGroup, cosines
 from dfercli.models.normalization import PixelNormalization
 from dfercli.models.text_cache import TextCache

@@ -19,13 +19,9 @@ from dfercli.artifacts.torch_files import check_torch_file, load_torch
 from dfercli.config import ModelConfig
 from dfercli.errors import ArtifactError
 from dfercli.labels import ELEVEN, SEVEN
-from dfercli.models.clip_backbone import (
-    QuickGelu,
-    build_clip,
-    decode_tokens,
-    read_class_token_alone,
-    tokenize,
-)
+from dfercli.models.class_token import read_class_token_alone
+from dfercli.models.clip_backbone import QuickGelu, build_clip
+from dfercli.models.clip_text import decode_tokens, tokenize
 from dfercli.models.context import ClassPosition
 from dfercli.models.dfer_clip import DferClip
 

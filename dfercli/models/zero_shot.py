@@ -8,7 +8,8 @@ from open_clip import CLIP
 from torch import Tensor
 
 from dfercli.config import OptimConfig
-from dfercli.models.clip_backbone import encode_texts, image_size
+from dfercli.models.clip_backbone import image_size
+from dfercli.models.clip_text import encode_texts
 from dfercli.models.method import Method, ParameterGroup, cosines
 from dfercli.models.normalization import PixelNormalization
 

@@ -60,7 +60,7 @@ def read_clock(path: Path, names: Sequence[str], offset: float = 0.0) -> tuple[E
     events = []
     ends = PathEnds(names)
     for row in _rows(path, offset):
-        for source in names if row.video == EVERY_VIDEO else _meant(row, ends, names):
+        for source in names if row.video == EVERY_VIDEO else [_meant(row, ends, names)]:
             start, end = (_seconds(row, text, source) for text in (row.start, row.end))
             if not start < end:
                 raise DataError(f"{row.where}: {row.name} ends at {row.end}, not after {row.start}")
@@ -129,16 +129,10 @@ def _rows(path: Path, offset: float) -> Iterator[_Row]:
         raise DataError(f"cannot read {path}: {error}") from error
 
 
-def _meant(row: _Row, ends: PathEnds, names: Sequence[str]) -> list[str]:
+def _meant(row: _Row, ends: PathEnds, names: Sequence[str]) -> str:
     """The one video that a row is about."""
-    found = ends.fitting(row.video)
-    if len(found) > 1:
-        raise DataError(
-            f"{row.where}: {row.video!r} fits {len(found)} videos, such as {found[0]} and "
-            f"{found[1]}",
-            hint="write more of the path",
-        )
-    if not found:
+    found = ends.one(row.video, row.where)
+    if found is None:
         first = f"; the first is {names[0]}" if names else ""
         raise DataError(f"{row.where}: no video is called {row.video!r}{first}")
     return found

@@ -103,4 +103,4 @@ class ModelOnRay(LoadedModel):
 
 
 def _refuse(frames: Tensor) -> Tensor:
-    raise NotImplementedError("a model on a cluster answers whole clips")
+    raise TypeError("a model on a cluster answers clips that share frames, by indices")

@@ -10,13 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfercli.artifacts.bug_log import BUG_STAGE, BugLog
-from dfercli.artifacts.face_store import FailureRow, read_dataset
+from dfercli.artifacts.bug_log import BugLog
+from dfercli.artifacts.face_store import read_dataset
 from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.store_writing import SourceRecord
-from dfercli.attempts import Crash, attempt
 from dfercli.config import PredictConfig, PreprocessConfig
-from dfercli.errors import ArtifactError, DataError
 from dfercli.inference.choose_model import ChosenModel, choose_model, ready_choice
 from dfercli.inference.light_imports import import_models
 from dfercli.overrides import to_plain
@@ -31,11 +29,8 @@ from dfercli.prediction.face_source import (
     sources_of_store,
     split_places,
 )
-from dfercli.prediction.facts import length_seconds, with_facts
 from dfercli.prediction.journal import Journal, settings_digest, work_folder
-from dfercli.prediction.moments import face_traces, strongest_moments
 from dfercli.prediction.outputs import (
-    annotated_path,
     bugs_path,
     check_config,
     check_outputs,
@@ -44,13 +39,13 @@ from dfercli.prediction.people import with_people
 from dfercli.prediction.players import make_sections, write_page
 from dfercli.prediction.result import PredictResult
 from dfercli.prediction.results_folder import with_page, write_record, write_tables
+from dfercli.prediction.source_results import Plan, checked_facts, finish_source, with_bug
 from dfercli.prediction.streams import StreamPlan, ViewMaker, finding_faces, plan_streams, tell_cost
 from dfercli.prediction.timeline_files import write_exports
-from dfercli.prediction.tracked_source import RecognisedSource, TrackedSource, WindowSettings
+from dfercli.prediction.tracked_source import TrackedSource, WindowSettings
 from dfercli.preprocessing import run as preprocess
 from dfercli.preprocessing.find_faces import FoundFaces, find_faces
 from dfercli.preprocessing.people import (
-    Known,
     pictures_of_people,
     portraits_of_record,
     set_up_people,
@@ -58,8 +53,7 @@ from dfercli.preprocessing.people import (
 from dfercli.preprocessing.ray_engine import joined_cluster
 from dfercli.preprocessing.time_grid import TimeGrid
 from dfercli.progress import Progress
-from dfercli.report.summary import Event, event_rows
-from dfercli.report.timeline import gaps_of
+from dfercli.report.summary import event_rows
 from dfercli.report.video_prediction import VideoPrediction
 from dfercli.video.sources import Source, find_sources
 
@@ -79,35 +73,6 @@ class _Work:
     stop: threading.Event = field(default_factory=threading.Event)
     windows_done: int = 0
     precision: str | None = None
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What to do with each source.
-
-    Attributes:
-        config: The settings.
-        model: The model, to be loaded while faces are found.
-        windows: How tracks are cut.
-        crop: Settings of the preprocess stage.
-        journal: Where finished sources are put down, if there will be a table.
-        bugs: Takes the tracebacks of sources that meet a bug.
-        events: Of the experiment.
-        with_pictures: Whether pictures of faces are kept in the result.
-        known: Portraits of people who have a name.
-        streams: What the model looks at, and how it is made.
-    """
-
-    config: PredictConfig
-    model: ChosenModel
-    windows: WindowSettings
-    crop: PreprocessConfig
-    journal: Journal | None
-    bugs: BugLog
-    events: tuple[Event, ...]
-    with_pictures: bool
-    known: Known
-    streams: StreamPlan
 
 
 def run(
@@ -164,7 +129,7 @@ def run(
         shows = with_pictures or config.html is not None
         known = set_up_people(crop, progress)
         crop = replace(crop, people=None)  # persons are named here, at the end
-        plan = _Plan(config, chosen, windows, crop, journal, bugs, events, shows, known, streams)
+        plan = Plan(config, chosen, windows, crop, journal, bugs, events, shows, known, streams)
         done = {} if journal is None else journal.done
         kept, left = _divide(done, sources, crop.out)
         if streams.captions is not None:
@@ -223,7 +188,7 @@ def _open_journal(
 
 
 def _find_faces(
-    plan: _Plan,
+    plan: Plan,
     places: tuple[str, ...],
     left: list[Source],
     finished: set[str],
@@ -276,7 +241,7 @@ def _find_faces(
 
 
 def _recognise_all(
-    plan: _Plan, work: _Work, progress: Progress, num_sources: int
+    plan: Plan, work: _Work, progress: Progress, num_sources: int
 ) -> list[VideoPrediction]:
     """The work of the model's thread; crops are let go as soon as they were used."""
     # Imports torch while the processes that find faces are starting.
@@ -297,93 +262,13 @@ def _recognise_all(
     told = (plan.windows, work.stop, on_windows, plan.bugs, maker, long_work, num_sources)
     with model.looking_at(plan.streams.streams):
         for done in recognise(model, sources, *told):
-            video = _finish_source(plan, done, work.stop)
+            video = finish_source(plan, done, work.stop)
             videos.append(video)
             signature = done.source.signature  # of what was found in this run
             if signature is not None and plan.journal is not None:
                 plan.journal.add(video, signature)
             done.source.faces.release()
     return videos
-
-
-def _finish_source(plan: _Plan, done: RecognisedSource, stop: threading.Event) -> VideoPrediction:
-    """Collect the results of a source, and write its annotated video if asked for."""
-    source = done.source
-    video = VideoPrediction(
-        source.name,
-        plan.model.label_set,
-        done.predictions,
-        failure=done.failure,
-        detector=source.clips[0].detector if source.clips else None,
-        portraits=source.portraits,
-    )
-    for step in (_with_gaps, _with_moments, _with_annotated):
-        try:
-            outcome = attempt(partial(step, plan, source, video, stop))
-        except (DataError, ArtifactError) as error:
-            if stop.is_set():
-                raise  # abandoned, not failed
-            video = _failed(video, "annotate", error.message)
-            continue
-        video = _with_bug(plan, video, outcome) if isinstance(outcome, Crash) else outcome
-    return video
-
-
-def _failed(video: VideoPrediction, stage: str, reason: str) -> VideoPrediction:
-    """The video with one more reason why a part of it is missing."""
-    if video.failure is not None:
-        reason = f"{video.failure.reason}; {reason}"
-    return replace(video, failure=FailureRow(video.source, stage, reason))
-
-
-def _with_bug(plan: _Plan, video: VideoPrediction, crash: Crash) -> VideoPrediction:
-    return _failed(video, BUG_STAGE, plan.bugs.add(video.source, crash))
-
-
-def _with_facts(plan: _Plan, video: VideoPrediction) -> VideoPrediction:
-    made = attempt(partial(with_facts, video, plan.windows.min_confidence))
-    return _with_bug(plan, video, made) if isinstance(made, Crash) else made
-
-
-def _with_gaps(
-    plan: _Plan, source: TrackedSource, video: VideoPrediction, _: threading.Event
-) -> VideoPrediction:
-    length = length_seconds(video)
-    end = length if plan.config.end is None else min(plan.config.end, length)
-    gaps = tuple(gaps_of(video.predictions, plan.config.start, end))
-    reasons = tuple(source.reason_of(*gap) for gap in gaps)
-    return replace(video, gaps=gaps, gap_reasons=reasons, remarks=source.remarks)
-
-
-def _with_moments(
-    plan: _Plan, source: TrackedSource, video: VideoPrediction, _: threading.Event
-) -> VideoPrediction:
-    if not plan.with_pictures:
-        return video
-    moments = strongest_moments(source, video.predictions)
-    return replace(video, moments=moments, traces=face_traces(source, video.predictions))
-
-
-def _with_annotated(
-    plan: _Plan, source: TrackedSource, video: VideoPrediction, stop: threading.Event
-) -> VideoPrediction:
-    if plan.config.video is None:
-        return video
-    from dfercli.prediction.annotate import annotate
-
-    out = annotated_path(plan.config.video, source)
-    annotate(
-        source,
-        video,
-        out,
-        length_seconds=length_seconds(video),
-        min_confidence=plan.windows.min_confidence,
-        stop=stop,
-        start=plan.config.start,
-        end=plan.config.end,
-        max_pixels=plan.config.max_pixels,
-    )
-    return replace(video, annotated=str(out))
 
 
 def _wait(
@@ -400,17 +285,17 @@ def _wait(
 
 
 def _finish(
-    plan: _Plan, videos: list[VideoPrediction], work: _Work, progress: Progress
+    plan: Plan, videos: list[VideoPrediction], work: _Work, progress: Progress
 ) -> PredictResult:
     config, min_confidence = plan.config, plan.windows.min_confidence
     videos = sorted(videos, key=lambda video: video.source)
     if config.identities == "all":
         videos = with_people(videos, plan.known)
-    videos = [_with_facts(plan, video) for video in videos]
+    videos = [checked_facts(plan, video) for video in videos]
     sections: list[dict[str, Any]] = []
     if config.html is not None:
-        with_bug = partial(_with_bug, plan)
-        videos, sections = make_sections(videos, config.html, config, min_confidence, with_bug)
+        told_bug = partial(with_bug, plan)
+        videos, sections = make_sections(videos, config.html, config, min_confidence, told_bug)
     events = tuple(row for video in videos for row in event_rows(video, plan.events))
     tell_outside(events, {video.source: video.length_seconds for video in videos}, progress)
     result = PredictResult(plan.model, tuple(videos), min_confidence, events, work.precision)

@@ -149,15 +149,9 @@ def _names_of(
     names: dict[str, dict[int, str]] = {}
     rows, unused = read_names(path), []
     for row in rows:
-        found = ends.fitting(row.source)
-        if len(found) > 1:
-            raise DataError(
-                f"{path}, line {row.line}: {row.source!r} fits {len(found)} videos, such as "
-                f"{found[0]} and {found[1]}",
-                hint="write more of the path",
-            )
-        if found and (found[0], row.track) in faces:
-            names.setdefault(found[0], {})[row.track] = row.name
+        found = ends.one(row.source, f"{path}, line {row.line}")
+        if found is not None and (found, row.track) in faces:
+            names.setdefault(found, {})[row.track] = row.name
         else:
             unused.append(f"line {row.line} ({row.source}, face {row.track}: {row.name})")
     if unused:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow, TrackData
+from dfercli.artifacts.face_store import FailureRow
 from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ChangedError, DataError, TooLargeError
@@ -20,14 +20,13 @@ from dfercli.faces.recogniser import FaceRecogniser
 from dfercli.preprocessing.crop_sinks import Sink
 from dfercli.preprocessing.crops import follow_settings
 from dfercli.preprocessing.followed import Followed, Seen
-from dfercli.preprocessing.gaps import doubtful, gaps, left_out
 from dfercli.preprocessing.growing_tracks import (
     GrowingTrack,
     choose_tracks,
     faces_by_frame,
-    why_no_clip,
 )
 from dfercli.preprocessing.pieces import Pieces, find_pieces
+from dfercli.preprocessing.record_clips import record_clips
 from dfercli.preprocessing.source_jobs import SourceJob, record_of
 from dfercli.preprocessing.sources import open_source
 from dfercli.preprocessing.waiting import Waiting
@@ -63,7 +62,6 @@ class Networks:
 
 
 OpenSink = Callable[[], AbstractContextManager[Sink]]
-Keep = Callable[[int, str, TrackData], None]
 
 
 def find_clips(
@@ -268,55 +266,6 @@ def _follow(
     )
 
 
-def record_clips(
-    job: SourceJob,
-    config: PreprocessConfig,
-    followed: Followed,
-    detector: str,
-    keep: Keep,
-    before: SourceState,
-    pieces: Pieces | None = None,
-) -> SourceRecord:
-    """Make clips of the tracks that count.
-
-    Args:
-        job: The source.
-        config: Settings.
-        followed: Its faces, one track a person where people were told apart.
-        detector: Name of the detector.
-        keep: Called with each track that counts, its `clip_id` and its data.
-        before: The source before it was read.
-        pieces: Which tracks are one person; None where nobody looked.
-    """
-    tracks, num_frames = followed.tracks, followed.num_frames
-    chosen = choose_tracks(tracks, config, followed.interval, num_frames)
-    clips = tuple(
-        _keep(keep, number, track, tracks[track].data(), job, followed.fps, detector)
-        for number, track in enumerate(chosen)
-    )
-    failure = None
-    if not clips:
-        reason = why_no_clip(
-            tracks, config, followed.interval, num_frames, followed.largest_face_px
-        )
-        failure = FailureRow(job.name_in_store, "faces", reason)
-    return record_of(
-        job,
-        num_frames=num_frames,
-        clips=clips,
-        failure=failure,
-        warnings=followed.warnings,
-        signature=before.signature,
-        gaps=tuple(_gaps(followed, chosen, config)),
-        remarks=(
-            *left_out(followed.seen.sides_px, chosen, config, num_frames, followed.interval),
-            *doubtful(followed.seen.doubts, chosen),
-            *(() if pieces is None else pieces.remarks(chosen)),
-        ),
-        portraits=() if pieces is None else pieces.portraits_of(chosen),
-    )
-
-
 def _with_people(
     job: SourceJob,
     config: PreprocessConfig,
@@ -350,19 +299,6 @@ def _joined(followed: Followed, pieces: Pieces, sink: Sink) -> Followed:
         sides,
     )
     return replace(followed, tracks=pieces.joined(followed.tracks), seen=own)
-
-
-def _gaps(followed: Followed, chosen: list[int], config: PreprocessConfig) -> list[GapRow]:
-    seen = followed.seen
-    return gaps(
-        followed.tracks,
-        chosen,
-        seen.absences,
-        seen.unnamed_seconds,
-        followed.span_seconds,
-        followed.interval,
-        config.min_face,
-    )
 
 
 def _cut_crops(
@@ -421,30 +357,3 @@ def _with_cuts(frames: Iterator[Frame], waiting: Waiting | None) -> Iterator[tup
             return
         yield frame, finder.is_cut(frame.image)
         del frame  # else it stays in memory until the next one is decoded
-
-
-def _keep(
-    keep: Keep,
-    number: int,
-    track: int,
-    data: TrackData,
-    job: SourceJob,
-    fps: float,
-    detector: str,
-) -> ClipRow:
-    clip_id = f"{job.key}-{number}"
-    keep(track, clip_id, data)
-    return ClipRow(
-        clip_id=clip_id,
-        source=job.name_in_store,
-        track=number,
-        label=job.label,
-        subject=job.subject,
-        num_frames=len(data.frame_index),
-        fps=fps,
-        start_seconds=round(float(data.pts_seconds[0]), 6),
-        end_seconds=round(float(data.pts_seconds[-1]), 6),
-        detector=detector,
-        groups=job.groups,
-        soft_label=job.soft_label,
-    )

@@ -12,9 +12,9 @@ from dfercli.preprocessing.crop_sinks import HeldCrop
 from dfercli.preprocessing.detectors import find_detector, with_recogniser
 from dfercli.preprocessing.do_sources import Ended, Stage, do_sources
 from dfercli.preprocessing.engines import require_engine
-from dfercli.preprocessing.face_clips import record_clips
 from dfercli.preprocessing.held_crops import CropMemory, HeldCrops
 from dfercli.preprocessing.process_source import HeldFaces
+from dfercli.preprocessing.record_clips import record_clips
 from dfercli.preprocessing.run import checked, job_of
 from dfercli.preprocessing.source_jobs import SourceJob, record_of
 from dfercli.preprocessing.source_labels import Labelling

@@ -56,18 +56,8 @@ from dfercli.video.sources import Source, find_sources, source_signature
 
 # Settings that do not change what is in the store for a source.
 NOT_CONTENT = (
-    *(
-        "sources",
-        "out",
-        "labels",
-        "calm",
-        "ties",
-        "classes",
-        "workers",
-        "time_limit",
-        "overwrite",
-        "max_pixels",
-    ),
+    *("sources", "out", "labels", "calm", "ties", "classes"),
+    *("workers", "time_limit", "overwrite", "max_pixels"),
     *("streams", "landmarks", "parsing_model"),  # recorded in parts.json
     "model_for_captions",  # recorded with each caption
     *("root", "preview"),  # added to clips afterwards

@@ -96,13 +96,8 @@ def _from_table(
                 f"{table}, row {number}: unknown label {label!r}, expected one of {expected}",
                 hint="give your own label set with --classes",
             )
-        matches = ends.fitting(name.strip())
-        if len(matches) > 1:
-            raise DataError(
-                f"{table}, row {number}: {name!r} fits {len(matches)} sources, such as "
-                f"{matches[0]} and {matches[1]}"
-            )
-        for path in matches:
+        path = ends.one(name.strip(), f"{table}, row {number}", "sources")
+        if path is not None:
             labelling[Path(path)] = Labelling(meant, subject.strip() or None, groups)
     if not labelling:
         raise DataError(f"{table}: no row fits any source; the first source is {sources[0].path}")

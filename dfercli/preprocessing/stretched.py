@@ -6,8 +6,9 @@ from dataclasses import replace
 from dfercli.artifacts.face_store import TrackData
 from dfercli.artifacts.store_writing import SourceRecord, keep_joined
 from dfercli.config import PreprocessConfig
-from dfercli.preprocessing.face_clips import StretchFaces, record_clips
+from dfercli.preprocessing.face_clips import StretchFaces
 from dfercli.preprocessing.followed import LOCAL_TRACKS, Joined, join
+from dfercli.preprocessing.record_clips import record_clips
 from dfercli.preprocessing.source_jobs import SourceJob
 from dfercli.processes import num_cores
 from dfercli.video.probe import probe_video
