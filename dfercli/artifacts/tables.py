@@ -4,14 +4,15 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dfercli.artifacts.atomic import atomic_path, write_text
 from dfercli.artifacts.csv_cells import plain_cell, safe_cell
 from dfercli.artifacts.jsonl import write_rows
-from dfercli.documents import BOM, read_lines
-from dfercli.errors import ArtifactError, ConfigError
+from dfercli.documents import BOM, read_document, read_lines
+from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.typed import shown
 
 TABLE_SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -83,6 +84,22 @@ def read_csv_rows(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str,
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, csv.Error) as error:
         raise ArtifactError(f"cannot read {path}, line {reader.line_num}: {error}") from error
+
+
+@contextmanager
+def user_csv(path: Path) -> Iterator["csv.DictReader[str]"]:
+    """Open a CSV file that a user wrote: UTF-8 with or without a BOM, or a pipe.
+
+    Raises:
+        DataError: it cannot be read, also while its rows are.
+    """
+    try:
+        text = read_document(path, may_be_pipe=True).decode("utf-8-sig")
+        yield csv.DictReader(io.StringIO(text, newline=""))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
 
 
 def _lines(path: Path) -> Iterator[str]:

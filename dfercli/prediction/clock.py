@@ -1,7 +1,5 @@
 """Events of an experiment: when they are in which video."""
 
-import csv
-import io
 import math
 import os
 import re
@@ -10,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from dfercli.artifacts.tables import user_csv
 from dfercli.artifacts.timelines import EventRow
-from dfercli.documents import read_document
 from dfercli.errors import DataError
 from dfercli.path_ends import PathEnds
 from dfercli.progress import Progress
@@ -91,9 +89,7 @@ def tell_outside(
 
 
 def _rows(path: Path, offset: float) -> Iterator[_Row]:
-    try:
-        text = read_document(path, may_be_pipe=True).decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""))
+    with user_csv(path) as reader:
         given = [name.strip() for name in reader.fieldnames or ()]
         if missing := [name for name in COLUMNS if name not in given]:
             raise DataError(
@@ -123,10 +119,6 @@ def _rows(path: Path, offset: float) -> Iterator[_Row]:
             yield _Row(where, video, name, start, end, offset + own)
         if not found:
             raise DataError(f"{path}: no events")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
 
 
 def _meant(row: _Row, ends: PathEnds, names: Sequence[str]) -> str:

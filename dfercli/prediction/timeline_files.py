@@ -1,7 +1,5 @@
 """Write timelines for other tools: with the results, and afterwards."""
 
-import csv
-import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +9,10 @@ from pathlib import Path
 from dfercli.artifacts.atomic import write_text
 from dfercli.artifacts.csv_cells import plain_cell
 from dfercli.artifacts.own_outputs import Output, refuse_overwriting
+from dfercli.artifacts.tables import user_csv
 from dfercli.artifacts.timelines import SpanRow, VideoRow, read_spans, read_videos
 from dfercli.config import ConvertTimelineConfig
 from dfercli.config.kinds import TimelineFormat
-from dfercli.documents import read_document
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.names import inside
 from dfercli.overrides import check
@@ -115,9 +113,7 @@ def read_names(path: Path) -> list[NameRow]:
         DataError: the file or a row is broken; the line is named.
     """
     names = []
-    try:
-        text = read_document(path, may_be_pipe=True).decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""))
+    with user_csv(path) as reader:
         if missing := [name for name in NAME_COLUMNS if name not in (reader.fieldnames or ())]:
             raise DataError(f"{path}: no column {missing[0]}")
         for row in reader:
@@ -129,10 +125,6 @@ def read_names(path: Path) -> list[NameRow]:
                 )
             if name.strip():
                 names.append(NameRow(reader.line_num, source, int(track), name.strip()))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
     return names
 
 

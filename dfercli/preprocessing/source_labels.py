@@ -1,12 +1,10 @@
 """Labels and subjects of sources: from a CSV, or from the name of the parent folder."""
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dfercli.documents import read_document
+from dfercli.artifacts.tables import user_csv
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN, canonical_label
 from dfercli.path_ends import PathEnds
@@ -106,9 +104,7 @@ def _from_table(
 
 def _read_table(table: Path) -> dict[int, tuple[str, str, str, dict[str, str]]]:
     """Rows by their line number in the file: source, label, subject, groups."""
-    try:
-        text = read_document(table, may_be_pipe=True).decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""))
+    with user_csv(table) as reader:
         columns = reader.fieldnames or []
         if "source" not in columns or "label" not in columns:
             got = ",".join(columns)[:200]
@@ -122,10 +118,6 @@ def _read_table(table: Path) -> dict[int, tuple[str, str, str, dict[str, str]]]:
                 raise DataError(f"{table}, row {reader.line_num}: source or label is empty")
             groups = {name: row[name] for name in further if row[name]}
             rows[reader.line_num] = (row["source"], row["label"], row.get("subject") or "", groups)
-    except OSError as error:
-        raise DataError(f"cannot read {table}: {error.strerror or error}") from error
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"cannot read {table}: {error}") from error
     if not rows:
         raise DataError(f"{table}: no rows")
     return rows
