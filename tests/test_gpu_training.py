@@ -43,8 +43,10 @@ def test_operations_are_those_of_a_transformer(gpu_training):
         for clips in (1, 2)
     )
     tokens, width, layers = (48 // 8) ** 2 + 1, 64, 3
-    products = 2 * 12 * width**2 * tokens * layers + 2 * width**2
-    attention, patches = 4 * tokens**2 * width * layers, 2 * 3 * 8**2 * width * (tokens - 1)
+    products = 2 * 12 * width**2 * tokens * (layers - 1) + 2 * width**2
+    products += 2 * width**2 * (2 * tokens + 10)  # the last block: keys and values, one token
+    attention = 4 * tokens**2 * width * (layers - 1) + 4 * tokens * width
+    patches = 2 * 3 * 8**2 * width * (tokens - 1)
     temporal = 2 * 3 * (4 * width * 512 + 2 * width * 1024)  # class token and two frames
     by_hand = 2 * (3 * products + 3.5 * attention + 2 * patches) + 3 * temporal
     assert two - one == pytest.approx(by_hand, rel=0.01)

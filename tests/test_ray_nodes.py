@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import threading
 import time
 
 import pandas as pd
@@ -10,8 +9,15 @@ import pytest
 from drawn_videos import write_drawn_video
 from toy_model import write_toy_checkpoint
 
+from dfercli.artifacts.bug_log import BugLog
 from dfercli.artifacts.face_store import read_clips
 from dfercli.cli.app import run
+from dfercli.config import PreprocessConfig
+from dfercli.prediction.clip_faces import FacesInMemory
+from dfercli.preprocessing import ray_engine
+from dfercli.preprocessing.engines import do_jobs
+from dfercli.preprocessing.ray_engine import joined_cluster
+from dfercli.preprocessing.worker_pool import Finished
 
 CROP = {"size": 80, "margin": 0.0, "align": "square", "detector": "haar"}
 OPTIONS = ("--detector", "haar", "--quiet", "--min-face", "60")
@@ -49,7 +55,9 @@ def dfer(*arguments, code=0):
     assert run([*map(str, arguments), *OPTIONS]) == code
 
 
-def test_a_node_that_is_killed_gives_its_sources_to_others(videos, checkpoint, tmp_path, cluster):
+def test_a_node_that_is_killed_gives_its_sources_to_others(
+    videos, checkpoint, tmp_path, cluster, monkeypatch
+):
     second = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     here, there = tmp_path / "here.csv", tmp_path / "there.csv"
@@ -58,20 +66,19 @@ def test_a_node_that_is_killed_gives_its_sources_to_others(videos, checkpoint, t
     journal = tmp_path / ".there.csv.work" / "journal.jsonl"
     killed = []
 
-    def kill_once_a_source_is_done():
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            if journal.is_file() and len(journal.read_text().splitlines()) > 1:
-                cluster.remove_node(second, allow_graceful=False)
-                killed.append(time.monotonic())
-                return
-            time.sleep(0.05)
+    def faces_of_the_first_source_kill_the_node(*found):
+        """Four of five sources are still with the workers then."""
+        if not killed:
+            killed.append(found)
+            cluster.remove_node(second, allow_graceful=False)
+        return FacesInMemory(*found)
 
-    thread = threading.Thread(target=kill_once_a_source_is_done)
-    thread.start()
     ray = ("--engine", "ray", "--ray-address", cluster.address, "--workers", 2)
-    dfer("predict", videos, *model, "--out", there, *ray)
-    thread.join()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "dfercli.prediction.run.FacesInMemory", faces_of_the_first_source_kill_the_node
+        )
+        dfer("predict", videos, *model, "--out", there, *ray)
     assert killed
     pd.testing.assert_frame_equal(pd.read_csv(here), pd.read_csv(there), atol=1e-4)
     assert pd.read_csv(there)["source"].nunique() == NUM_SOURCES
@@ -84,6 +91,31 @@ def test_a_node_that_is_killed_gives_its_sources_to_others(videos, checkpoint, t
     dfer("predict", tmp_path / "faces", *model, "--out", tmp_path / "store.csv")
     store = pd.read_csv(tmp_path / "store.csv")
     pd.testing.assert_frame_equal(store, pd.read_csv(here), atol=1e-4)
+
+
+def test_more_workers_than_the_cluster_has_cpus_lose_no_job(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "START_SECONDS", 8.0)
+    config = PreprocessConfig(
+        sources=(".",),
+        out=tmp_path,
+        engine="ray",
+        ray_address=cluster.address,
+        workers=3,
+        time_limit=1.0,
+    )
+    jobs, bugs = [str(number) for number in range(24)], BugLog(tmp_path / "bugs.log")
+    with joined_cluster(config):
+        events = list(do_jobs(jobs, set_up_slow, "did", config, bugs, str))
+    finished = [event.result for event in events if isinstance(event, Finished)]
+    assert sorted(finished) == [f"did {job}" for job in jobs]
+
+
+def set_up_slow(word):
+    def do(job, report):
+        time.sleep(0.5)
+        return f"{word} {job}"
+
+    return do
 
 
 def test_an_address_without_ray_is_refused_before_any_work(videos, checkpoint, tmp_path, capfd):

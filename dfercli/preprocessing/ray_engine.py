@@ -35,6 +35,7 @@ MOST_NODES = 3  # so many may die under one job; then the job may be what kills 
 ANSWER_SECONDS = 4.0  # a server that speaks gRPC greets at once
 HTTP2_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # an empty frame: length, kind, flags, stream
 HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HTTP2_SETTINGS
+NO_WORKER = "each takes one CPU; `ray status` shows which are free"
 NO_PLACE = ("auto", "local")  # addresses that Ray looks up itself
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -234,7 +235,8 @@ class _UnderWay:
 class _Cluster:
     """Actors that do jobs; one that dies or makes no progress costs its job and is replaced.
 
-    The job of an actor whose machine is gone goes to another one.
+    The job of an actor whose machine is gone goes to another one. An actor is given jobs once it
+    has begun: one for which there is no CPU, as after the loss of a machine, holds none up.
     """
 
     def __init__(
@@ -246,37 +248,44 @@ class _Cluster:
         self._argument = argument
         self._time_limit = time_limit
         self._on_part = on_part
-        self._nodes: dict[Any, Any] = {}  # of each actor the answer that names its machine
+        self._starting: dict[Any, Any] = {}  # by the answer to come that names their machine
+        self._idle: list[Any] = []
+        self._nodes: dict[Any, str] = {}  # the machine of each actor that has begun
         self._nodes_lost: Counter[int] = Counter()  # under each job
+        self._failed_starts = 0  # in a row
+        self._died = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError)
 
     def run(
         self, jobs: Sequence[JobT], count: int
     ) -> Iterator[Advanced | Finished[JobT, Any] | Lost[JobT]]:
         """Do all jobs, `count` at a time."""
         waiting = deque(jobs)
-        idle = [self._new_actor() for _ in range(min(count, len(jobs)))]
         under_way: dict[Any, _UnderWay] = {}
+        worked_at = time.monotonic()
         while waiting or under_way:
-            while waiting and idle:
-                actor, job = idle.pop(), waiting.popleft()
-                starting = time.monotonic() + START_SECONDS
+            wanted = min(count, len(waiting) + len(under_way))
+            while len(self._starting) + len(self._idle) + len(under_way) < wanted:
+                self._start()
+            while waiting and self._idle:
+                actor, job = self._idle.pop(), waiting.popleft()
                 answer = actor.work.remote(job)
-                under_way[answer] = _UnderWay(actor, job, actor.state.remote(), starting)
-            done, _ = self._ray.wait(list(under_way), timeout=POLL_SECONDS)
+                under_way[answer] = _UnderWay(actor, job, actor.state.remote(), time.monotonic())
+            done, _ = self._ray.wait([*under_way, *self._starting], timeout=POLL_SECONDS)
             for reference in done:
+                if reference in self._starting:
+                    self._begin(reference)
+                    continue
                 own = under_way.pop(reference)
                 try:
                     result = self._ray.get(reference)
                     told = self._ray.get([own.question, own.actor.state.remote()])
-                except self._ray.exceptions.RayActorError as error:
+                except self._died as error:
                     if self._is_gone(own.actor):
                         self._nodes_lost[id(own.job)] += 1
                         if self._nodes_lost[id(own.job)] <= MOST_NODES:
                             waiting.appendleft(own.job)
-                            idle += self._in_place_of(own.actor, len(idle) + len(under_way))
                             continue
                     yield Lost(own.job, f"its worker process died: {str(error).splitlines()[0]}")
-                    idle.append(self._new_actor())
                     continue
                 if isinstance(result, Unready):
                     raise result.exception()
@@ -284,14 +293,17 @@ class _Cluster:
                     raise result
                 yield from (self._taken(own.job, state) for state in told)
                 yield Finished(own.job, result)
-                idle.append(own.actor)
+                self._idle.append(own.actor)
             yield from self._news(under_way.values())
             for reference, own in list(under_way.items()):
                 if time.monotonic() - own.heard_at > self._time_limit:
                     del under_way[reference]
                     self._ray.kill(own.actor)
                     yield Lost(own.job, no_progress(self._time_limit))
-                    idle.append(self._new_actor())
+            if under_way or self._idle:
+                worked_at = time.monotonic()
+            elif time.monotonic() - worked_at > START_SECONDS + self._time_limit:
+                raise ServiceError("no worker begins on the Ray cluster", hint=NO_WORKER)
 
     def _news(self, under_way: Iterable[_UnderWay]) -> Iterator[Advanced]:
         """Ask the actors for their progress; of a dead one, its job reports that."""
@@ -300,7 +312,7 @@ class _Cluster:
                 continue
             try:
                 state: _State = self._ray.get(own.question)
-            except self._ray.exceptions.RayActorError:
+            except self._died:
                 continue
             yield self._taken(own.job, state)
             own.heard_at = time.monotonic() - state.seconds
@@ -311,26 +323,34 @@ class _Cluster:
             self._on_part(job, part)
         return Advanced(state.frames, state.faces)
 
-    def _new_actor(self) -> Any:
+    def _start(self) -> None:
         actor = self._actor.remote(self._setup, self._argument)
-        self._nodes[actor] = actor.node.remote()
-        return actor
+        self._starting[actor.node.remote()] = actor
 
-    def _in_place_of(self, lost: Any, others: int) -> list[Any]:
-        """A new actor, if there is a machine for it: else it would wait for ever."""
-        del self._nodes[lost]
-        cores = int(self._ray.cluster_resources().get("CPU", 1))
-        return [self._new_actor()] if others < max(1, cores) else []
+    def _begin(self, answer: Any) -> None:
+        """Take an actor that has begun, or died before it did.
+
+        Raises:
+            ServiceError: several in a row died, as where `dfercli` is not installed.
+        """
+        actor = self._starting.pop(answer)
+        try:
+            self._nodes[actor] = self._ray.get(answer)
+        except self._ray.exceptions.RayError as error:
+            self._failed_starts += 1
+            if self._failed_starts > MOST_NODES:
+                reason = str(error).strip().splitlines()[-1]
+                raise ServiceError(f"workers die on the Ray cluster: {reason}") from error
+            return
+        self._failed_starts = 0
+        self._idle.append(actor)
 
     def _is_gone(self, actor: Any) -> bool:
-        """Whether the machine of an actor is no more, or the actor never began.
+        """Whether the machine of an actor is no more.
 
         The cluster itself learns of a lost machine within a minute.
         """
-        try:
-            name = self._ray.get(self._nodes[actor], timeout=0)
-        except self._ray.exceptions.RayError:
-            return True
+        name = self._nodes.pop(actor)
         for node in self._ray.nodes():
             if node["NodeID"] == name and node["Alive"]:
                 try:
