@@ -10,7 +10,7 @@ from slow_tests import SLOW
 # Before torch is imported: tensors are tiny here, and threads cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Started in the background or by nohup, a process ignores these, and so would all that tests start.
+# A process in the background or under nohup ignores these; its children would ignore them, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -26,7 +26,7 @@ def shared() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests; an entry of `SLOW` that its file does not have is an error."""
+    """Mark the slow tests; an entry of `SLOW` that matches no test is an error."""
     for item in items:
         name = f"{item.path.name}::{getattr(item, 'originalname', item.name)}"
         if name in SLOW or item.path.name in SLOW:

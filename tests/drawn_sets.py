@@ -51,7 +51,7 @@ def draw_crema_d(root: Path, actors: Iterable[int], num_frames: int = 8) -> list
             assert take is not None
             _draw(path, actor, take.emotion, num_frames)
             paths.append(path)
-            vote = "A:N" if level == "LO" else word[0]  # what is acted weakly is a tie
+            vote = "A:N" if level == "LO" else word[0]  # weakly acted takes are ties
             votes.append(f'"{len(votes)}","{name}","{word[0]}","60","{vote}","70"')
     (root / "processedResults").mkdir(parents=True, exist_ok=True)
     (root / "processedResults" / "summaryTable.csv").write_text("\n".join(votes) + "\n")

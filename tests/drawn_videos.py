@@ -16,7 +16,7 @@ FPS = 12.0
 def write_drawn_video(
     path: Path, *, seconds: float = 3.0, gap: tuple[float, float] = (0, 0)
 ) -> Path:
-    """Write a video of one face, which is away (grey frames) during `gap`."""
+    """Write a video of one face that is absent (grey frames) during `gap`."""
     rng = np.random.default_rng(5)
     count = round(seconds * FPS)
     clip = render_clip(random_identity(rng), "happiness", rng, num_frames=count, fps=FPS, size=240)
@@ -29,7 +29,7 @@ def write_drawn_video(
 def moving_bar(
     count: int = 40, height: int = 64, width: int = 96, step: int = 2
 ) -> Iterator[NDArray[np.uint8]]:
-    """Frames (H, W, 3) of a bar that is `step` pixels further right in each."""
+    """Frames (H, W, 3) of a bar that moves `step` pixels to the right per frame."""
     for number in range(count):
         image = np.full((height, width, 3), 40, np.uint8)
         image[:, step * number : step * number + 12] = (200, 120, 60)

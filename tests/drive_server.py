@@ -1,6 +1,6 @@
-"""Google Drive on the loopback: a proxy that answers for it over TLS, by a certificate of its own.
+"""Google Drive on the loopback: a proxy answers for it over TLS with its own certificate.
 
-gdown knows one address of Drive; the environment leads it here, as it would lead it to any proxy.
+gdown has Drive's address built in; environment variables send it here, as to any proxy.
 """
 
 import socket
@@ -16,19 +16,19 @@ from raw_server import answer
 
 HOSTS = ("drive.google.com", "docs.google.com", "drive.usercontent.google.com")
 Script = Callable[[str, dict[str, str]], Iterable[bytes]]
-"""What goes over the wire for a path and the headers of its request."""
+"""The bytes to send for a path and its request headers."""
 
 
 @dataclass
 class DriveServer:
-    """The environment that leads to it, and the requests it got."""
+    """The environment variables that lead to it, and the requests it got."""
 
     environment: dict[str, str] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
 
 def confirmation(action: str = "https://drive.usercontent.google.com/download") -> bytes:
-    """The page that asks whether a large file may be loaded without a look for viruses."""
+    """The page that asks whether to download a large file without a virus scan."""
     page = (
         "<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head><body>"
         f'<form id="download-form" action="{action}" method="get">'
@@ -39,7 +39,7 @@ def confirmation(action: str = "https://drive.usercontent.google.com/download") 
 
 
 def quota_page() -> bytes:
-    """What Drive says, with status 200, of a file that many have loaded today."""
+    """Drive's answer, with status 200, for a file that too many have downloaded today."""
     page = (
         "<!DOCTYPE html><html><head><title>Google Drive - Quota exceeded</title></head><body>"
         '<p class="uc-error-caption">Sorry, you can&#39;t view or download this file.</p>\n'
@@ -50,7 +50,7 @@ def quota_page() -> bytes:
 
 
 def whole_file(content: bytes, headers: dict[str, str], *more: str) -> bytes:
-    """A file as Drive sends it, from where the request wants it."""
+    """A file as Drive sends it, from the requested position."""
     kinds = (
         "Content-Type: application/octet-stream",
         'Content-Disposition: attachment; filename="model.pth"',
@@ -67,7 +67,7 @@ def whole_file(content: bytes, headers: dict[str, str], *more: str) -> bytes:
 
 @contextmanager
 def serve_drive(folder: Path, script: Script) -> Iterator[DriveServer]:
-    """Answer for Drive; `folder` takes the certificate."""
+    """Answer for Drive; write the certificate to `folder`."""
     authority = trustme.CA()
     bundle = folder / "authority.pem"
     authority.cert_pem.write_to_path(str(bundle))

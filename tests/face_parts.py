@@ -37,7 +37,7 @@ def write_caption(store: Path, clip_id: str, caption: str) -> None:
 def store_with_parts(
     folder: Path, *, without: Sequence[str] = (), clips_per_class: int = 4, frames: int = 4
 ) -> Path:
-    """Bright and dark clips with all streams; those named in `without` lack them all."""
+    """Bright and dark clips with all streams; clips named in `without` have none."""
     bright_and_dark_store(folder, clips_per_class, frames)
     for clip in read_clips(folder):
         if clip.clip_id in without:
@@ -53,7 +53,7 @@ def store_with_parts(
 
 
 class Parser:
-    """A parsing network that is there at once."""
+    """A parsing network with nothing to load."""
 
     def __init__(self, model, device):
         pass
@@ -63,7 +63,7 @@ class Parser:
 
 
 def offline_networks(monkeypatch, module, name: str, stand_in: type) -> None:
-    """Put stand-ins in the place of SegFormer and of what finds landmarks, `name` of `module`."""
+    """Replace SegFormer and the landmark finder (`name` of `module`) by stand-ins."""
     monkeypatch.setattr(module, name, stand_in)
     monkeypatch.setattr(parsing, "SegformerParser", Parser)
     monkeypatch.setattr(stream_maker, "fetch", lambda file: file.path)

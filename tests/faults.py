@@ -1,4 +1,4 @@
-"""Steps of preprocess that fail; of few imports, as worker processes load this, too."""
+"""Steps of preprocess that fail. Few imports, as worker processes load this, too."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ from dfercli.preprocessing import (
 )
 from dfercli.preprocessing.worker_pool import Report
 
-# What preprocess does with one source, step by step; each is made to fail for one source.
+# The steps of preprocess for one source; a test makes each fail for one source.
 STEPS = {
     "open": (face_clips, "open_source"),
     "decode": (face_clips, "prefetched"),
@@ -24,8 +24,8 @@ STEPS = {
     "follow": (face_clips.FaceFollower, "link"),
     "crop": (crop_sinks, "cut_crop"),
     "choose": (record_clips, "choose_tracks"),
-    "keep": (face_clips, "_keep"),
-    "record": (face_clips, "record_of"),
+    "keep": (record_clips, "_keep"),
+    "record": (record_clips, "record_of"),
     "write": (process_source, "write_record"),
     "state": (face_clips, "source_state"),
 }
@@ -33,7 +33,7 @@ ORIGINAL = {name: getattr(place, name) for place, name in STEPS.values()}
 
 
 def raising(function: Callable[..., Any], error: Exception, when: Callable[..., bool]) -> Any:
-    """The function, which raises `error` where `when` says so of its arguments."""
+    """Wrap the function: it raises `error` where `when` accepts its arguments."""
 
     def wrapped(*arguments: Any, **named: Any) -> Any:
         if when(*arguments, **named):
@@ -44,12 +44,12 @@ def raising(function: Callable[..., Any], error: Exception, when: Callable[..., 
 
 
 def set_up_faults(setting: source_worker.WorkerSetting) -> Callable[..., Any]:
-    """Like `set_up_sources`, but a source that is called after a step fails in that step."""
+    """Like `set_up_sources`, but a source named after a step fails in that step."""
     return _failing(source_worker.set_up_sources, setting)
 
 
 def set_up_held_faults(setting: source_worker.WorkerSetting) -> Callable[..., Any]:
-    """Like `set_up_held`, in the same way."""
+    """The same for `set_up_held`."""
     return _failing(source_worker.set_up_held, setting)
 
 

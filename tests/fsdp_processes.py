@@ -1,4 +1,4 @@
-"""Run by two processes: what FSDP spreads comes back whole, and training goes on from it."""
+"""Run by two processes: state that FSDP shards comes back whole, and training resumes from it."""
 
 import sys
 

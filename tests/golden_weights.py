@@ -1,4 +1,4 @@
-"""Weights of the published implementation that need no file: a closed formula of their names."""
+"""Weights for the published implementation without a file: a closed formula of their names."""
 
 import math
 import zlib
@@ -25,7 +25,7 @@ NORMS = (".ln_", "ln_pre", "ln_post", "ln_final", ".norm.")
 
 
 def weight_by_formula(name: str, shape: tuple[int, ...]) -> Tensor:
-    """A weight of the published naming, float32: noise from a sine, spread by the fan-in."""
+    """A weight by its published name, float32: noise from a sine, scaled by the fan-in."""
     if name.endswith("logit_scale"):
         return torch.tensor(2.659)
     index = np.arange(math.prod(shape), dtype=np.float64)
@@ -55,5 +55,5 @@ def weights_by_formula(kind: str) -> dict[str, Tensor]:
 
 
 def formula_tokens() -> Tensor:
-    """The class texts behind placeholders for the context tokens, (7, 77)."""
+    """The class texts after placeholders for the context tokens, (7, 77)."""
     return tokenize(["X " * CONTEXT_TOKENS + text for text in TEXTS], 77)

@@ -1,4 +1,4 @@
-"""A hub of models on the loopback: repositories, files and commits, as the hub's client asks."""
+"""A loopback model hub: repositories, files and commits, as the hub's client expects them."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ TOKEN = "hf_of_the_test"
 
 @dataclass
 class Hub:
-    """Its address, and what it holds: repository -> name of a file -> content."""
+    """Its address and its content: repository -> file name -> bytes."""
 
     url: str = ""
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class Hub:
     commits: list[list[str]] = field(default_factory=list)
 
     def commit_of(self, repository: str) -> str:
-        """A number of 40 digits that stands for what a repository holds."""
+        """40 digits that identify the content of a repository."""
         digest = hashlib.sha1()
         for name, content in sorted(self.files[repository].items()):
             digest.update(name.encode() + content)

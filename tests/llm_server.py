@@ -37,7 +37,7 @@ class Received:
 
 @dataclass
 class Reply:
-    """What the server does with one request; `wire` is all that goes over it, part by part."""
+    """What the server does with one request; `wire` is the whole answer as raw bytes, in parts."""
 
     content: str | None = None
     status: int = 200
@@ -71,7 +71,7 @@ def completion(content: str | None) -> bytes:
 
 
 class QuietServer(ThreadingHTTPServer):
-    """Says nothing of clients that were killed; every other error keeps its traceback."""
+    """Ignores clients that were killed; every other error keeps its traceback."""
 
     daemon_threads = True
 
@@ -81,7 +81,7 @@ class QuietServer(ThreadingHTTPServer):
 
 
 class LlmServer:
-    """Answers by `behaviour(request, number of the request from 0)` and keeps every request."""
+    """Answers with `behaviour(request, request number from 0)` and keeps every request."""
 
     def __init__(self, behaviour: Behaviour, port: int = 0) -> None:
         self.behaviour = behaviour
@@ -153,7 +153,7 @@ def serve(behaviour: Behaviour, port: int = 0) -> Iterator[LlmServer]:
 
 
 def in_turn(*replies: Reply) -> Behaviour:
-    """The replies one after the other, then the last one again and again."""
+    """The replies in order; then the last one repeats."""
     return lambda request, number: replies[min(number, len(replies) - 1)]
 
 

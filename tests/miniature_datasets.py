@@ -47,13 +47,13 @@ def make_dfew(
                 for number, label in dfew_rows(part, fold):
                     row = (f"{number:05d}", label) if repackaged else (number, label + 1)
                     writer.writerow(row)
-    for number in range(1, 18):  # 15 to 17 are not single-labelled: on disk, in no list
+    for number in range(1, 18):  # 15 to 17 have no single label: on disk, but in no list
         write_frames(root / frames / f"{number:05d}", **kinds)
     return root
 
 
 def make_ferv39k(root: Path, *, frames: str = "2_ClipsforFaceCrop") -> Path:
-    """FERV39k; `0001` and `0002` come back in every scene and emotion."""
+    """FERV39k; `0001` and `0002` recur in every scene and emotion."""
     lists: dict[str, list[str]] = {"train": [], "test": []}
     for scene in ("Action", "Daily Life"):
         for word in FERV_WORDS:
@@ -106,7 +106,7 @@ def make_mafw(root: Path, *, frames: str | None = "data/faces") -> Path:
 def make_store(
     root: Path, *, subjects: int = 6, clips_each: int = 3, labelled: bool = True
 ) -> Path:
-    """A face store of `subjects` people with `clips_each` clips, each of another class."""
+    """A face store of `subjects` people with `clips_each` clips, each of a different class."""
     rows = []
     for subject in range(subjects):
         for number in range(clips_each):

@@ -1,4 +1,4 @@
-"""Counts the work of a function in Python's own operations, which are the same on any machine."""
+"""Counts the work of a function in Python bytecodes, which are the same on any machine."""
 
 import sys
 from collections.abc import Callable
@@ -12,7 +12,7 @@ HOUSE = str(Path(dfercli.__file__).parent)
 
 
 def operations(function: Callable[[], Any]) -> int:
-    """How many bytecodes of dfercli's own modules `function` runs; what C code does is not seen."""
+    """How many bytecodes of dfercli's own modules `function` runs; C code is not counted."""
     count = 0
 
     def local(frame: FrameType, event: str, _: Any) -> Any:
@@ -36,11 +36,11 @@ def operations(function: Callable[[], Any]) -> int:
 
 
 def growth(work: Callable[[int], Callable[[], Any]], small: int = 50, factor: int = 4) -> float:
-    """Operations at `factor * small` by those at `small`, divided by `factor`: linear work is 1.
+    """Operations at `factor * small` over those at `small`, divided by `factor`: 1 is linear.
 
     Args:
-        work: Prepares a size, and returns the function that is counted.
+        work: Prepares work of a given size and returns the function to count.
         small: The smaller size.
-        factor: By how much the other one is larger; quadratic work gives this number.
+        factor: How many times larger the other size is; quadratic work gives this number.
     """
     return operations(work(factor * small)) / operations(work(small)) / factor

@@ -1,4 +1,4 @@
-"""A server on the loopback that sends whatever bytes a test says, part by part."""
+"""A loopback server that sends whatever bytes a test gives it, part by part."""
 
 import itertools
 import socket
@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 Script = Callable[[int], Iterable[bytes]]
-"""What goes over the wire for the request of a number, from 0."""
+"""The bytes to send for a request, by its number from 0."""
 
 
 def answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
-    """A whole answer; a `Content-Length` among the headers takes the place of the true one."""
+    """A whole answer; a `Content-Length` among the headers replaces the true one."""
     lines = [f"HTTP/1.1 {status}", *headers, "Connection: close"]
     if not any(line.lower().startswith("content-length") for line in headers):
         lines.append(f"Content-Length: {len(body)}")
@@ -21,14 +21,14 @@ def answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
 
 
 def drip(part: bytes, seconds: float = 0.1) -> Iterator[bytes]:
-    """The same bytes again and again."""
+    """The same bytes, over and over."""
     while True:
         yield part
         time.sleep(seconds)
 
 
 def endless(begin: bytes, part: bytes) -> Iterator[bytes]:
-    """Bytes without end, as fast as they are taken."""
+    """Endless bytes, as fast as the client takes them."""
     return itertools.chain([begin], itertools.repeat(part))
 
 

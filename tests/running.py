@@ -1,4 +1,4 @@
-"""The command in a process and a session of its own, for tests of signals, locks and kills."""
+"""The command in its own process and session, for tests of signals, locks and kills."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ from trainings import DFER
 
 
 class Running:
-    """A `dfer` command under way.
+    """A `dfer` command that is running.
 
     Args:
         arguments: After `dfer`.
-        folder: Where its output, its error output and its temporary folder go.
+        folder: For its stdout, its stderr and its temporary folder.
     """
 
     def __init__(self, *arguments: object, folder: Path) -> None:
@@ -38,14 +38,14 @@ class Running:
         return self._process.poll() is not None
 
     def wait_until(self, there: Callable[[], bool], seconds: float = 120) -> None:
-        """Wait until something is there that the command makes."""
+        """Wait until something that the command makes exists."""
         deadline = time.monotonic() + seconds
         while not there() and not self.is_over and time.monotonic() < deadline:
             time.sleep(0.02)
         assert there(), self.err
 
     def ended(self, seconds: float = 60) -> int:
-        """Wait for the end; the exit code, negative where a signal killed it."""
+        """Wait for the end and return the exit code, negative if a signal killed it."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
-"""The tests that take longest, which `pytest -m "not slow"` leaves out and CI runs.
+"""The slowest tests: `pytest -m "not slow"` leaves them out, CI runs them.
 
 Most start processes, train several times, or compute in bfloat16, which many CPUs emulate. An entry
-is a file, or one test of it; `conftest.py` marks them, and refuses an entry that matches nothing.
+is a file, or one test in it; `conftest.py` marks them and refuses an entry that matches nothing.
 """
 
 SLOW = (

@@ -55,7 +55,7 @@ def write_store(
 
 
 def write_track_and_record(store: Path, row: ClipRow, frame_index: Iterable[int]) -> None:
-    """Write what a face store holds of a clip besides its crops, which show these frames."""
+    """Write the rest of a clip, whose crops exist already and show these frames."""
     index = np.array(list(frame_index), np.int64)
     boxes = np.tile(np.float32([0, 0, 32, 32]), (len(index), 1))
     track = TrackData(index, index / row.fps, boxes, np.ones(len(index), np.float32))
@@ -67,9 +67,9 @@ def write_track_and_record(store: Path, row: ClipRow, frame_index: Iterable[int]
 def bright_and_dark_store(
     folder: Path, clips_per_class: int = 8, frames: int = 6, people: str = "subject"
 ) -> Path:
-    """A store of two classes that anything can tell apart: bright clips and dark clips.
+    """A store of two classes that any model can tell apart: bright clips and dark clips.
 
-    Of other people there are other clips.
+    Other people have other clips.
     """
     rng = np.random.default_rng(0 if people == "subject" else list(people.encode()))
     clips = []

@@ -1,4 +1,4 @@
-"""Adapters: the same function as frozen CLIP at the start, and how many weights they are."""
+"""Adapters start as the same function as frozen CLIP, and have the computed number of weights."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ FRAMES = 2
 
 
 def shallow(name: str, layers: int = 2) -> dict:
-    """The architecture of a CLIP, its widths and patches as they are, with few layers."""
+    """The architecture of a CLIP with its real widths and patches, but few layers."""
     architecture = clip_architecture(name)
     architecture["vision_cfg"]["layers"] = layers
     architecture["text_cfg"]["layers"] = layers
@@ -74,7 +74,7 @@ def test_at_the_start_the_adapted_network_is_frozen_clip_frame_by_frame(name, se
         torch.testing.assert_close(model.text_features(), expected_texts, atol=1e-5, rtol=0)
 
 
-def test_an_adapter_has_the_weights_of_the_arithmetic():
+def test_an_adapter_has_the_computed_number_of_weights():
     adapter = Adapter(768, 0.25, skip=False)
     assert sum(weight.numel() for weight in adapter.parameters()) == 295_872
     assert not adapter(torch.randn(3, 768)).any()
@@ -92,7 +92,7 @@ def test_an_adapter_has_the_weights_of_the_arithmetic():
         ({"second_temporal_adapter": True}, 17.36),
     ],
 )
-def test_the_adapters_of_vit_b_16_are_as_many_weights_as_computed(own, millions):
+def test_all_adapters_of_vit_b_16_have_the_computed_number_of_weights(own, millions):
     with torch.device("meta"):
         clip = build_clip(clip_architecture("ViT-B-16-quickgelu"))
         adapt_image_encoder(clip, 16, FineCliperConfig(**own))
@@ -100,7 +100,7 @@ def test_the_adapters_of_vit_b_16_are_as_many_weights_as_computed(own, millions)
     assert adapters_of(clip) / 1e6 == pytest.approx(millions, abs=0.005)
 
 
-def test_only_the_last_blocks_are_adapted_where_so_set():
+def test_only_the_last_blocks_are_adapted_if_set_so():
     whole, part = tiny_model(), tiny_model(adapted_blocks=1)
     assert adapters_of(part) == adapters_of(whole.clip.visual.transformer.resblocks[-1]) + (
         adapters_of(whole.clip.transformer.resblocks[-1])
@@ -135,7 +135,7 @@ def test_only_the_temporal_adapter_sees_the_other_frames():
         assert (difference > 1e-4) == sees_others, kind
 
 
-def test_a_backbone_that_is_no_vision_transformer_is_refused():
+def test_a_backbone_other_than_a_vision_transformer_is_refused():
     clip = build_clip(clip_architecture("tiny"))
     with pytest.raises(ConfigError, match="vision transformer"):
         adapt_image_encoder(clip, FRAMES, FineCliperConfig())

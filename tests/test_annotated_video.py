@@ -23,7 +23,7 @@ from dfercli.video import sound
 from dfercli.video.annotated import write_annotated
 from dfercli.video.frames import Frame
 
-SOUND_FRAME = 576  # samples; MP3 at low rates takes no other number
+SOUND_FRAME = 576  # samples; MP3 at low rates takes no other frame size
 TIMES = (0.0, 0.033, 0.1, 0.5, 0.55)  # a variable frame rate
 
 
@@ -68,11 +68,11 @@ def test_frames_keep_their_times_and_an_odd_size_is_padded(tmp_path):
     [
         ("aac", ".mp4", 48000, "libx264"),
         ("libopus", ".mkv", 48000, "libx264"),
-        ("aac", ".ts", 48000, "libx264"),  # the video does not begin at 0
+        ("aac", ".ts", 48000, "libx264"),  # the video does not start at 0
         ("libmp3lame", ".avi", 44100, "mpeg4"),
-        ("libmp3lame", ".avi", 11025, "mpeg4"),  # no rate of MP3 in MP4
+        ("libmp3lame", ".avi", 11025, "mpeg4"),  # not a rate of MP3 in MP4
         ("libmp3lame", ".mp4", 44100, "libx264"),
-        ("pcm_s16le", ".avi", 6000, "mpeg4"),  # no rate of AAC
+        ("pcm_s16le", ".avi", 6000, "mpeg4"),  # not a rate of AAC
         ("pcm_s16le", ".avi", 192000, "mpeg4"),
     ],
 )
@@ -110,9 +110,7 @@ def test_sound_that_cannot_be_decoded_in_places_is_left_out_there(tmp_path):
     assert not notes
 
 
-def test_without_an_encoder_for_its_sound_a_video_is_written_silent_with_a_note(
-    tmp_path, monkeypatch
-):
+def test_a_video_whose_sound_has_no_encoder_is_written_silent_with_a_note(tmp_path, monkeypatch):
     source = video_with_sound(tmp_path / "source.avi", "libmp3lame", 44100, "mpeg4")
     monkeypatch.setattr(sound, "_takes", lambda add_stream: False)
     notes = []
@@ -154,7 +152,7 @@ def test_frames_closer_than_a_tick_and_far_apart_are_all_written(tmp_path):
     assert np.all(np.diff(written) > 0)
 
 
-def test_no_frame_is_an_error_and_leaves_no_file(tmp_path):
+def test_a_video_without_frames_is_an_error_and_leaves_no_file(tmp_path):
     with pytest.raises(DataError, match="no frame"):
         write_annotated(tmp_path / "a.mp4", iter(()), sound_of=None)
     assert not list(tmp_path.iterdir())
@@ -185,7 +183,7 @@ NUMBERS = np.array([0.05, 0.2, 0.05, 0.05, 0.5, 0.1, 0.05])
 
 
 def drawn_on_grey(size, boxes, **settings):
-    """The overlay of faces at these shares of the frame, and what it changed."""
+    """The overlay of faces at these fractions of the frame, and the pixels that it changed."""
     width, height = size
     overlay = Overlay(SEVEN, (), size, length_seconds=1, min_confidence=0.3, **settings)
     grey = np.full((height, width, 3), 128, np.uint8)
@@ -258,7 +256,7 @@ def test_classes_have_colours_of_their_own():
     assert len(set(class_colours(names))) == len(names)
 
 
-def test_sound_without_a_decoder_is_told_and_left_out(tmp_path):
+def test_sound_without_a_decoder_is_left_out_with_a_note(tmp_path):
     source = video_with_sound(tmp_path / "a.avi", "libmp3lame", 44100, "mpeg4")
     content = bytearray(source.read_bytes())
     kind = content.rindex(b"strf") + 8

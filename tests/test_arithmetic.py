@@ -1,4 +1,4 @@
-"""The arithmetic that a machine is fastest in: measured, kept, overridden, recorded."""
+"""The fastest arithmetic of a machine: measured, kept, overridden, recorded."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ BIG = TrainConfig(accelerator="cpu", model=ModelConfig(clip="ViT-B-32-quickgelu/
 
 
 class Clock:
-    """A processor whose products take what it is told, and which counts them."""
+    """A processor whose products take a given time, and which counts them."""
 
     def __init__(self, bfloat16: float) -> None:
         self.seconds = {torch.float32: 1e-3, torch.bfloat16: bfloat16 * 1e-3}
@@ -49,7 +49,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def processor(monkeypatch, *, bfloat16: float, flags: str = "amx_tile amx_bf16 avx512_bf16"):
-    """A processor that claims instructions, and takes `bfloat16` times as long as in float32."""
+    """A processor with these flags, whose bfloat16 takes `bfloat16` times as long as float32."""
     clock = Clock(bfloat16)
     facts = {"model name": "Simulated", "flags": flags}
     monkeypatch.setattr(arithmetic, "seconds_of", clock)
@@ -63,7 +63,7 @@ def processor(monkeypatch, *, bfloat16: float, flags: str = "amx_tile amx_bf16 a
     ("bfloat16", "expected"),
     [(0.5, "bf16-mixed"), (0.8, "bf16-mixed"), (0.9, "32"), (2.0, "32"), (7.0, "32")],
 )
-def test_what_is_measured_counts_whatever_the_processor_claims(monkeypatch, bfloat16, expected):
+def test_the_measurement_counts_whatever_the_processor_claims(monkeypatch, bfloat16, expected):
     processor(monkeypatch, bfloat16=bfloat16)
     module = new_model(ModelConfig(clip="tiny/random", num_frames=2), SEVEN, 1).module
     assert devices.precision_for_answers("auto", CPU, module)[0] == expected
@@ -73,7 +73,7 @@ def test_what_is_measured_counts_whatever_the_processor_claims(monkeypatch, bflo
     assert devices.resolve_precision("auto", "cpu") == "32"  # of dfer eval
 
 
-def test_a_processor_without_such_instructions_that_is_fast_all_the_same_uses_them(monkeypatch):
+def test_a_processor_that_is_fast_without_such_instructions_uses_bfloat16(monkeypatch):
     processor(monkeypatch, bfloat16=0.4, flags="neon")
     assert devices.precision_for_training(BIG) == "bf16-mixed"
 
@@ -95,7 +95,7 @@ def test_it_is_measured_once_and_kept(monkeypatch, folder):
     assert kept["threads"] == torch.get_num_threads()
 
 
-def test_two_that_ask_at_once_measure_once(monkeypatch, folder):
+def test_threads_that_ask_at_once_measure_once(monkeypatch, folder):
     clock = processor(monkeypatch, bfloat16=0.5)
     alone = arithmetic.measure()
     products, clock.products = clock.products, 0
@@ -117,7 +117,7 @@ def test_two_that_ask_at_once_measure_once(monkeypatch, folder):
         "[" * 100_000,
     ],
 )
-def test_a_broken_file_is_measured_anew(monkeypatch, folder, broken):
+def test_a_broken_file_is_replaced_by_a_new_measurement(monkeypatch, folder, broken):
     processor(monkeypatch, bfloat16=0.5)
     first = arithmetic.arithmetic_here()
     arithmetic.arithmetic_file().write_text(broken)
@@ -129,7 +129,7 @@ def test_a_broken_file_is_measured_anew(monkeypatch, folder, broken):
 @pytest.mark.parametrize(
     "field", [{"torch": "1.0"}, {"threads": 99}, {"kind": "another"}, {"float32_gflops": 0}]
 )
-def test_a_file_of_another_machine_is_measured_anew(monkeypatch, field):
+def test_a_file_of_another_machine_is_replaced_by_a_new_measurement(monkeypatch, field):
     clock = processor(monkeypatch, bfloat16=0.5)
     arithmetic.arithmetic_here()
     file = arithmetic.arithmetic_file()
@@ -141,7 +141,7 @@ def test_a_file_of_another_machine_is_measured_anew(monkeypatch, field):
     assert clock.products
 
 
-def test_processors_of_one_name_and_other_instructions_are_two(monkeypatch):
+def test_processors_of_one_name_with_different_instructions_are_told_apart(monkeypatch):
     files = []
     for flags in ("avx2", "avx2 avx512_bf16"):
         processor(monkeypatch, bfloat16=0.5, flags=flags)

@@ -48,7 +48,7 @@ def test_draws_stay_within_their_bounds_and_use_them() -> None:
     assert min(height * width for _, _, height, width in crops) < 0.15 * 8000
 
 
-def test_nothing_is_done_where_nothing_is_drawn() -> None:
+def test_a_draw_of_nothing_changes_nothing() -> None:
     frames = random_frames(2, 3, 24, 24)
     assert torch.equal(augment(frames, AS_IT_IS, 24), frames)
     none = AugmentConfig(crop_scale=1.0, flip=0.0)
@@ -86,7 +86,7 @@ def clip(tmp_path: Path) -> Clip:
     return Clip("a", store / "frames" / "a", "happiness")
 
 
-def test_an_item_depends_on_seed_epoch_and_clip_alone(clip: Clip) -> None:
+def test_an_item_depends_only_on_seed_epoch_and_clip(clip: Clip) -> None:
     def frames(seed: int, epoch: int) -> torch.Tensor:
         dataset = ClipDataset(
             [clip], ["happiness"], num_frames=4, image_size=16, augmentation=EVERYTHING, seed=seed

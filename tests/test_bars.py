@@ -1,4 +1,4 @@
-"""The scripts that compare speed with what it was: kinds of machines, and exit codes."""
+"""The scripts that compare speed with a baseline: kinds of machines, and exit codes."""
 
 import json
 from dataclasses import replace
@@ -39,7 +39,7 @@ def test_each_kind_of_machine_has_its_own_baseline(check, capsys):
     assert "no baseline of this kind" in capsys.readouterr().out
 
 
-def test_the_kept_baseline_is_of_a_kind_and_says_its_rates():
+def test_the_kept_baseline_names_its_kind_of_machine_and_its_rates():
     kept = json.loads((BENCHMARKS / "baseline.json").read_text())
     for kind, baseline in kept.items():
         assert kind in ("faster in bfloat16", "no faster in bfloat16")
@@ -48,7 +48,7 @@ def test_the_kept_baseline_is_of_a_kind_and_says_its_rates():
         assert "loading against PIL" in baseline["ratios"]
 
 
-def test_a_bar_is_missed_on_its_own_side_and_only_where_it_is_asked(monkeypatch):
+def test_a_bar_is_missed_only_on_its_own_side_and_only_if_asked_for(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from bars import Bar
 

@@ -1,4 +1,4 @@
-"""The way of batches to the device that works on them."""
+"""How batches get to the device that works on them."""
 
 from contextlib import nullcontext
 
@@ -44,13 +44,13 @@ def test_a_batch_on_a_device_has_its_raw_clips_augmented():
     assert [tensor.shape for tensor in moved.tensors()] == [(2, 2, 3, 4, 4), (2,), (2, 3), (2,)]
 
 
-def test_on_a_cpu_batches_come_as_they_are():
+def test_on_a_cpu_batches_pass_unchanged():
     batches = raw_batches(3)
     assert list(prefetch_to_device(iter(batches), torch.device("cpu"))) == batches
 
 
 class FakeStream:
-    """Writes down what a CUDA stream is asked for."""
+    """Records what a CUDA stream is asked to do."""
 
     def __init__(self, name, calls):
         self.name, self.calls, self.events = name, calls, 0
@@ -89,7 +89,7 @@ def test_on_cuda_a_batch_is_moved_while_the_step_before_runs(monkeypatch):
         torch.Tensor, "record_stream", lambda tensor, stream: held.append(stream.name)
     )
     for batch in prefetch_to_device(iter(raw_batches(4)), torch.device("cuda")):
-        assert len(held) == 4 * (int(batch.labels[0]) + 1)  # frames, labels, captions, which have
+        assert len(held) == 4 * (int(batch.labels[0]) + 1)  # frames, labels, captions, mask
         calls.append(f"work on {int(batch.labels[0])}")
     wait = "working waits for copying"
     assert calls == [
@@ -112,7 +112,7 @@ def test_on_a_gpu_every_batch_arrives_whole():
         assert torch.equal(frames, batch.to(device).frames)
 
 
-def test_losses_that_are_read_now_and_then_add_up_to_the_same(tmp_path, monkeypatch):
+def test_losses_that_are_read_every_few_steps_add_up_to_the_same(tmp_path, monkeypatch):
     store = bright_and_dark_store(tmp_path / "faces", clips_per_class=6)
     for name, every in (("each", 1), ("third", 3)):
         monkeypatch.setattr(fit, "sync_every", lambda device, every=every: every)

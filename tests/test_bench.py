@@ -12,11 +12,11 @@ from dfercli.cli.app import run
 @pytest.fixture(autouse=True)
 def one_product(monkeypatch):
     monkeypatch.setattr(bench_machine, "MATRIX_WINDOWS", 1)
-    # A CPU without instructions for bfloat16 takes half a minute for one product of 2048 x 2048.
+    # A CPU without bfloat16 instructions takes half a minute for one product of 2048 x 2048.
     monkeypatch.setattr(bench_machine, "MATRIX_SIDES", {"cpu": 128})
 
 
-def test_the_reference_multiplies_float32_whole_and_leaves_the_rest_as_it_was():
+def test_the_reference_multiplies_in_full_float32_and_restores_the_settings():
     torch.set_float32_matmul_precision("high")
     try:
         with bench_machine.whole_float32():
@@ -31,7 +31,7 @@ def test_the_reference_multiplies_float32_whole_and_leaves_the_rest_as_it_was():
 TOY = ("bench", "--clip", "tiny/random", "--runs", "1", "--num-frames", "4", "--quiet")
 
 
-def test_json_holds_the_ratios_and_what_they_are_made_of(capsys):
+def test_json_holds_the_ratios_and_both_their_terms(capsys):
     assert run([*TOY, "--batch-sizes", "2,1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     for part in ("loading", "inference", "training"):
@@ -52,7 +52,7 @@ def test_json_holds_the_ratios_and_what_they_are_made_of(capsys):
     assert "training" in told["bottleneck"]
 
 
-def test_the_table_names_what_was_measured_and_no_more(capsys):
+def test_the_table_names_only_what_was_measured(capsys):
     assert run([*TOY, "--only", "inference", "--batch-sizes", "1"]) == 0
     out = capsys.readouterr().out
     assert "inference, 1 at once" in out

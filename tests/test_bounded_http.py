@@ -1,4 +1,4 @@
-"""Whatever a server sends, an exchange and a download end within their bounds."""
+"""An exchange and a download end within their bounds, whatever the server sends."""
 
 import asyncio
 import gzip
@@ -38,7 +38,7 @@ def ask(url, *, most_bytes=1000, seconds=SECONDS):
     return exchange(httpx2.Request("POST", url, json={}), seconds=seconds, most_bytes=most_bytes)
 
 
-def test_an_exchange_works_where_a_loop_runs_already_as_in_a_notebook():
+def test_an_exchange_works_inside_a_running_event_loop_as_in_a_notebook():
     async def cell(url):
         return ask(url)
 
@@ -75,7 +75,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_a_server_that_takes_its_time_is_left_when_the_time_is_up(name):
+def test_a_slow_server_is_abandoned_when_the_time_is_up(name):
     with serve_raw(lambda number: SLOW[name]()) as server:
         begun = time.monotonic()
         with pytest.raises(httpx2.RequestError):
@@ -94,11 +94,11 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_a_server_that_never_ends_is_left_after_few_bytes(name):
+def test_an_endless_answer_is_abandoned_after_few_bytes(name):
     with serve_raw(lambda number: endless(*ENDLESS[name])) as server:
         with pytest.raises(httpx2.RequestError) as error:
             ask(server.url, most_bytes=100_000, seconds=1)
-        # What the two kernels hold of it is sent, too.
+        # The socket buffers on both sides count as sent, too.
         assert server.sent < 20_000_000
     if name in ("a body", "chunks"):
         assert isinstance(error.value, BodyTooLargeError)
@@ -107,11 +107,11 @@ def test_a_server_that_never_ends_is_left_after_few_bytes(name):
 BROKEN = {
     "nothing": [b""],
     "no HTTP": [b"\x16\x03\x01\x00\xff garbage\r\n\r\n"],
-    "a length that is none": [answer(b"{}", "200 OK", "Content-Length: many")],
+    "a length that is no number": [answer(b"{}", "200 OK", "Content-Length: many")],
     "a negative length": [answer(b"{}", "200 OK", "Content-Length: -5")],
     "two lengths": [answer(b"{}", "200 OK", "Content-Length: 2", "Content-Length: 3")],
     "a body cut short": [answer(b"{", "200 OK", "Content-Length: 50")],
-    "a chunk of no size": [CHUNKED + b"zz\r\n"],
+    "a chunk without a size": [CHUNKED + b"zz\r\n"],
     "a packed body": [answer(gzip.compress(b"{}"), "200 OK", "Content-Encoding: gzip")],
     "a bomb": [answer(gzip.compress(b"0" * 10**6), "200 OK", "Content-Encoding: gzip, gzip")],
     "a header of bytes": [b"HTTP/1.1 200 OK\r\n\xff\xfe: \x00\r\n\r\n"],
@@ -124,20 +124,20 @@ def test_a_broken_answer_is_an_error_of_the_request(name):
         ask(server.url, seconds=5)
 
 
-def test_nobody_there_is_told_from_no_answer():
+def test_a_refused_connection_differs_from_no_answer():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(httpx2.ConnectError):
         ask(f"http://127.0.0.1:{port}")
 
 
-def test_a_proxy_that_is_none_is_an_error_of_the_settings(monkeypatch):
+def test_an_unusable_proxy_is_an_error_of_the_settings(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "gopher://nowhere")
     with pytest.raises(ConfigError, match="proxy"):
         check_proxies()
 
 
-def test_a_download_is_whole_and_its_check_sum_told(tmp_path):
+def test_a_download_is_whole_and_returns_its_checksum(tmp_path):
     content = os.urandom(300_000)
 
     def script(number):
@@ -169,7 +169,7 @@ NO_FILES = {
 
 
 @pytest.mark.parametrize("message", NO_FILES)
-def test_what_is_no_file_is_refused_within_its_bounds(tmp_path, monkeypatch, message):
+def test_an_answer_that_is_no_file_is_refused_within_its_bounds(tmp_path, monkeypatch, message):
     monkeypatch.setattr(bounded_http, "STALL_SECONDS", 0.3)
     with serve_raw(lambda number: NO_FILES[message]()) as server:
         begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""A bug that one source meets is that source's failure, wherever it happens; others are done."""
+"""A bug in one source is that source's failure, wherever it happens; the others are done."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def folder(video: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    """Puts back what `set_up_faults` changes in this process."""
+    """Restores what `set_up_faults` changes in this process."""
     yield
     for place, name in STEPS.values():
         setattr(place, name, ORIGINAL[name])
@@ -146,7 +146,7 @@ def test_a_bug_in_the_set_up_is_a_crash(
     with pytest.raises(SetUpError if workers else KeyError, match="no such set-up") as crash:
         preprocess(folder, "--workers", workers, "--out", tmp_path / "faces", code=1)
     if workers:
-        assert "in set_up_nothing" in str(crash.value)  # where it happened over there
+        assert "in set_up_nothing" in str(crash.value)  # where it happened in the worker
 
 
 def test_previews_and_parts_may_fail_for_one_source(
@@ -185,7 +185,7 @@ def test_previews_and_parts_may_fail_for_one_source(
     assert (store / "bugs.log").read_text().count("Traceback") == 2
 
 
-# What predict does with one source after its faces were found; each fails at its first call.
+# The steps of predict for one source after its faces were found; each fails at its first call.
 LATER = [
     (clip_faces, "read_track"),
     (clip_faces, "frame_paths"),
@@ -286,7 +286,7 @@ def test_a_window_that_the_model_cannot_take_is_its_sources_fault_alone(
     assert (Path(row["source"]).name, row["stage"]) == ("b.mp4", "bug")
 
 
-def test_a_model_that_fails_at_all_it_is_shown_is_a_crash(
+def test_a_model_that_fails_on_every_window_is_a_crash(
     store_of_three: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault = raising(recognise._probabilities, RuntimeError("no weights"), lambda *_: True)
@@ -315,10 +315,10 @@ def test_faces_found_by_worker_processes_may_fail_for_one_source(
     assert set(pd.read_csv(out)["source"].map(lambda name: Path(name).stem)) == set(SOUND)
 
 
-def test_a_source_with_a_bug_is_not_put_down_as_done(
+def test_a_source_with_a_bug_is_not_recorded_as_done(
     folder: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped before the table was written, the next run tries it again, and no other."""
+    """After a stop before the table is written, the next run retries that source, and no other."""
     fault = raising(source_results.gaps_of, KeyError("odd"), partial(at_first, done=[]))
     monkeypatch.setattr(source_results, "gaps_of", fault)
     write = results_folder.write_predictions
@@ -344,7 +344,7 @@ def test_a_source_with_a_bug_is_not_put_down_as_done(
 def test_a_source_that_is_replaced_while_it_is_read_is_a_failure(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a file of the same size and time, too, as `rsync --times` leaves it."""
+    """Also by a file of the same size and time, as `rsync --times` leaves it."""
     store = tmp_path / "faces"
 
     def replaced(*arguments: Any) -> Any:
@@ -384,7 +384,7 @@ def test_a_source_replaced_before_its_copy_is_drawn_is_a_failure_of_the_copy(
     assert not copies.exists() or list(copies.iterdir()) == []
 
 
-def test_a_folder_of_frames_is_known_again_by_its_files(tmp_path: Path) -> None:
+def test_a_folder_of_frames_is_recognised_by_its_files(tmp_path: Path) -> None:
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((4, 4, 3), np.uint8))
     before = source_state(tmp_path)
@@ -397,7 +397,7 @@ def test_a_folder_of_frames_is_known_again_by_its_files(tmp_path: Path) -> None:
         before.require_same()
 
 
-def test_what_a_user_can_cause_passes_and_a_crash_crosses_processes() -> None:
+def test_user_errors_pass_through_and_a_crash_crosses_processes() -> None:
     for expected in (DataError("bad"), ArtifactError("worse")):
         with pytest.raises(type(expected)):
             attempt(raising(len, expected, lambda: True))
@@ -417,7 +417,7 @@ def test_a_log_that_cannot_be_written_costs_only_the_traceback(
     (tmp_path / "bugs.log").symlink_to(elsewhere)
     reason = BugLog(tmp_path / "bugs.log").add("x", Crash("KeyError: 1", "Traceback"))
     assert reason.startswith("bug: KeyError: 1; its traceback is lost: cannot write")
-    assert not elsewhere.exists()  # it is never written through a link
+    assert not elsewhere.exists()  # the log is never written through a link
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert users_log().is_relative_to(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Training on cached features of a frozen image encoder: the same result, nothing done twice."""
+"""Training on cached features of a frozen image encoder: same result, no work done twice."""
 
 import shutil
 import subprocess
@@ -38,7 +38,7 @@ CACHED = ("--freeze-image", "--cache-features")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clips of seven frames, of which training draws three."""
+    """Clips of seven frames; training draws three."""
     return bright_and_dark_store(tmp_path_factory.mktemp("cached") / "faces", frames=7)
 
 
@@ -48,7 +48,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def frozen_config(store: Path, out: Path, features: Path | None, **changes: Any) -> TrainConfig:
-    """A training with a frozen encoder and no augmentation; cached where `features` is given."""
+    """A training with a frozen encoder and no augmentation; cached if `features` is given."""
     caching = {} if features is None else {"cache_features": True, "features_in": features}
     settings = {
         "model": replace(MODEL, freeze_image=True),
@@ -66,7 +66,7 @@ def cached(store: Path, features: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 class Telling(Interrupting):
-    """Keeps what is said."""
+    """Keeps the notes."""
 
     def __init__(self) -> None:
         super().__init__(after_steps=-1)
@@ -122,7 +122,7 @@ def test_the_result_is_the_same_as_without_the_cache(
     moved = 0
     for name, expected in last_weights(plain).items():
         torch.testing.assert_close(weights[name], expected, atol=1e-4, rtol=1e-3)
-        if name.startswith("clip."):  # batch normalisation's counters, too, stay
+        if name.startswith("clip."):  # batch normalisation's counters stay, too
             assert torch.equal(weights[name], before[name]), name
         else:
             moved += not torch.allclose(weights[name], before[name], atol=1e-4)
@@ -150,7 +150,7 @@ def test_the_checkpoint_predicts_by_itself(cached: Path) -> None:
 def test_the_encoder_sees_each_frame_once(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then never again, but for the measurement at the end, which goes the normal way."""
+    """Then never again, except for the final measurement, which does not use the cache."""
     counts = []
     for run, epochs in (("empty", 1), ("filled", 3)):
         config = frozen_config(
@@ -164,7 +164,7 @@ def test_the_encoder_sees_each_frame_once(
 
 
 @pytest.mark.parametrize("views", [0, 2])
-def test_a_resumed_run_is_equal(store: Path, features: Path, tmp_path: Path, views: int) -> None:
+def test_a_resumed_run_ends_equal(store: Path, features: Path, tmp_path: Path, views: int) -> None:
     augment = NO_AUGMENTATION if views == 0 else AugmentConfig(crop_scale=0.5)
     changes: dict[str, Any] = {"cached_views": views, "augment": augment, "checkpoint_every": 1}
     whole = train.run(
@@ -178,7 +178,7 @@ def test_a_resumed_run_is_equal(store: Path, features: Path, tmp_path: Path, vie
     assert_equal_runs(tmp_path / "run", whole)
 
 
-def test_where_a_strangers_run_has_its_features_kept_is_not_followed(
+def test_the_feature_folder_named_in_a_strangers_run_is_not_used(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
@@ -234,7 +234,7 @@ def test_only_a_changed_clip_is_encoded_again(tmp_path: Path) -> None:
     content = frame.read_bytes()
     frame.write_bytes(content[:-2] + b"\x00" + content[-2:])  # the same picture, other bytes
     assert encoded_now(config)[0] == "1 encoded now)"
-    # The folder and the name do not count.
+    # Folder and name do not matter.
     store.rename(tmp_path / "elsewhere")
     moved = replace(config, dataset=str(tmp_path / "elsewhere"))
     assert encoded_now(moved)[0] == "0 encoded now)"
@@ -243,13 +243,13 @@ def test_only_a_changed_clip_is_encoded_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"seed": 2},  # other random weights of the toy
+        {"seed": 2},  # the toy with other random weights
         {"model": replace(MODEL, freeze_image=True, normalization="clip")},
         {"precision": "bf16-mixed"},
     ],
     ids=["weights", "normalisation", "precision"],
 )
-def test_features_of_another_encoder_are_not_taken(
+def test_features_of_another_encoder_are_not_used(
     store: Path, features: Path, cached: Path, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     assert encoded_now(frozen_config(store, tmp_path, features))[0] == "0 encoded now)"
@@ -257,7 +257,7 @@ def test_features_of_another_encoder_are_not_taken(
     assert encoded_now(other)[0] == f"{CLIPS} encoded now)"
 
 
-def test_other_settings_of_what_is_trained_take_the_same_features(
+def test_other_settings_of_the_trained_part_use_the_same_features(
     store: Path, features: Path, cached: Path, tmp_path: Path
 ) -> None:
     model = replace(MODEL, freeze_image=True, context_tokens=4, temporal_layers=2, num_frames=5)
@@ -265,7 +265,9 @@ def test_other_settings_of_what_is_trained_take_the_same_features(
     assert encoded_now(config)[0] == "0 encoded now)"
 
 
-def test_torn_and_foreign_files_are_made_again_with_one_note(store: Path, tmp_path: Path) -> None:
+def test_torn_and_foreign_files_are_computed_again_with_one_note(
+    store: Path, tmp_path: Path
+) -> None:
     features = tmp_path / "features"
     encoded_now(frozen_config(store, tmp_path, features))
     files = sorted(features.rglob("*.safetensors"))
@@ -344,7 +346,7 @@ def test_features_that_vanish_are_named(store: Path, tmp_path: Path) -> None:
     assert len(rows_of(tmp_path / "run")) == 3
 
 
-def test_the_command_says_what_it_keeps(
+def test_the_command_reports_the_size_of_its_cache(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DFER_CACHE", str(tmp_path / "cache"))
@@ -383,7 +385,7 @@ def test_the_command_says_what_it_keeps(
         ((*CACHED, "--cached-views", "-1"), "cached_views: expected a whole number", ""),
     ],
 )
-def test_what_does_not_go_together_is_said_at_once(
+def test_options_that_exclude_each_other_are_refused_at_once(
     store: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -1,4 +1,4 @@
-"""Calibration: temperature, threshold, what is stored, and what `dfer info` says of it."""
+"""Calibration: temperature, threshold, what is stored, and what `dfer info` shows."""
 
 import json
 
@@ -26,7 +26,7 @@ def drawn_clips(temperature, count=4000):
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
-def test_the_temperature_that_made_the_logits_is_found_again(temperature):
+def test_the_temperature_behind_the_logits_is_recovered(temperature):
     logits, targets = drawn_clips(temperature)
     assert fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.08)
 
@@ -41,7 +41,7 @@ def test_calibration_lowers_the_error_of_overconfident_logits():
     assert after < 0.05 < 0.2 < before
 
 
-def test_clips_without_a_mistake_do_not_ask_for_certainty():
+def test_clips_without_a_mistake_do_not_give_certainty():
     logits = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]] * 3
     targets = np.array([0, 1, 2, 0, 1, 2])
     assert 0.5 < fit_temperature(logits, targets) < 1
@@ -55,7 +55,7 @@ def test_a_single_mistake_among_few_clips_changes_little():
     assert 0.7 < fit_temperature(logits, targets) < 3
 
 
-def test_the_threshold_parts_right_from_wrong():
+def test_the_threshold_separates_right_from_wrong():
     confidence = np.array([0.55, 0.6, 0.7, 0.9, 0.95])
     probabilities = np.stack([confidence, 1 - confidence], axis=1)
     targets = np.array([1, 1, 0, 0, 0])  # the two least sure ones are wrong

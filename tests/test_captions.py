@@ -57,7 +57,7 @@ def make_store(folder, clips=3, frames=3, label="happiness", size=16):
 
 
 def polite(request, number):
-    """Another text for every clip, and one short text for all of them."""
+    """A different text for every clip, and one short text for all."""
     if not request.images:
         return Reply(caption_answer(SHORT))
     frame = zlib.crc32("".join(request.images).encode())
@@ -229,7 +229,7 @@ def test_a_refused_key_ends_at_once(tmp_path, monkeypatch, capsys):
     assert "refused the key" in capsys.readouterr().err
 
 
-def test_a_server_that_refuses_everything_is_given_up(tmp_path, monkeypatch, capsys):
+def test_a_server_that_refuses_everything_is_given_up_on(tmp_path, monkeypatch, capsys):
     make_store(tmp_path / "faces", clips=40)
     with serve(lambda request, number: refused(400, "no images here")) as server:
         assert caption(monkeypatch, server) == 5
@@ -326,7 +326,7 @@ def caption_all(store, url, cache):
     return caption_store(store, config, LogProgress())
 
 
-def test_ten_kills_cost_only_what_was_under_way(tmp_path):
+def test_ten_kills_cost_only_the_work_in_progress(tmp_path):
     store = make_store(tmp_path / "faces", clips=CLIPS, frames=1)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["test_captions", "openai", "open_clip"])

@@ -24,7 +24,7 @@ CLIPS = "Clip/clip_224x224"
 
 @pytest.fixture
 def dfew(tmp_path, monkeypatch):
-    """A clean miniature, with the published sizes of the miniature in place of the real ones."""
+    """A clean miniature whose own sizes stand in for the published ones."""
     totals = PublishedTotals(14, dict.fromkeys(SEVEN, 2), ((11, 3),) * 5, 0)
     monkeypatch.setitem(published.TOTALS, "dfew", totals)
     return make_dfew(tmp_path / "DFEW")
@@ -40,7 +40,7 @@ def kinds(report):
 
 
 def only(report, kind):
-    """The one finding of the report, which is of `kind`."""
+    """The only finding of the report; it must be of `kind`."""
     assert kinds(report) == [kind]
     return report.findings[0]
 
@@ -63,7 +63,7 @@ def test_a_missing_clip_is_found_and_nothing_else(dfew):
     assert found.message == "1 clip is not in Clip/clip_224x224"
 
 
-def test_clips_missing_from_one_on_are_said_to_be_an_interrupted_unpacking(dfew):
+def test_clips_that_end_at_one_number_suggest_an_interrupted_unpacking(dfew):
     for number in range(11, 18):
         shutil.rmtree(dfew / CLIPS / f"{number:05d}")
     assert only(check(dfew), "missing").guess == (
@@ -83,7 +83,7 @@ def test_a_short_clip_is_found_and_nothing_else(dfew):
     assert only(check(dfew), "short").names == ("00004 (15 frames)",)
 
 
-def test_as_many_short_clips_as_published_are_no_fault(dfew, monkeypatch):
+def test_the_published_number_of_short_clips_is_no_fault(dfew, monkeypatch):
     totals = PublishedTotals(14, dict.fromkeys(SEVEN, 2), ((11, 3),) * 5, short_clips=1)
     monkeypatch.setitem(published.TOTALS, "dfew", totals)
     shutil.rmtree(dfew / CLIPS / "00004")
@@ -266,7 +266,7 @@ def test_an_unlabelled_face_store_is_clean_but_says_so(tmp_path):
     assert kinds(report) == ["unlabelled"]
 
 
-def test_a_subject_is_no_condition_for_a_check(tmp_path):
+def test_a_check_does_not_need_subjects(tmp_path):
     store = make_store(tmp_path)
     rows = [{**row, "subject": None} for row in read_rows(store / "clips.jsonl")]
     write_rows(store / "clips.jsonl", rows)
@@ -301,7 +301,7 @@ def test_command_names_a_missing_root(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("dataset", ["ferv39k", "mafw"])
-def test_miniatures_of_the_other_benchmarks_differ_in_size_alone(dataset, tmp_path, capsys):
+def test_miniatures_of_the_other_benchmarks_differ_only_in_size(dataset, tmp_path, capsys):
     {"ferv39k": make_ferv39k, "mafw": make_mafw}[dataset](tmp_path)
     assert run(["data", "check", dataset, "--root", str(tmp_path), "--subset", "--deep"]) == 0
     assert run(["data", "check", dataset, "--root", str(tmp_path), "--json"]) == 3

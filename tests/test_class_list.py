@@ -1,4 +1,4 @@
-"""`--labels`: commas, quotes, and what is said about them."""
+"""`--labels`: commas, quotes, and the messages about them."""
 
 import shlex
 
@@ -37,7 +37,7 @@ UNDERSTOOD = ["müde", "scared=a frightened, open-mouthed face"]
         ("", []),
     ],
 )
-def test_a_list_is_divided_as_csv_is(text, entries):
+def test_a_list_is_split_like_csv(text, entries):
     assert split_classes(text) == (UNDERSTOOD if entries is None else entries)
 
 
@@ -82,7 +82,7 @@ def store(tmp_path):
     return write_store(tmp_path / "faces", [("one", None, None, frames)])
 
 
-def test_what_was_understood_is_a_table(store, capsys):
+def test_the_classes_are_shown_as_a_table(store, capsys):
     labels = 'müde,"scared=a frightened, open-mouthed face"'
     dfer(store, "--clip", "tiny/random", "--labels", labels)
     lines = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
@@ -93,7 +93,7 @@ def test_what_was_understood_is_a_table(store, capsys):
 
 
 @pytest.mark.parametrize("place", [("faces",), ("--camera", "0")])
-def test_a_doubt_ends_the_command_before_work_live_and_on_files(place, capsys):
+def test_a_doubtful_list_ends_the_command_before_work_live_and_on_files(place, capsys):
     dfer(*place, "--labels", "müde, scared=a frightened, open-mouthed face", code=2)
     error = capsys.readouterr().err
     assert "error: --labels: is 'open-mouthed face' a class" in error

@@ -1,4 +1,4 @@
-"""CLIP with LoRA: what it starts from, what it trains and keeps, and what it is merged to."""
+"""CLIP with LoRA: its start, what it trains and keeps, and its merged weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_with_texts_and_without_temporal_layers_it_starts_as_zero_shot_clip():
         torch.manual_seed(1)
         clip, _ = load_backbone("tiny-vit/random", None)
     texts = [[text] for text in new_model(replace(LORA), NAMES, 1).card.class_texts]
-    assert texts == [["happiness"], ["sadness"]]  # the linear head knows names alone
+    assert texts == [["happiness"], ["sadness"]]  # the linear head knows only names
     from dfercli.inference.restore import class_texts_for
 
     texts = [list(own) for own in class_texts_for(LORA, NAMES).positive]
@@ -140,7 +140,7 @@ def test_merged_weights_predict_the_same_without_any_adapter(head):
         assert not torch.allclose(features, lora(head).frame_features(FRAMES[0]), atol=1e-3)
 
 
-def test_dropout_leaves_out_input_features_in_training_alone():
+def test_dropout_leaves_out_input_features_only_in_training():
     module = shaken(lora(dropout=0.5))
     torch.manual_seed(0)
     first, second = (module.train().frame_features(FRAMES[0]) for _ in range(2))
@@ -160,7 +160,7 @@ def test_dropout_leaves_out_input_features_in_training_alone():
         ),
     ],
 )
-def test_what_cannot_be_adapted_is_refused(changes, message):
+def test_models_and_settings_that_cannot_be_adapted_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         new_model(replace(LORA, **changes), NAMES, 1)
 
@@ -182,7 +182,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of CLIP weights, so that checkpoints leave CLIP out."""
+    """A file of CLIP weights; with it, checkpoints leave CLIP out."""
     file = tmp_path_factory.mktemp("clip") / "clip.pt"
     torch.manual_seed(0)
     torch.save(build_clip(clip_architecture("tiny-vit")).state_dict(), file)
@@ -207,7 +207,7 @@ def run(
     return train.run(config, LogProgress()).run
 
 
-def test_a_checkpoint_holds_what_was_trained_and_frozen_weights_are_the_files(
+def test_a_checkpoint_holds_only_trained_weights_and_frozen_ones_come_from_the_file(
     run: Path, weights: Path
 ):
     held = last_weights(run)
@@ -256,7 +256,7 @@ def test_the_texts_of_other_classes_make_a_model_of_them_and_a_linear_head_does_
     assert F.softmax(module(FRAMES), -1).shape == (2, 3)
 
 
-def test_it_is_evaluated_exported_and_told_of(
+def test_it_is_evaluated_exported_and_described(
     run: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert dfer(["eval", str(run), str(store), "--out", str(tmp_path / "e"), "--quiet"]) == 0

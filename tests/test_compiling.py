@@ -1,4 +1,4 @@
-"""Long work compiles itself, says so, and takes it back where it is no faster."""
+"""Long work is compiled with a note, and goes on uncompiled where that is no faster."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ COSTS = Compiling(costs=40.0, saves=0.2)
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """What was compiled: traced, but run as it is, since kernels need a minute."""
+    """The modules that were compiled: traced, but run as they are, as kernels take a minute."""
     seen: list[nn.Module] = []
 
     def trace(module):
@@ -45,13 +45,13 @@ def told(times, waiting, **settings):
     return encoder, notes
 
 
-def test_little_work_is_done_as_it_is(compiled):
+def test_little_work_is_not_compiled(compiled):
     _, notes = told([9.0] + [2.0] * 10, waiting=399)  # saves 79.8 s, compiling costs 40
     assert notes == []
     assert compiled == []
 
 
-def test_long_work_is_compiled_once_and_says_so(compiled):
+def test_long_work_is_compiled_once_with_a_note(compiled):
     encoder, notes = told([9.0] + [2.0] * 3 + [60.0] + [1.5] * 20, waiting=400)
     assert compiled == [encoder]
     (note,) = notes
@@ -59,13 +59,13 @@ def test_long_work_is_compiled_once_and_says_so(compiled):
     assert "--no-compile" in note
 
 
-def test_what_is_no_faster_goes_on_as_before(compiled):
+def test_work_that_is_no_faster_compiled_goes_on_as_before(compiled):
     encoder, notes = told([9.0] + [2.0] * 3 + [60.0] + [2.1] * 20, waiting=4000)
     assert compiled == [encoder]
     assert notes[1:] == ["compiled it is no faster here: going on as before"]
     assert torch.equal(encoder(torch.ones(1, 2)), nn.Linear.forward(encoder, torch.ones(1, 2)))
     with torch.compiler.set_stance("fail_on_recompile"):
-        encoder(torch.ones(3, 2, dtype=torch.float32))  # nothing of it is left to compile
+        encoder(torch.ones(3, 2, dtype=torch.float32))  # nothing is left to compile
 
 
 def test_without_a_compiler_it_is_one_line(compiled, monkeypatch):

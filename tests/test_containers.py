@@ -23,7 +23,7 @@ CODECS = {".mp4": "libx264", ".mkv": "libx264", ".avi": "mpeg4", ".mov": "mpeg4"
 
 
 def titled(path, title, seconds=1):
-    """A video with this title, which an encoder would refuse to write: its bytes are patched in."""
+    """A video with this title. An encoder would refuse to write it, so its bytes are patched in."""
     placeholder = b"~" * len(title)
     with av.open(str(path), "w") as container:
         container.metadata["title"] = placeholder.decode()
@@ -54,7 +54,7 @@ def remuxed(video, target):
 @pytest.mark.parametrize("suffix", CODECS)
 def test_a_title_in_any_encoding_is_no_obstacle(tmp_path, suffix, encoding):
     path = titled(tmp_path / f"titled{suffix}", TITLES[encoding], seconds=8)
-    if LENIENT:  # the versions of PyAV that need to be told
+    if LENIENT:  # the versions of PyAV that need the option
         with pytest.raises(UnicodeDecodeError):
             av.open(str(path))
     assert len(list(VideoReader(path))) == 80
@@ -81,7 +81,7 @@ def test_only_one_place_opens_videos_with_pyav():
     }
 
 
-def test_an_annotated_video_is_known_again_also_in_another_container(tmp_path):
+def test_an_annotated_video_is_recognised_in_another_container_too(tmp_path):
     images = list(moving_bar(5))
     frames = [Frame(i, i / 10, image) for i, image in enumerate(images)]
     write_annotated(tmp_path / "annotated.mp4", iter(frames), sound_of=None)
@@ -104,4 +104,4 @@ def test_what_pyav_says_becomes_one_line_with_the_file(tmp_path):
     with pytest.raises(DataError, match=r"gone\.mp4: not a readable video \(No such file"):
         open_container(tmp_path / "gone.mp4")
     with pytest.raises(ZeroDivisionError), av_errors(tmp_path):
-        raise ZeroDivisionError  # a bug stays one
+        raise ZeroDivisionError  # a bug stays a bug

@@ -65,7 +65,7 @@ def published_content(labels: tuple[str, ...] = SEVEN, **changes: Any) -> dict[s
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As the published trainer writes it, with an object of a class of its own `__main__`."""
+    """As the published trainer writes it, with an object of a class from its `__main__`."""
     folder = tmp_path_factory.mktemp("published")
     torch.save(published_content(), folder / "weights.pth")
     subprocess.run([sys.executable, "-c", RECORDER], cwd=folder, check=True)
@@ -82,7 +82,7 @@ def test_a_published_checkpoint_becomes_one_of_ours(
     published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(pickle.UnpicklingError):
-        torch.load(published, weights_only=True)  # what makes this file a difficult one
+        torch.load(published, weights_only=True)  # this is what makes the file difficult
     assert dfer(["convert", str(published), "--out", str(tmp_path / "ours"), "--check"]) == 0
     printed = capsys.readouterr().out
     assert "anger: anger, it's seen in the brows." in printed
@@ -238,7 +238,7 @@ def test_a_file_cut_short_missing_or_of_text(
     assert "no such checkpoint file" in capsys.readouterr().err
 
 
-def test_what_is_there_is_never_written_over(
+def test_an_existing_file_is_never_overwritten(
     published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "precious").write_text("data")

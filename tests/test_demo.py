@@ -1,4 +1,4 @@
-"""The demo, small: the same code with a few people and one epoch."""
+"""The demo at a small size: the same code with a few people and one epoch."""
 
 import contextlib
 import io

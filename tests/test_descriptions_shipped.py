@@ -57,7 +57,7 @@ def test_shipped_texts_follow_the_published_forms():
 
 
 @pytest.mark.parametrize("style", ["name", "context", "pn"])
-def test_styles_without_written_text_serve_any_label(style):
+def test_styles_without_written_texts_work_for_any_label(style):
     texts = shipped_texts(("awe", "joy"), style)
     assert "awe" in texts.positive[0][0]
     assert len(texts.positive) == 2

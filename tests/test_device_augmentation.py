@@ -24,7 +24,7 @@ EVERYTHING = AugmentConfig(crop_scale=0.3, flip=0.5, brightness=0.5, rotation_de
 
 
 def smooth_frames(height: int, width: int, count: int = 2) -> np.ndarray:
-    """Frames (T, H, W, 3) of blobs: what a picture of a face has, and white noise has not."""
+    """Frames (T, H, W, 3) of blobs: smooth as a picture of a face is, and white noise is not."""
     rng = np.random.default_rng([height, width])
     noise = rng.integers(0, 256, (count, height, width, 3)).astype(np.float32)
     blurred = [cv2.GaussianBlur(frame, (0, 0), 2) for frame in noise]
@@ -58,7 +58,7 @@ def test_without_rotation_a_draw_gives_the_same_picture_to_one_grey_level(
 def test_with_rotation_a_draw_gives_the_same_picture_to_two_grey_levels(
     source: tuple[int, int], dtype: torch.dtype
 ) -> None:
-    # OpenCV rounds the places that a rotated picture is read at to 1/32 pixel.
+    # OpenCV rounds the positions at which it reads a rotated picture to 1/32 pixel.
     for seed in range(12):
         draw = draw_augmentation(*source, EVERYTHING, np.random.default_rng(seed))
         off = difference(draw, smooth_frames(*source), 64, dtype)

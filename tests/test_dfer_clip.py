@@ -93,7 +93,7 @@ def test_a_model_made_in_inference_mode_works() -> None:
         assert torch.equal(make_model().eval().text_features(), make_model().text_features())
 
 
-def test_text_features_with_gradients_are_never_the_kept_ones() -> None:
+def test_text_features_with_gradients_are_never_cached_ones() -> None:
     model = make_model()
     with torch.no_grad():
         model.text_features()

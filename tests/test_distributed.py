@@ -24,7 +24,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def unseen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten clips: more in one process than in the other."""
+    """Ten clips: one process gets more than the other."""
     folder = tmp_path_factory.mktemp("unseen") / "faces"
     return bright_and_dark_store(folder, clips_per_class=5, frames=4, people="other")
 
@@ -88,7 +88,7 @@ def test_torchrun_starts_the_processes_too(
     assert_same_training(tmp_path / "run", one_process)
 
 
-def test_what_fsdp_spreads_over_processes_comes_back_whole() -> None:
+def test_state_that_fsdp_shards_comes_back_whole() -> None:
     script = Path(__file__).with_name("fsdp_processes.py")
     done = run_processes([*TORCHRUN, "--nproc-per-node", "2", str(script)])
     assert done.returncode == 0, done.stderr
@@ -114,7 +114,7 @@ def test_a_broken_clip_ends_all_processes_with_one_line(unseen: Path, tmp_path: 
         (("--num-nodes", "0"), "num_nodes: expected a whole number of at least 1"),
     ],
 )
-def test_what_cannot_be_had_is_said_before_any_process_starts(
+def test_unusable_settings_are_refused_before_any_process_starts(
     store: Path,
     unseen: Path,
     tmp_path: Path,

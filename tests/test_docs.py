@@ -1,4 +1,4 @@
-"""The pages that are made by scripts are what the scripts make, and the site builds."""
+"""The generated pages match what the scripts make, and the site builds."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ import commands  # noqa: E402
 import house  # noqa: E402
 
 
-def test_the_page_of_commands_is_what_the_options_say():
+def test_the_page_of_commands_matches_the_options():
     assert commands.PAGE.read_text() == commands.page(), "run python docs/generate/commands.py"
 
 

@@ -44,7 +44,7 @@ def test_hostile_json_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
         assert reason in caught.value.message
 
 
-def test_what_is_honest_is_read() -> None:
+def test_honest_documents_are_read() -> None:
     deepest = "[" * MAX_DEPTH + "]" * MAX_DEPTH
     assert parse_json(deepest) is not None
     assert parse_json(b'\xef\xbb\xbf{"a": "[[[\\ud83d\\ude00"}') == {"a": "[[[\U0001f600"}

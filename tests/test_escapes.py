@@ -1,4 +1,4 @@
-"""Text of strangers is printed, drawn and written so that nothing obeys it: no terminal, browser,
+"""Text of strangers commands nothing where it is printed, drawn or written: no terminal, browser,
 spreadsheet, LaTeX or plot."""
 
 import csv
@@ -44,7 +44,7 @@ def table(text):
 
 
 @pytest.mark.parametrize("show", [error_and_hint, print_line, print_json, table, progress_note])
-def test_what_moves_a_cursor_is_spelt_out(show, capsys):
+def test_characters_that_move_a_cursor_are_spelt_out(show, capsys):
     show(HOSTILE)
     printed = "".join(capsys.readouterr())
     assert "a" in printed
@@ -105,7 +105,7 @@ def test_bytes_of_names_are_spelt_out_in_every_file(tmp_path):
         ["data", "check", NO_UTF8],
     ],
 )
-def test_arguments_that_are_no_utf8_end_in_a_line(arguments, tmp_path, monkeypatch, capsys):
+def test_arguments_that_are_not_utf8_end_in_one_line(arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     code = run(arguments)
@@ -126,7 +126,7 @@ NAMES_IN_LINKS = {
 
 
 @pytest.mark.parametrize("name", NAMES_IN_LINKS)
-def test_a_link_of_a_page_leads_to_the_file_whatever_it_is_called(name, tmp_path):
+def test_a_link_in_a_page_leads_to_its_file_whatever_the_name(name, tmp_path):
     file = tmp_path / "videos" / name
     file.parent.mkdir()
     file.write_bytes(b"video")
@@ -146,7 +146,7 @@ def test_a_link_of_a_page_leads_to_the_file_whatever_it_is_called(name, tmp_path
 
 
 class Attributes(HTMLParser):
-    """The attributes of the last tag of each name, and what is in scripts of data by their id."""
+    """The attributes of the last tag of each name, and the content of data scripts by their id."""
 
     def __init__(self, html):
         super().__init__()
@@ -169,7 +169,7 @@ class Attributes(HTMLParser):
 
 
 def a_page(link, note, name):
-    """The values of a page with one video that is called `name`, as are its classes and all."""
+    """The values of a page with one video; its name, its classes and the rest are `name`."""
     return {
         "overview": {"key": "0", "labels": [name], "colours": ["#fff"], "videos": [{"name": name}]},
         "videos": [{"name": name, "note": note, "failure": name, "remarks": [name]}],
@@ -185,7 +185,7 @@ HOSTILE_TEXTS = [
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)
-def test_text_in_a_page_is_text_wherever_it_stands(text):
+def test_text_in_a_page_stays_text_everywhere(text):
     html = render("predictions.html", text, **a_page("data:video/mp4;base64,", text, text))
     found = Attributes(html)
     plain = Attributes(render("predictions.html", "a", **a_page("data:,", "a", "a")))
@@ -213,7 +213,7 @@ LATEX = {
 
 
 @pytest.mark.parametrize("text", LATEX)
-def test_text_in_latex_is_text(text):
+def test_text_in_latex_stays_text(text):
     table = TextTable("", ("a", "b"), ((text, "1"),))
     (row,) = (line for line in to_latex(table).splitlines() if line.endswith(r"& 1 \\"))
     assert row == rf"{LATEX[text]} & 1 \\"

@@ -44,7 +44,7 @@ def run(stores: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """What was measured; the report shows it and names the checkpoint as it was asked for."""
+    """All files but the report, which names the checkpoint as the user does."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".html"}
 
 
@@ -58,7 +58,7 @@ def test_evaluating_a_run_again_gives_what_training_wrote(run: Path) -> None:
         assert content(folder) == written
 
 
-def test_a_fold_is_measured_alike_under_any_name(run: Path, tmp_path: Path) -> None:
+def test_a_fold_is_measured_the_same_under_any_folder_name(run: Path, tmp_path: Path) -> None:
     config = EvalConfig(checkpoint=run, workers=0, device="cpu", batch_size=4)
     (expected,) = evaluate.run(config, LogProgress())
     for name in ("mymodel", "fold-seven", "fold-9", "fold-\u00b2"):
@@ -107,7 +107,7 @@ def test_the_tables_and_the_json(
     assert (tmp_path / "results" / "confusion.png").stat().st_size > 1000
 
 
-def test_training_clips_are_pointed_out(
+def test_a_note_says_when_training_clips_are_measured(
     run: Path, stores: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["eval", str(run), str(stores[0]), "--out", str(tmp_path), "--workers", "0"]
@@ -169,7 +169,7 @@ def test_an_option_that_cannot_be_used_is_named(
     assert message in error
 
 
-def test_missing_things_are_named(
+def test_missing_files_are_named(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert dfer(["eval", str(tmp_path / "nothing")]) == 4

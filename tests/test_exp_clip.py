@@ -1,4 +1,4 @@
-"""Exp-CLIP: agreement with its definition on a matrix of a formula, and files that are refused."""
+"""Exp-CLIP: agreement with its definition on a formula's matrix, and files that are refused."""
 
 import os
 
@@ -20,7 +20,7 @@ TEXTS = (
     ("a photo of a face with an expression of boredom.", "boredom."),
 )
 WIDTH = 4096
-# By the plain formula below, on a CPU; kept so that a change of CLIP's pieces is noticed, too.
+# By the plain formula below, on a CPU; fixed here to notice a change in CLIP's parts, too.
 GOLDEN = (
     (1.320810, 1.413181, 1.434742),
     (1.340875, 1.433000, 1.460207),
@@ -43,7 +43,7 @@ def frames():
 
 
 def by_definition(clip, matrix, frames):
-    """The paper's formula, step by step, by open_clip's own encoders."""
+    """The paper's formula, step by step, with open_clip's own encoders."""
     with torch.no_grad():
         images = clip.encode_image(frames.flatten(0, 1)) @ matrix.T  # (B T, P)
         video = F.normalize(images.view(*frames.shape[:2], -1).mean(1), dim=-1)  # (B, P)

@@ -1,4 +1,4 @@
-"""`dfer export`: one file that answers like the checkpoint it was made of."""
+"""`dfer export`: one file that answers like the checkpoint it was made from."""
 
 import json
 import sys
@@ -103,7 +103,7 @@ def test_a_file_that_does_not_agree_is_not_kept(checkpoint, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_package_is_said_with_its_remedy(checkpoint, tmp_path, monkeypatch, capsys):
+def test_a_missing_package_is_named_with_its_remedy(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert run(["export", str(checkpoint), "--out", str(tmp_path / "model.onnx")]) == 4
     assert 'pip install "dfercli[export]"' in capsys.readouterr().err
@@ -124,7 +124,7 @@ def test_bad_usage_has_its_exit_code(arguments, code, checkpoint, onnx_file, tmp
 
 
 @pytest.mark.parametrize("name", ["a.onnx", "a.torchscript"])
-def test_files_that_are_no_exported_models_are_refused(name, tmp_path, onnx_file):
+def test_files_that_are_not_exported_models_are_refused(name, tmp_path, onnx_file):
     path = tmp_path / name
     path.write_bytes(b"nothing")
     with pytest.raises(ArtifactError, match="not a readable"):

@@ -54,7 +54,7 @@ def random_weights(name, folder):
         network = BlazeFace(back_model=True)
         for key, parameter in network.named_parameters():
             if key.startswith("classifier") and key.endswith("bias"):
-                parameter.data.fill_(-20.0)  # random boxes may have no area, on which it hangs
+                parameter.data.fill_(-20.0)  # random boxes may have no area, which makes it hang
         np.save(folder / "anchorsback.npy", np.random.default_rng(0).random((896, 4), np.float32))
     torch.save(network.state_dict(), folder / f"{name}.pth")
     return folder / f"{name}.pth"
@@ -125,7 +125,7 @@ def test_points_from_landmarks_lie_in_the_picture_where_the_face_is(monkeypatch)
             return [Faces(box, np.ones(1, np.float32)), no_faces()]
 
     class Finder:
-        """The 68 points of every crop are its centre, those of one eye at its left."""
+        """Puts all 68 points at the centre of the crop, but those of one eye at its left."""
 
         def __init__(self, device, margin):
             assert margin == 0.25
@@ -163,7 +163,7 @@ def test_weights_that_do_not_fit_are_one_line(name, tmp_path):
         build_detector(DetectorChoice(name, tmp_path / "weights", None, "cpu"))
 
 
-def test_offline_auto_falls_back_to_haar_and_says_so(offline):
+def test_offline_auto_falls_back_to_haar_with_a_note(offline):
     choice = choose_detector("auto", None, "cpu")
     assert choice.name == "haar"
     assert "cannot fetch yunet" in (choice.fallback or "")
@@ -174,7 +174,7 @@ def test_offline_auto_falls_back_to_haar_and_says_so(offline):
         choose_detector("haar", Path("x.onnx"), "cpu")
 
 
-def test_beside_haar_a_file_is_that_of_the_five_points(offline, tmp_path, monkeypatch):
+def test_with_haar_a_weights_file_is_for_the_five_points(offline, tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr(five_points, "YuNetDetector", opened.append)
     own = tmp_path / "yunet.onnx"
@@ -206,7 +206,7 @@ def test_dfer_weights_lists_licences_and_finds_broken_files(offline, capsys):
 
 
 class BoxDetector:
-    """Finds the boxes that are written for each time."""
+    """Finds the boxes that a script lists for each time."""
 
     name = "boxes"
     batch_size = 1
@@ -313,7 +313,7 @@ def test_a_larger_smallest_face_gives_the_same_tracks_without_their_small_boxes(
         assert [other.track for other in faces] == ([0] if right - left >= 75 else [])
 
 
-def test_large_faces_are_looked_for_in_pictures_no_smaller_than_usual():
+def test_the_search_for_large_faces_shrinks_pictures_no_further_than_usual():
     seen = []
 
     class Recorder(BoxDetector):
@@ -363,7 +363,7 @@ def test_a_large_face_is_averaged_not_sampled():
     assert np.abs(crop.astype(int) - 127).max() < 40
 
 
-def test_five_points_are_brought_where_they_belong():
+def test_five_points_are_aligned_with_their_template():
     angle = np.deg2rad(30)
     turn = 90 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = (FIVE_POINTS @ turn.T + np.array([40, 55])).astype(np.float32)

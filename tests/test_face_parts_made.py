@@ -119,7 +119,7 @@ def test_crops_are_aligned_by_landmarks_with_a_detector_that_has_no_points(
     track = read_track(tmp_path / "faces", clip.clip_id)
     assert track.points_px.shape == (2, 5, 2)
     left, top, right, bottom = track.box_xyxy_px[0]
-    reach = 0.7 * (right - left)  # the network, here of random weights, sees twice the face's side
+    reach = 0.7 * (right - left)  # the network (of random weights) sees twice the face's side
     assert left - reach < track.points_px[0, 2, 0] < right + reach
     assert top - reach < track.points_px[0, 2, 1] < bottom + reach
 
@@ -161,7 +161,7 @@ def test_segformer_classes_become_regions(segformer, capfd):
     capfd.readouterr()
     crops = list(np.random.default_rng(0).integers(0, 256, (3, 96, 80, 3), np.uint8))
     maps = SegformerParser(str(segformer), "cpu").parse(crops)
-    assert capfd.readouterr().err == ""  # no bar of transformers
+    assert capfd.readouterr().err == ""  # no progress bar of transformers
     assert [regions.shape for regions in maps] == [(96, 80)] * 3
     wanted = {REGIONS.index(name) for name in ("background", "skin", "nose", "eyes", "hair")}
     assert {int(value) for regions in maps for value in np.unique(regions)} <= wanted
@@ -201,7 +201,7 @@ def test_a_folder_that_is_no_segformer_is_one_line(segformer, tmp_path):
 def test_a_benchmark_copy_gets_parts_in_a_folder_of_their_own(
     tmp_path, random_landmark_weights, monkeypatch
 ):
-    # The network itself is run by the test above; it takes a second per crop on a CPU.
+    # The test above runs the network itself; it takes a second per crop on a CPU.
     points = lambda finder, crops: np.zeros((len(crops), 68, 2), np.float32)  # noqa: E731
     monkeypatch.setattr(LandmarkFinder, "find", points)
     monkeypatch.chdir(tmp_path)
@@ -218,7 +218,7 @@ def test_a_benchmark_copy_gets_parts_in_a_folder_of_their_own(
 
 @pytest.fixture
 def quick_landmarks(monkeypatch):
-    """A landmark network that is there at once, and says that all points are in the corner."""
+    """A landmark network with nothing to load; it puts all points in the corner."""
     monkeypatch.setattr(weight_files, "is_whole", lambda file: True)
     monkeypatch.setattr(LandmarkFinder, "__init__", lambda finder, device, margin: None)
     points = lambda finder, crops: np.zeros((len(crops), 68, 2), np.float32)  # noqa: E731
@@ -258,7 +258,7 @@ def test_parts_of_another_network_are_refused_and_redone_with_overwrite(
         assert read_json(store / "parts.json")["made"] == {"parsing": f"segformer {copied}"}
 
 
-def test_parts_that_nobody_recorded_are_kept_and_named(tmp_path, quick_landmarks, capsys):
+def test_parts_without_a_record_are_kept_and_named(tmp_path, quick_landmarks, capsys):
     root = make_dfew(tmp_path / "DFEW")
     write_landmarks(tmp_path / "parts", "00001", np.ones((18, 68, 2), np.float32))
     command = ["preprocess", "dfew", "--root", str(root), "--out", str(tmp_path / "parts")]
@@ -322,7 +322,7 @@ def test_paths_of_parts_are_relative_to_their_file(tmp_path, quick_landmarks, mo
     assert (store / failure.source).resolve() == root / "Clip/clip_224x224/00002"
 
 
-def test_a_copy_that_holds_videos_only_is_one_line(tmp_path, quick_landmarks, capsys):
+def test_a_copy_with_only_videos_is_refused_in_one_line(tmp_path, quick_landmarks, capsys):
     root = make_mafw(tmp_path / "MAFW", frames=None)
     (root / "data/clips").mkdir(parents=True)
     for number in range(1, 23):
@@ -336,7 +336,7 @@ def test_a_copy_that_holds_videos_only_is_one_line(tmp_path, quick_landmarks, ca
 
 
 @pytest.mark.parametrize("asked", [["--streams", "landmarks"], ["--streams", "parsing"]])
-def test_missing_networks_are_told_before_any_video_is_worked_on(
+def test_missing_networks_are_named_before_work_on_any_video(
     drawn, tmp_path, monkeypatch, capsys, asked
 ):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))

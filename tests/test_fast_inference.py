@@ -1,4 +1,4 @@
-"""What makes answers fast must not change them: shared frames, bfloat16, activations, loading."""
+"""Speed must not change answers: shared frames, bfloat16, activations, loading."""
 
 import itertools
 
@@ -45,14 +45,14 @@ def test_windows_a_quarter_apart_share_three_quarters_of_their_frames(fps):
         assert len(set(after.frames.tolist())) == 16
 
 
-def test_frames_that_come_late_are_sampled_by_the_time_at_which_they_are_shown():
+def test_late_frames_are_sampled_by_the_time_at_which_they_are_shown():
     slow_then_fast = [*np.arange(0, 1, 0.1), *np.arange(1, 2, 0.02)]
     (found,) = windows_of(track_of(slow_then_fast), window=2.0, stride=2.0, num_frames=4)
     shown = [slow_then_fast[number] for number in found.frames]
     assert shown == pytest.approx([0.2, 0.7, 1.24, 1.74])
 
 
-def test_a_frame_that_several_clips_hold_is_encoded_once_with_the_same_result(tmp_path):
+def test_a_frame_in_several_clips_is_encoded_once_with_the_same_result(tmp_path):
     model = load_checkpoint(write_toy_checkpoint(tmp_path / "checkpoint"))
     frames = torch.randint(0, 256, (6, 3, model.image_size, model.image_size), dtype=torch.uint8)
     clips = np.array([[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5], [5, 5, 5, 5]])
@@ -100,7 +100,7 @@ def test_bfloat16_on_a_cpu_rounds_the_image_encoder_and_hardly_moves_probabiliti
     assert 0 < difference < 0.05
 
 
-def test_auto_is_bfloat16_for_large_encoders_on_cpus_that_are_faster_so(monkeypatch):
+def test_auto_is_bfloat16_for_large_encoders_on_cpus_that_gain_by_it(monkeypatch):
     cpu = torch.device("cpu")
     toy = new_model(ModelConfig(clip="tiny/random", num_frames=2), SEVEN, 1).module
     for is_faster, worth, expected in (
@@ -118,7 +118,7 @@ def test_auto_is_bfloat16_for_large_encoders_on_cpus_that_are_faster_so(monkeypa
         devices.resolve_device("tpu")
 
 
-def test_training_on_such_a_cpu_is_in_bfloat16_but_for_toys(monkeypatch):
+def test_training_on_such_a_cpu_is_in_bfloat16_except_for_toys(monkeypatch):
     monkeypatch.setattr(devices, "prefers_bfloat16", lambda: True)
     big = TrainConfig(accelerator="cpu", model=ModelConfig(clip="ViT-B-32-quickgelu/openai"))
     toy = TrainConfig(accelerator="cpu", model=ModelConfig(clip="tiny/random"))
@@ -141,7 +141,7 @@ def test_the_fused_activation_is_that_of_clip_forward_and_backward():
     values, expected = QuickGelu()(ours), QuickGELU()(theirs)
     with torch.no_grad():
         torch.testing.assert_close(QuickGelu()(ours), expected)
-    assert torch.equal(ours, theirs)  # what it was given is as it was
+    assert torch.equal(ours, theirs)  # its input is unchanged
     torch.testing.assert_close(values, expected, rtol=1e-5, atol=1e-6)
     values.sum().backward()
     expected.sum().backward()
@@ -152,7 +152,7 @@ def test_the_fused_activation_is_that_of_clip_forward_and_backward():
     assert QuickGELU not in kinds
 
 
-def test_a_clip_for_weights_to_be_loaded_is_built_without_drawing_them(monkeypatch):
+def test_a_clip_that_will_load_weights_is_built_without_random_ones(monkeypatch):
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
     model = build_clip(clip_architecture("tiny-vit"), draw=False)
@@ -199,7 +199,7 @@ def test_the_last_block_computes_the_class_token_alone_with_the_same_result_and_
     assert seen == [1]
 
 
-def test_an_encoder_whose_other_tokens_are_read_stays_whole():
+def test_an_encoder_keeps_its_last_block_where_other_tokens_are_read():
     pooled = build_clip(clip_architecture("tiny-vit")).visual
     pooled.pool_type = "avg"
     read_class_token_alone(pooled)

@@ -1,4 +1,4 @@
-"""Files from elsewhere: what each way of a server to fail does, and what the user is told."""
+"""Files from elsewhere: each way in which a server can fail, and what the user is told."""
 
 import hashlib
 import os
@@ -65,7 +65,7 @@ def drive_says(monkeypatch, tmp_path):
         context.__exit__(None, None, None)
 
 
-def test_drives_page_that_asks_to_confirm_is_passed(drive_says, remote, target):
+def test_drives_confirmation_page_is_passed(drive_says, remote, target):
     def script(path, headers):
         return [whole_file(CONTENT, headers) if "confirm=t" in path else confirmation()]
 
@@ -92,14 +92,14 @@ def test_a_quota_page_is_a_failure_with_its_reason(drive_says, remote, target):
     assert not remote.record.exists()
 
 
-def test_a_page_that_is_called_a_file_is_none(drive_says, remote, target):
+def test_a_page_in_place_of_a_file_is_refused(drive_says, remote, target):
     drive_says(lambda path, headers: [whole_file(b"\n<!DOCTYPE html><p>consent", headers)])
     with pytest.raises(ArtifactError, match=r"is a page \(HTML\), no file"):
         fetch(remote, target)
     assert not target.exists()
 
 
-def test_pages_without_an_end_and_drips_are_left(monkeypatch, drive_says, remote, target):
+def test_endless_and_dripping_answers_are_abandoned(monkeypatch, drive_says, remote, target):
     monkeypatch.setattr(drive, "STALL_SECONDS", 1.0)
     for script in (
         lambda path, headers: [confirmation()],
@@ -118,9 +118,7 @@ def _then_drip(begin):
     yield from drip(b"x", 0.05)
 
 
-def test_a_file_that_is_cut_in_the_middle_goes_on_where_it_was(
-    monkeypatch, drive_says, remote, target
-):
+def test_a_file_that_is_cut_in_the_middle_resumes_there(monkeypatch, drive_says, remote, target):
     monkeypatch.setattr(drive, "RETRIES", 0)
     asked = []
 
@@ -141,7 +139,7 @@ def test_a_file_that_has_changed_is_refused_and_the_way_out_is_named(drive_says,
     drive_says(lambda path, headers: [whole_file(content[0], headers)])
     fetch(remote, target)
     target.unlink()
-    assert fetch(remote, target).is_file()  # the same again
+    assert fetch(remote, target).is_file()  # the same file again
     target.unlink()
     content[0] = CONTENT[:-1] + b"!"
     with pytest.raises(ArtifactError, match="has changed since it was first fetched") as error:
@@ -156,7 +154,7 @@ def test_a_file_that_has_changed_is_refused_and_the_way_out_is_named(drive_says,
     "content",
     ["", "[1]", '{"schema": "dfer.fetched/1"}', '{"schema": "other/1"}'],
 )
-def test_a_record_that_is_broken_is_named_and_trusts_nothing(drive_says, remote, target, content):
+def test_a_broken_record_is_named_and_nothing_is_trusted(drive_says, remote, target, content):
     drive_says(lambda path, headers: [whole_file(CONTENT, headers)])
     remote.record.write_text(content)
     with pytest.raises(ArtifactError, match=re.escape(str(remote.record))):
@@ -171,7 +169,7 @@ def test_more_bytes_than_the_bound_are_refused_and_not_kept(drive_says, remote, 
     assert not [path for path in target.parent.iterdir() if not path.name.endswith(".lock")]
 
 
-def test_nobody_there_and_offline_are_one_line(monkeypatch, tmp_path, remote, target):
+def test_no_server_and_offline_are_one_line(monkeypatch, tmp_path, remote, target):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
     monkeypatch.setattr(drive, "RETRIES", 0)
@@ -209,7 +207,7 @@ def test_two_processes_fetch_once(tmp_path, target):
 
 
 def ranged(content, tag, *, stop=None):
-    """A plain server that knows parts; it breaks off after `stop` bytes of its first answer."""
+    """A plain server that supports ranges; it breaks off after `stop` bytes of its first answer."""
 
     def script(server, number):
         head = server.requests[number].decode("latin-1").lower()
@@ -235,7 +233,7 @@ def serve_ranged(script):
 
 
 @pytest.mark.parametrize("changes", [False, True], ids=["same version", "another version"])
-def test_a_plain_download_goes_on_only_with_the_same_version(remote, target, changes):
+def test_a_plain_download_resumes_only_the_same_version(remote, target, changes):
     context, server = serve_ranged(ranged(CONTENT, '"one"', stop=800_000))
     remote = replace(remote, place=f"{server.url}/m", most_bytes=3_000_000)
     later = b"?" * 1_000_000 if changes else CONTENT

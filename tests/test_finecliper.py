@@ -1,4 +1,4 @@
-"""FineCLIPER: logits, losses, streams, and what of it is trained and kept."""
+"""FineCLIPER: logits, losses, streams, and which weights are trained and kept."""
 
 import json
 from dataclasses import replace
@@ -116,7 +116,7 @@ def trained(store, clip_file, tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["difference", "binary", "positive"])
-def test_logits_and_loss_are_what_the_settings_say(kind):
+def test_logits_and_loss_follow_the_settings(kind):
     model = model_of(logits=kind, streams=("frames",)).train()
     given = inputs()
     outputs = model(given["frames"])
@@ -139,14 +139,14 @@ def test_logits_and_loss_are_what_the_settings_say(kind):
     torch.testing.assert_close(model.loss(outputs, labels), loss)
 
 
-def test_the_temperature_is_learned_where_so_set():
+def test_the_temperature_is_learned_if_set_so():
     assert not model_of().log_scale.requires_grad
     model = model_of(temperature="learned")
     assert model.log_scale.requires_grad
     assert model.log_scale.exp().item() == pytest.approx(100)
 
 
-def test_fusion_weights_sum_to_one_over_what_is_there():
+def test_fusion_weights_sum_to_one_over_the_streams_that_are_there():
     fusion = StreamFusion(("a", "b", "c"), learned=True, dropout=0.0)
     torch.nn.init.normal_(fusion.weight_logits)
     present = torch.tensor([[True, True, True], [True, False, True], [False, False, False]])
@@ -161,7 +161,7 @@ def test_fusion_weights_sum_to_one_over_what_is_there():
     assert not fused[2].any()
 
 
-def test_stream_dropout_always_leaves_a_stream():
+def test_stream_dropout_always_leaves_one_stream():
     fusion = StreamFusion(("a", "b"), learned=False, dropout=0.9).train()
     torch.manual_seed(0)
     fused = fusion(torch.ones(200, 2, 1), torch.ones(200, 2, dtype=torch.bool))
@@ -181,7 +181,7 @@ def test_a_missing_stream_is_as_if_it_had_not_been_given():
         assert (model(**given) - model(**part)).abs().max() > 1e-3
 
 
-def test_a_model_without_any_of_its_streams_says_so():
+def test_a_model_given_none_of_its_streams_is_an_error():
     with pytest.raises(ConfigError, match="looks at landmarks: give one"):
         model_of(streams=("landmarks",))(inputs()["frames"])
 
@@ -276,7 +276,7 @@ def test_a_checkpoint_on_a_random_backbone_holds_it(tmp_path):
         assert torch.equal(restored.eval()(frames), model.module.eval()(frames))
 
 
-def test_training_takes_the_streams_that_there_are_and_evaluation_counts_the_missing(
+def test_training_takes_the_existing_streams_and_evaluation_counts_missing_ones(
     trained, store, tmp_path
 ):
     measured = json.loads(
@@ -288,7 +288,7 @@ def test_training_takes_the_streams_that_there_are_and_evaluation_counts_the_mis
     assert config["model"]["finecliper"]["streams"] == list(ALL)
 
 
-def test_evaluation_can_look_at_a_part_of_the_streams(trained, store):
+def test_evaluation_can_use_some_of_the_streams(trained, store):
     config = EvalConfig(
         checkpoint=trained.run, dataset=str(store), streams=("landmarks", "captions"), workers=0
     )
@@ -350,7 +350,7 @@ def test_gradient_checkpointing_and_mixed_precision_train(store, tmp_path):
     assert 0 <= result.folds[0].evaluation.war <= 1
 
 
-def test_classes_of_another_data_set_are_the_common_ones_or_encoded_anew(store, tmp_path):
+def test_classes_of_another_data_set_are_the_common_ones_or_newly_encoded(store, tmp_path):
     config = training(store, tmp_path, settings(streams=("frames",)))
     config = replace(config, optim=replace(config.optim, epochs=1))
     run = train.run(config, SilentProgress()).run
@@ -371,7 +371,7 @@ def test_classes_of_another_data_set_are_the_common_ones_or_encoded_anew(store, 
 
 
 def test_each_set_of_streams_has_its_own_calibration(store, clip_file, tmp_path):
-    """One pass over the validation clips gives what a pass with each set alone would give."""
+    """One pass over the validation clips gives the same as a pass with each set alone."""
     model = replace(settings(streams=ALL), clip="tiny-vit/local", clip_weights=clip_file)
     config = training(store, tmp_path, model)
     config = replace(config, select="val", data=replace(config.data, validation=0.5))
@@ -425,7 +425,7 @@ def test_a_card_says_how_the_streams_of_the_training_were_made(tmp_path, capsys)
 
 
 class NotesProgress(SilentProgress):
-    """A progress that keeps what it is told."""
+    """A progress that keeps its notes."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -434,8 +434,8 @@ class NotesProgress(SilentProgress):
         self.notes.append(message)
 
 
-def test_clips_are_not_parted_where_few_images_are_encoded_at_once(monkeypatch):
-    """On a CPU images go through the encoder few at a time; a clip's see one another."""
+def test_clips_are_not_split_where_few_images_are_encoded_at_once(monkeypatch):
+    """On a CPU images go through the encoder few at a time, but those of one clip stay together."""
     model = model_of(streams=("frames", "landmarks")).eval()
     model.clip.visual.requires_grad_(True)
     for weight in model.clip.visual.parameters():  # adapters are zero at the start

@@ -1,4 +1,4 @@
-"""What a method costs, counted without weights and without running it."""
+"""The cost of a method, counted without weights and without running it."""
 
 import json
 
@@ -27,7 +27,7 @@ def tiny(method: str, **own: object):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_counting_changes_nothing_and_gives_the_weights(method):
+def test_counting_changes_nothing_and_counts_the_weights(method):
     model = tiny(method)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     cost = cost_of(model)
@@ -47,11 +47,11 @@ def test_attention_is_counted_whether_it_is_fused_or_not(fused):
         attended = F.scaled_dot_product_attention(query, key, value)
         assert counter.get_total_flops() == 2 * product
         attended.sum().backward()
-    # Fused, the backward pass computes the scores again.
+    # The fused backward pass computes the scores again.
     assert counter.get_total_flops() == (7 if fused else 6) * product
 
 
-def test_batch_normalisation_does_not_learn_from_being_counted():
+def test_counting_leaves_batch_normalisation_as_it_was():
     config = ModelConfig(num_frames=2)
     model = build_model(build_clip(clip_architecture("tiny")), TEXTS, config)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -86,7 +86,7 @@ def test_info_counts_vit_b_16_with_the_default_settings(capsys):
     assert cost["flops_per_clip"] / 16 / 2e9 == pytest.approx(17.6 - saved, abs=0.1)
 
 
-def test_info_wants_a_checkpoint_or_a_method(capsys):
+def test_info_needs_a_checkpoint_or_a_method(capsys):
     assert dfer(["info"]) == 2
     assert "a checkpoint, a method or --machine" in capsys.readouterr().err
     assert dfer(["info", "--method", "telepathy"]) == 2
@@ -103,12 +103,12 @@ def test_info_wants_a_checkpoint_or_a_method(capsys):
 def test_a_clip_that_does_not_exist_is_refused_before_any_work(clip, said, capsys, tmp_path):
     assert dfer(["info", "--method", "finecliper", "--clip", clip]) == 2
     assert said in capsys.readouterr().err
-    # Before the data set is looked for, which is not there.
+    # The data set does not exist: this comes before the search for it.
     assert dfer(["train", str(tmp_path / "none"), "--clip", clip]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_with_a_local_file_the_tag_may_be_any(capsys, tmp_path):
+def test_with_a_local_file_any_tag_will_do(capsys, tmp_path):
     own = ["--set", f"model.clip_weights={tmp_path / 'own.bin'}"]
     assert dfer(["info", "--method", "finecliper", "--clip", "tiny-vit/mine", *own]) == 0
     assert dfer(["info", "--method", "finecliper", "--clip", "nonsense/mine", *own]) == 2
