@@ -43,6 +43,13 @@ def raising(function: Callable[..., Any], error: Exception, when: Callable[..., 
     return wrapped
 
 
+def at_first(*_: Any, done: list[int] | None = None, **__: Any) -> bool:
+    """Whether this is the first call, for `raising`; `done` keeps count of them."""
+    assert done is not None
+    done.append(1)
+    return len(done) == 1
+
+
 def set_up_faults(setting: source_worker.WorkerSetting) -> Callable[..., Any]:
     """Like `set_up_sources`, but a source named after a step fails in that step."""
     return _failing(source_worker.set_up_sources, setting)

@@ -17,6 +17,7 @@ from drawn_videos import write_drawn_video
 from faults import (
     ORIGINAL,
     STEPS,
+    at_first,
     raising,
     set_up_faults,
     set_up_held_faults,
@@ -51,12 +52,6 @@ from dfercli.video.sources import source_state
 
 CROP = {"size": 80, "margin": 0.0, "align": "square", "detector": "haar"}
 SOUND = ("a_sound", "z_sound")
-
-
-def at_first(*_: Any, done: list[int] | None = None, **__: Any) -> bool:
-    assert done is not None
-    done.append(1)
-    return len(done) == 1
 
 
 @pytest.fixture(scope="module")

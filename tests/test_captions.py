@@ -5,22 +5,28 @@ import os
 import signal
 import time
 import zlib
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from faults import at_first, raising
 from llm_server import LONG, Reply, caption_answer, refused, serve
 
 from dfercli.artifacts.atomic import read_json
+from dfercli.artifacts.bug_log import BugLog
 from dfercli.artifacts.captions import read_captions
-from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow
+from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow, read_clips
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.cli.app import run
-from dfercli.config import DescribeConfig
+from dfercli.config import DescribeConfig, PreprocessConfig
+from dfercli.descriptions import captions
+from dfercli.descriptions import run as describe_run
 from dfercli.descriptions.cache import ANSWER_SCHEMA, Answer
 from dfercli.descriptions.run import caption_store
 from dfercli.errors import ArtifactError
+from dfercli.preprocessing.clip_captions import caption_clips
 from dfercli.progress import LogProgress
 from dfercli.typed import typed
 
@@ -207,6 +213,33 @@ def test_one_failure_never_stops_the_rest_and_only_it_is_asked_again(tmp_path, m
         assert caption(monkeypatch, server) == 0
     assert len(server.received) == sent + 2
     assert len(read_captions(tmp_path / "faces")) == 4
+
+
+@pytest.mark.parametrize("place", ["tidy", "append_caption"])
+def test_a_bug_in_one_caption_costs_that_clip_alone(tmp_path, monkeypatch, capsys, place):
+    store = make_store(tmp_path / "faces")
+    module = captions if place == "tidy" else describe_run
+    fault = raising(getattr(module, place), KeyError("odd"), partial(at_first, done=[]))
+    monkeypatch.setattr(module, place, fault)
+    with serve(polite) as server:
+        assert caption(monkeypatch, server, "--concurrency", "1") == 3
+        out, err = capsys.readouterr()
+        assert "2 of 3 clips have a caption (2 new, 1 failed)" in out
+        assert "no caption for clip-000: bug: KeyError: 'odd'" in err
+        assert f"traceback in {Path('faces') / 'bugs.log'}" in err
+        assert "1 source met a bug of dfer: please report it" in err
+        assert (store / "bugs.log").read_text().count("Traceback") == 1
+        # As one of the streams of `dfer preprocess`, too.
+        (store / "captions.jsonl").unlink()
+        odder = raising(fault, KeyError("odder"), partial(at_first, done=[]))
+        monkeypatch.setattr(module, place, odder)
+        bugs = BugLog(store / "bugs.log")
+        config = PreprocessConfig(out=store, model_for_captions="eyes")
+        (failure,) = caption_clips(read_clips(store), config, bugs, LogProgress())
+    assert failure.stage == "bug"
+    assert failure.source.startswith("frames/clip-")
+    assert failure.reason.startswith("bug: KeyError: 'odder'")
+    assert len(read_captions(store)) == 2
 
 
 def test_a_broken_frame_fails_its_clip_alone(tmp_path, monkeypatch, capsys):

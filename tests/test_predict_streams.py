@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from drawn_videos import write_drawn_video
 from face_parts import Parser, offline_networks
+from faults import at_first, raising
 from llm_server import Reply, caption_answer, refused, serve
 from tiny_finecliper import ALL, train_tiny
 
+from dfercli.artifacts.bug_log import users_log
 from dfercli.artifacts.captions import CAPTIONS_FILE
 from dfercli.artifacts.face_parts import read_landmarks, write_landmarks
 from dfercli.artifacts.face_store import read_clips
@@ -18,8 +21,9 @@ from dfercli.artifacts.model_card import read_model_card
 from dfercli.cli.app import run as dfer
 from dfercli.config import PredictConfig
 from dfercli.faces import five_points, stream_maker
+from dfercli.prediction import window_captions
 from dfercli.prediction.live import run as watch
-from dfercli.progress import SilentProgress
+from dfercli.progress import LogProgress
 
 SEEN = "The brows rise slowly while the lips part, then the head leans to the left."
 NOTHING_FETCHED = ("--detector", "haar", "--workers", "0")
@@ -138,22 +142,51 @@ def test_a_network_that_cannot_be_had_is_one_line_and_the_rest_goes_on(folder, c
     assert "none of parsing can be had here" in capsys.readouterr().err
 
 
-def test_a_network_that_fails_in_mid_video_is_one_line_too(folder, capsys, networks, monkeypatch):
+@pytest.mark.parametrize("bad", [(1,), (1, 2, 3)])
+def test_a_bug_of_a_network_costs_windows_their_stream_and_is_logged_once(
+    folder, tmp_path, capsys, networks, monkeypatch, bad
+):
     calls = []
 
     def fails_later(parser, crops):
         calls.append(len(crops))
-        if len(calls) > 1:
+        if len(calls) - 1 in bad:
             raise RuntimeError("no memory left")
         return [np.ones(crop.shape[:2], np.uint8) for crop in crops]
 
     monkeypatch.setattr(Parser, "parse", fails_later)
     monkeypatch.setattr("dfercli.prediction.streams.WINDOWS_AT_ONCE", 1)
-    predict(folder, folder / "face.mp4", "--window", "0.5", "--stride", "0.5")
+    out = tmp_path / "t.jsonl"
+    steps = ("--window", "0.4", "--stride", "0.4", "--out", out)
+    predict(folder, folder / "face.mp4", *steps, code=3)
     rows, error = rows_of(capsys)
-    assert rows[0]["streams"].endswith("parsing")
-    assert all("parsing" not in row["streams"] for row in rows[1:])
-    assert error.count("going on without parsing: RuntimeError: no memory left") == 1
+    had = ["parsing" in row["streams"] for row in rows]
+    assert len(had) > 4
+    given_up = len(bad) == 3
+    assert had == [
+        number not in bad and not (given_up and number > 0) for number in range(len(had))
+    ]
+    assert error.count("going on without parsing: RuntimeError: no memory left") == given_up
+    (failure,) = map(json.loads, (tmp_path / "t.failures.jsonl").read_text().splitlines())
+    assert failure["reason"].startswith("bug: RuntimeError: no memory left")
+    assert (tmp_path / "t.bugs.log").read_text().count("Traceback (most recent call last)") == 1
+
+
+def test_a_bug_in_one_caption_costs_its_window_the_caption(
+    folder, tmp_path, capsys, networks, monkeypatch
+):
+    write = window_captions.caption_images
+    fault = raising(write, KeyError("odd"), partial(at_first, done=[]))
+    monkeypatch.setattr(window_captions, "caption_images", fault)
+    with serve(lambda request, number: Reply(caption_answer(SEEN))) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        out = tmp_path / "t.jsonl"
+        predict(folder, folder / "face.mp4", "--window", "1", "--captions", "--out", out, code=3)
+    rows, _ = rows_of(capsys)
+    assert sorted("captions" in row["streams"] for row in rows)[:2] == [False, True]
+    (failure,) = map(json.loads, (tmp_path / "t.failures.jsonl").read_text().splitlines())
+    assert failure["stage"] == "bug"
+    assert "Traceback" in (tmp_path / "t.bugs.log").read_text()
 
 
 def test_streams_of_another_network_are_told(folder, tmp_path, capsys, networks):
@@ -211,8 +244,12 @@ def test_landmarks_that_do_not_fit_a_store_fail_their_source_alone(
     assert (other / CAPTIONS_FILE).is_file()
 
 
-def test_a_camera_is_watched_with_every_stream(folder, networks):
+def test_a_camera_is_watched_with_every_stream(folder, networks, monkeypatch, tmp_path, caplog):
     rows = []
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    parse = Parser.parse
+    fault = raising(parse, KeyError("odd"), partial(at_first, done=[]))
+    monkeypatch.setattr(Parser, "parse", fault)
     config = PredictConfig(
         model=(folder / "checkpoint").read_text(),
         camera=str(folder / "face.mp4"),
@@ -222,9 +259,12 @@ def test_a_camera_is_watched_with_every_stream(folder, networks):
         window=1.0,
         stride=0.3,
     )
-    watch(config, SilentProgress(), rows.append)
+    watch(config, LogProgress(), rows.append)
     assert rows
-    assert {row["streams"] for row in rows} <= {
+    assert "parsing" not in rows[0]["streams"]
+    assert caplog.text.count("bug: KeyError: 'odd'") == 1
+    assert "Traceback" in users_log().read_text()
+    assert {row["streams"] for row in rows[1:]} <= {
         "frames+landmarks+parsing",
         "frames+parsing",  # no points in a window of one frame
     }

@@ -3,13 +3,16 @@
 import os
 from collections.abc import Set
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from dfercli.artifacts.atomic import read_json
+from dfercli.artifacts.bug_log import BUGS_FILE, BugLog
 from dfercli.artifacts.cache_folder import cache_folder
 from dfercli.artifacts.captions import CaptionRow, append_caption, read_captions
 from dfercli.artifacts.face_store import ClipRow, read_clips, read_dataset
 from dfercli.artifacts.locks import exclusive
+from dfercli.attempts import Crash, attempt
 from dfercli.config import DescribeConfig
 from dfercli.descriptions.cache import AnswerCache, CacheInfo
 from dfercli.descriptions.captions import CaptionPlan, caption_clip
@@ -26,7 +29,7 @@ from dfercli.descriptions.texts import (
 )
 from dfercli.descriptions.tokens import CLIP_TOKENS, token_counter
 from dfercli.descriptions.workers import run_concurrently
-from dfercli.errors import ArtifactError, ConfigError, DferError
+from dfercli.errors import ArtifactError, ConfigError, DataError, DferError
 from dfercli.labels import ELEVEN
 from dfercli.progress import Progress
 
@@ -34,6 +37,10 @@ HOPELESS_AFTER = 20
 """Failures in a row, without a single caption, after which the rest is not tried."""
 UNUSABLE_AFTER = 3
 """Refusals in a row, such as of a key, that are no longer a coincidence."""
+
+
+class ClipBugError(DataError):
+    """A bug that one clip met; its traceback is in the log that the message names."""
 
 
 @dataclass
@@ -90,7 +97,11 @@ def plan_classes(classes: LabelList, config: DescribeConfig) -> Estimate:
 
 
 def caption_store(
-    store: Path, config: DescribeConfig, progress: Progress, only: Set[str] | None = None
+    store: Path,
+    config: DescribeConfig,
+    progress: Progress,
+    only: Set[str] | None = None,
+    bugs: BugLog | None = None,
 ) -> CaptionResult:
     """Caption the clips of a face store that have no caption yet; write each one at once.
 
@@ -103,6 +114,8 @@ def caption_store(
         config: The settings.
         progress: Where to report.
         only: The clips that are wanted; None for all.
+        bugs: Takes the tracebacks of clips that meet a bug; by default `bugs.log` in the store,
+            which the user is asked to report.
 
     Raises:
         DataError: `store` is not a face store.
@@ -118,11 +131,13 @@ def caption_store(
     plan.prompt(config.frames)  # report a faulty template before anything is sent
     llm = open_llm(config, os.environ, progress.note)
     result.tally = llm.tally
+    own_bugs = BugLog(store / BUGS_FILE)
     with exclusive(store / ".describe.lock", busy=f"captions of {store} are being written"):
         try:
-            _caption_all(store, todo, plan, llm, result, progress)
+            _caption_all(store, todo, plan, llm, result, bugs or own_bugs, progress)
         except (ServiceUnusableError, ArtifactError) as error:
             result.stopped = error
+    own_bugs.tell(progress)
     return result
 
 
@@ -132,6 +147,7 @@ def _caption_all(
     plan: CaptionPlan,
     llm: Llm,
     result: CaptionResult,
+    bugs: BugLog,
     progress: Progress,
 ) -> None:
     count = token_counter()
@@ -144,23 +160,35 @@ def _caption_all(
     refusals = 0
     with progress.task(f"captions by {plan.model} at {llm.server.address}", len(todo)) as task:
         for row, outcome in outcomes:
-            if isinstance(outcome, CaptionRow):
-                append_caption(store, outcome)
+            fault = _fault(store, row, outcome, bugs)
+            if fault is None:
                 result.written += 1
                 refusals = 0
-            elif isinstance(outcome, RequestLimitError):
-                result.stopped = outcome
-            elif isinstance(outcome, ArtifactError):  # the cache cannot be written
-                raise outcome
+            elif isinstance(fault, RequestLimitError):
+                result.stopped = fault
+            elif isinstance(fault, ArtifactError):  # the cache cannot be written
+                raise fault
             else:
-                result.failed[row.clip_id] = outcome
-                progress.note(f"no caption for {row.clip_id}: {outcome.message}")
-                refusals = refusals + 1 if isinstance(outcome, ServiceUnusableError) else 0
+                result.failed[row.clip_id] = fault
+                progress.note(f"no caption for {row.clip_id}: {fault.message}")
+                refusals = refusals + 1 if isinstance(fault, ServiceUnusableError) else 0
                 if refusals == UNUSABLE_AFTER:
-                    raise outcome
-                _stop_if_hopeless(result, outcome)
+                    raise fault
+                _stop_if_hopeless(result, fault)
             task.advance()
             task.status(requests=llm.tally.sent, failed=len(result.failed))
+
+
+def _fault(
+    store: Path, row: ClipRow, outcome: CaptionRow | DferError | Crash, bugs: BugLog
+) -> DferError | None:
+    """Write the caption of a clip, if it has one; what went wrong, if anything did."""
+    fault = (
+        attempt(partial(append_caption, store, outcome))
+        if isinstance(outcome, CaptionRow)
+        else outcome
+    )
+    return ClipBugError(bugs.add(row.clip_id, fault)) if isinstance(fault, Crash) else fault
 
 
 def _stop_if_hopeless(result: CaptionResult, last: DferError) -> None:

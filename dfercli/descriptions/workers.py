@@ -3,8 +3,10 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
+from dfercli.attempts import Crash, attempt
 from dfercli.errors import DferError
 
 ItemT = TypeVar("ItemT")
@@ -17,10 +19,10 @@ def run_concurrently(
     threads: int,
     *,
     begin_no_more_after: type[DferError],
-) -> Iterator[tuple[ItemT, ResultT | DferError]]:
+) -> Iterator[tuple[ItemT, ResultT | DferError | Crash]]:
     """Call `function` for every item in `threads` threads; yield results as they come.
 
-    An error that a user can cause is yielded as the result of its item; any other is raised here.
+    An error that a user can cause is yielded as the result of its item, and a bug as a `Crash`.
     After an error of the kind `begin_no_more_after`, running calls finish and no more are started.
     When the caller stops iterating (or is interrupted), no more are started, and the threads do
     not keep the process alive.
@@ -28,7 +30,9 @@ def run_concurrently(
     waiting: queue.SimpleQueue[ItemT] = queue.SimpleQueue()
     for item in items:
         waiting.put(item)
-    done: queue.SimpleQueue[tuple[ItemT, ResultT | BaseException] | None] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[ItemT, ResultT | Crash | BaseException] | None] = (
+        queue.SimpleQueue()
+    )
     stop = threading.Event()
 
     def work() -> None:
@@ -38,7 +42,7 @@ def run_concurrently(
             except queue.Empty:
                 break
             try:
-                done.put((item, function(item)))
+                done.put((item, attempt(partial(function, item))))
             except BaseException as error:  # noqa: BLE001 - the caller's thread raises it
                 done.put((item, error))
         done.put(None)  # this thread is done

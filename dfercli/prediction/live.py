@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dfercli.artifacts.bug_log import BugLog
 from dfercli.artifacts.jsonl import append_row, write_rows
 from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.predictions import WindowPrediction
+from dfercli.attempts import Crash
 from dfercli.config import PredictConfig, PreprocessConfig
 from dfercli.data.sampling import sample_test
 from dfercli.errors import ConfigError
@@ -27,7 +29,7 @@ from dfercli.overrides import check
 from dfercli.prediction.face_source import preprocess_config
 from dfercli.prediction.live_pace import LivePace
 from dfercli.prediction.live_session import LiveSession, is_taken, outputs_of
-from dfercli.prediction.outputs import VIDEO_SUFFIX, check_files
+from dfercli.prediction.outputs import VIDEO_SUFFIX, bugs_path, check_files
 from dfercli.prediction.results_folder import is_folder, with_page
 from dfercli.prediction.streams import FRAMES, CropViews, ViewMaker, finding_faces, plan_streams
 from dfercli.prediction.windows import check_windows
@@ -103,6 +105,7 @@ def run(
     session = LiveSession(source, with_pictures=config.html is not None)
     pace = LivePace()
     seconds: list[float] = []  # of the newest frame
+    on_bug = _first_bug(source, BugLog(bugs_path(config)), progress)
     follower = FaceFollower[Frame](build_detector(choice), follow_settings(crop))
     with ExitStack() as stack:
         stack.enter_context(model.looking_at(plan.streams))
@@ -142,7 +145,7 @@ def run(
 
         followed = follower.follow(came())
         for frame, faces, predictions in _windows(
-            followed, model, maker, crop, config, source, session
+            followed, model, maker, crop, config, source, session, on_bug
         ):
             for prediction in predictions:
                 row = prediction.to_row(model.label_set)
@@ -161,6 +164,18 @@ def run(
     if whole is not None:
         progress.note(whole)
     return LiveResult(model, pace)
+
+
+def _first_bug(source: str, bugs: BugLog, progress: Progress) -> Callable[[Crash], None]:
+    """What logs and tells the first bug of a stream; the next frames will meet the same."""
+    told: list[str] = []
+
+    def on_bug(crash: Crash) -> None:
+        if not told:
+            told.append(bugs.add(source, crash))
+            progress.note(told[0])
+
+    return on_bug
 
 
 def _warm_up(model: LoadedModel) -> None:
@@ -232,6 +247,7 @@ def _windows(
     config: PredictConfig,
     source: str,
     session: LiveSession,
+    on_bug: Callable[[Crash], None],
 ) -> Iterator[tuple[Frame, list[TrackedFace], list[WindowPrediction]]]:
     """Yield each frame with its faces and, every `stride` seconds, a prediction for each face."""
     seen: dict[int, deque[_Sight]] = {}
@@ -254,7 +270,7 @@ def _windows(
             due = frame.pts_seconds + config.stride
             here = {face.track for face in faces}
             shown = {track: sights for track, sights in seen.items() if track in here}
-            predictions = _predict(shown, model, maker, config, source)
+            predictions = _predict(shown, model, maker, config, source, on_bug)
             for prediction in predictions:
                 middle = shown[prediction.track][len(shown[prediction.track]) // 2]
                 session.predict(prediction, middle.seconds, middle.crop)
@@ -267,6 +283,7 @@ def _predict(
     maker: ViewMaker,
     config: PredictConfig,
     source: str,
+    on_bug: Callable[[Crash], None],
 ) -> list[WindowPrediction]:
     if not seen:
         return []
@@ -276,7 +293,7 @@ def _predict(
     ]
     new = {id(sight): sight for window in windows for sight in window if sight.views is None}
     if new:
-        made = maker.views_of_pictures([sight.crop for sight in new.values()])
+        made = maker.views_of_pictures([sight.crop for sight in new.values()], on_bug)
         for sight, views in zip(new.values(), made, strict=True):
             sight.views = views
     views_of = [[sight.views for sight in window if sight.views] for window in windows]

@@ -285,7 +285,8 @@ def _items(
     """Windows of one clip, whose views are made together; `views` keeps those of the last ones."""
     wanted = {row for window in windows for row in window.frames.tolist()}
     new = sorted(wanted - views.keys())
-    fresh = _part(opened, bugs, partial(maker.views, crops, new)) if new else []
+    on_bug = partial(_note_bug, opened, bugs)
+    fresh = _part(opened, bugs, partial(maker.views, crops, new, on_bug)) if new else []
     if fresh is None and len(windows) > 1:  # which of them is at fault?
         for window in windows:
             yield from _items(opened, clip, [window], crops, views, maker, bugs)
@@ -326,7 +327,8 @@ def _with_captions(
         (opened.source.name, [one.frame.permute(1, 2, 0).numpy() for _, one in item.frames()])
         for item in items
     ]
-    texts = _part(opened, bugs, partial(writer.write, shown))
+    on_bug = partial(_note_bug, opened, bugs)
+    texts = _part(opened, bugs, partial(writer.write, shown, on_bug))
     return [
         replace(item, caption=text)
         for item, text in zip(items, texts or [None] * len(items), strict=True)

@@ -1,6 +1,6 @@
 """The streams that a model looks at beside the frames: made for the crops that windows look at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 FRAMES, CAPTIONS = "frames", "captions"
 WINDOWS_AT_ONCE = 8
+GIVEN_UP_AFTER = 3
+"""Bugs in a row after which a stream is not made any more."""
 Made = NDArray[np.float32] | list[NDArray[np.uint8]]
 """Landmarks (n, 68 or 5, 2), or n maps, of n crops."""
 
@@ -163,7 +165,9 @@ class CropViews:
 
 
 class ViewMaker:
-    """Makes the views of crops; a stream that fails is given up, with one line.
+    """Makes the views of crops; a stream that cannot be made is given up, with one line.
+
+    A bug costs the crops that met it the stream; several in a row, and it is given up, too.
 
     Args:
         plan: Which streams, and how they are made.
@@ -176,6 +180,7 @@ class ViewMaker:
         self._size = image_size
         self._progress = progress
         self._makers: dict[str, StreamMaker] = {}
+        self._bugs: dict[str, int] = {}  # in a row, by stream
         for name, setting in plan.settings.items():
             try:
                 self._makers[name] = StreamMaker(setting)
@@ -187,8 +192,10 @@ class ViewMaker:
         """For how many windows views are made together; frames alone gain nothing by it."""
         return 1 if self.plan.streams == (FRAMES,) else WINDOWS_AT_ONCE
 
-    def views(self, crops: ClipCrops, rows: Sequence[int]) -> list[CropViews]:
-        """The views of some crops of a clip.
+    def views(
+        self, crops: ClipCrops, rows: Sequence[int], on_bug: Callable[[Crash], None]
+    ) -> list[CropViews]:
+        """The views of some crops of a clip; `on_bug` is told why they lack a stream, if by a bug.
 
         Raises:
             DataError: a crop, or a stored view of it, cannot be read.
@@ -198,20 +205,23 @@ class ViewMaker:
         stored = {
             name: crops.stored(name, rows) for name in IMAGE_STREAMS if name in self.plan.streams
         }
-        return self._views(pictures, images, stored)
+        return self._views(pictures, images, stored, on_bug)
 
-    def views_of_pictures(self, images: Sequence[NDArray[np.uint8]]) -> list[CropViews]:
+    def views_of_pictures(
+        self, images: Sequence[NDArray[np.uint8]], on_bug: Callable[[Crash], None]
+    ) -> list[CropViews]:
         """The views of crops (H, W, 3) uint8 RGB that are in memory."""
         import torch
 
         pictures = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        return self._views(pictures, list(images), {})
+        return self._views(pictures, list(images), {}, on_bug)
 
     def _views(
         self,
         pictures: "Tensor",
         crops: list[NDArray[np.uint8]],
         stored: Mapping[str, Made | None],
+        on_bug: Callable[[Crash], None],
     ) -> list[CropViews]:
         from dfercli.data.augmentation import resize
 
@@ -223,7 +233,7 @@ class ViewMaker:
                 continue
             made = stored.get(name)
             if made is None:
-                made = self._make(name, crops)
+                made = self._make(name, crops, on_bug)
             if made is None:
                 continue
             there, images = _drawn(name, made, crops)
@@ -238,7 +248,9 @@ class ViewMaker:
             for row, own in enumerate(found)
         ]
 
-    def _make(self, name: str, crops: list[NDArray[np.uint8]]) -> Made | None:
+    def _make(
+        self, name: str, crops: list[NDArray[np.uint8]], on_bug: Callable[[Crash], None]
+    ) -> Made | None:
         maker = self._makers.get(name)
         if maker is None:
             return None
@@ -252,14 +264,20 @@ class ViewMaker:
         try:
             made = attempt(work)
         except DferError as error:
-            made, reason = None, error.message
-        else:
-            reason = made.reason if isinstance(made, Crash) else ""
-        if made is None or isinstance(made, Crash):
-            del self._makers[name]
-            self._progress.note(f"going on without {name}: {reason}")
+            self._give_up(name, error.message)
             return None
-        return made
+        if not isinstance(made, Crash):
+            self._bugs[name] = 0
+            return made
+        on_bug(made)
+        self._bugs[name] = self._bugs.get(name, 0) + 1
+        if self._bugs[name] == GIVEN_UP_AFTER:
+            self._give_up(name, made.reason)
+        return None
+
+    def _give_up(self, name: str, reason: str) -> None:
+        del self._makers[name]
+        self._progress.note(f"going on without {name}: {reason}")
 
 
 def _drawn(

@@ -1,12 +1,13 @@
 """Captions of windows by an LLM: two requests each, and none any more once the server fails."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.attempts import Crash
 from dfercli.config import DescribeConfig, PredictConfig
 from dfercli.descriptions.captions import (
     FRAME_PX,
@@ -20,7 +21,6 @@ from dfercli.descriptions.llm import open_llm
 from dfercli.descriptions.llm_server import RequestLimitError
 from dfercli.descriptions.tokens import token_counter
 from dfercli.descriptions.workers import run_concurrently
-from dfercli.errors import DferError
 from dfercli.labels import ELEVEN
 from dfercli.progress import Progress
 
@@ -70,8 +70,8 @@ class WindowCaptions:
             f"and {tokens * windows} tokens {of_what}"
         )
 
-    def write(self, windows: Sequence[Window]) -> list[str | None]:
-        """The caption of each window; None where there is none."""
+    def write(self, windows: Sequence[Window], on_bug: Callable[[Crash], None]) -> list[str | None]:
+        """The caption of each window; None where there is none. `on_bug` takes bugs."""
         found: list[str | None] = [None] * len(windows)
         if self._failures >= GIVEN_UP_AFTER:
             return found
@@ -86,14 +86,16 @@ class WindowCaptions:
                 found[number] = outcome
                 self._failures = 0
                 continue
+            if isinstance(outcome, Crash):
+                on_bug(outcome)
             self._failures += 1
             if self._failures == GIVEN_UP_AFTER:
-                self._tell(outcome)
+                self._tell(outcome.reason if isinstance(outcome, Crash) else outcome.message)
                 break
         return found
 
-    def _tell(self, error: DferError) -> None:
-        self._progress.note(f"no more captions, the other streams go on: {error.message}")
+    def _tell(self, reason: str) -> None:
+        self._progress.note(f"no more captions, the other streams go on: {reason}")
 
     def _caption(self, source: str, crops: Sequence[NDArray[np.uint8]]) -> str:
         positions = sample_positions(len(crops), self._plan.config.frames)

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Sequence
 
+from dfercli.artifacts.bug_log import BUG_STAGE, BugLog
 from dfercli.artifacts.face_store import ClipRow, FailureRow
 from dfercli.config import DescribeConfig, PreprocessConfig
 from dfercli.descriptions.llm import open_llm
-from dfercli.descriptions.run import caption_store, plan_captions
+from dfercli.descriptions.run import ClipBugError, caption_store, plan_captions
 from dfercli.errors import DferError
 from dfercli.progress import Progress
 
@@ -23,7 +24,7 @@ def require_llm(config: PreprocessConfig) -> None:
 
 
 def caption_clips(
-    clips: Sequence[ClipRow], config: PreprocessConfig, progress: Progress
+    clips: Sequence[ClipRow], config: PreprocessConfig, bugs: BugLog, progress: Progress
 ) -> list[FailureRow]:
     """Caption the clips that have no caption yet; the cost is estimated first.
 
@@ -40,11 +41,15 @@ def caption_clips(
         progress.note(
             f"captions: at most {estimate.requests} requests, about {estimate.tokens} tokens sent"
         )
-        result = caption_store(config.out, settings, progress, only=only)
+        result = caption_store(config.out, settings, progress, only, bugs)
     except DferError as error:
         return [FailureRow("captions.jsonl", STAGE, error.message)]
     failures = [
-        FailureRow(f"frames/{clip_id}", STAGE, error.message)
+        FailureRow(
+            f"frames/{clip_id}",
+            BUG_STAGE if isinstance(error, ClipBugError) else STAGE,
+            error.message,
+        )
         for clip_id, error in result.failed.items()
     ]
     if result.stopped is not None:

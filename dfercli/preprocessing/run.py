@@ -190,7 +190,7 @@ def run(
         if streams.streams and before:
             lost += add_parts_to_store(before, config, bugs or own_bugs, progress)
         if "captions" in config.made_streams:
-            lost += caption_clips(result.clips, config, progress)
+            lost += caption_clips(result.clips, config, bugs or own_bugs, progress)
         if config.preview:
             lost += make_previews(jobs, done, config, bugs or own_bugs, progress)
         for failure in lost:
