@@ -1,13 +1,23 @@
 """Files of repositories that anybody may have made are fetched within a bound."""
 
+import hashlib
+import threading
+import time
+from functools import partial
 from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
+from raw_server import answer, drip, serve_raw
 
-from dfercli.artifacts.hub_cache import fetch_from_hub
+from dfercli.artifacts import hub_cache
+from dfercli.artifacts.hub_cache import fetch_from_hub, growing
 from dfercli.errors import ArtifactError
 from dfercli.faces import parsing_model
 from dfercli.faces.parsing_model import fetch_parsing_model
+from dfercli.inference.hub import pull
+from dfercli.models.clip_weights import fetch_weights
+from dfercli.progress import SilentProgress
 
 
 @pytest.fixture
@@ -46,3 +56,63 @@ def test_a_parser_that_is_too_large_is_one_line(hub, monkeypatch):
     with pytest.raises(ArtifactError, match=r"model\.safetensors has 1000000000000 bytes"):
         fetch_parsing_model("someone/model")
     assert "model.safetensors" not in hub.downloaded
+
+
+def begin_of_a_file(number, requests):
+    """What the hub says of a file, and then its content byte by byte."""
+    said = [f'ETag: "{hashlib.sha256(b"x").hexdigest()}"', f"X-Repo-Commit: {'a' * 40}"]
+    whole = answer(b"", "200 OK", *said, "Content-Length: 9000")
+    yield whole
+    if requests[number].startswith(b"GET"):
+        yield from drip(b"x", 0.05)
+
+
+STALLS = {
+    "no answer": lambda number, requests: drip(b"", 0.05),
+    "no end of headers": lambda number, requests: drip(b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+    "a byte at a time": begin_of_a_file,
+}
+FETCHERS = {
+    "open_clip": lambda: fetch_weights("ViT-B-32", "openai"),
+    "a model": lambda: pull("user/model", SilentProgress()),
+    "a parser": lambda: parsing_model._download("user/parser"),
+}
+
+
+@pytest.mark.parametrize("fetcher", FETCHERS)
+@pytest.mark.parametrize("stall", STALLS)
+def test_a_hub_that_stalls_is_one_error_whatever_is_fetched(monkeypatch, tmp_path, fetcher, stall):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "dfer_offline"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setattr(hub_cache, "STALL_SECONDS", 0.4)
+    with serve_raw(lambda number: STALLS[stall](number, server.requests)) as server:
+        constants = huggingface_hub.constants
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr("dfercli.models.clip_weights.ENDPOINT", server.url)
+        begun = time.monotonic()
+        with pytest.raises(ArtifactError, match=r"it stalled: \d+ bytes in 0\.4 s"):
+            FETCHERS[fetcher]()
+        asked = server.requests[-1]
+        assert asked.startswith(b"GET") or stall != "a byte at a time"
+        assert time.monotonic() - begun < 2
+
+
+def test_a_download_that_another_process_brings_on_is_waited_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(hub_cache, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(hub_cache, "STALL_BYTES", 100)
+
+    def work(done):
+        for number in range(8):
+            time.sleep(0.1)
+            (tmp_path / str(number)).write_bytes(bytes(50))
+        done.append(threading.current_thread())
+        raise ValueError("of the library")
+
+    done = []
+    with pytest.raises(ValueError, match="of the library"):
+        growing(partial(work, done), tmp_path)
+    assert done != [threading.current_thread()]

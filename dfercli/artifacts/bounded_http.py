@@ -21,16 +21,13 @@ import anyio
 import httpx2
 
 from dfercli.artifacts.atomic import read_json, write_json
-from dfercli.artifacts.network import CONNECT_SECONDS
+from dfercli.artifacts.network import CONNECT_SECONDS, STALL_BYTES, STALL_SECONDS
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.typed import typed
 
 T = TypeVar("T")
 OnBytes = Callable[[int, int | None], None]
 
-STALL_SECONDS = 30.0
-"""A download ends where it brings less than `STALL_BYTES` in this time."""
-STALL_BYTES = 1 << 18
 MOST_REDIRECTS = 5
 _PLAIN = {"Accept-Encoding": "identity"}
 _KEPT_HEADERS = ("location", "retry-after", "retry-after-ms", "x-should-retry")

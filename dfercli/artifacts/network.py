@@ -6,6 +6,9 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 CONNECT_SECONDS = 10.0
+STALL_SECONDS = 30.0
+"""A download ends where it brings less than `STALL_BYTES` in this time."""
+STALL_BYTES = 1 << 18
 
 
 def is_offline() -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dfercli.artifacts.hub_cache import first_cached
+from dfercli.artifacts.hub_cache import first_cached, from_hub
 from dfercli.artifacts.model_card import (
     CARD_NAME,
     MODEL_SCHEMA,
@@ -74,7 +74,10 @@ def pull(repository: str, progress: Progress) -> Path:
     with _hub_errors(repository):
         from huggingface_hub import HfApi, hf_hub_download
 
-        found = HfApi().model_info(repository, files_metadata=True)
+        def fetched(name: str) -> Path:
+            return Path(from_hub(lambda: hf_hub_download(repository, name), repository))
+
+        found = from_hub(lambda: HfApi().model_info(repository, files_metadata=True), repository)
         sizes = {entry.rfilename: entry.size for entry in found.siblings or []}
         for name, most in MOST_BYTES.items():
             if name not in sizes:
@@ -86,9 +89,9 @@ def pull(repository: str, progress: Progress) -> Path:
                 raise ArtifactError(f"{repository}: {name} has {sizes[name]} bytes, at most {most}")
         progress.note(f"fetching {repository} from the hub, commit {(found.sha or '?')[:12]}")
         # By the branch and not by the commit: only then does the cache find them by their names.
-        card = Path(hf_hub_download(repository, CARD_NAME))
+        card = fetched(CARD_NAME)
         read_model_card(card.parent)  # before the weights, which may be large
-        weights = Path(hf_hub_download(repository, WEIGHTS_NAME))
+        weights = fetched(WEIGHTS_NAME)
     if card.parent != weights.parent:
         raise ArtifactError(
             f"{repository} on the hub changed while it was fetched", hint="run this again"

@@ -1,5 +1,6 @@
 """The weights file of a CLIP backbone: from the hub's cache, or downloaded once."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,12 @@ import open_clip
 from huggingface_hub.constants import ENDPOINT
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
-from dfercli.artifacts.hub_cache import first_cached
+from dfercli.artifacts.hub_cache import first_cached, from_hub, growing
 from dfercli.artifacts.network import require_server
 from dfercli.errors import ArtifactError
+
+URL_CACHE = Path("~/.cache/clip").expanduser()
+"""Where open_clip puts what is not on the hub."""
 
 
 def fetch_weights(name: str, tag: str) -> Path:
@@ -21,12 +25,14 @@ def fetch_weights(name: str, tag: str) -> Path:
         ArtifactError: it is not cached and cannot be downloaded; the place and ways out are named.
     """
     source = open_clip.get_pretrained_cfg(name, tag)
+    repository = source.get("hf_hub", "").rpartition("/")[0]
     place = source.get("hf_hub") or source.get("url")
     if cached := _cached_weights(source):
         return cached
     try:
-        require_server(ENDPOINT if source.get("hf_hub") else place)
-        return Path(open_clip.download_pretrained(source))
+        require_server(ENDPOINT if repository else place)
+        download = partial(open_clip.download_pretrained, source)
+        return Path(from_hub(download, repository) if repository else growing(download, URL_CACHE))
     except Exception as error:  # the hub's client raises many unrelated kinds of errors
         raise ArtifactError(
             f"cannot download the CLIP weights {name}/{tag} from {place}: {error}",
