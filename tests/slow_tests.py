@@ -30,7 +30,7 @@ SLOW = (
     "test_regularisers.py::test_cached_features_take_strides_views_and_averages",
     "test_signals.py",
     "test_towers.py::test_info_counts_every_method_on_large_towers_and_on_siglip",
-    "test_stretches.py::test_a_damaged_stretch_gives_what_one_worker_gives",
+    "test_stretches.py::test_a_damaged_stretch_gives_the_result_of_one_worker",
     "test_stretches.py::test_a_video_that_changes_between_stretches_is_done_as_a_whole",
     "test_stretches.py::test_a_worker_that_dies_in_a_stretch_costs_the_whole_source",
     "test_stretches.py::test_two_passes_over_stretches_are_the_same",

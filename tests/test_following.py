@@ -1,4 +1,4 @@
-"""Who is followed: fast heads, hidden faces, taken places, crossings; and what is said of it."""
+"""Who is followed: fast heads, hidden faces, taken places, crossings; and the notes about them."""
 
 from array import array
 
@@ -23,7 +23,7 @@ RED, BLUE, GREEN = (200, 90, 80), (70, 90, 190), (60, 160, 70)
 
 
 class Marked:
-    """Finds coloured squares, so that pictures alone say where faces are; counts its looks."""
+    """Finds coloured squares, so a picture alone says where the faces are; counts its looks."""
 
     name = "marked"
     batch_size = 1
@@ -43,7 +43,7 @@ class Marked:
             mask = (image == colour).all(axis=2).astype(np.uint8)
             _, _, parts, _ = cv2.connectedComponentsWithStats(mask)
             for left, top, width, height, area in parts[1:].tolist():
-                if area > 400 and 0.8 < height / width < 1.25:  # half of a face is none
+                if area > 400 and 0.8 < height / width < 1.25:  # half a face does not count
                     boxes.append([left, top, left + width, top + height])
         return Faces(
             np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), 0.9, np.float32)
@@ -68,7 +68,7 @@ def follow(scene, fps, seconds, cuts=()):
 
 
 @pytest.mark.parametrize(("fps", "pace"), [(9, 0.5), (24, 1), (60, 1)])
-def test_a_lively_head_is_one_track_and_a_calm_one_costs_no_more_looks(fps, pace):
+def test_a_lively_head_is_one_track_and_a_calm_one_costs_no_extra_looks(fps, pace):
     def lively(t):
         t = pace * t
         side = 80 * np.exp(0.3 * np.sin(9 * t))
@@ -83,7 +83,7 @@ def test_a_lively_head_is_one_track_and_a_calm_one_costs_no_more_looks(fps, pace
     assert follower._detector.looks >= calm._detector.looks
 
 
-def test_a_hidden_face_keeps_its_number_and_is_not_said_to_be_seen():
+def test_a_hidden_face_keeps_its_number_and_does_not_count_as_seen():
     def hidden(t):
         return [(280, 140, 80, RED)] + ([(240, 100, 170, (30, 30, 30))] if 1 <= t < 2.8 else [])
 
@@ -95,7 +95,7 @@ def test_a_hidden_face_keeps_its_number_and_is_not_said_to_be_seen():
     assert absence.start_seconds == pytest.approx(0.96)
 
 
-def test_who_takes_the_place_of_another_gets_a_number_of_their_own():
+def test_somebody_who_takes_anothers_place_gets_a_new_number():
     def place(t):
         return [] if 1 <= t < 1.4 else [(280, 140, 80, RED if t < 1 else BLUE)]
 
@@ -117,7 +117,7 @@ def test_faces_that_cross_and_swap_size_keep_their_numbers(fps):
 
 
 @pytest.mark.parametrize("fps", [9, 25])
-def test_where_two_who_look_the_same_meet_both_are_doubtful(fps):
+def test_two_people_who_look_the_same_are_doubtful_after_they_meet(fps):
     def meet(t):
         return [(100 + 90 * t, 140, 70, RED), (440 - 90 * t, 150, 74, RED)]
 
@@ -128,7 +128,7 @@ def test_where_two_who_look_the_same_meet_both_are_doubtful(fps):
 
 
 @pytest.mark.parametrize("fps", [9, 25])
-def test_a_mirror_image_has_a_number_of_its_own(fps):
+def test_a_mirror_image_has_its_own_number(fps):
     def before_a_mirror(t):
         near = 0.5 - 0.5 * np.cos(np.pi * t / 2)
         return [(60 + 130 * near, 140, 120, RED), (470 - 130 * near, 150, 104, RED)]
@@ -234,7 +234,7 @@ def test_faces_that_were_left_out_are_counted_with_the_option_that_keeps_them():
     ]
 
 
-def test_a_gap_has_the_reason_that_holds_for_most_of_it(tmp_path):
+def test_a_gap_has_the_reason_that_covers_most_of_it(tmp_path):
     rows = (GapRow(1.0, 2.0, "cut"), GapRow(2.0, 5.0, "turned away"))
     source = TrackedSource("a.mp4", StoredFaces(tmp_path), (), gaps=rows)
     assert source.reason_of(1.5, 4.0) == "turned away"

@@ -22,7 +22,7 @@ def test_prefixed_frame_names_are_in_natural_order(tmp_path):
     assert names == ["frame_9.png", "frame_9b.png", "frame_10.png"]
 
 
-def test_other_files_and_hidden_ones_are_passed_over(tmp_path):
+def test_other_files_and_hidden_ones_are_skipped(tmp_path):
     touch(tmp_path / "c", "1.JPG", "2.bmp", "notes.txt", ".3.jpg", "Thumbs.db")
     assert [path.name for path in list_frames(tmp_path / "c")] == ["1.JPG", "2.bmp"]
 

@@ -1,4 +1,4 @@
-"""The hunt of `benchmarks/fuzz.py`, short: nothing mutated makes a fault, and a fault is seen."""
+"""A short hunt of `benchmarks/fuzz.py`: no mutation causes a fault, and a fault is noticed."""
 
 import json
 import os
@@ -16,7 +16,7 @@ CASES = 300
 @pytest.mark.slow
 def test_three_hundred_mutations_make_no_fault(tmp_path):
     out = tmp_path / "verdicts.jsonl"
-    # In a process of its own: it forks, which a process with threads must not.
+    # In its own process: it forks, which a process with threads must not do.
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "fuzz.py", "--quick", "--cases", str(CASES), "--json", out],
         capture_output=True,
@@ -28,7 +28,7 @@ def test_three_hundred_mutations_make_no_fault(tmp_path):
     assert len(rows) == CASES
     assert {row["code"] for row in rows} == {0, 2, 3, 4, 5}
     assert {row["case"].partition(":")[0] for row in rows} == {"artefacts", "media", "answers"}
-    # As many again would be in vain if nearly all of them were refused at the door.
+    # The hunt would be in vain if nearly all mutations were refused at the door.
     assert sum(row["code"] == 0 for row in rows) > CASES / 10
 
 
@@ -52,7 +52,7 @@ def test_mutations_are_the_same_each_time(monkeypatch, tmp_path):
         assert sum(new == content for new, _ in made[0]) < 20, change
 
 
-# What a command may do wrong, by the fault that must be told. {outside} is where it may not go.
+# The expected report -> what a command does wrong. {outside} is where it must not go.
 WRONG = {
     "exit code 1: ZeroDivisionError": "1 / 0",
     "exit code 3 with 0 lines": "raise SystemExit(3)",

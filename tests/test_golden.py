@@ -92,7 +92,7 @@ def formula_values():
 
 @pytest.mark.parametrize(("position", "kind"), VARIANTS)
 def test_weights_by_formula_agree(formula_values, frames, position, kind):
-    """The same agreement in a stranger's clone: the weights need no file."""
+    """The same agreement in any clone: the weights need no file."""
     variant = f"{position}-{kind}"
     model, _, texts, _, _ = build_published(weights_by_formula(kind), position)
     assert texts == list(TEXTS)

@@ -17,7 +17,7 @@ def acceptance(monkeypatch):
 
 
 def test_all_steps_pass_at_a_toy_size(acceptance, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(acceptance, "MOST_SECONDS", 3000.0)  # of a busy machine
+    monkeypatch.setattr(acceptance, "MOST_SECONDS", 3000.0)  # on a busy machine
     monkeypatch.setattr(acceptance, "PATIENCE", 5.0)
     assert acceptance.main(["--device", "cpu", "--toy", "--out", str(tmp_path)]) == 0
     told = json.loads((tmp_path / "report.json").read_text())

@@ -1,4 +1,4 @@
-"""What a GPU asks of training, as far as a CPU can tell: no waiting, no stale texts."""
+"""What training on a GPU needs, as far as a CPU can tell: no waiting, no stale texts."""
 
 from types import SimpleNamespace
 
@@ -32,7 +32,7 @@ def model_of(method, options):
 
 
 class Looks(TorchDispatchMode):
-    """Lists what would bring a value from the device to the host, which waits for the device."""
+    """Lists the operations that copy a value to the host and so wait for the device."""
 
     def __init__(self):
         super().__init__()
@@ -51,7 +51,7 @@ def test_a_training_step_never_waits_for_the_device(method, options):
     model, optimizer = fabric.setup(module, build_optimizer(module, optim))
     model.train()
     step.update_weights(fabric, model, module, optimizer, optim, Batch(FRAMES, LABELS, LABELS))
-    # The optimiser counts its steps on the host here; fused ones do so on the device.
+    # This optimiser counts its steps on the host; fused ones do so on the device.
     optimizer.step = lambda *_, **__: None
     with Looks() as looks:
         step.update_weights(fabric, model, module, optimizer, optim, Batch(FRAMES, LABELS, LABELS))
@@ -68,7 +68,7 @@ def test_a_step_is_compiled_as_one_graph():
 
 
 @pytest.mark.parametrize(("method", "options"), METHODS[::2])
-def test_class_texts_are_encoded_anew_after_an_optimiser_that_counts_no_versions(method, options):
+def test_class_texts_are_encoded_again_after_an_optimiser_that_counts_no_versions(method, options):
     module = model_of(method, options)
     optimizer = build_optimizer(module, OptimConfig(lr_context=1.0), fused=True)
     with torch.no_grad():
@@ -105,7 +105,7 @@ def test_devices_by_number(monkeypatch):
             devices.resolve_device(wrong)
 
 
-def test_a_gpu_is_read_for_by_all_cores_and_a_cpu_by_two(monkeypatch):
+def test_all_cores_read_for_a_gpu_and_two_for_a_cpu(monkeypatch):
     def engine(kind, processes=1):
         return SimpleNamespace(device=torch.device(kind), world_size=processes)
 

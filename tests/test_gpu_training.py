@@ -26,7 +26,7 @@ def test_the_script_runs_at_a_toy_size(gpu_training, tmp_path, capsys):
     out = tmp_path / "gpu.json"
     rows = gpu_training.main([*TOY, "--frames", "2", "--windows", "5", "--json", str(out)])
     assert [row.variant for row in rows][:2] == ["published arithmetic, fp32", "ours, fp32"]
-    assert not any("compile" in row.variant for row in rows)  # on CUDA only, where not asked for
+    assert not any("compile" in row.variant for row in rows)  # by default on CUDA only
     for row in rows:
         assert row.pieces == 1
         assert len(row.windows_seconds) == 5

@@ -1,4 +1,4 @@
-"""Work grows no faster than the number of clips, sources or frames: operations are counted."""
+"""Work grows no faster than clips, sources or frames; these tests count operations."""
 
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def test_labels_of_a_table_are_found_once_for_each_source(tmp_path):
     assert growth(work) < LINEAR
 
 
-def test_a_prediction_that_goes_on_looks_once_at_each_source():
+def test_a_resumed_prediction_looks_at_each_source_once():
     def work(count):
         sources = made_sources(count)
         done = {str(s.path): VideoPrediction(str(s.path), SEVEN, ()) for s in sources[::2]}
@@ -104,7 +104,7 @@ def made_track(number, first):
     return _Track(number, np.arange(first, first + 10), np.zeros((10, 4), np.float32), 1)
 
 
-def test_a_frame_is_compared_with_the_tracks_of_its_own_time_alone():
+def test_a_frame_is_compared_only_with_the_tracks_of_its_time():
     def work(count):
         tracks = _TracksInView([made_track(number, 10 * number) for number in range(count)])
         return lambda: [tracks.at(index) for index in range(10 * count)]

@@ -1,4 +1,4 @@
-"""Predict cuts only the crops that windows look at, and keeps them in memory, within a bound."""
+"""Predict cuts only the crops that windows look at and keeps them in bounded memory."""
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ def test_only_frames_that_windows_look_at_are_cropped(drawn, checkpoint, tmp_pat
 
 
 def tracks_of(rng, fps, num_frames):
-    """Times of frames, and for each of three tracks in which of them it is seen."""
+    """The times of frames, and for each of three tracks the frames that show it."""
     steps = rng.choice([1.0, 1.0, 1.0, 0.5, 1.7], num_frames) / fps
     pts_seconds = np.round(np.cumsum(steps), 4)
     seen = np.ones((3, num_frames), bool)
@@ -88,7 +88,7 @@ def tracks_of(rng, fps, num_frames):
 
 @pytest.mark.parametrize("fps", [3, 8, 12, 25, 60])
 @pytest.mark.parametrize(("window", "num_frames"), [(2.0, 16), (1.0, 8), (0.7, 16), (3.0, 4)])
-def test_whatever_windows_look_at_was_cropped(fps, window, num_frames):
+def test_every_frame_that_windows_look_at_was_cropped(fps, window, num_frames):
     rng = np.random.default_rng([fps, num_frames])
     for _ in range(10):
         pts_seconds, seen = tracks_of(rng, fps, int(8 * fps))
@@ -135,18 +135,18 @@ def test_windows_of_any_start_share_the_grid():
         assert times[-1] <= window.end_seconds + 0.02
 
 
-def test_what_is_more_than_the_bound_lies_in_a_file_without_a_name(tmp_path, monkeypatch):
+def test_crops_beyond_the_bound_lie_in_a_file_without_a_name(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     memory = CropMemory(1000)
     one, other = HeldCrops(memory), HeldCrops(memory)
     crops = [(0, index, bytes([index]) * 90) for index in range(30)]
     one.add(crops)
-    one.add(crops[:3])  # what is there already takes no more
+    one.add(crops[:3])  # crops that are there already take no more room
     other.add([(1, 7, b"x" * 200)])
     assert one.frames_of(0) == list(range(30))
     assert [one.jpeg(0, index) for index in range(30)] == [jpeg for _, _, jpeg in crops]
     assert other.jpeg(1, 7) == b"x" * 200
-    assert not memory.take(90)  # 11 of 90 bytes are taken
+    assert not memory.take(90)  # 11 crops of 90 bytes fill the bound
     assert not list(tmp_path.iterdir())
     one.release()
     other.release()
@@ -155,7 +155,7 @@ def test_what_is_more_than_the_bound_lies_in_a_file_without_a_name(tmp_path, mon
     assert one.frames_of(0) == []
 
 
-def test_rows_with_crops_are_told():
+def test_rows_with_crops_are_known():
     crops = HeldCrops(CropMemory())
     crops.add([(4, 10, b""), (4, 30, b"")])
     track = TrackData(

@@ -1,7 +1,7 @@
-"""Every reader of an artefact, with every field of it spoilt in every way.
+"""Every reader of an artefact meets every field spoilt in every way.
 
-A reader either takes what it got or ends with exit code 4 and one line that names the file and the
-field: never with a traceback, never with a wrong value taken over in silence.
+A reader either accepts the file or ends with exit code 4 and one line that names the file and the
+field: never with a traceback, never with a wrong value accepted in silence.
 """
 
 import copy
@@ -78,7 +78,7 @@ def _metrics() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Reader:
-    """One artefact: what it holds, how it is read, which fields are free or may be absent."""
+    """One artefact: its content, how it is read, which fields are free or may be absent."""
 
     file: str
     content: dict[str, Any]
@@ -201,7 +201,7 @@ READERS = (
 
 
 def paths_in(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The place of every value in nested tables and lists; of a list its first entry."""
+    """The path to every value in nested tables and lists; of a list only the first entry."""
     entries: list[tuple[Any, Any]] = []
     if isinstance(content, dict):
         entries = list(content.items())
@@ -213,13 +213,13 @@ def paths_in(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ..
 
 
 def dotted(path: tuple[Any, ...]) -> str:
-    """A place as messages call it: `clips[0].label`."""
+    """A path as messages write it: `clips[0].label`."""
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return name.removeprefix(".")
 
 
 def last_name(path: tuple[Any, ...]) -> str:
-    """The field that a place belongs to."""
+    """The field that a path belongs to."""
     return next(part for part in reversed(path) if isinstance(part, str))
 
 
@@ -263,14 +263,14 @@ def write(reader: Reader, folder: Path, content: Any) -> Path:
     path = folder / reader.file
     path.parent.mkdir(exist_ok=True)
     text = json.dumps(content).replace('"@1e999@"', "1e999")
-    path.write_text(f"{text}\n")  # a row without it is what a killed writer leaves behind
+    path.write_text(f"{text}\n")  # a killed writer leaves a row without the line end
     if reader.file == "clips.jsonl":
         (folder / "dataset.json").write_text("{}")
     return path
 
 
 def refusal(read: Callable[[], Any], path: Path) -> str | None:
-    """What a reader says; None where it reads. What all messages share is checked."""
+    """The reader's message after the path; None if it reads. Checks what all messages share."""
     try:
         read()
     except DferError as refused:
@@ -301,7 +301,7 @@ def test_every_field_of_an_artefact_is_checked(reader: Reader, tmp_path: Path) -
             elif kind in ("wrong", "list", "huge", "infinite", "deep"):
                 is_list = isinstance(value, list) and isinstance(_at(reader.content, place), list)
                 assert said is not None, (name, kind)
-                # The parser itself refuses a number that is not finite, before fields are known.
+                # The parser refuses a number that is not finite before it knows the fields.
                 is_named = field in said or (kind == "infinite" and "1e999" in said)
                 assert is_list or is_named, (name, kind, said)
 
@@ -314,9 +314,7 @@ def _at(content: Any, place: tuple[Any, ...]) -> Any:
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.file)
 @pytest.mark.parametrize("content", [None, 3, "text", [], [[]], {}, {"schema": []}])
-def test_what_is_no_such_artefact_at_all_is_refused(
-    reader: Reader, content: Any, tmp_path: Path
-) -> None:
+def test_files_of_another_kind_are_refused(reader: Reader, content: Any, tmp_path: Path) -> None:
     path = write(reader, tmp_path, content)
     assert refusal(lambda: reader.read(path), path) is not None
 
@@ -374,7 +372,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_field_of_a_model_card_is_checked(checkpoint: Path) -> None:
-    """Whoever reads a card, or builds a model by it, gets what it expects or an error in a line."""
+    """Reading a card, or building a model from it, works as expected or is an error in one line."""
     path = checkpoint / "model.json"
     good = path.read_text()
     content = json.loads(good)
@@ -440,7 +438,7 @@ def _use_card(checkpoint: Path) -> None:
         (("class_texts",), ["a"], "as many class_texts"),
     ],
 )
-def test_a_model_is_not_built_by_a_card_that_cannot_be(
+def test_a_model_is_not_built_from_an_impossible_card(
     place: tuple[str, ...], value: Any, said: str, checkpoint: Path
 ) -> None:
     path = checkpoint / "model.json"
@@ -464,7 +462,7 @@ def test_a_model_is_not_built_by_a_card_that_cannot_be(
         ({"optimizer": [1]}, "does not fit the model"),
     ],
 )
-def test_a_training_is_not_resumed_from_a_state_that_cannot_be(
+def test_a_training_is_not_resumed_from_an_impossible_state(
     change: dict[str, Any], said: str, begun: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = FoldFolder(begun / "fold-1").last / "training_state.pt"
@@ -487,7 +485,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs" / "run"
 
 
-def test_a_broken_journal_is_begun_anew(tmp_path: Path) -> None:
+def test_a_broken_journal_is_started_afresh(tmp_path: Path) -> None:
     out = tmp_path / ".table.csv.work"
     window = WindowPrediction("a", 0, 0.0, 1.0, "joy", 0.5, False, (0.5, 0.5), (0.0, 0.0, 1.0, 1.0))
     video = VideoPrediction(
@@ -505,12 +503,12 @@ def test_a_broken_journal_is_begun_anew(tmp_path: Path) -> None:
             spoilt_row = json.dumps(spoilt(content, place, SPOILERS[kind]))
             (out / "journal.jsonl").write_text(f"{header}\n{spoilt_row}\n")
             done = Journal(out, "d").done
-            # a place in a list, and what rows of before did not have
+            # an entry of a list, and fields that older rows lack
             may_lack = isinstance(place[-1], int) or place[-1] in ("person", "streams")
             assert done == {} or (kind == "missing" and may_lack), (place, kind)
 
 
-def test_a_broken_answer_in_the_cache_is_none(tmp_path: Path) -> None:
+def test_a_broken_answer_in_the_cache_is_ignored(tmp_path: Path) -> None:
     cache = AnswerCache(tmp_path)
     answer = Answer("ab" * 32, {"a": 1}, {"b": 2}, ("raw",), {"total": 3}, "2026")
     cache.put(answer)
@@ -603,7 +601,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_hostile_arrays_are_refused_before_there_is_memory(name: str, tmp_path: Path) -> None:
+def test_hostile_arrays_are_refused_before_memory_is_allocated(name: str, tmp_path: Path) -> None:
     member, said = ARRAYS[name]
     path = tmp_path / "tracks" / "a.npz"
     path.parent.mkdir()
@@ -641,13 +639,13 @@ def test_a_bomb_of_zeros_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.Mon
     assert read_landmarks(tmp_path, "a").dtype == np.float32
 
 
-def test_the_bounds_of_a_card_hold_every_clip_there_is(checkpoint: Path) -> None:
+def test_the_bounds_of_a_card_admit_every_known_clip(checkpoint: Path) -> None:
     assert read_model_card(checkpoint).label_set == LABELS
     checked = 0
     for name in [*open_clip.list_models(), *TOYS]:
         try:
             architecture = clip_architecture(name)
-        except ConfigError:  # no CLIP, or one whose text tower is not CLIP's own
+        except ConfigError:  # not a CLIP, or one whose text tower is not CLIP's own
             continue
         typed(Architecture, json.loads(json.dumps(architecture)), name)
         checked += 1

@@ -46,7 +46,7 @@ from dfercli.preprocessing.source_labels import label_sources
 from dfercli.report.pages import render as render_page
 from dfercli.video.sources import Source
 
-MEMORY_BYTES = 400 << 20  # that one hostile file may add to what the process held at most before
+MEMORY_BYTES = 400 << 20  # that one hostile file may add to the peak of the process
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 FORBIDDEN = (
     *("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pty.spawn"),
@@ -57,7 +57,7 @@ _seen: list[str] | None = None
 
 
 def _watch(event: str, arguments: tuple[object, ...]) -> None:
-    """An audit hook cannot be removed, so it keeps what it sees only while a test looks."""
+    """An audit hook cannot be removed, so this one records only while a test looks."""
     if _seen is None:
         return
     if event in FORBIDDEN:
@@ -83,7 +83,7 @@ def nothing_happens() -> Iterator[None]:
 
 
 class _Harm:
-    """What unpickling would run."""
+    """Unpickling it would run a command."""
 
     def __init__(self, victim: Path) -> None:
         self.victim = victim
@@ -118,7 +118,7 @@ def _bare_pickle(name: str) -> Callable[[Path, Path], Path]:
 
 
 def _packed(name: str) -> Callable[[Path, Path], Path]:
-    """An archive of torch's with packed zeros: 64 MB here, as many as one likes elsewhere."""
+    """A torch archive of packed zeros: 64 MB here, any amount in an attack."""
 
     def write(folder: Path, victim: Path) -> Path:
         plain = io.BytesIO()
@@ -465,9 +465,9 @@ def test_torchscript_runs_only_where_it_is_trusted(
     victim = tmp_path / "victim"
     path = _torchscript("a.torchscript")(tmp_path, victim)
     pictures = ["predict", str(tmp_path), "--checkpoint", str(path), "--detector", "haar"]
-    assert run(["info", str(path)]) == 0  # the card can be read without
+    assert run(["info", str(path)]) == 0  # reading the card needs no trust
     assert "happiness" in capsys.readouterr().out
-    assert run(pictures) == 3  # no source here: said before a model is looked at
+    assert run(pictures) == 3  # there is no source: this comes before a look at the model
     store_less = ["predict", "--camera", str(tmp_path / "none.mp4"), "--headless"]
     assert run([*store_less, "--checkpoint", str(path)]) == 2
     error = capsys.readouterr().err
@@ -476,17 +476,17 @@ def test_torchscript_runs_only_where_it_is_trusted(
     assert victim.read_text() == "mine"
     assert run([*store_less, "--checkpoint", str(path), "--trust-code"]) == 3
     assert "running the code in" in capsys.readouterr().err
-    assert victim.read_bytes() != b"mine"  # the attack is one
+    assert victim.read_bytes() != b"mine"  # the attack works
 
 
 @pytest.mark.parametrize("command", ["eval", "export", "convert"])
-def test_exported_models_are_for_prediction_alone(command: str, tmp_path: Path) -> None:
+def test_exported_models_are_only_for_prediction(command: str, tmp_path: Path) -> None:
     path = _bytes("a.torchscript", b"PK")(tmp_path, tmp_path)
     store = ["faces"] if command == "eval" else ["--out", str(tmp_path / "out.onnx")]
     assert run([command, str(path), *store]) in (2, 3)
 
 
-def test_an_archive_is_no_source_and_is_not_unpacked(tmp_path: Path) -> None:
+def test_an_archive_is_not_a_source_and_is_not_unpacked(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.mp4", "w") as archive:
         member = tarfile.TarInfo("../../unpacked")
         archive.addfile(member, io.BytesIO())
@@ -503,20 +503,20 @@ def test_templates_of_users_only_fill_in_names() -> None:
     )
 
 
-def test_what_goes_into_a_page_is_no_template() -> None:
+def test_values_on_a_page_are_no_template() -> None:
     page = render_page("base.html", "{{ 7 * 191 }}{% include 'page.js' %}<script>x</script>")
     assert "1337" not in page
     assert "<script>x" not in page
 
 
 @pytest.mark.media
-def test_detectors_as_they_are_published_are_taken(shared: Path) -> None:
+def test_published_detectors_are_accepted(shared: Path) -> None:
     for path in (shared / "weights").glob("yunet*.onnx"):
         assert read_onnx(path) == path.read_bytes()
 
 
 def _says_other_sizes(name: str) -> onnx.ModelProto:
-    """A model that a runtime warns of, by the name of a tensor."""
+    """A model about which a runtime warns, quoting the name of a tensor."""
     model = _model(
         helper.make_node("Relu", ["frames"], [name]), helper.make_node("Relu", [name], ["logits"])
     )
@@ -526,7 +526,7 @@ def _says_other_sizes(name: str) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("name", ["plain", "\x1b[2J\x1b]0;owned\x07"])
-def test_no_runtime_prints_what_a_model_says(
+def test_no_runtime_prints_text_from_a_model(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.onnx").write_bytes(_says_other_sizes(name).SerializeToString())

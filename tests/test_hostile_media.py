@@ -30,7 +30,7 @@ from dfercli.video.probe import probe_video
 from dfercli.video.reorder import pictures_with_times
 from dfercli.video.write import write_video
 
-SIDE = 320  # of the videos here, which a bound of SIDE * SIDE - 1 pixels refuses
+SIDE = 320  # of the videos here; a bound of SIDE * SIDE - 1 pixels refuses them
 BOUND = SIDE * SIDE - 1
 SUFFIXES = (".mp4", ".mkv", ".avi", ".ts", ".gif", ".webm")
 CODECS = {".gif": ("gif", "rgb8"), ".avi": ("mpeg4", "yuv420p"), ".webm": ("libvpx", "yuv420p")}
@@ -56,7 +56,7 @@ def grey(count=3, side=SIDE):
 
 
 def png_header(width, height):
-    """A PNG that says it is this large, and holds nothing."""
+    """A PNG that claims this size and holds nothing."""
     whole = bytearray(cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes())
     whole[16:24] = struct.pack(">II", width, height)
     whole[29:33] = struct.pack(">I", zlib.crc32(bytes(whole[12:29])))
@@ -128,7 +128,7 @@ def test_only_one_place_decodes_pictures():
         for path in package.rglob("*.py")
         if any(word in path.read_text() for word in ("cv2.imdecode", "cv2.imread", "Image.open("))
     }
-    # The benchmark times the published code's own way of reading, on files of its own.
+    # The benchmark times the published code's way of reading, on its own files.
     assert places == {"artifacts/pictures.py", "bench/reference.py"}
 
 
@@ -138,7 +138,7 @@ def test_the_beginning_of_a_picture_is_no_picture(content):
         assert decode_picture(content + bytes(length), Path("a")) is None
 
 
-def test_a_stream_for_which_there_is_no_decoder(tmp_path):
+def test_a_stream_without_a_decoder(tmp_path):
     path = encoded(tmp_path / "unknown.mp4", grey())
     content = path.read_bytes()
     assert b"avc1" in content
@@ -153,7 +153,7 @@ def test_a_stream_for_which_there_is_no_decoder(tmp_path):
     [IndexError("too many indices"), RuntimeError("no"), AssertionError(), ValueError("shape")],
 )
 @pytest.mark.parametrize("call", ["__init__", "get_frame_timestamp", "next", "skip_frames"])
-def test_where_decord_fails_pyav_goes_on(tmp_path, monkeypatch, call, fault):
+def test_pyav_takes_over_where_decord_fails(tmp_path, monkeypatch, call, fault):
     path = tmp_path / "bar.mp4"
     write_video(path, moving_bar(12), 25)
 
@@ -166,7 +166,7 @@ def test_where_decord_fails_pyav_goes_on(tmp_path, monkeypatch, call, fault):
     assert [frame.index for frame in reader] == [0, 2, 4, 6, 8, 10]
 
 
-def test_decord_with_no_frame_listed(tmp_path, monkeypatch):
+def test_a_video_in_which_decord_lists_no_frame(tmp_path, monkeypatch):
     path = tmp_path / "bar.mp4"
     write_video(path, moving_bar(5), 25)
     monkeypatch.setattr(

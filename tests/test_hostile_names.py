@@ -1,4 +1,4 @@
-"""Files of strangers name other places: nothing there is read, written or removed."""
+"""Strangers' files that name other places: nothing there is read, written or removed."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(made: Path, tmp_path: Path) -> Path:
-    """A copy of it, beside a folder that is nobody's business; the video has changed since."""
+    """A copy of it whose video has changed since, next to a folder that must not be touched."""
     shutil.copytree(made, tmp_path / "place")
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.tex").write_text("years of work")
@@ -93,7 +93,7 @@ def test_a_record_that_names_another_folder_is_refused(
     assert crops.is_dir()
 
 
-def test_a_link_in_place_of_crops_goes_and_not_what_it_leads_to(place: Path) -> None:
+def test_a_link_in_place_of_crops_is_removed_but_not_its_target(place: Path) -> None:
     crops = only(place / "faces" / "frames")
     shutil.rmtree(crops)
     crops.symlink_to(place.parent / "precious")
@@ -116,12 +116,12 @@ def test_a_folder_of_a_store_that_is_a_link_is_refused(
     assert preprocess_again(place) == 4
     assert f"{folder} is a link to {place.parent / 'elsewhere'}" in capsys.readouterr().err
     assert sorted((place.parent / "elsewhere").rglob("*")) == before
-    assert preprocess_again(place, "--overwrite") == 0  # the link goes
+    assert preprocess_again(place, "--overwrite") == 0  # the link is removed
     assert sorted((place.parent / "elsewhere").rglob("*")) == before
     assert not folder.is_symlink()
 
 
-def test_a_store_that_is_a_link_itself_is_the_users_own_wish(place: Path) -> None:
+def test_a_store_may_itself_be_a_link(place: Path) -> None:
     (place / "faces").rename(place / "on-another-disk")
     (place / "faces").symlink_to(place / "on-another-disk")
     assert preprocess_again(place) == 0
@@ -129,7 +129,7 @@ def test_a_store_that_is_a_link_itself_is_the_users_own_wish(place: Path) -> Non
     assert len(read_clips(place / "on-another-disk")) == 1
 
 
-def test_a_row_that_names_another_folder_is_refused_by_all_who_read_it(
+def test_a_row_that_names_another_folder_is_refused_by_every_reader(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = bright_and_dark_store(tmp_path / "faces", clips_per_class=1)
@@ -170,14 +170,14 @@ def test_no_path_is_made_of_a_hostile_name(name: str, tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_what_people_and_benchmarks_call_their_clips_is_a_name(tmp_path: Path) -> None:
+def test_usual_names_of_clips_are_accepted(tmp_path: Path) -> None:
     for name in ("Action/Happy/0010", "00001", "лицо-1", "face one (2)", "a..b", "x.tar"):
         path = inside(tmp_path, name)
         assert path.relative_to(tmp_path).as_posix() == name
 
 
 @pytest.mark.parametrize("dataset", ["..", ".", "/", "../..", "a/..", "a/.hidden", "dfew"])
-def test_a_data_set_gives_its_evaluation_a_plain_name(
+def test_the_evaluation_of_a_data_set_gets_a_plain_name(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -185,20 +185,20 @@ def test_a_data_set_gives_its_evaluation_a_plain_name(
 
 
 @pytest.mark.parametrize("name", [".", "..", "a/b", "/tmp/x", ".hidden"])
-def test_a_run_is_called_by_a_plain_name(
+def test_a_run_has_a_plain_name(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert dfer(["train", "dfew", "--name", name, "--out", str(tmp_path / "runs")]) == 2
     assert "--name is one folder" in capsys.readouterr().err
 
 
-def test_only_leftovers_in_a_folder_of_ours_are_removed_as_such(tmp_path: Path) -> None:
+def test_leftovers_are_removed_only_from_our_own_folders(tmp_path: Path) -> None:
     for wrong in (tmp_path / "thesis.tex", tmp_path / "other" / ".x.partial-1"):
         with pytest.raises(ArtifactError, match="not an unfinished write"):
             remove_temporary(tmp_path / "store", wrong)
 
 
-def test_checkpoints_behind_a_link_are_not_dropped(tmp_path: Path) -> None:
+def test_checkpoints_behind_a_link_are_not_removed(tmp_path: Path) -> None:
     (tmp_path / "precious" / "epoch-1").mkdir(parents=True)
     fold = FoldFolder(tmp_path / "fold-1")
     fold.path.mkdir()
@@ -239,7 +239,7 @@ def test_a_link_out_of_a_shard_is_not_merged(
 ) -> None:
     (tmp_path / "key").write_text("secret")
     shards = [bright_and_dark_store(tmp_path / name, clips_per_class=1) for name in ("a", "b")]
-    for number, shard in enumerate(shards):  # sources of their own
+    for number, shard in enumerate(shards):  # their own sources
         for path in (shard / "sources").iterdir():
             moved = path.read_text().replace("../happiness", f"../{number}/happiness")
             path.write_text(moved.replace("../sadness", f"../{number}/sadness"))
@@ -255,7 +255,7 @@ def test_a_link_out_of_a_shard_is_not_merged(
 
 
 def test_a_source_may_lie_anywhere_and_is_never_removed(place: Path) -> None:
-    """Sources are paths relative to the store, with `..` in nearly all of them."""
+    """Sources are paths relative to the store, and nearly all of them contain `..`."""
     path = only(place / "faces" / "sources")
     assert json.loads(path.read_text())["source"] == "../face.mp4"
     assert preprocess_again(place) == 0

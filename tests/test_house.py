@@ -1,4 +1,4 @@
-"""The project as a newcomer meets it: README, CI, Dockerfile, help, start-up."""
+"""What a newcomer meets first: README, CI, Dockerfile, help, start-up."""
 
 import re
 import shlex

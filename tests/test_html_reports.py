@@ -65,7 +65,7 @@ def chromium():
 
 @pytest.fixture
 def browser(chromium):
-    """The browser, as wide and as light as it is by itself."""
+    """The browser in its default width and colour scheme."""
     chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
     chromium.get_log("browser")
@@ -73,7 +73,7 @@ def browser(chromium):
 
 
 class _Addresses(HTMLParser):
-    """Everything that a page would fetch."""
+    """Every address that a page would fetch."""
 
     def __init__(self, html):
         super().__init__()
@@ -114,7 +114,7 @@ def card_of(checkpoint):
 
 
 def write_page(path, videos, labels, card, *, min_confidence=0.0, **page_video):
-    """A page of what was found in some videos, none of which plays."""
+    """A page of the results of some videos, none of which plays."""
     room = room_for(videos)
     facts = {"length_seconds": 2.0, "player": None, "note": "", **page_video}
     write_prediction_page(
@@ -142,7 +142,7 @@ def test_a_page_holds_the_moments_the_settings_the_card_and_the_limits(page):
         assert paragraph[:60] in html
 
 
-def test_the_page_knows_what_a_face_looks_like_and_where_it_is(page):
+def test_the_page_holds_pictures_and_boxes_of_each_face(page):
     video = data_of(page.read_text(), "video-0")
     assert len(video["people"]) == 2
     for person in video["people"]:
@@ -212,7 +212,7 @@ def test_the_video_is_embedded_up_to_a_size_and_linked_beyond(
     arguments += ["--html", tmp_path / "b.html", "--embed-mb", 0, "--quiet"]
     assert run(["predict", str(video), *map(str, arguments)]) == 0
     html = (tmp_path / "b.html").read_text()
-    assert re.search(r"face detector</dt>\s*<dd>haar<", html)  # which one it was, not `auto`
+    assert re.search(r"face detector</dt>\s*<dd>haar<", html)  # the one in use, not `auto`
     assert "data:video" not in html
     link = data_of(html, "player-0")
     assert (tmp_path / link).resolve() == video.resolve()
@@ -339,7 +339,7 @@ def test_the_keyboard_plays_moves_zooms_and_chooses(page, browser):
 
 
 def crop_is_drawn(browser):
-    """Whether the canvas of the face holds anything."""
+    """Whether anything is drawn on the canvas of the face."""
     return browser.execute_script(
         "const c = document.querySelector('.face canvas');"
         "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean)"
@@ -352,7 +352,7 @@ def test_a_typed_name_is_kept_and_stands_in_the_table(page, browser):
     browser.execute_script("localStorage.clear()")
     browser.get(page.as_uri())
     name = browser.find_element(By.CSS_SELECTOR, "input.name")
-    name.send_keys("=Anna 1", Keys.ENTER)  # letters and digits that are keys elsewhere
+    name.send_keys("=Anna 1", Keys.ENTER)  # letters and digits that are shortcuts elsewhere
     assert browser.find_element(By.CSS_SELECTOR, ".said strong").text == "=Anna 1"
     browser.get(page.as_uri())
     name = browser.find_element(By.CSS_SELECTOR, "input.name")
@@ -367,7 +367,7 @@ def test_a_typed_name_is_kept_and_stands_in_the_table(page, browser):
     assert header == "source,track,person,start_seconds,end_seconds,label,confidence,uncertain"
     cells = first.split(",")
     assert cells[0].endswith("face.mp4")
-    assert cells[2] == "'=Anna 1"  # no formula
+    assert cells[2] == "'=Anna 1"  # not a formula
     assert cells[5] in LABELS
 
 
@@ -427,7 +427,7 @@ def test_gaps_reasons_left_out_faces_and_doubts_are_shown(checkpoint, tmp_path, 
     assert doubt == "M5000 0H9000V1000H5000z"
     gap = browser.find_element(By.CSS_SELECTOR, ".gaps rect")
     assert (gap.get_attribute("x"), gap.get_attribute("width")) == ("2000", "3000")
-    browser.find_element(By.TAG_NAME, "body").send_keys("3")  # a folded one
+    browser.find_element(By.TAG_NAME, "body").send_keys("3")  # a collapsed one
     assert browser.find_elements(By.CSS_SELECTOR, ".person")[2].is_displayed()
     assert browser.get_log("browser") == []
 
@@ -478,7 +478,7 @@ def test_a_thousand_videos_open_at_once_and_stay_small(thousand, browser):
     assert thousand.stat().st_size < 30e6
     opened = "return performance.getEntriesByType('navigation')[0].loadEventEnd"
     milliseconds = []
-    for _ in range(3):  # the best of three: other tests may have the processor
+    for _ in range(3):  # the best of three: other tests may occupy the processor
         browser.get("about:blank")
         browser.get(thousand.as_uri())
         assert len(browser.find_elements(By.CSS_SELECTOR, ".list tbody tr")) >= 60
@@ -539,7 +539,7 @@ def test_the_start_view_counts_filters_orders_and_opens_one_video(thousand, brow
     assert browser.find_element(By.CSS_SELECTOR, "h2").text == "clip-0002.mp4"
     browser.find_element(By.TAG_NAME, "body").send_keys(Keys.ESCAPE)
     wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, ".list"))
-    assert told() == "1 of 1000 videos"  # as it was left
+    assert told() == "1 of 1000 videos"  # unchanged
     assert browser.get_log("browser") == []
 
 
@@ -613,7 +613,7 @@ def test_printing_shows_the_lanes_the_moments_and_the_table_without_tools(page, 
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
-def test_a_long_timeline_is_averaged_to_what_there_is_room_for():
+def test_a_long_timeline_is_averaged_to_fit_its_room():
     rows = np.full((1000, 2), np.nan)
     rows[:500] = np.tile([[0.9, 0.1], [0.1, 0.9]], (250, 1))
     edges, coarse = thinned(Timeline(0, np.arange(1001.0), rows), 10)
@@ -634,17 +634,17 @@ def test_pictures_and_boxes_stay_within_the_room_of_a_page():
     video = VideoPrediction("a", LABELS, windows, moments=moments, traces=(trace,))
     section = video_section(PageVideo(video, 600.0, None, ""), 0.0, room_for([video] * 1000))
     (person,) = section["people"]
-    assert person["portrait"]  # first of all
+    assert person["portrait"]  # it comes first
     shown = [moment["picture"] for moment in section["moments"]]
     assert sum(len(one or "") for one in shown) + len(person["pictures"]) < 20_000
-    assert person["boxes"] == []  # so few would miss the face
+    assert person["boxes"] == []  # so few boxes would miss the face
     assert len(person["rows"]) <= 400
     alone = video_section(PageVideo(video, 600.0, None, ""), 0.0, room_for([video]))
     assert len(alone["people"][0]["boxes"]) == 3000
     assert len(alone["people"][0]["pictures"]) == 24
 
 
-def test_the_data_of_a_timeline_is_what_was_predicted(page):
+def test_the_data_of_a_timeline_is_the_prediction(page):
     html = page.read_text()
     assert data_of(html, "overview")["labels"] == list(LABELS)
     first, second = data_of(html, "video-0")["people"]

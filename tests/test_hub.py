@@ -31,7 +31,7 @@ RESULTS = {
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A hub on the loopback, and somebody who is logged in there."""
+    """A hub on the loopback with a user who is logged in."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "dfer_offline"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -50,7 +50,7 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def trained(tmp_path):
-    """A run with all that a training leaves, and places of this machine in its card."""
+    """A run with everything that a training leaves, and paths of this machine in its card."""
     fold = tmp_path / "runs" / "mine" / "fold-1"
     checkpoint = fold / "checkpoints" / "epoch-3"
     write_toy_checkpoint(
@@ -105,7 +105,7 @@ def test_the_readme_is_what_the_hub_reads(hub, trained):
     assert "Do not decide about people by it" in body
 
 
-def test_what_was_pushed_predicts_and_measures_by_its_name(
+def test_a_pushed_model_predicts_and_measures_by_its_name(
     hub, trained, tmp_path, monkeypatch, capsys
 ):
     assert dfer(["models", "push", str(trained), "user/my-model"]) == 0
@@ -143,7 +143,7 @@ def test_a_process_with_hf_endpoint_gets_a_model(hub, trained, tmp_path):
     assert read_weights(folder)
 
 
-def test_without_a_login_that_may_write_it_is_said(hub, trained, monkeypatch, capsys):
+def test_a_push_needs_a_login_with_write_access(hub, trained, monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     assert dfer(["models", "push", str(trained), "user/my-model"]) == 4
     error = capsys.readouterr().err
@@ -153,7 +153,7 @@ def test_without_a_login_that_may_write_it_is_said(hub, trained, monkeypatch, ca
     assert not hub.commits
 
 
-def test_what_is_no_model_of_ours_is_refused_before_its_weights(hub, capsys):
+def test_a_foreign_model_is_refused_before_its_weights_are_fetched(hub, capsys):
     hub.files["user/other"] = {"pytorch_model.bin": b"x", "README.md": b""}
     assert dfer(["models", "get", "user/other"]) == 4
     assert "is not a model of dfer: it has no model.json" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Files of repositories that anybody may have made are fetched within a bound."""
+"""Files from repositories that anybody can make are fetched within a bound."""
 
 import hashlib
 import threading
@@ -22,7 +22,7 @@ from dfercli.progress import SilentProgress
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A hub whose files have `sizes`; it notes what was downloaded."""
+    """A hub whose files have `sizes`; it records the downloads."""
     state = SimpleNamespace(sizes={}, downloaded=[])
 
     def metadata(url):
@@ -38,7 +38,7 @@ def hub(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("size", [1001, 10**15, None])
-def test_a_file_that_is_too_large_or_does_not_say_is_not_downloaded(hub, size):
+def test_a_file_of_excessive_or_unknown_size_is_not_downloaded(hub, size):
     hub.sizes["a.bin"] = size
     with pytest.raises(OSError, match="at most 1000 fit"):
         fetch_from_hub("someone/model", "a.bin", most_bytes=1000)

@@ -1,4 +1,4 @@
-"""`--identities`: pieces of a person's track, and one number or name in all videos."""
+"""`--identities`: pieces of one person's track, and one number or name across all videos."""
 
 import json
 import logging
@@ -74,7 +74,9 @@ def preprocess(source, out, recogniser, **changes):
     return preprocess_stage.run(replace(config, **changes), LogProgress())
 
 
-def test_without_it_a_face_that_was_away_for_long_is_two_tracks(videos, tmp_path, recogniser):
+def test_without_identities_a_face_that_was_away_for_long_is_two_tracks(
+    videos, tmp_path, recogniser
+):
     result = preprocess(
         videos / "a.mp4", tmp_path, recogniser, identities="off", identity_weights=None
     )
@@ -107,7 +109,7 @@ def test_pieces_of_one_person_are_one_track_with_a_gap(
     assert red.person is None
 
 
-def test_pieces_too_short_alone_are_kept_together(videos, tmp_path, recogniser):
+def test_pieces_that_are_too_short_alone_count_together(videos, tmp_path, recogniser):
     kept = preprocess(videos / "a.mp4", tmp_path, recogniser, identities="video", min_seconds=2.0)
     assert sorted(clip.num_frames for clip in kept.clips) == [30, 70]
 
@@ -191,7 +193,7 @@ def test_predictions_tables_and_pages_carry_the_person(
     predict(videos, "--out", tmp_path / "rows.csv", "--quiet")
     assert "track,person,start_seconds" in (tmp_path / "rows.csv").read_text()
     shutil.rmtree(tmp_path / "people")
-    # A store that holds portraits needs no detector; its own numbers stay unless asked anew.
+    # A store with portraits needs no detector; its numbers stay unless new ones are asked for.
     store = tmp_path / "faces"
     preprocess(videos, store, recogniser, identities="all")
     assert dfer(["predict", str(store), "--checkpoint", str(checkpoint), "--json"]) == 0
@@ -211,7 +213,7 @@ def test_predictions_tables_and_pages_carry_the_person(
         (("--identities", "some"), 2, "some"),
     ],
 )
-def test_what_does_not_go_is_told(
+def test_unusable_options_are_refused(
     videos, tmp_path, recogniser, capsys, monkeypatch, options, code, message
 ):
     monkeypatch.setenv("DFER_CACHE", str(tmp_path / "cache"))
@@ -223,7 +225,7 @@ def test_what_does_not_go_is_told(
     assert not (tmp_path / "faces" / "dataset.json").exists()
 
 
-def test_a_file_that_is_no_such_network_is_refused(tmp_path, recogniser):
+def test_a_file_that_is_not_such_a_network_is_refused(tmp_path, recogniser):
     path = tmp_path / "w.onnx"
     path.write_bytes(recogniser.read_bytes()[:-2000])
     with pytest.raises(ArtifactError):
@@ -237,7 +239,7 @@ def test_a_file_that_is_no_such_network_is_refused(tmp_path, recogniser):
     [("all", 3, "nowhere: No such file"), ("video", 2, "--people goes with --identities all")],
 )
 @pytest.mark.parametrize("command", ["predict", "preprocess"])
-def test_people_are_looked_at_before_anything_is_fetched(
+def test_people_are_checked_before_anything_is_fetched(
     command, identities, code, reason, tmp_path, monkeypatch, capsys
 ):
     def fetch(*_, **__):
@@ -258,7 +260,7 @@ def test_a_camera_and_people_do_not_go_together(capsys):
     assert "--camera does not go with --identities" in capsys.readouterr().err
 
 
-def test_faces_seen_at_once_are_never_one_person_however_alike():
+def test_faces_in_one_frame_are_never_one_person_however_alike():
     same = np.float32([1, 0])
     apart = np.zeros((4, 4), bool)
     apart[0, 1] = apart[1, 0] = True
@@ -269,7 +271,7 @@ def test_faces_seen_at_once_are_never_one_person_however_alike():
     assert people_among([], np.zeros((0, 0), bool)) == []
 
 
-def test_portraits_of_another_network_or_none_are_people_alone():
+def test_portraits_of_another_network_or_none_stay_separate_people():
     videos = [
         VideoPrediction(name, ("a", "b"), (), portraits=portraits)
         for name, portraits in (

@@ -1,4 +1,4 @@
-"""Losses, class weights, samplers and selection rules against rare classes."""
+"""Losses, class weights, samplers and selection rules for rare classes."""
 
 from collections import Counter
 from dataclasses import replace
@@ -60,7 +60,7 @@ def test_pieces_of_a_batch_add_up_with_weights():
     torch.testing.assert_close(sum(pieces) / 6, weighted(LOGITS, TARGETS))
 
 
-def test_focal_loss_forgets_what_is_known():
+def test_focal_loss_plays_down_easy_clips():
     sure = torch.tensor([[8.0, 0, 0], [0.1, 0, 0]])
     labels = torch.tensor([0, 0])
     chance = F.softmax(sure, -1)[:, 0]
@@ -90,7 +90,7 @@ def test_samplers_share_out_the_places_of_an_epoch():
     assert [found[label] for label in range(3)] == pytest.approx(100 * roots / roots.sum(), abs=1)
 
 
-def test_clips_of_a_rare_class_take_turns_and_frequent_ones_are_others_each_epoch():
+def test_clips_of_a_rare_class_take_turns_and_frequent_ones_change_each_epoch():
     counts = Counter(counted("balanced")[1].tolist())
     rare = [counts[clip] for clip in range(95, 100)]
     assert max(rare) - min(rare) <= 1
@@ -99,7 +99,7 @@ def test_clips_of_a_rare_class_take_turns_and_frequent_ones_are_others_each_epoc
     assert first != second
 
 
-def test_a_clip_that_comes_again_is_drawn_anew_and_steps_can_be_taken_up():
+def test_a_repeated_clip_gets_new_draws_and_steps_can_be_resumed():
     batches = TrainingBatches(100, 8, 2, 1, labels=LABELS, sampler="balanced")
     everything = list(batches)
     first_epoch = [key for batch in everything[:12] for key in batch]

@@ -1,4 +1,4 @@
-"""Intervals, and results whose clips chose their own checkpoint."""
+"""Intervals, and results on clips that chose the checkpoint."""
 
 import json
 from dataclasses import replace
@@ -22,13 +22,13 @@ from dfercli.training import run as train
 
 
 def of_hits(targets, right, **options):
-    """An evaluation in which these clips were recognised and the others were taken for the next."""
+    """An evaluation that recognises these clips and takes the others for the next class."""
     predicted = np.where(right, targets, (targets + 1) % 7)
     return evaluate(np.eye(7)[predicted], targets, SEVEN, **options)
 
 
 def coverage(recalls, sizes, *, alike=None, subjects=1, trials=300):
-    """The share of intervals that hold the truth, for WAR and for UAR."""
+    """The share of intervals that contain the truth, for WAR and for UAR."""
     targets = np.tile(np.repeat(np.arange(7), sizes), subjects)
     units = np.repeat(np.arange(subjects), sum(sizes))
     truth = np.average(recalls, weights=sizes), np.mean(recalls)
@@ -56,7 +56,7 @@ def coverage(recalls, sizes, *, alike=None, subjects=1, trials=300):
     ],
 )
 def test_intervals_hold_the_truth_as_often_as_they_say(recalls, sizes, options):
-    # 95 % is expected; of 300 trials fewer than 91 or more than 98.5 % would be chance of < 0.5 %.
+    # 95 % is expected; in 300 trials, below 91 or above 98.5 % has a chance of less than 0.5 %.
     assert all(0.91 < share < 0.985 for share in coverage(recalls, sizes, **options))
 
 
@@ -71,7 +71,7 @@ def test_nothing_is_certain_after_77_clips(subjects, all_right):
         assert (high if all_right else 1 - low) == 1
 
 
-def test_a_class_that_was_always_recognised_leaves_doubt():
+def test_a_class_that_is_always_recognised_leaves_doubt():
     targets = np.repeat(np.arange(7), 3)
     right = np.ones(21, bool)
     right[0] = False
@@ -89,7 +89,7 @@ def test_the_method_is_named_and_subjects_count_instead_of_clips():
     assert clips.war_method == "Wilson over 210 clips"
     assert subjects.war_method == subjects.uar_method == "bootstrap over 10 subjects"
     assert np.ptp(subjects.war_interval) > 2 * np.ptp(clips.war_interval)
-    # A person with one clip each, or nobody known: the clips are independent.
+    # One clip per person, or no known subjects: the clips are independent.
     alone = of_hits(targets, right, subjects=[f"p{number}" for number in range(210)])
     assert alone.war_interval == clips.war_interval
     assert of_hits(targets, right, subjects=[None] * 210).war_method == clips.war_method
@@ -120,7 +120,7 @@ def test_calibration_is_judged_on_clips_that_did_not_fit_it():
     changed = targets.copy()
     changed[:6] = (changed[:6] + 1) % 5
     again = cross_fitted(logits, changed, people)
-    assert np.array_equal(probabilities[:6], again[:6])  # own labels say nothing about them
+    assert np.array_equal(probabilities[:6], again[:6])  # their own labels say nothing about them
     assert not np.array_equal(probabilities[6:], again[6:])
     assert np.allclose(probabilities.sum(axis=1), 1)
     assert cross_fitted(logits, targets, ["one"] * 60) is None
@@ -152,7 +152,7 @@ def test_clips_that_chose_the_checkpoint_give_no_interval_and_no_ece(selected, c
     assert "cross-fitted" in shown
 
 
-def test_ones_own_data_are_split_three_ways_by_subject(tmp_path: Path):
+def test_own_data_are_split_three_ways_by_subject(tmp_path: Path):
     store = bright_and_dark_store(tmp_path / "faces", clips_per_class=10)
     config = small_config(store, tmp_path, data=DataConfig(workers=0))
     clips = read_fold_clips(config, 1)
@@ -166,7 +166,7 @@ def test_ones_own_data_are_split_three_ways_by_subject(tmp_path: Path):
     assert read_fold_clips(other, 1) == clips  # one split for several seeds
 
 
-def test_a_run_of_before_is_divided_as_it_was_trained(selected, tmp_path: Path):
+def test_an_older_run_is_split_as_it_was_trained(selected, tmp_path: Path):
     from dfercli.artifacts.atomic import read_json, write_json
     from dfercli.artifacts.run_config import read_train_config
 

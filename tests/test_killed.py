@@ -29,7 +29,7 @@ def begin_or_resume(config: TrainConfig) -> None:
 
 
 def killed(config: TrainConfig, after_seconds: float) -> bool:
-    """Train in another process and kill it; tell whether it was still at work."""
+    """Train in another process and kill it; return whether it was still running."""
     # Forked from a server that has imported everything and done nothing yet.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["test_killed"])
@@ -56,7 +56,7 @@ def test_a_run_killed_at_ten_random_moments_ends_with_the_same_weights(tmp_path:
     for moment in moments:
         hits += killed(config, moment)
         if folder.last.exists():
-            restore_model(folder.last)  # whole, whenever it was
+            restore_model(folder.last)  # whole, whenever the kill came
         if folder.best.exists():
             restore_model(folder.best)
     assert hits >= KILLS - 2, "the run ended before it could be killed often enough"

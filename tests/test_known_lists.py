@@ -73,9 +73,9 @@ def test_an_order_that_contradicts_the_counts_is_refused_with_both_tables(clips)
     with pytest.raises(DataError) as caught:
         read_fold(str(path), root=clips, label_order="s2d")
     message = caught.value.message
-    assert "anger 2445" in message  # what the order makes of the list
+    assert "anger 2445" in message  # the counts that the order gives
     assert "sadness 145" in message
-    assert "happiness 2445" in message  # what is published
+    assert "happiness 2445" in message  # the published counts
     assert "disgust 145" in message
     assert "--label-order" in caught.value.hint
 
@@ -131,7 +131,7 @@ def test_lists_of_two_benchmarks_in_one_folder_are_refused(clips, capsys):
 
 @pytest.mark.parametrize(("name", "num_short"), [("dfew", 14), ("ferv39k", 4070)])
 def test_published_short_clips_are_notes(tmp_path: Path, name: str, num_short: int):
-    """DFEW has 14 short clips, FERV39k 4,070; lists count them as 16, and that is as published."""
+    """DFEW has 14 short clips, FERV39k 4,070; the published lists count them as 16, too."""
     write_frames(tmp_path / "one", count=16)
     pictures = sorted((tmp_path / "one").iterdir())
     totals = TOTALS[name]
@@ -147,7 +147,7 @@ def test_published_short_clips_are_notes(tmp_path: Path, name: str, num_short: i
         rows[part].append(f"/far/clips/{number:05d} 16 {label}")
         folder = tmp_path / "clips" / f"{number:05d}"
         folder.mkdir(parents=True)
-        # To link all 16 pictures takes minutes; `look_at` below stands in for the rest.
+        # Linking all 16 pictures takes minutes; `look_at` below stands in for the rest.
         for picture in pictures[:9] if number < num_short else pictures[::15]:
             os.link(picture, folder / picture.name)
     for part, lines in rows.items():

@@ -1,4 +1,4 @@
-"""Test clips that are trained on, too: by subject, by source, by content; and copies in a list."""
+"""Test clips that were also trained on: by subject, source or content; and copies in one list."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ def store(tmp_path_factory) -> Path:
 
 
 def copy_store(store: Path, to: Path, change=None) -> Path:
-    """The same clips under other names, with other subjects, of other sources."""
+    """The same clips with other names, subjects and sources."""
     clips = []
     for number, row in enumerate(read_rows(store / "clips.jsonl")):
         paths = sorted((store / "frames" / row["clip_id"]).iterdir())
@@ -51,7 +51,7 @@ def copy_store(store: Path, to: Path, change=None) -> Path:
 
 
 def worse(frame: np.ndarray) -> np.ndarray:
-    """JPEG quality 70, after two pixels to the right and one down."""
+    """JPEG quality 70, after a shift by two pixels to the right and one down."""
     moved = cv2.warpAffine(
         frame, np.float32([[1, 0, 2], [0, 1, 1]]), frame.shape[1::-1], borderMode=1
     )
@@ -77,7 +77,7 @@ def test_a_renamed_copy_of_the_training_store_is_caught(store, tmp_path, capsys,
     assert "content-leak: 10 pairs of clips of both show the same" in capsys.readouterr().out
 
 
-def test_a_leak_can_be_allowed_and_is_said_with_the_result(store, tmp_path, capsys):
+def test_a_leak_can_be_allowed_and_is_named_with_the_result(store, tmp_path, capsys):
     copy = copy_store(store, tmp_path / "copy")
     options = ("--name", "a", "--allow-leak", "--json")
     assert train(store, copy, tmp_path / "runs", *options) == 0
@@ -106,7 +106,7 @@ def test_shared_subjects_and_sources_are_leaks(store, tmp_path, capsys):
 
 
 def test_copies_within_a_split_by_subject_are_caught(store, tmp_path, capsys):
-    """One video under two names and two subjects, which a split by subject parts."""
+    """One video under two names and two subjects; a split by subject separates them."""
     clips = []
     for index, row in enumerate(read_rows(store / "clips.jsonl")):
         paths = sorted((store / "frames" / row["clip_id"]).iterdir())
@@ -147,8 +147,8 @@ def test_a_broken_file_of_hashes_is_named(store, tmp_path, capsys):
     assert "content.jsonl, row 1: hashes: expected 108 words" in capsys.readouterr().err
 
 
-def test_a_benchmark_copy_is_told_what_its_lists_share(tmp_path, capsys):
-    """All clips of the miniature show the same noise: known of, but nobody's fault."""
+def test_the_check_of_a_benchmark_copy_names_shared_clips(tmp_path, capsys):
+    """All clips of the miniature show the same noise: that is noted, but no fault."""
     root = make_dfew(tmp_path / "DFEW")
     command = ["data", "check", "dfew", "--root", str(root), "--subset", "--duplicates"]
     assert dfer(command) == 0
@@ -168,14 +168,14 @@ def test_flat_pictures_resemble_nothing(tmp_path):
     assert same_content([None, None]) == []
 
 
-def test_near_pairs_are_found_as_by_looking_at_each(store):
+def test_near_pairs_are_found_as_in_a_full_comparison(store):
     rng = np.random.default_rng(0)
     first = [rng.integers(0, 2**64, SHAPE, dtype=np.uint64) for _ in range(300)]
     first[7] = None
     planted = {(3, 290), (10, 11)}
     for one, other in planted:
         first[other] = first[one].copy()
-        first[other][0, :, 0] ^= np.uint64(2**40 - 1)  # 40 bits of the picture that is not moved
+        first[other][0, :, 0] ^= np.uint64(2**40 - 1)  # 40 bits of the unmoved picture
     began = time.monotonic()
     assert set(same_content(first)) == planted
     assert time.monotonic() - began < 30
@@ -183,7 +183,7 @@ def test_near_pairs_are_found_as_by_looking_at_each(store):
 
 
 def test_bright_and_dark_stores_of_other_people_differ(tmp_path):
-    """What other tests train and test on leaks nothing."""
+    """The stores that other tests train and test on leak nothing."""
     stores = [bright_and_dark_store(tmp_path / name, 2, people=name) for name in ("a", "b")]
     first, second = (contents_of(read_store_clips(own)[1]) for own in stores)
     assert same_content(first, second) == []

@@ -1,4 +1,4 @@
-"""What is said of faces that were left out is so: the option that is named keeps them."""
+"""The note about faces that were left out is true: the option that it names keeps them."""
 
 import re
 from dataclasses import replace
@@ -23,7 +23,7 @@ def preprocess(config, out, **changes):
 
 
 def keeping(remarks):
-    """How many faces are said to be left out, and the size that keeps them."""
+    """The number of faces that the note counts, and the size that keeps them."""
     (found,) = (
         re.match(r"(\d+) more faces?, the largest \d+ px: --min-face (\d+) keeps", remark)
         for remark in remarks
@@ -32,7 +32,7 @@ def keeping(remarks):
     return int(found[1]), int(found[2])
 
 
-def test_the_size_that_is_named_keeps_the_small_faces(tmp_path, monkeypatch):
+def test_the_named_size_keeps_the_small_faces(tmp_path, monkeypatch):
     for stage in (source_worker, preprocess_stage):
         monkeypatch.setattr(stage, "build_detector", lambda choice: SquareDetector())
     drawn = ((20, 40, 90, RED), (140, 60, 41, BLUE), (230, 60, 34, GREEN))
@@ -52,7 +52,7 @@ def test_the_size_that_is_named_keeps_the_small_faces(tmp_path, monkeypatch):
 
 
 @pytest.mark.media
-def test_the_size_that_is_named_keeps_the_small_faces_of_a_photograph(tmp_path, shared):
+def test_the_named_size_keeps_the_small_faces_of_a_photograph(tmp_path, shared):
     config = PreprocessConfig(
         sources=(str(shared / "media/images/multi_face.jpg"),),
         detector="yunet",

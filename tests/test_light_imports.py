@@ -1,4 +1,4 @@
-"""What a process that recognises imports."""
+"""What a process imports for recognition."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def test_a_model_is_imported_without_what_it_never_uses():
     assert loaded(FIRST, LOOK.format(names=names)) == "['open_clip']"
 
 
-def test_what_was_left_out_is_there_when_it_is_asked_for():
+def test_skipped_modules_are_there_when_they_are_needed():
     lines = (
         FIRST,
         "import torch, torchvision, timm.models.naflexvit as naflex",

@@ -58,7 +58,7 @@ def test_a_camera_writes_the_same_files_and_a_recording(drawn, checkpoint, tmp_p
     assert "--overwrite" in capsys.readouterr().err
 
 
-def test_a_camera_that_is_interrupted_writes_its_files(drawn, checkpoint, tmp_path, monkeypatch):
+def test_an_interrupted_camera_writes_its_files(drawn, checkpoint, tmp_path, monkeypatch):
     calls = []
 
     def interrupting(*arguments):
@@ -85,7 +85,7 @@ def test_the_lanes_of_a_live_picture_hold_the_last_half_minute():
     image = np.full((360, 640, 3), 90, np.uint8)
     drawn = lanes.draw(image, 41.0, "25 frames/s, delay 80 ms")
     assert (drawn[:360] == image).all()
-    assert lanes.shown(41.0) == [0]  # the other was seen too long ago
+    assert lanes.shown(41.0) == [0]  # the other person was seen too long ago
     for label, share in (("happiness", 0.25), ("anger", 0.75)):
         colour = tuple(bytes.fromhex(CLASS_COLOURS[label][1:]))
         heights = (drawn[380:, 100:600] == colour).all(axis=2).sum(axis=0)

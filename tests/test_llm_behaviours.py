@@ -1,4 +1,4 @@
-"""What the user sees for each thing that an LLM server may do."""
+"""What the user sees for each behaviour of an LLM server."""
 
 import json
 import logging
@@ -94,7 +94,7 @@ def test_prose_is_sent_back_once_for_repair(monkeypatch):
     ("content", "reason"),
     [("I like faces.", "it holds no JSON"), ("", "it is empty"), (None, "it is empty")],
 )
-def test_what_stays_unreadable_ends_with_the_reason(monkeypatch, capsys, content, reason):
+def test_an_answer_that_stays_unreadable_ends_with_the_reason(monkeypatch, capsys, content, reason):
     with serve(in_turn(Reply(content))) as server:
         assert ask(monkeypatch, server) == 5
     assert len(server.received) == 2
@@ -104,7 +104,7 @@ def test_what_stays_unreadable_ends_with_the_reason(monkeypatch, capsys, content
     assert not Path("texts.json").exists()
 
 
-def test_a_body_that_is_no_completion_is_asked_for_again_and_shown(monkeypatch, capsys):
+def test_a_body_that_is_no_completion_is_requested_again_and_shown(monkeypatch, capsys):
     with serve(in_turn(Reply(raw=b"<html>hello</html>"))) as server:
         assert ask(monkeypatch, server) == 5
     assert "the server sent no JSON (got: hello)" in capsys.readouterr().err
@@ -191,7 +191,7 @@ def test_429_waits_as_long_as_the_server_says(monkeypatch):
     assert 0.9 < times[1] - times[0] < 5
 
 
-def test_429_without_end_says_what_to_lower(monkeypatch, capsys):
+def test_endless_429_says_what_to_lower(monkeypatch, capsys):
     with serve(in_turn(refused(429, "slow down"))) as server:
         assert ask(monkeypatch, server, "--max-retries", "1") == 5
     assert len(server.received) == 2
@@ -207,7 +207,7 @@ def test_an_account_that_is_used_up_says_so(monkeypatch, capsys):
     assert "used up" in capsys.readouterr().err
 
 
-def test_500_twice_is_ridden_out(monkeypatch):
+def test_500_twice_is_survived(monkeypatch):
     replies = (refused(500, "oops"), refused(503, "oops"), Reply(class_answer(GOOD)))
     with serve(in_turn(*replies)) as server:
         assert ask(monkeypatch, server) == 0
@@ -215,7 +215,7 @@ def test_500_twice_is_ridden_out(monkeypatch):
     assert len(server.received) == 3
 
 
-def test_500_without_end_says_so(monkeypatch, capsys):
+def test_endless_500_says_so(monkeypatch, capsys):
     with serve(in_turn(refused(500, "out of memory"))) as server:
         assert ask(monkeypatch, server, "--max-retries", "1") == 5
     assert "failed (500), tried 2 times: out of memory" in capsys.readouterr().err
@@ -242,7 +242,7 @@ def test_a_connection_cut_in_mid_answer_is_tried_again(monkeypatch, capsys):
     assert "the connection broke" in capsys.readouterr().err
 
 
-def test_no_server_there_says_where(monkeypatch, capsys):
+def test_a_missing_server_is_named_with_its_address(monkeypatch, capsys):
     with serve(in_turn(Reply(""))) as server:
         pass
     assert ask(monkeypatch, server, "--max-retries", "0") == 5
@@ -297,7 +297,7 @@ def test_a_password_in_the_address_is_not_shown(monkeypatch, capsys):
         ("OPENAI_API_KEY", "sk-“quoted”"),
     ],
 )
-def test_a_faulty_environment_is_a_usage_error(monkeypatch, capsys, name, value):
+def test_wrong_environment_variables_are_a_usage_error(monkeypatch, capsys, name, value):
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.setenv(name, value)
     assert run(ASK) == 2

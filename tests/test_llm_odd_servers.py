@@ -1,4 +1,4 @@
-"""One odd answer of an LLM server is one clip's failure, and no server holds the command."""
+"""One odd answer of an LLM server is one clip's failure, and no server holds up the command."""
 
 import gzip
 import itertools
@@ -38,7 +38,7 @@ def ask(monkeypatch, server, *more):
 
 
 def whole(**changes):
-    """The body of a good answer, with other values."""
+    """The body of a good answer, with these values changed."""
     return {**json.loads(completion(caption_answer(SHORT))), **changes}
 
 
@@ -54,7 +54,7 @@ FINE_BODIES = {
     "odd counts of tokens": json.dumps(whole(usage=USAGE)).encode(),
     "no count of tokens": json.dumps(whole(usage=[1])).encode(),
     "two choices": json.dumps(whole(choices=whole()["choices"] * 2)).encode(),
-    # What is seen need not be plain: it is written anew, more shortly, and that is checked.
+    # The first caption need not be plain: a second pass shortens it, and that text is checked.
     "escapes": completion(caption_answer("\x1b[2J\x07 The brows \u2028 rise.")),
     "markup": completion(caption_answer("<script>alert(1)</script> brows")),
     "no id and no model": json.dumps({"choices": whole()["choices"]}).encode(),
@@ -76,7 +76,7 @@ ODD_BODIES = {
     "a number of 6,000 digits": completion('{"caption": ' + "1" * 6000 + "}"),
     "a name twice": completion('{"caption": "The brows rise.", "caption": "They sink."}'),
     "a caption that is a list": completion('{"caption": ["The brows rise."]}'),
-    "a caption that is none": completion('{"caption": null}'),
+    "a caption that is null": completion('{"caption": null}'),
     "a caption in a list": completion('[{"caption": "The brows rise."}]'),
     "a caption of a million letters": completion(caption_answer("brows " * 170_000)),
     "a caption without letters": completion(caption_answer("... 123 ...")),
@@ -89,7 +89,7 @@ ODD_BODIES = {
     ).encode(),
     "a message that is a text": json.dumps(whole(choices=[{"message": "x"}])).encode(),
     "choices in a table": json.dumps(whole(choices={"0": {}})).encode(),
-    "choices that are none": json.dumps(whole(choices=None)).encode(),
+    "choices that are null": json.dumps(whole(choices=None)).encode(),
     "a choice that is a number": json.dumps(whole(choices=[7])).encode(),
     "a list": b"[]",
     "a number": b"3",
@@ -103,13 +103,13 @@ ODD_BODIES = {
     "zeros": b"\0" * 5000,
     "an error with status 200": b'{"error": {"message": "\\u001b[31mdown", "code": []}}',
     "an error that is a text": b'{"error": "no"}',
-    "an error of depth": b'{"error":' * 60 + b"1" + b"}" * 60,
+    "a deep error": b'{"error":' * 60 + b"1" + b"}" * 60,
     "a body of 5 MB": completion(caption_answer("x" * 5_000_000)),
 }
 
 
 def by_clip(replies):
-    """The reply of each clip by the order in which clips come; refining is answered politely."""
+    """The reply to each clip in the order of clips; requests to refine get a good answer."""
     seen: dict[str, int] = {}
 
     def behaviour(request, number):
@@ -139,7 +139,7 @@ def test_one_odd_answer_is_one_failure(tmp_path, monkeypatch, capsys):
     notes = [line for line in captured.err.splitlines() if line.startswith("no caption for")]
     assert len(notes) == len(odd)
     assert max(map(len, notes)) < 500
-    # Nothing was sent beyond one question, one repair and one refinement for each clip.
+    # Each clip took at most one question, one repair and one refinement.
     assert len(server.received) <= 3 * len(replies)
 
 
@@ -169,7 +169,7 @@ HELD = {
 
 
 @pytest.mark.parametrize("name", HELD)
-def test_the_time_of_a_request_is_bounded_in_all(monkeypatch, capsys, name):
+def test_the_total_time_of_a_request_is_bounded(monkeypatch, capsys, name):
     with serve(lambda request, number: Reply(wire=HELD[name]())) as server:
         begun = time.monotonic()
         assert ask(monkeypatch, server, "--timeout", "0.3", "--max-retries", "1") == 5
@@ -178,7 +178,7 @@ def test_the_time_of_a_request_is_bounded_in_all(monkeypatch, capsys, name):
     assert "no answer within 0.3 s, tried 2 times" in capsys.readouterr().err
 
 
-def test_an_endless_body_is_left_after_4_mb(monkeypatch, capsys):
+def test_an_endless_body_is_abandoned_after_4_mb(monkeypatch, capsys):
     sent = itertools.count()
 
     def parts():
@@ -200,7 +200,7 @@ def test_a_bomb_is_not_unpacked(monkeypatch, capsys):
     assert "packed" in capsys.readouterr().err
 
 
-def test_a_wait_that_a_server_asks_for_is_bounded(monkeypatch):
+def test_the_wait_requested_by_a_server_is_bounded(monkeypatch):
     late = refused(429, "slow down")
     late.headers["Retry-After"] = "86400"
     with serve(lambda request, number: late) as server:
@@ -225,7 +225,7 @@ JSON_REFUSALS = [
 
 
 @pytest.mark.parametrize(("status", "message", "hint"), JSON_REFUSALS)
-def test_the_hint_is_about_what_was_refused(monkeypatch, capsys, status, message, hint):
+def test_the_hint_fits_the_refusal(monkeypatch, capsys, status, message, hint):
     with serve(lambda request, number: refused(status, message)) as server:
         assert ask(monkeypatch, server, "--max-retries", "0") == 5
     said = capsys.readouterr().err
@@ -236,7 +236,7 @@ def test_the_hint_is_about_what_was_refused(monkeypatch, capsys, status, message
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-def test_a_page_of_a_proxy_is_told_as_one(monkeypatch, capsys, status):
+def test_an_error_page_of_a_proxy_is_one_line(monkeypatch, capsys, status):
     page = b"<html><head><title>No</title></head><body>\x1b[31m<h1>Go away</h1></body></html>"
     with serve(lambda request, number: Reply(raw=page, status=status)) as server:
         assert ask(monkeypatch, server, "--max-retries", "0") == 5
@@ -299,7 +299,7 @@ def test_a_refused_key_ends_after_three(tmp_path, monkeypatch, capsys):
     assert "refused the key" in capsys.readouterr().err
 
 
-def test_a_proxy_that_is_none_is_told_before_anything_is_sent(monkeypatch, capsys):
+def test_an_unusable_proxy_is_refused_before_anything_is_sent(monkeypatch, capsys):
     monkeypatch.setenv("HTTP_PROXY", "gopher://nowhere")
     with serve(lambda request, number: Reply(GOOD)) as server:
         assert ask(monkeypatch, server) == 2

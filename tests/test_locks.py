@@ -1,4 +1,4 @@
-"""One at a time: runs and outputs are locked, by a holder that is named and may die."""
+"""Runs and outputs are locked for one process; its name is told, and its death frees the lock."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bright_and_dark_store(tmp_path_factory.mktemp("locks") / "faces", frames=4)
 
 
-def test_who_holds_a_lock_is_named_and_a_dead_holder_loses_it(tmp_path: Path) -> None:
+def test_the_holder_of_a_lock_is_named_and_loses_it_by_dying(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
     with held_by_another(lock) as process:
         with pytest.raises(ArtifactError) as refused, exclusive(lock, busy="x is being made"):
@@ -69,7 +69,7 @@ def test_who_holds_a_lock_is_named_and_a_dead_holder_loses_it(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
-def test_a_holder_on_another_machine_is_said_to_be_there(tmp_path: Path) -> None:
+def test_a_holder_on_another_machine_is_named_with_its_machine(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
     with held_by_another(lock):
         row = {"process": 1, "host": "node-7", "since": "yesterday", "command": "dfer train x"}
@@ -80,7 +80,7 @@ def test_a_holder_on_another_machine_is_said_to_be_there(tmp_path: Path) -> None
     assert f"remove {lock}" in str(refused.value.hint)
 
 
-def test_what_stands_beside_a_lock_is_not_trusted(tmp_path: Path) -> None:
+def test_the_note_beside_a_lock_is_not_trusted(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
     with held_by_another(lock):
         for text in ("[" * 5000, "{}", '{"process": "x"}', "[]", ""):
@@ -93,7 +93,7 @@ def test_what_stands_beside_a_lock_is_not_trusted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("busy", ["x is being made", None])
-def test_a_lock_that_cannot_be_made_is_not_said_to_be_held(busy: str | None) -> None:
+def test_a_lock_that_cannot_be_made_is_not_reported_as_held(busy: str | None) -> None:
     with (
         pytest.raises(ArtifactError, match=r"cannot write /proc/\.x\.lock: No such file"),
         exclusive(Path("/proc/.x.lock"), busy=busy),
@@ -101,7 +101,7 @@ def test_a_lock_that_cannot_be_made_is_not_said_to_be_held(busy: str | None) -> 
         pass
 
 
-def test_the_lock_of_an_output_file_goes_with_the_work(tmp_path: Path) -> None:
+def test_the_lock_of_an_output_file_is_removed_after_the_work(tmp_path: Path) -> None:
     with writing_file(tmp_path / "a.csv"):
         assert (tmp_path / ".a.csv.lock").exists()
         with pytest.raises(ArtifactError, match=r"a\.csv is being written by process"):
@@ -134,7 +134,7 @@ def test_two_processes_that_resume_one_run_do_not_collide(store: Path, tmp_path:
     command = ("train", "--resume", tmp_path / "run")
     both = [Running(*command, folder=tmp_path / name) for name in ("one", "two")]
     ends = [(process.ended(120), process.err) for process in both]
-    for code, err in ends:  # one may come when the other is done already
+    for code, err in ends:  # one may start after the other is done
         assert code == 0 or (code == 4 and "is being trained by process" in err), err
     assert 0 in [code for code, _ in ends]
     rows = (tmp_path / "run" / "fold-1" / "metrics.jsonl").read_text().splitlines()
@@ -186,13 +186,13 @@ def test_outputs_are_written_by_one_process_at_a_time(
 AUTO = ("--epochs", "1", "--resume", "auto", "--quiet")
 
 
-def test_resume_auto_starts_goes_on_and_tells_again(
+def test_resume_auto_starts_continues_and_repeats_the_result(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["train", str(store), *OPTIONS, *AUTO, "--out", str(tmp_path)]
     run = tmp_path / "faces-dfer-clip"
     (run / "fold-1").mkdir(parents=True)
-    (run / ".lock").touch()  # killed before it had written anything
+    (run / ".lock").touch()  # killed before it wrote anything
     assert dfer(command) == 0
     folder = FoldFolder(run / "fold-1")
     assert folder.is_finished
@@ -201,12 +201,12 @@ def test_resume_auto_starts_goes_on_and_tells_again(
     assert dfer(command) == 0
     assert f"{run} is finished" in capsys.readouterr().err
 
-    folder.result.unlink()  # as if killed just before its end
+    folder.result.unlink()  # as if it was killed just before its end
     weights = folder.last / "model.safetensors"
     before = weights.stat().st_mtime_ns
     assert dfer(command) == 0
     assert folder.is_finished
-    assert weights.stat().st_mtime_ns == before  # no step was done again
+    assert weights.stat().st_mtime_ns == before  # no step was repeated
 
     assert dfer([*command, "--epochs", "2", "--set", "seed=5"]) == 2
     error = capsys.readouterr().err
@@ -219,8 +219,8 @@ def test_resume_auto_needs_a_data_set(capsys: pytest.CaptureFixture[str]) -> Non
     assert "missing argument DATASET" in capsys.readouterr().err
 
 
-def test_a_run_killed_with_readers_goes_on_at_once(store: Path, tmp_path: Path) -> None:
-    """Its readers live a little longer than it; they must not hold its lock."""
+def test_a_run_killed_with_readers_can_continue_at_once(store: Path, tmp_path: Path) -> None:
+    """Its readers outlive it by a little; they must not hold its lock."""
     options = [*OPTIONS, "--epochs", "500", "--workers", "2", "--out", tmp_path, "--name", "run"]
     process = Running("train", store, *options, folder=tmp_path / "p")
     last = FoldFolder(tmp_path / "run" / "fold-1").last

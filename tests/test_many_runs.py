@@ -18,7 +18,7 @@ from dfercli.training import seeds
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Two seeds of one training, on a store with a test store beside."""
+    """A store with a test store beside it."""
     folder = tmp_path_factory.mktemp("seeds")
     bright_and_dark_store(folder / "faces", 5)
     bright_and_dark_store(folder / "faces-test", 3, people="other")
@@ -33,7 +33,7 @@ def runs(folder) -> Path:
     return folder / "runs"
 
 
-def test_each_seed_is_a_run_and_the_deviation_over_seeds_is_told(runs, capsys):
+def test_each_seed_is_a_run_and_the_deviation_over_seeds_is_shown(runs, capsys):
     assert sorted(path.name for path in runs.iterdir()) == ["own-seed-3", "own-seed-4"]
     configs = [json.loads((run / "fold-1" / "config.json").read_text()) for run in runs.iterdir()]
     assert {config["seed"] for config in configs} == {3, 4}

@@ -1,4 +1,4 @@
-"""What waits in memory is bounded in bytes; pictures of any shape; readers are lazy."""
+"""Memory that waits is bounded in bytes; pictures may have any shape; readers are lazy."""
 
 import threading
 import weakref
@@ -61,7 +61,7 @@ def test_crops_are_the_same_in_one_pass_and_in_two(
     assert two_passes == one_pass
 
 
-def test_no_picture_waits_where_they_are_too_large(video, tmp_path, monkeypatch):
+def test_pictures_that_are_too_large_do_not_wait(video, tmp_path, monkeypatch):
     alive, most = [], []
     follow = FaceFollower.detect
 
@@ -74,7 +74,7 @@ def test_no_picture_waits_where_they_are_too_large(video, tmp_path, monkeypatch)
     monkeypatch.setattr(FaceFollower, "detect", watched)
     monkeypatch.setattr(face_clips, "WAITING_BYTES", 0)
     store_of(video, tmp_path / "two")
-    assert alive.count(0) == 24  # every frame of the second way came without its picture
+    assert alive.count(0) == 24  # every frame of the second pass came without its picture
     assert not any(most)
 
 
@@ -111,7 +111,7 @@ def test_prefetching_counts_bytes():
         ahead.append(len(made) - taken)
         assert len(item) == 100
     assert taken == 20
-    assert max(ahead) <= 3  # with the one in use at most 350 bytes, and one that is being made
+    assert max(ahead) <= 3  # at most 350 bytes with the one in use, plus one in the making
 
 
 @pytest.mark.parametrize("shape", [(1, 30_000), (30_000, 1), (1, 1), (2, 5000), (9, 4000)])
@@ -136,7 +136,7 @@ def test_a_narrow_picture_is_a_source_without_a_face(tmp_path):
 
 
 class Whole(yunet.YuNetDetector):
-    """Finds the white squares of a picture, also those that are cut off; notes what it saw."""
+    """Finds the white squares of a picture, even cut off ones; records the sizes it saw."""
 
     def __init__(self):
         self.seen = []
@@ -171,7 +171,7 @@ def test_yunet_finds_each_face_of_a_large_picture_once_in_parts(size):
     assert faces.points_px.shape == (len(wanted), 5, 2)
 
 
-def test_chosen_frames_alone_are_decoded_and_reading_ends_with_them(video, tmp_path):
+def test_only_chosen_frames_are_decoded_and_reading_ends_with_them(video, tmp_path):
     wanted = frozenset({3, 4, 11})
     frames = {frame.index: frame for frame in VideoReader(video)}
     chosen = list(VideoReader(video, Selection(indices=wanted)))
@@ -181,7 +181,7 @@ def test_chosen_frames_alone_are_decoded_and_reading_ends_with_them(video, tmp_p
         assert (frame.image == frames[frame.index].image).all()
     for number in range(8):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), number, np.uint8))
-    (tmp_path / "7.png").write_bytes(b"damage behind what is wanted")
+    (tmp_path / "7.png").write_bytes(b"damage after the wanted frames")
     reader = ImageReader(tmp_path, 25.0, Selection(indices=frozenset({2, 5})))
     assert [(frame.index, int(frame.image[0, 0, 0])) for frame in reader] == [(2, 2), (5, 5)]
     assert reader.warnings == []
@@ -199,7 +199,7 @@ def test_an_annotated_video_has_the_bound_of_the_prediction(video, tmp_path):
     assert (tmp_path / "o.mp4").stat().st_size > 0
 
 
-def test_a_long_gif_and_a_large_folder_are_read_as_they_are_asked_for(tmp_path, monkeypatch):
+def test_a_long_gif_and_a_large_folder_are_read_lazily(tmp_path, monkeypatch):
     gif = tmp_path / "long.gif"
     pictures = (np.full((16, 16, 3), 10 * (n % 20), np.uint8) for n in range(600))
     with av.open(str(gif), "w") as container:
@@ -228,7 +228,7 @@ def test_broken_pictures_of_a_folder_are_not_kept(tmp_path, monkeypatch):
     alive = weakref.WeakSet()
 
     class Content:
-        """The bytes of a file, which a traceback would keep."""
+        """The bytes of a file; a traceback would keep them alive."""
 
     def broken(path, bound):
         content = Content()

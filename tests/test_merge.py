@@ -1,4 +1,4 @@
-"""`dfer data merge`: sources are told apart by where they are, and nothing is lost or half-made."""
+"""`dfer data merge`: sources are told apart by their paths; nothing is lost or half-made."""
 
 import shutil
 from dataclasses import replace
@@ -58,7 +58,9 @@ def test_videos_of_one_name_in_two_projects_stay_two(tmp_path, video):
     assert {finding.kind for finding in report.findings} == {"short", "unlabelled"}
 
 
-def test_a_video_in_shards_of_other_depth_is_taken_once_and_done_in_any_depth(tmp_path, video):
+def test_a_video_in_shards_of_different_depth_is_merged_once_and_known_at_any_depth(
+    tmp_path, video
+):
     shutil.copyfile(video, tmp_path / "two.mp4")
     preprocess(video, out=tmp_path / "a")
     preprocess(video, tmp_path / "two.mp4", out=tmp_path / "sub" / "b")
@@ -78,7 +80,7 @@ def test_captions_landmarks_and_previews_are_merged_under_the_new_names(tmp_path
         record_parts(tmp_path / store, {"landmarks": "drawn"})
         write_landmarks(tmp_path / store, clip.clip_id, np.zeros((8, 68, 2)))
     out = tmp_path / "sub" / "ab"
-    for _ in range(2):  # what is complete stays as it is
+    for _ in range(2):  # complete parts stay as they are
         merged(tmp_path / "a", tmp_path / "b", out=out)
         ids = [clip.clip_id for clip in read_clips(out)]
         captions = read_captions(out)
@@ -103,7 +105,7 @@ def test_shards_whose_landmarks_were_made_in_two_ways_are_refused(tmp_path, vide
 
 
 @pytest.mark.parametrize("lost", ["frames", "tracks", "sources"])
-def test_a_damaged_shard_is_refused_and_nothing_is_made(tmp_path, video, lost):
+def test_a_damaged_shard_is_refused_and_nothing_is_written(tmp_path, video, lost):
     preprocess(video, out=tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     shutil.rmtree(tmp_path / "b" / lost)
@@ -112,7 +114,7 @@ def test_a_damaged_shard_is_refused_and_nothing_is_made(tmp_path, video, lost):
     assert not (tmp_path / "ab").exists()
 
 
-def test_shards_of_other_settings_are_named_and_nothing_is_made(tmp_path, video):
+def test_shards_of_other_settings_are_named_and_nothing_is_written(tmp_path, video):
     preprocess(video, out=tmp_path / "a")
     preprocess(video, out=tmp_path / "b", size=112)
     with pytest.raises(ConfigError, match=r"/a and .*/b were made .*: size 224 -> 112") as raised:
@@ -121,7 +123,7 @@ def test_shards_of_other_settings_are_named_and_nothing_is_made(tmp_path, video)
     assert not (tmp_path / "ab").exists()
 
 
-def test_a_source_that_differs_between_shards_is_refused_and_nothing_is_made(tmp_path, video):
+def test_a_source_that_differs_between_shards_is_refused_and_nothing_is_written(tmp_path, video):
     preprocess(video, out=tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     record = next((tmp_path / "b" / "sources").iterdir())

@@ -136,7 +136,7 @@ def test_a_run_against_itself_differs_by_nothing():
     assert (found.mcnemar_p, found.uar_difference, found.uar_interval) == (1.0, 0.0, (0.0, 0.0))
 
 
-def test_an_evaluation_is_the_same_after_a_trip_through_json():
+def test_an_evaluation_survives_a_trip_through_json():
     probabilities, targets = predictions(200, 6)
     found = evaluate(probabilities, targets, SEVEN[:6])
     written = json.loads(json.dumps(found.to_json()))
@@ -152,7 +152,7 @@ def test_broken_metrics_are_refused():
         evaluation_from_json({})
 
 
-def test_groups_are_measured_each_by_itself():
+def test_each_group_is_measured_by_itself():
     probabilities = np.eye(3)[[0, 0, 1, 2, 0]]
     targets = np.array([0, 1, 1, 2, 2])
     groups = [

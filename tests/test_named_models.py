@@ -1,4 +1,4 @@
-"""Models by name: from the place where their owners put them to an answer."""
+"""Models by name: from their owners' place to a prediction."""
 
 import json
 import re
@@ -67,7 +67,7 @@ def _own_cache(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("DFER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(named_models, "first_cached", lambda *_: None)  # of the hub
+    monkeypatch.setattr(named_models, "first_cached", lambda *_: None)  # from the hub
     monkeypatch.chdir(tmp_path)
 
 
@@ -84,7 +84,7 @@ def own_table(tmp_path, monkeypatch):
 
 
 class RecorderMeter:
-    """As the published trainer leaves one in its files."""
+    """The published trainer leaves such an object in its files."""
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_from_drive_to_a_prediction(drive, published, store, capsys):
     ):
         assert words in told
     asked = len(drive["server"].requests)
-    assert dfer(["models", "get", FERV39K]) == 0  # it is here
+    assert dfer(["models", "get", FERV39K]) == 0  # it is here already
     assert len(drive["server"].requests) == asked
 
     capsys.readouterr()
@@ -199,7 +199,7 @@ def test_nothing_in_a_published_file_is_run(tmp_path, capsys):
     assert not named_models.folder_of(FERV39K).exists()
 
 
-def test_offline_with_nothing_three_ways_out_are_named(store, monkeypatch, capsys):
+def test_offline_without_any_model_three_ways_out_are_named(store, monkeypatch, capsys):
     monkeypatch.setenv("DFER_OFFLINE", "1")
     monkeypatch.setattr("dfercli.models.clip_weights.first_cached", lambda *_: None)
     assert dfer(["predict", str(store), "--quiet"]) == 4
@@ -227,7 +227,9 @@ def test_offline_with_nothing_three_ways_out_are_named(store, monkeypatch, capsy
         (["--model", "clip-tiny", "--clip", "tiny/random"], 2, "--clip names a model of its own"),
     ],
 )
-def test_what_is_no_model_is_said(own_table, store, tmp_path, capsys, arguments, code, words):
+def test_names_that_are_no_model_are_refused(
+    own_table, store, tmp_path, capsys, arguments, code, words
+):
     torch.save({"mlp.weight": torch.ones(8, 64)}, tmp_path / "matrix.pth")
     assert dfer(["models", "add", "exp-tiny", str(tmp_path / "matrix.pth")]) == 0
     assert dfer(["predict", str(store), *arguments, "--quiet"]) == code
@@ -300,7 +302,7 @@ def test_models_are_averaged_by_their_calibrated_probabilities(store, tmp_path, 
     assert "models are averaged over the same classes alone" in capsys.readouterr().err
 
 
-def test_a_model_of_ones_own_gets_a_name(store, tmp_path, capsys):
+def test_an_own_model_gets_a_name(store, tmp_path, capsys):
     place = write_toy_checkpoint(tmp_path / "toy")
     assert dfer(["models", "add", "mine", str(place)]) == 0
     assert dfer(["predict", str(store), "--model", "mine", "--quiet"]) == 0
@@ -314,7 +316,7 @@ def test_a_model_of_ones_own_gets_a_name(store, tmp_path, capsys):
     assert "happiness, sadness, neutral" in capsys.readouterr().out
 
 
-def test_the_old_name_of_the_option_holds_in_files_too(store, tmp_path, capsys):
+def test_the_old_name_of_the_option_works_in_files_too(store, tmp_path, capsys):
     place = write_toy_checkpoint(tmp_path / "toy")
     settings = tmp_path / "settings.toml"
     settings.write_text(f'[predict]\ncheckpoint = "{place}"\n')
@@ -335,7 +337,7 @@ def test_the_table_fits_the_terminal(monkeypatch, capsys, columns):
 
 
 @pytest.mark.parametrize("fold", [1, 2])
-def test_a_fold_that_held_the_test_clips_of_another_says_so(fold):
+def test_a_fold_that_trained_on_the_test_clips_of_another_says_so(fold):
     notes = []
 
     class Progress(SilentProgress):
@@ -356,7 +358,7 @@ def test_a_fold_that_held_the_test_clips_of_another_says_so(fold):
     assert len(notes) == (fold == 1)
 
 
-def test_a_wrong_file_first_does_not_keep_the_right_one_out(published, tmp_path, capsys):
+def test_adding_a_wrong_file_first_does_not_block_the_right_one(published, tmp_path, capsys):
     wrong = tmp_path / "wrong.pth"
     wrong.write_text("hello")
     assert dfer(["models", "add", FERV39K, str(wrong)]) == 4
@@ -367,7 +369,7 @@ def test_a_wrong_file_first_does_not_keep_the_right_one_out(published, tmp_path,
     assert dfer(["models", "add", FERV39K, str(published)]) == 0
 
 
-def test_a_wrong_file_fetched_first_does_not_keep_the_right_one_out(drive, published, capsys):
+def test_fetching_a_wrong_file_first_does_not_block_the_right_one(drive, published, capsys):
     contents = [b"hello" * 100, published.read_bytes()]
     drive["script"] = lambda path, headers: [whole_file(contents[0], headers)]
     assert dfer(["models", "get", FERV39K]) == 4

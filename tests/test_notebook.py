@@ -49,7 +49,7 @@ def image_of(png):
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
-def test_a_figure_has_a_lane_per_person_and_shows_itself_once():
+def test_a_figure_has_a_lane_per_person_and_is_shown_once():
     figure = VIDEO.plot()
     assert [axes.get_ylabel() for axes in figure.axes] == ["face 0", "face 1"]
     assert figure.axes[0].get_xlim() == (0, 8.0)
@@ -57,7 +57,7 @@ def test_a_figure_has_a_lane_per_person_and_shows_itself_once():
     assert image_of(figure._repr_png_()).std() > 20  # something is drawn
     import matplotlib.pyplot as plt
 
-    assert plt.get_fignums() == []  # so that nothing else draws it again
+    assert plt.get_fignums() == []  # so nothing else draws it again
 
 
 def test_a_gap_is_empty_in_the_picture():
@@ -168,7 +168,7 @@ def test_the_notebook_runs_and_shows_the_timeline(checkpoint, drawn, monkeypatch
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     shown = [output["data"] for output in outputs if "data" in output]
-    assert any("<progress" in data.get("text/html", "") for data in shown)  # of the work
+    assert any("<progress" in data.get("text/html", "") for data in shown)  # the progress bar
     (timeline,) = (data for data in shown if "Timeline of" in data.get("text/html", ""))
     assert image_of(base64.b64decode(timeline["image/png"])).std() > 20
     figures = [data for data in shown if set(data) >= {"image/png"} and "text/html" not in data]

@@ -78,7 +78,7 @@ def test_archives_are_fetched_checked_unpacked_and_not_fetched_again(tmp_path, z
     assert [file.key for file in plan.files] == [ONE]
 
 
-def test_a_cut_download_is_gone_on_with(tmp_path, zenodo):
+def test_a_cut_download_is_resumed(tmp_path, zenodo):
     zenodo.cut_at = 400_000
     listener = Listener()
     assert fetch(tmp_path / "data", progress=listener) == 2
@@ -87,7 +87,7 @@ def test_a_cut_download_is_gone_on_with(tmp_path, zenodo):
     assert len(listener.notes) == 1
 
 
-def test_a_download_that_was_killed_is_gone_on_with(tmp_path, zenodo, monkeypatch):
+def test_a_killed_download_is_resumed(tmp_path, zenodo, monkeypatch):
     root = tmp_path / "data"
     monkeypatch.setattr(client, "TRIES", 1)
     zenodo.cut_at = 400_000
@@ -127,7 +127,7 @@ def test_a_part_outlives_a_busy_server(tmp_path, zenodo, monkeypatch):
     assert zenodo.requests[-1][1] == "bytes=400000-"
 
 
-def test_retry_after_is_kept(tmp_path, zenodo, monkeypatch):
+def test_retry_after_is_obeyed(tmp_path, zenodo, monkeypatch):
     zenodo.refusals = [(429, {"Retry-After": "7"})]
     waits = []
     file = client.read_record("1188976", client.Patience(print))[0]
@@ -143,7 +143,7 @@ def test_a_server_that_asks_for_an_hour_is_not_waited_for(tmp_path, zenodo):
         fetch(tmp_path / "data")
 
 
-def test_what_is_not_there_is_not_asked_for_again(tmp_path, zenodo):
+def test_a_missing_file_is_not_requested_again(tmp_path, zenodo):
     zenodo.refusals = [(404, {})]
     with pytest.raises(ServiceError, match="answered 404"):
         fetch(tmp_path / "data")
@@ -226,7 +226,7 @@ def test_only_videos_of_the_set_are_unpacked(tmp_path, zenodo):
     assert not (tmp_path / "data" / "run.sh").exists()
 
 
-def test_too_little_room_is_told_before_anything_is_fetched(tmp_path, zenodo, monkeypatch):
+def test_too_little_room_is_reported_before_anything_is_fetched(tmp_path, zenodo, monkeypatch):
     class Usage:
         free = 1_000_000
 
@@ -237,7 +237,7 @@ def test_too_little_room_is_told_before_anything_is_fetched(tmp_path, zenodo, mo
 
 
 @pytest.mark.parametrize("actors", ["0", "25", "5-3", "x", "1-", "1,,2"])
-def test_actors_that_there_are_not(actors, tmp_path, zenodo):
+def test_actors_who_do_not_exist(actors, tmp_path, zenodo):
     with pytest.raises(ConfigError, match="actors"):
         fetch(tmp_path / "data", actors)
 
@@ -263,7 +263,7 @@ def test_the_command_shows_size_and_licence_and_asks(tmp_path, zenodo):
     assert "nothing to fetch" in again.stdout
 
 
-def test_crema_d_is_got_by_commands_that_are_printed(tmp_path):
+def test_crema_d_is_fetched_by_printed_commands(tmp_path):
     root = tmp_path / "CREMA-D"
     arguments = ["data", "get", "crema-d", "--root", str(root)]
     first = CliRunner().invoke(app, arguments)
@@ -279,7 +279,7 @@ def test_crema_d_is_got_by_commands_that_are_printed(tmp_path):
     assert "1001_IEO_ANG_HI" not in second.stdout
 
 
-def test_a_place_that_is_no_server_or_no_folder_is_refused_at_once(tmp_path, zenodo, monkeypatch):
+def test_a_bad_server_or_folder_is_refused_at_once(tmp_path, zenodo, monkeypatch):
     file = tmp_path / "file"
     file.write_text("mine")
     with pytest.raises(ConfigError, match="is a file, expected a folder"):

@@ -1,4 +1,4 @@
-"""RAVDESS and CREMA-D: what names tell, what there should be, folds, labels, one face store."""
+"""RAVDESS and CREMA-D: names of clips, expected clips, folds, labels, one face store."""
 
 import json
 import shutil
@@ -152,7 +152,7 @@ def test_ravdess_becomes_a_face_store_with_labels_subjects_and_groups(tmp_path, 
     assert fold.labelling == "acted emotions, calm left out"
 
 
-def test_calm_is_a_choice_and_a_later_choice_counts(tmp_path, ravdess):
+def test_calm_is_a_choice_and_the_last_choice_counts(tmp_path, ravdess):
     out = tmp_path / "faces"
     find_faces("ravdess", ravdess, out, calm="own")
     assert read_dataset(out)["label_set"] == [*SEVEN, "calm"]
@@ -199,7 +199,7 @@ def test_tied_votes_are_trained_on_with_equal_shares_and_never_tested_on(tmp_pat
     num_tied = sum(not has_one_class(clip) for clip in fold.train)
     assert num_tied
     assert (targets == 0.5).sum() == 2 * num_tied
-    # A later choice counts.
+    # The last choice counts.
     find_faces("crema-d", crema_d, out, labels=Path("face-votes"))
     assert not any(clip.soft_label for clip in read_clips(out))
 
@@ -213,7 +213,7 @@ def test_soft_ties_of_the_real_tables():
     assert all(sum(shares.values()) == pytest.approx(1) for shares in labels.soft.values())
 
 
-def test_pointers_of_git_lfs_are_told_as_such(tmp_path):
+def test_pointers_of_git_lfs_are_recognised(tmp_path):
     folder = tmp_path / "VideoFlash"
     folder.mkdir()
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
@@ -243,13 +243,13 @@ def test_choices_that_a_set_does_not_have_are_refused(
     assert not (tmp_path / "faces").exists()
 
 
-def test_raw_videos_are_no_faces_yet(ravdess):
+def test_raw_videos_need_preprocess_first(ravdess):
     with pytest.raises(DataError, match="holds no faces") as told:
         read_fold("ravdess", root=ravdess)
     assert f"dfer preprocess ravdess --root {ravdess}" in told.value.hint
 
 
-def test_faces_of_other_data_are_no_ravdess(tmp_path, crema_d):
+def test_faces_of_another_data_set_are_refused(tmp_path, crema_d):
     find_faces("crema-d", crema_d, tmp_path / "faces")
     with pytest.raises(DataError, match="holds crema-d, expected the faces of ravdess"):
         read_fold("ravdess", root=tmp_path / "faces")
@@ -276,7 +276,7 @@ def test_further_columns_of_a_table_are_groups(tmp_path, ravdess):
     assert row["groups"] == {"light": "dim"}
 
 
-def test_a_copy_with_planted_faults_is_told_file_by_file(tmp_path, ravdess):
+def test_planted_faults_in_a_copy_are_named_file_by_file(tmp_path, ravdess):
     root = tmp_path / "copy"
     shutil.copytree(ravdess, root)
     videos = sorted((root / "Actor_02").iterdir())
@@ -301,7 +301,7 @@ def test_a_copy_with_planted_faults_is_told_file_by_file(tmp_path, ravdess):
     assert report.groups["sex"] == {"male": 16, "female": 7}
 
 
-def test_a_part_on_purpose_is_clean(ravdess):
+def test_a_deliberate_part_is_clean(ravdess):
     config = CheckConfig(dataset="ravdess", root=ravdess, subset=True, deep=True)
     report = check_data.run(config, SilentProgress())
     assert report.is_clean
@@ -310,7 +310,7 @@ def test_a_part_on_purpose_is_clean(ravdess):
     assert kinds == {"missing": False, "actors": False}
 
 
-def test_tables_that_are_missing_are_told(tmp_path, crema_d):
+def test_missing_tables_are_named(tmp_path, crema_d):
     shutil.copytree(crema_d / "VideoFlash", tmp_path / "VideoFlash")
     report = check_data.run(
         CheckConfig(dataset="crema-d", root=tmp_path, subset=True), SilentProgress()

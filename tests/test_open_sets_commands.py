@@ -1,4 +1,4 @@
-"""The whole path on miniatures of the open data sets, by the command line."""
+"""The whole path on miniatures of the open data sets, on the command line."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Options come from the fields of the configs; what was asked for is layered in one way."""
+"""Options come from the fields of the configs, and all settings are layered in one way."""
 
 import inspect
 import json
@@ -44,7 +44,7 @@ COMMANDS = dict(commands())
 
 @dataclass(frozen=True)
 class Silent:
-    """A config with a field of which nothing is said."""
+    """A config with an undeclared field."""
 
     size: int = 1
 
@@ -59,14 +59,14 @@ class Twins:
 
 @dataclass(frozen=True)
 class Small:
-    """A config with one option and one setting without."""
+    """A config with one option and one setting."""
 
     size: int = option(1, "Of it.", DATA)
     depth: int = setting(1, "Of it.")
 
 
 def kind_of(command: Any, row: Any) -> Any:
-    """The type of an option, without `Annotated` and `None`, by the command's signature."""
+    """The type of an option in the command's signature, without `Annotated` and `None`."""
     kind = inspect.signature(command.callback).parameters[row.name].annotation
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
@@ -79,7 +79,7 @@ def nothing(_: Asked[Any]) -> None:
     """Do nothing."""
 
 
-def test_a_field_of_which_nothing_is_said_fails_where_the_command_is_made() -> None:
+def test_an_undeclared_field_fails_where_the_command_is_made() -> None:
     with pytest.raises(TypeError, match=r"Silent\.size is neither an option"):
         offers(Silent, "small")(nothing)
 
@@ -109,8 +109,8 @@ def test_every_field_of_every_config_says_what_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("command", BEFORE)
-def test_no_option_was_lost_or_has_another_type_or_default(command: str) -> None:
-    """What `dfer` took before its options were generated it takes still."""
+def test_no_option_is_lost_or_has_another_type_or_default(command: str) -> None:
+    """`dfer` still takes every option from before its options were generated."""
     found = {
         "/".join(sorted([*row.opts, *row.secondary_opts])): row for row in COMMANDS[command].params
     }
@@ -119,7 +119,7 @@ def test_no_option_was_lost_or_has_another_type_or_default(command: str) -> None
         row = next((row for flags, row in found.items() if wanted <= set(flags.split("/"))), None)
         assert row is not None, names
         annotation = kind_of(COMMANDS[command], row)
-        if get_origin(annotation) is not Literal:  # choices were text
+        if get_origin(annotation) is not Literal:  # choices used to be text
             is_class = isinstance(annotation, type) and get_origin(annotation) is None
             shown = annotation.__name__ if is_class else str(annotation).replace("pathlib.", "")
             assert shown.replace("_local.", "") == kind.rpartition(".")[2] or kind in shown, names
@@ -131,7 +131,7 @@ def test_no_option_was_lost_or_has_another_type_or_default(command: str) -> None
 
 @pytest.mark.parametrize("command", ["train", "predict", "data check"])
 def test_choices_are_completed_by_the_shell(command: str) -> None:
-    """Through the program, as bash calls it."""
+    """Through the program, the way bash calls it."""
     row = next(
         row
         for row in COMMANDS[command].params
@@ -202,11 +202,11 @@ def test_help_lists_every_choice_and_lines_that_can_be_copied(
         COMMANDS[other].make_context(other, whole[1 + len(other.split()) :])
 
 
-def test_the_recipes_that_are_completed_are_those_that_there_are() -> None:
+def test_the_completed_recipes_are_the_existing_ones() -> None:
     assert list(RECIPES) == recipe_names()
 
 
-# One setting of each depth and kind, with values that differ from one another.
+# One setting of each depth and kind, with different values.
 PATHS = {
     "seed": (2, 3, 4, 5),
     "select": ("last", "val", "best-on-test"),
@@ -250,7 +250,7 @@ def test_every_command_with_settings_has_its_table_in_a_file() -> None:
 @pytest.mark.parametrize(
     "command", [["train", "faces"], ["predict", "a.mp4"], ["data", "check", "x"], ["sweep", "x"]]
 )
-def test_a_file_with_what_is_no_table_is_refused(
+def test_a_file_with_an_unknown_table_is_refused(
     text: str, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "own.toml").write_text(text)
@@ -273,7 +273,7 @@ def test_a_file_for_other_commands_gets_one_note(
 def test_each_layer_lies_over_those_before_it(
     chosen: list[dict[str, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Recipe, file, options, --set: of each setting the last layer that has it counts."""
+    """Recipe, file, options, --set: for each setting, the last layer that has it counts."""
     folder = tmp_path_factory.mktemp("layers")
     recipe, file, typed, given_last = (
         {path: PATHS[path][number % len(PATHS[path])] for path, number in layer.items()}

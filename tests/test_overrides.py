@@ -102,18 +102,18 @@ def test_a_number_must_be_one(value: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["predict a.mp4", "convert-timeline a --to srt"])
-def test_a_dash_is_no_path(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dash_is_not_a_path(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert dfer([*command.split(), "--out", "-"]) == 2
     assert "out: expected a path or none, got '-'" in capsys.readouterr().err
     assert not Path("-").exists()
 
 
-def test_what_is_written_is_read_back_the_same() -> None:
+def test_written_settings_are_read_back_the_same() -> None:
     config = settle("optim.milestones=3,5", "data.root=a/b", "seed=7")
     assert override(TrainConfig(), to_plain(config), where="config.json") == config
 
 
-def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_text("epochs = = 3")
     with pytest.raises(ConfigError, match=r"not valid TOML: .*settings.toml"):
@@ -133,7 +133,7 @@ def test_faults_of_a_recipe_name_the_recipe(
 
 
 def optional_settings(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Every setting that takes a text or a path or None, by its path, with its config."""
+    """Every setting that takes a text or a path or None: its dotted name and its config."""
     found: list[tuple[str, Any]] = []
     for name, hint in get_type_hints(type(config)).items():
         if is_dataclass(hint):
@@ -169,7 +169,7 @@ def test_a_typed_name_is_a_name_and_a_file_may_say_none(kind: type, setting: str
     assert read("", literal=False) is None
 
 
-def test_a_run_named_none_is_named_so(tmp_path: Path) -> None:
+def test_a_run_may_be_named_none(tmp_path: Path) -> None:
     store = bright_and_dark_store(tmp_path / "faces", frames=4)
     options = ("--clip", "tiny/random", "--accelerator", "cpu", "--workers", "0", "--epochs", "1")
     settings = ("--set", "model.num_frames=3", "--set", "model.context_tokens=2")

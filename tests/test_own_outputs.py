@@ -1,4 +1,4 @@
-"""What dfer wrote itself is no source: a second run does not take the first one's copies."""
+"""Files that dfer wrote are no sources: a second run does not take the first one's copies."""
 
 import pytest
 from drawn_videos import moving_bar
@@ -12,7 +12,7 @@ from dfercli.video.write import write_video
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory):
-    """A video, and two marked copies beside it."""
+    """A video with two marked copies beside it."""
     folder = tmp_path_factory.mktemp("videos")
     write_video(folder / "recorded.mp4", moving_bar(), 12)
     (folder / "ann").mkdir()

@@ -1,4 +1,4 @@
-"""Which videos a table means, by the ends of their paths."""
+"""A table names videos by the ends of their paths."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ PATHS = ("v/a.mp4", "w/a.mp4", "w/b.mp4", "a.mp4", "../c.mp4")
     [
         ("b.mp4", ["w/b.mp4"]),
         ("./w/b.mp4", ["w/b.mp4"]),
-        ("a.mp4", ["a.mp4"]),  # the very path is meant, not all that end in it
+        ("a.mp4", ["a.mp4"]),  # the exact path is meant, not all paths that end in it
         ("./a.mp4", ["a.mp4"]),
         ("v/a.mp4", ["v/a.mp4"]),
         ("folder/w/a.mp4", ["w/a.mp4"]),
@@ -31,5 +31,5 @@ def test_a_path_is_found_by_its_end(asked, found):
     assert PathEnds(PATHS, Path("/x/folder")).fitting(asked) == found
 
 
-def test_an_end_of_several_paths_is_of_all_of_them():
+def test_an_end_of_several_paths_means_all_of_them():
     assert PathEnds(PATHS[:3]).fitting("a.mp4") == ["v/a.mp4", "w/a.mp4"]

@@ -52,7 +52,7 @@ def card(streams, calibration) -> ModelCard:
 
 
 @pytest.mark.parametrize("fitted_with", [{"streams": ["frames", "landmarks"]}, {}])
-def test_a_calibration_holds_for_its_own_streams_alone(fitted_with):
+def test_a_calibration_holds_only_for_its_own_streams(fitted_with):
     fitted = {"temperature": 2.0, "min_confidence": 0.4, **fitted_with}
     both = card(["frames", "landmarks"], fitted)
     assert both.looking_at(("landmarks", "frames")) is both

@@ -120,9 +120,9 @@ def test_sources_come_from_standard_input(checkpoint, store, monkeypatch, capsys
     predict("-", "--checkpoint", checkpoint, code=2)
 
 
-def test_without_weights_to_be_had_the_exit_code_is_4_with_a_way_out(store, monkeypatch, capsys):
+def test_if_no_weights_can_be_found_the_exit_code_is_4_with_a_way_out(store, monkeypatch, capsys):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("DFER_CACHE", str(store))  # no model by name is there
+    monkeypatch.setenv("DFER_CACHE", str(store))  # holds no model of `dfer models`
     monkeypatch.setattr("open_clip.download_pretrained", _refuse)
     predict(store, "--runs", store, code=4)
     error = capsys.readouterr().err

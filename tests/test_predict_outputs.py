@@ -1,4 +1,4 @@
-"""The files of `dfer predict`: none of a user's is lost, and each source is accounted for."""
+"""The files of `dfer predict`: the user loses none, and each source is accounted for."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture
 def videos(tmp_path, drawn, monkeypatch):
-    """A folder with the video a.mp4; the work is done beside it."""
+    """A folder with the video a.mp4, below the working directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "videos").mkdir()
     shutil.copy(drawn, tmp_path / "videos" / "a.mp4")
@@ -66,9 +66,7 @@ def test_a_name_that_is_not_utf8_is_a_failure_and_never_lost(videos, checkpoint,
         ("--spans m.csv --model m.csv", "m.csv"),
     ],
 )
-def test_no_file_that_is_read_is_replaced_by_one_that_was_not_named(
-    arguments, read, videos, capsys
-):
+def test_no_input_is_replaced_by_a_companion_of_an_output(arguments, read, videos, capsys):
     place = Path(read)
     place.parent.mkdir(parents=True, exist_ok=True)
     if "--people" in arguments:
@@ -119,7 +117,7 @@ def test_a_page_of_the_folder_may_be_named(videos, checkpoint):
         ("--show", "--show goes with --camera"),
     ],
 )
-def test_options_that_would_do_something_else_are_refused(arguments, told, videos, capsys):
+def test_unusable_outputs_and_camera_options_are_refused(arguments, told, videos, capsys):
     Path("plain").touch()
     Path("folder.mp4").mkdir()
     predict(videos, *arguments.split(), "--model", "none-of-this-name", code=2)

@@ -76,7 +76,7 @@ def rows_of(capsys):
     return json.loads(out)["predictions"], error
 
 
-def test_stored_streams_are_looked_at_and_each_row_says_which(folder, capsys, networks):
+def test_stored_streams_are_used_and_each_row_names_them(folder, capsys, networks):
     predict(folder, folder / "faces")
     whole, error = rows_of(capsys)
     assert "going on without captions: --captions asks an LLM" in error
@@ -118,7 +118,7 @@ def test_streams_of_a_video_are_made_and_may_be_missing_from_windows(folder, cap
     assert len(blind) == len(rows)
 
 
-def test_beside_haar_the_file_of_yunet_can_be_named(folder, capsys, networks, tmp_path):
+def test_with_haar_the_file_of_yunet_can_be_named(folder, capsys, networks, tmp_path):
     own = tmp_path / "yunet.onnx"
     own.write_bytes(b"of a stand-in")
     predict(folder, folder / "face.mp4", "--window", "1", "--detector-weights", own)
@@ -129,7 +129,7 @@ def test_beside_haar_the_file_of_yunet_can_be_named(folder, capsys, networks, tm
     assert "haar takes no --detector-weights" in capsys.readouterr().err
 
 
-def test_a_network_that_cannot_be_had_is_one_line_and_the_rest_goes_on(folder, capsys, monkeypatch):
+def test_an_unavailable_network_is_one_line_and_the_rest_goes_on(folder, capsys, monkeypatch):
     monkeypatch.setattr(five_points, "FivePointFinder", Five)
     monkeypatch.setattr(stream_maker, "fetch", lambda file: file.path)
     predict(folder, folder / "face.mp4", "--window", "1")
@@ -189,7 +189,7 @@ def test_a_bug_in_one_caption_costs_its_window_the_caption(
     assert "Traceback" in (tmp_path / "t.bugs.log").read_text()
 
 
-def test_streams_of_another_network_are_told(folder, tmp_path, capsys, networks):
+def test_streams_of_another_network_are_noted(folder, tmp_path, capsys, networks):
 
     other = shutil.copytree(folder / "faces", tmp_path / "other")
     text = (other / "parts.json").read_text().replace("segformer one", "segformer two")

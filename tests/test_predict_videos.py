@@ -1,4 +1,4 @@
-"""`dfer predict` on videos: gaps, failures, resuming, cameras, and the same answer every way."""
+"""`dfer predict` on videos: gaps, failures, resuming, cameras, and one answer on every way."""
 
 import json
 import os
@@ -110,10 +110,10 @@ def test_a_video_that_fails_is_listed_and_the_rest_is_kept(folder, checkpoint, t
     failure = json.loads((tmp_path / "a.failures.jsonl").read_text())
     assert failure["source"].endswith("broken.mp4")
     assert "1 of 4 sources failed" in capsys.readouterr().err
-    assert not list(tmp_path.glob(".*"))  # no work is left
+    assert not list(tmp_path.glob(".*"))  # no journal is left
 
 
-def test_a_stopped_run_goes_on_where_it_was(folder, checkpoint, tmp_path, monkeypatch, capsys):
+def test_a_stopped_run_goes_on_where_it_stopped(folder, checkpoint, tmp_path, monkeypatch, capsys):
     out, whole = tmp_path / "a.csv", tmp_path / "whole.csv"
     predict(folder, "--checkpoint", checkpoint, "--out", whole, code=3)
     done = []
@@ -183,7 +183,7 @@ def test_a_folder_of_results_that_was_stopped_goes_on(
     assert summary[summary["level"] == "video"]["failure"].notna().sum() == 1
     assert (out / "failures.jsonl").is_file()
     assert (out / "run.json").is_file()
-    assert not list(tmp_path.glob(".*"))  # no work is left
+    assert not list(tmp_path.glob(".*"))  # no journal is left
 
 
 def test_a_killed_run_leaves_no_table_and_goes_on(folder, checkpoint, tmp_path):
@@ -205,7 +205,7 @@ def test_a_killed_run_leaves_no_table_and_goes_on(folder, checkpoint, tmp_path):
     assert not journal.parent.exists()
 
 
-def test_another_model_or_window_begins_anew(folder, checkpoint, tmp_path, capsys):
+def test_another_model_or_window_starts_afresh(folder, checkpoint, tmp_path, capsys):
     out = tmp_path / "a.csv"
     journal = tmp_path / ".a.csv.work" / "journal.jsonl"
     journal.parent.mkdir()
@@ -246,10 +246,10 @@ def test_a_camera_gives_rows_as_they_come(drawn, checkpoint, tmp_path, capsys):
     assert rows == [json.loads(line) for line in out.read_text().splitlines()]
     assert len(rows) >= 3
     assert all(row["end_seconds"] - row["start_seconds"] <= 0.8 for row in rows)
-    assert not any(1.3 < row["end_seconds"] < 1.9 for row in rows)  # nobody is there
+    assert not any(1.3 < row["end_seconds"] < 1.9 for row in rows)  # nobody is in view
 
 
-def test_a_table_is_replaced_by_a_camera_only_when_it_may_be_and_has_rows(
+def test_a_camera_replaces_a_table_only_if_allowed_and_if_it_has_rows(
     drawn, checkpoint, tmp_path, capsys
 ):
     out = tmp_path / "important.jsonl"

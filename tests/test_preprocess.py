@@ -52,7 +52,7 @@ def faceless_video(tmp_path_factory):
 
 @pytest.fixture
 def videos(tmp_path, drawn_video, faceless_video):
-    """Two folders with a file of the same name, and four kinds of files without a face."""
+    """Two folders with one file name in both, and four kinds of files without a face."""
     folder = tmp_path / "videos"
     for label in ("Happy", "sad"):
         (folder / label).mkdir(parents=True)
@@ -122,7 +122,7 @@ def test_running_again_does_nothing_and_a_new_source_is_added(videos, tmp_path, 
     assert len(read_clips(store)) == 3
 
 
-def test_a_source_is_known_again_however_it_is_named(videos, tmp_path):
+def test_a_source_is_recognised_under_any_spelling_of_its_path(videos, tmp_path):
     preprocess(videos / "sad", out=tmp_path / "faces")
     before = contents(tmp_path / "faces")
     for place in (videos / "s*" / "*.mp4", videos / "sad" / "one.mp4"):
@@ -138,7 +138,7 @@ def test_a_store_that_was_cut_off_is_completed_to_the_same_bytes(videos, tmp_pat
     preprocess(videos, out=tmp_path / "whole")
     preprocess(videos, out=tmp_path / "cut")
     (clip, _) = read_clips(tmp_path / "cut")
-    # What a kill can leave: no record yet, half a folder of crops, and temporary siblings.
+    # A kill can leave this: no record yet, half a folder of crops, and temporary siblings.
     (tmp_path / "cut" / "sources" / f"{clip.clip_id[:-2]}.json").unlink()
     next((tmp_path / "cut" / "frames" / clip.clip_id).iterdir()).unlink()
     (tmp_path / "cut" / "frames" / ".x.partial-1" / "0").mkdir(parents=True)
@@ -156,7 +156,7 @@ def test_a_changed_source_is_done_again(videos, tmp_path, faceless_video):
     assert not any((store / "frames").iterdir())
 
 
-def test_nothing_that_was_made_of_a_changed_source_is_kept(videos, tmp_path, drawn_video):
+def test_nothing_made_from_the_old_version_of_a_source_is_kept(videos, tmp_path, drawn_video):
     store = tmp_path / "faces"
     kept, changed = preprocess(videos / "Happy", videos / "sad", out=store, preview=True).clips
     for clip in (kept, changed):
@@ -177,7 +177,7 @@ def test_nothing_that_was_made_of_a_changed_source_is_kept(videos, tmp_path, dra
     assert read_captions(store).keys() == {kept.clip_id}
 
 
-def test_a_folder_whose_frames_are_written_over_is_done_again(tmp_path, drawn_video):
+def test_a_folder_whose_frames_are_overwritten_is_done_again(tmp_path, drawn_video):
     folder = tmp_path / "sequence"
     folder.mkdir()
     capture = cv2.VideoCapture(str(drawn_video))
@@ -219,7 +219,7 @@ def test_a_folder_that_is_no_store_is_never_emptied(videos, tmp_path):
     assert contents(tmp_path / "mine") == {"thesis.txt": b"years of work"}
 
 
-def test_weights_that_are_no_detector_cost_no_store(videos, tmp_path):
+def test_weights_that_are_no_detector_leave_the_store_alone(videos, tmp_path):
     store = tmp_path / "faces"
     junk = tmp_path / "junk.onnx"
     junk.write_bytes(b"no network" * 100)
@@ -246,8 +246,8 @@ def no_network(setting):
     ],
     ids=lambda part: next(iter(part)) if isinstance(part, dict) else "",
 )
-def test_what_cannot_be_set_up_costs_no_store(videos, tmp_path, monkeypatch, changes, error):
-    """Files in the cache that are no networks are noticed only when they are loaded."""
+def test_a_failed_set_up_leaves_the_store_alone(videos, tmp_path, monkeypatch, changes, error):
+    """Files in the cache that are not networks are noticed only when they are loaded."""
     store = tmp_path / "faces"
     preprocess(videos / "Happy", out=store)
     before = contents(store)
@@ -403,7 +403,7 @@ def test_bad_command_lines_have_their_exit_code(
     assert not (tmp_path / "faces").exists()
 
 
-def test_a_source_that_cannot_be_used_costs_itself_only(videos, tmp_path, capsys):
+def test_an_unusable_source_costs_only_itself(videos, tmp_path, capsys):
     folder = tmp_path / "odd"
     folder.mkdir()
     shutil.copy(next((videos / "sad").glob("*.mp4")), folder / "a.mp4")

@@ -71,7 +71,7 @@ def set_up_trouble(argument):
     return do
 
 
-def test_jobs_that_crash_exit_or_hang_cost_themselves_only():
+def test_jobs_that_crash_exit_or_hang_cost_only_themselves():
     jobs = ["one", "crash", "two", "hang", "exit", "three"]
     with WorkerPool(set_up_trouble, "did", workers=2, time_limit=1.5) as pool:
         events = list(pool.run(jobs))
@@ -101,7 +101,7 @@ def test_a_killed_run_is_completed_to_the_store_of_an_uninterrupted_one(videos, 
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_a_pipe_that_would_be_waited_on_for_ever_is_a_failure(videos, tmp_path):
+def test_a_pipe_that_would_block_for_ever_is_a_failure(videos, tmp_path):
     os.mkfifo(tmp_path / "endless.mp4")
     preprocess(tmp_path / "endless.mp4", out=tmp_path / "faces")
     (failure,) = read_failures(tmp_path / "faces")
@@ -170,7 +170,7 @@ def test_a_port_where_something_else_listens_is_one_line_within_seconds(greeting
         address = f"127.0.0.1:{server.getsockname()[1]}"
 
         def answer():
-            with suppress(OSError):  # at the end of the test
+            with suppress(OSError):  # when the test ends
                 while True:
                     open_connections.append(server.accept()[0])
                     if greeting is not None:
@@ -187,7 +187,7 @@ def test_a_port_where_something_else_listens_is_one_line_within_seconds(greeting
         connection.close()
 
 
-def test_on_ray_a_job_that_crashes_or_hangs_costs_itself_only(tmp_path):
+def test_on_ray_a_job_that_crashes_or_hangs_costs_only_itself(tmp_path):
     ray = pytest.importorskip("ray", reason="extra dfercli[ray]")
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import it
     config = replace(FAST, engine="ray", workers=2, time_limit=2)

@@ -32,7 +32,7 @@ def preprocess(source, out, **changes):
         ({"fps": 1, "detect_every": 1.0}, []),
     ],
 )
-def test_of_few_frames_a_second_one_face_is_still_one_clip(video, tmp_path, selection, kept):
+def test_at_few_frames_a_second_one_face_is_still_one_clip(video, tmp_path, selection, kept):
     result = preprocess(video, tmp_path / "faces", **selection)
     (clip,) = result.clips
     assert result.num_frames == 3
@@ -41,7 +41,7 @@ def test_of_few_frames_a_second_one_face_is_still_one_clip(video, tmp_path, sele
     assert track.detected.all()
 
 
-def test_the_shortest_time_given_is_meant_and_the_usual_one_bends_to_short_sources(video, tmp_path):
+def test_a_given_shortest_time_is_kept_and_the_default_yields_to_short_sources(video, tmp_path):
     short = {"end": 0.4}
     assert len(preprocess(video, tmp_path / "usual", **short).clips) == 1
     assert len(preprocess(video, tmp_path / "met", min_seconds=3.0).clips) == 1

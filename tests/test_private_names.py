@@ -1,4 +1,4 @@
-"""Private names of PyTorch stand in one file, and one that is gone is named."""
+"""Private names of PyTorch stand in one file; a test names any that is gone."""
 
 import ast
 import importlib
@@ -22,7 +22,7 @@ NEEDED = [
 
 
 def private_names(source: str) -> set[str]:
-    """Private names that a module imports from, or reads of, what is not its own object."""
+    """Private names that a module imports, or reads from objects that are not its own."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -59,7 +59,7 @@ def test_no_other_file_uses_a_private_name():
         if path.name != ALLOWED
         for name in private_names(path.read_text())
     }
-    # Python's own table of modules that were renamed between Python 2 and 3, as pickles need it,
+    # Python's table of modules that were renamed between Python 2 and 3, which pickles need,
     # and the public method of named tuples.
     assert used == {
         "models/published_checkpoint.py: _compat_pickle.IMPORT_MAPPING",
@@ -77,7 +77,7 @@ def test_no_other_file_uses_a_private_name():
         "self.strategy._fsdp_kwargs['x'] = 1",
     ],
 )
-def test_private_names_are_seen(source):
+def test_private_names_would_be_noticed(source):
     assert private_names(source)
 
 

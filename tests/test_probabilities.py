@@ -1,4 +1,4 @@
-"""Probabilities of logits: what is no number is told before anything is made of it."""
+"""Probabilities of logits: a value that is not a number is an error before it is used."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from dfercli.inference.probabilities import softmax
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_logit_that_is_no_number_is_refused(value):
+def test_a_logit_that_is_not_a_number_is_refused(value):
     logits = np.array([[1.0, 2.0], [0.0, value]], np.float32)
     with pytest.raises(ArtifactError, match="not a finite number"):
         softmax(logits)

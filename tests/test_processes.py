@@ -52,13 +52,13 @@ def tell_the_pool(_: object):  # type: ignore[no-untyped-def]
     return lambda _job, _report: holds_back_ctrl_c()
 
 
-def test_processes_of_a_pool_leave_ctrl_c_to_the_stage() -> None:
+def test_processes_of_a_pool_leave_ctrl_c_to_the_command() -> None:
     with WorkerPool(tell_the_pool, None, workers=1, time_limit=60) as pool:
         results = [news.result for news in pool.run([1]) if isinstance(news, Finished)]
     assert results == [True]
 
 
-def test_a_thread_is_silent_about_a_reader_that_hung_up_and_about_nothing_else(
+def test_a_thread_is_silent_only_about_a_reader_that_hung_up(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     for error in (EOFError(), ConnectionResetError(), BrokenPipeError()):

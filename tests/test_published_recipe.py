@@ -31,7 +31,7 @@ RECIPE = ("--recipe", "dfer-clip-published")
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory) -> Path:
-    """A checkpoint as the published code writes it, with texts of its own."""
+    """A checkpoint as the published code writes it, with its own texts."""
     module = DferClip(build_clip(ARCHITECTURE), TEXTS, ModelConfig(num_frames=3, context_tokens=2))
     path = tmp_path_factory.mktemp("published") / "model_best.pth"
     torch.save({"epoch": 1, "state_dict": published_weights(module, list(TEXTS))}, path)
@@ -51,7 +51,7 @@ def train(stores, out: Path, *more: str) -> int:
     return dfer([*command, "--epochs", "1", "--out", str(out), "--name", "run", *more])
 
 
-def test_the_recipe_differs_from_ours_in_these_settings_alone():
+def test_the_recipe_differs_from_ours_only_in_these_settings():
     found = {name: (ours, theirs) for name, ours, theirs in recipe_differences(*RECIPE_NAMES)}
     assert found == {
         "select": ("val", "best-on-test"),
@@ -98,14 +98,14 @@ def test_own_texts_are_labelled_so(stores, tmp_path, capsys):
 def test_texts_are_taken_out_of_a_published_checkpoint(stores, published, tmp_path):
     assert train(stores, tmp_path, "--descriptions", str(published)) == 0
     folder = FoldFolder(tmp_path / "run" / "fold-1")
-    wanted = (TEXTS[0], TEXTS[1])  # of the store's happiness and sadness
+    wanted = (TEXTS[0], TEXTS[1])  # for the store's happiness and sadness
     assert read_train_config(folder).model.class_texts == wanted
     card = restore_model(folder.best).card
     assert card.class_texts == wanted
     assert "own class texts" not in card.trained_on["selection"]
 
 
-def test_a_file_that_is_no_published_checkpoint_is_named(stores, tmp_path, capsys):
+def test_a_file_that_is_not_a_published_checkpoint_is_named(stores, tmp_path, capsys):
     path = tmp_path / "other.pth"
     torch.save({"weights": torch.zeros(3)}, path)
     assert train(stores, tmp_path, "--descriptions", str(path)) == 4

@@ -40,7 +40,7 @@ def videos(tmp_path_factory):
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Two nodes that were started by themselves; workers find the modules of the tests."""
+    """Two nodes that were started on their own; their workers find the modules of the tests."""
     pytest.importorskip("ray", reason="extra dfercli[ray]")
     from ray.cluster_utils import Cluster
 
@@ -67,7 +67,7 @@ def test_a_node_that_is_killed_gives_its_sources_to_others(
     killed = []
 
     def faces_of_the_first_source_kill_the_node(*found):
-        """Four of five sources are still with the workers then."""
+        """At that time, the workers still have four of five sources."""
         if not killed:
             killed.append(found)
             cluster.remove_node(second, allow_graceful=False)

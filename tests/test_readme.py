@@ -53,7 +53,7 @@ def test_the_pipeline_and_python_examples_run(after_the_demo, monkeypatch, capsy
 
 
 def test_benchmark_examples_are_understood(capsys):
-    """Their data cannot be here: the commands must get as far as saying so."""
+    """Their data cannot be here: the commands must get far enough to say so."""
     section = README.split("### On a benchmark")[1].split("###")[0]
     lines = [line for line in section.splitlines() if line.startswith("dfer ")]
     assert lines

@@ -16,7 +16,7 @@ Settle = Callable[..., TrainConfig]
 
 @pytest.fixture
 def config_of(monkeypatch: pytest.MonkeyPatch) -> Settle:
-    """The settings that a command line asks for, without the training."""
+    """The settings from a command line, without the training."""
 
     def settle(*arguments: str) -> TrainConfig:
         found: list[TrainConfig] = []
@@ -75,7 +75,7 @@ def test_the_published_values_of_each_data_set(
     )
 
 
-def test_options_stand_over_files_and_files_over_the_recipe(
+def test_options_override_files_and_files_override_the_recipe(
     config_of: Settle, tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine.toml"
@@ -85,7 +85,7 @@ def test_options_stand_over_files_and_files_over_the_recipe(
     assert config.augment.brightness == 0.5
 
 
-def test_a_recipe_of_ones_own(config_of: Settle, tmp_path: Path) -> None:
+def test_an_own_recipe(config_of: Settle, tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text("[optim]\nepochs = 7\n[for.dfew.optim]\nepochs = 8\n")
     assert config_of("mafw", "--recipe", str(mine)).optim.epochs == 7

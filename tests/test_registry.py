@@ -1,4 +1,4 @@
-"""The table of models by name: every entry is whole, and a wrong one is named."""
+"""The table of models by name: every entry is complete, and a wrong one is named."""
 
 import re
 
@@ -33,7 +33,7 @@ place = "open_clip:tiny/random"
 """
 
 
-def test_the_shipped_table_names_what_the_facts_name():
+def test_the_shipped_table_holds_the_published_facts():
     names = [model.name for model in named_models()]
     assert len(names) == 17
     assert [name for name in names if name.startswith("dfer-clip")] == [
@@ -62,7 +62,7 @@ def test_a_name_may_stand_for_its_folds():
     assert "exp-clip-b32" in similar_names("expclip-b32")
 
 
-def test_what_stands_nearer_to_a_model_wins(tmp_path):
+def test_the_nearest_value_to_a_model_wins(tmp_path):
     path = tmp_path / "models.toml"
     path.write_text(ENTRY)
     (model,) = read_registry(path)
@@ -87,14 +87,14 @@ def test_what_stands_nearer_to_a_model_wins(tmp_path):
         ("[[model]]", "[[model]", "cannot read"),
     ],
 )
-def test_an_entry_that_is_wrong_is_named(tmp_path, old, new, message):
+def test_a_wrong_entry_is_named(tmp_path, old, new, message):
     path = tmp_path / "models.toml"
     path.write_text(ENTRY.replace(old, new))
     with pytest.raises(ArtifactError, match=message):
         read_registry(path)
 
 
-def test_a_name_is_there_once(tmp_path):
+def test_a_repeated_name_is_refused(tmp_path):
     path = tmp_path / "models.toml"
     path.write_text(ENTRY + ENTRY[ENTRY.index("[[model]]") :])
     with pytest.raises(ArtifactError, match="model one: the name is there twice"):

@@ -1,4 +1,4 @@
-"""Mixup, CutMix, RandAugment, erasing, averaged weights, strides and views: each, and a resume."""
+"""Mixup, CutMix, RandAugment, erasing, averaged weights, strides, views: each, and a resume."""
 
 import signal
 import subprocess
@@ -60,7 +60,7 @@ def test_all_are_off_unless_asked_for():
     draw = draw_augmentation(32, 32, config, np.random.default_rng(0))
     with_all = draw_augmentation(32, 32, replace(ALL, crop_scale=0.08), np.random.default_rng(0))
     assert (draw.operations, draw.erased, draw_mix(config, 1, 0)) == ((), None, None)
-    assert replace(with_all, operations=(), erased=None) == draw  # others are drawn as before
+    assert replace(with_all, operations=(), erased=None) == draw  # the other draws are as before
     assert AugmentConfig(crop_scale=1, flip=0, mixup=1, ema=0.9, stride=2).is_off
     assert not AugmentConfig(crop_scale=1, flip=0, erasing=0.1).is_off
     assert set(config.of_pictures) == {
@@ -163,7 +163,7 @@ def test_pairs_are_the_same_in_two_processes():
         torch.testing.assert_close(mixed.labels, whole.labels[part])
 
 
-def test_each_batch_draws_one_of_both():
+def test_each_batch_draws_one_of_the_two():
     draws = [draw_mix(ALL, 1, step) for step in range(60)]
     assert draws[7] == draw_mix(ALL, 1, 7)
     boxes = [draw.box for draw in draws if draw is not None and draw.box is not None]
@@ -258,7 +258,7 @@ def same(one: object, other: object) -> bool:
 
 
 def same_runs(run: Path, other: Path) -> bool:
-    """The same model to the byte, and the same state for a training that goes on from it."""
+    """The same model to the byte, and the same state to continue training from."""
     last = [folder / "fold-1" / "checkpoints" / "last" for folder in (run, other)]
     models = {(own / "model.safetensors").read_bytes() for own in last}
     states = [torch.load(own / "training_state.pt", weights_only=True) for own in last]
@@ -330,7 +330,7 @@ def test_a_resume_in_two_processes_is_exact_to_the_byte(store: Path, tmp_path: P
         ),
     ],
 )
-def test_what_does_not_go_together_is_refused(
+def test_settings_that_exclude_each_other_are_refused(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options, message
 ):
     arguments = ["train", str(store), "--clip", "tiny/random", "--accelerator", "cpu"]

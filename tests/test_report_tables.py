@@ -37,7 +37,7 @@ def test_confusion_csv_has_a_row_per_true_class(tmp_path):
     )
 
 
-def test_csv_quotes_and_latex_escapes_what_users_name():
+def test_csv_quotes_and_latex_escapes_names_of_users():
     table = TextTable("t", ("run", "WAR %"), (("my_run,1", "50 ± 1"),))
     assert '"my_run,1"' in to_csv(table)
     assert r"my\_run,1 & 50 $\pm$ 1 \\" in to_latex(table)

@@ -80,7 +80,7 @@ def test_published_numbers_stand_beside_the_runs_and_name_their_selection(runs, 
     assert "DFER-CLIP 2023" not in printed(capsys, runs, "--no-published", "--format", "csv")
 
 
-def test_published_numbers_are_shown_for_the_benchmarks_alone():
+def test_published_numbers_are_shown_only_for_benchmarks():
     assert len(published_for("dfew")) == len(PUBLISHED_RESULTS)
     assert "M3DFEL 2023" not in {result.method for result in published_for("mafw")}
     assert published_for("faces/") == []
@@ -123,7 +123,7 @@ def test_paired_test_finds_the_better_run(runs, capsys):
     )
 
 
-def test_paired_test_of_different_clips_takes_the_common_ones_and_says_so(runs, capsys):
+def test_paired_test_of_different_clips_uses_the_common_ones_and_says_so(runs, capsys):
     make_run(runs, "more", skill=1.0, folds=(2, 3))
     assert run(["results", str(runs / "good"), str(runs / "more"), "--paired", "--json"]) == 0
     output = capsys.readouterr()
@@ -143,7 +143,7 @@ def test_paired_test_takes_two_runs(runs, capsys):
     assert "takes two runs" in capsys.readouterr().err
 
 
-def test_an_unfinished_run_is_named_and_passed_over(runs, capsys):
+def test_an_unfinished_run_is_named_and_skipped(runs, capsys):
     (runs / "begun" / "fold-1").mkdir(parents=True)
     assert run(["results", str(runs), "--format", "csv"]) == 0
     output = capsys.readouterr()
@@ -151,12 +151,12 @@ def test_an_unfinished_run_is_named_and_passed_over(runs, capsys):
     assert "begun" not in output.out
 
 
-def test_fewer_folds_than_published_are_said_to_be_no_comparison(runs, capsys):
+def test_fewer_folds_than_published_are_marked_as_no_comparison(runs, capsys):
     assert run(["results", str(runs / "good")]) == 0
     assert "good: 2 of 5 folds; published numbers are means" in capsys.readouterr().err
 
 
-def test_a_split_of_ones_own_is_marked(tmp_path, capsys):
+def test_an_own_split_is_marked(tmp_path, capsys):
     make_run(tmp_path, "mine", skill=1.0, dataset="faces", official=False)
     assert ",own," in printed(capsys, tmp_path, "--format", "csv")
 

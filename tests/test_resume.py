@@ -90,7 +90,7 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again(
     assert_same_run(tmp_path / "run", uninterrupted)
 
 
-def test_a_finished_run_is_told_again_without_training(uninterrupted: Path) -> None:
+def test_resuming_a_finished_run_repeats_its_result_without_training(uninterrupted: Path) -> None:
     before = (uninterrupted / "fold-1" / "checkpoints" / "last" / "model.safetensors").stat()
     result = train.resume(uninterrupted, Interrupting(1))
     assert result.folds[0].evaluation is not None
@@ -98,7 +98,7 @@ def test_a_finished_run_is_told_again_without_training(uninterrupted: Path) -> N
     assert after.st_mtime_ns == before.st_mtime_ns
 
 
-def test_disk_full_keeps_the_checkpoint_before(
+def test_a_full_disk_keeps_the_previous_checkpoint(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -152,7 +152,7 @@ def test_resuming_from_a_damaged_training_state_is_refused(
     assert "training_state.pt" in error
 
 
-def test_there_must_be_a_run_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_needs_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dfer(["train", "--resume", str(tmp_path)]) == 4
     assert "no run to resume" in capsys.readouterr().err
     assert dfer(["train", "faces", "--resume", str(tmp_path)]) == 2
@@ -172,7 +172,7 @@ def test_ctrl_c_exits_130_and_the_run_goes_on_with_resume(store: Path, tmp_path:
     deadline = time.monotonic() + 60
     while not last.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to the workers, too
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert out == ""
@@ -182,6 +182,6 @@ def test_ctrl_c_exits_130_and_the_run_goes_on_with_resume(store: Path, tmp_path:
     restore_model(last)
     done = int(os.readlink(last).split("-")[1])
     assert 1 <= done < 500
-    with pytest.raises(KeyboardInterrupt):  # it goes on: the interruption is of a later step
+    with pytest.raises(KeyboardInterrupt):  # it goes on: the interruption comes at a later step
         train.resume(tmp_path / "run", Interrupting(done * 3 + 4))
     assert int(os.readlink(last).split("-")[1]) == done + 1

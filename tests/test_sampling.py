@@ -15,7 +15,7 @@ def test_test_sampling_takes_the_middle_of_each_segment() -> None:
     assert sample_test(100, 4).tolist() == [12, 37, 62, 87]
 
 
-def test_a_short_clip_gives_all_its_frames_then_the_last_again() -> None:
+def test_a_short_clip_gives_all_its_frames_then_repeats_the_last() -> None:
     assert sample_test(5, 8).tolist() == [0, 1, 2, 3, 4, 4, 4, 4]
     assert sample_test(1, 3).tolist() == [0, 0, 0]
     assert sample_test(4, 4).tolist() == [0, 1, 2, 3]
@@ -35,7 +35,7 @@ def test_training_sampling_of_as_many_frames_as_wanted_takes_each_once() -> None
     assert sample_train(16, 16, np.random.default_rng(3)).tolist() == list(range(16))
 
 
-def test_draws_depend_on_seed_epoch_and_clip_alone() -> None:
+def test_draws_depend_only_on_seed_epoch_and_clip() -> None:
     def draw(*key: int) -> list[int]:
         return sample_train(160, 16, clip_rng(*key)).tolist()
 
@@ -80,7 +80,7 @@ def test_evaluation_covers_each_clip_and_meets_as_often_everywhere(
     assert clips == set(range(num_clips))
 
 
-def test_validation_never_parts_a_subject_and_holds_every_class() -> None:
+def test_validation_never_splits_a_subject_and_holds_every_class() -> None:
     groups = [f"s{number // 4}" for number in range(40)]
     labels = [("anger", "fear")[number // 4 % 2] for number in range(40)]
     train, held_out = split_validation(groups, labels, 0.2, seed=1)

@@ -1,4 +1,4 @@
-"""Training and encoding go on where /dev/shm is too small for what readers hand over."""
+"""Training and encoding work even if /dev/shm is too small for the batches of the readers."""
 
 import os
 import subprocess
@@ -57,7 +57,7 @@ class Odd(Dataset):
         return [torch.arange(10.0)[2:8:3], torch.zeros(0, 3), torch.tensor([True]), index][index]
 
 
-def test_views_empty_tensors_and_errors_come_as_they_are(monkeypatch):
+def test_views_empty_tensors_and_errors_arrive_unchanged(monkeypatch):
     monkeypatch.setattr(shared_memory, "free_shared_bytes", lambda: 0)
     notes = []
     items = items_in_order(Odd(), 1, notes.append)
@@ -69,7 +69,7 @@ def test_views_empty_tensors_and_errors_come_as_they_are(monkeypatch):
     assert len(notes) == 1
 
 
-def test_memory_that_another_process_took_meanwhile_is_no_end(data, monkeypatch):
+def test_memory_that_another_process_takes_does_not_end_the_work(data, monkeypatch):
     def full(storage):
         raise RuntimeError("unable to write to file </torch_1>: No space left on device")
 
@@ -100,7 +100,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_temporary_folder_with_a_long_name_costs_a_copy_only(tmp_path):
+def test_a_temporary_folder_with_a_long_name_costs_only_a_copy(tmp_path):
     store = bright_and_dark_store(tmp_path / "store", clips_per_class=2)
     long = tmp_path / ("t" * 100)
     long.mkdir()

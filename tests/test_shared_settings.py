@@ -1,4 +1,4 @@
-"""Settings that several commands share stand once, and each command passes all of them on."""
+"""Settings that several commands share are stated once, and each command passes all of them on."""
 
 import json
 from dataclasses import fields
@@ -59,7 +59,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
 
 
 def write_checkpoint_for_any_classes(folder: Path) -> Path:
-    """A toy whose context tokens are those of all classes, and whose texts are their names."""
+    """A toy whose context tokens are shared by all classes, and whose texts are the class names."""
     config = ModelConfig(
         clip="tiny/random", num_frames=3, class_specific=False, text_type="name", context_tokens=2
     )
@@ -86,7 +86,7 @@ def test_shared_settings_are_stated_once(base: type, kinds: tuple[type, ...]) ->
 
 @pytest.mark.parametrize("name", [field.name for field in fields(FacesConfig)])
 def test_predict_passes_each_setting_of_faces_on(name: str, card: ModelCard) -> None:
-    """A setting that the next engineer adds must stand in FACES, too: else this fails."""
+    """This fails if a new setting of FacesConfig is missing from FACES."""
     config = PredictConfig(**{name: FACES[name]})
     assert getattr(config, name) != getattr(PredictConfig(), name)
     made = preprocess_config(config, card, Path("store"))
@@ -98,7 +98,7 @@ def test_predict_passes_each_setting_of_faces_on(name: str, card: ModelCard) -> 
     [([], 11, 4), (["--mafw-classes", "compound"], 13, 5)],
     ids=["single", "compound"],
 )
-def test_compound_classes_are_measured_where_they_are_asked_for(
+def test_compound_classes_are_measured_on_request(
     mafw: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

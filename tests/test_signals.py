@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM, SIGHUP and SIGUSR1: work is saved, said, tidied up, ended."""
+"""SIGINT, SIGTERM, SIGHUP and SIGUSR1: work is saved with a note, tidied up and ended."""
 
 import os
 import pty
@@ -45,7 +45,7 @@ def uninterrupted(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 class Signalling:
-    """A progress that sends this process a signal at one advance of one task; notes are kept."""
+    """A progress that signals this process at one advance of one task, and keeps the notes."""
 
     def __init__(self, number: int, task: str, at: int) -> None:
         self.number, self.named, self.left = number, task, at
@@ -111,7 +111,7 @@ def test_sigusr1_saves_and_goes_on(store: Path, uninterrupted: Path, tmp_path: P
 
 
 class Twice(Signalling):
-    """Sends the signal again at each later step, as one who loses patience."""
+    """Sends the signal again at each later step, like an impatient user."""
 
     def advance(self, steps: float = 1) -> None:
         super().advance(steps)
@@ -133,18 +133,18 @@ def test_a_signal_sent_twice_at_once_counts_as_one() -> None:
     with stop_signals() as signals, pytest.raises(Stopped), signals.held_back(told.append):
         os.kill(os.getpid(), signal.SIGTERM) or os.kill(os.getpid(), signal.SIGTERM)
     assert signals.asked.stop == signal.SIGTERM
-    time.sleep(0.1)  # it is told by a thread
+    time.sleep(0.1)  # a thread reports it
     assert told == [signal.SIGTERM]
 
 
-def test_ignored_signals_and_those_of_others_are_left_alone() -> None:
+def test_ignored_signals_and_handlers_of_others_are_left_alone() -> None:
     heard: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
     try:
         with stop_signals():
-            os.kill(os.getpid(), signal.SIGHUP)  # as under nohup
+            os.kill(os.getpid(), signal.SIGHUP)  # ignored, as under nohup
             os.kill(os.getpid(), signal.SIGTERM)
     finally:
         for number, handler in before.items():
@@ -153,7 +153,7 @@ def test_ignored_signals_and_those_of_others_are_left_alone() -> None:
 
 
 def of_session(leader: int) -> list[int]:
-    """The processes that are left of a session."""
+    """The processes of a session that are still there."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -172,7 +172,7 @@ def assert_ended(process: Running, number: int) -> str:
     assert "Traceback" not in process.err
     assert process.out == ""
     assert list(process.temporary.iterdir()) == []
-    deadline = time.monotonic() + 5  # Python's own tracker of resources ends after the rest
+    deadline = time.monotonic() + 5  # Python's resource tracker ends after the rest
     while of_session(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert of_session(process.pid) == []
@@ -180,7 +180,7 @@ def assert_ended(process: Running, number: int) -> str:
 
 
 def test_preemption_of_a_training(store: Path, tmp_path: Path) -> None:
-    """A cluster signals every process of a job, readers too; SIGUSR1 comes first."""
+    """A cluster signals every process of a job, readers too, with SIGUSR1 first."""
     own = ["--workers", "1", "--epochs", "500", "--out", tmp_path, "--name", "run"]
     process = Running("train", store, *OPTIONS, *own, folder=tmp_path / "p")
     process.wait_until(FoldFolder(tmp_path / "run" / "fold-1").last.exists)
@@ -198,7 +198,7 @@ def test_all_processes_of_a_training_stop_at_the_same_step(store: Path, tmp_path
     process.wait_until(FoldFolder(tmp_path / "run" / "fold-1").last.exists)
     others = set(of_session(process.pid)) - {process.pid}
     (other,) = (pid for pid in others if b"train" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    os.kill(other, signal.SIGTERM)  # one of them alone hears it
+    os.kill(other, signal.SIGTERM)  # only one of them receives it
     err = assert_ended(process, signal.SIGTERM)
     assert err.count("SIGTERM: saved") == 1
 
@@ -239,7 +239,7 @@ def test_commands_with_workers_end_with_them(videos: Path, tmp_path: Path, comma
 
 
 def test_a_terminal_that_goes_away(store: Path, tmp_path: Path) -> None:
-    """Nobody reads the bars any more, and writing them fails; the work is saved all the same."""
+    """Nobody reads the progress bars, and writing them fails; the work is saved all the same."""
     process, terminal = pty.fork()
     own = ["--epochs", "500", "--out", str(tmp_path), "--name", "run"]
     if process == 0:
@@ -255,7 +255,7 @@ def test_a_terminal_that_goes_away(store: Path, tmp_path: Path) -> None:
 
 
 class Striking:
-    """Sends this process a signal where a command is in the middle of its work."""
+    """Sends this process a signal in the middle of a command's work."""
 
     def __init__(self, number: int, work: Callable[..., Any], at: int = 1) -> None:
         self.number, self.work, self.left = number, work, at
@@ -267,7 +267,7 @@ class Striking:
         return self.work(*arguments, **named)
 
 
-# What a command is called with, and where in its work it is struck; at which call.
+# The arguments of a command, the function in which the signal strikes, and at which call.
 STRUCK: dict[str, tuple[Callable[..., list[object]], Any, str, int]] = {
     "eval, measuring": (
         lambda at: ["eval", at.checkpoint, at.store, "--workers", 0, "--out", at.out / "e"],
@@ -344,7 +344,7 @@ def assert_told(capsys: pytest.CaptureFixture[str], number: int) -> None:
 
 
 @pytest.mark.parametrize("name", STRUCK)
-def test_what_is_struck_in_the_middle_leaves_nothing(
+def test_a_command_struck_in_the_middle_leaves_nothing(
     name: str,
     store: Path,
     checkpoint: Path,
@@ -360,7 +360,7 @@ def test_what_is_struck_in_the_middle_leaves_nothing(
     strike = Striking(number, getattr(module, function), at)
     monkeypatch.setattr(module, function, strike)
     arguments = command(Places(checkpoint, store, faces, out))
-    for slow in ("matrix_rate", "_memory_of_ours"):  # of `dfer bench`, before what is struck
+    for slow in ("matrix_rate", "_memory_of_ours"):  # in `dfer bench`, before the signal
         monkeypatch.setattr(bench, slow, lambda *_: 1.0)
     assert dfer([*map(str, arguments)]) == 128 + number
     assert strike.left <= 0
@@ -369,7 +369,7 @@ def test_what_is_struck_in_the_middle_leaves_nothing(
     assert [path for path in out.rglob("*") if path.is_file()] == []
 
 
-def test_an_evaluation_that_is_struck_keeps_the_older_one_whole(
+def test_an_interrupted_evaluation_keeps_the_older_one_whole(
     store: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "e"
@@ -383,7 +383,7 @@ def test_an_evaluation_that_is_struck_keeps_the_older_one_whole(
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_a_sweep_that_is_struck_says_how_to_go_on(
+def test_an_interrupted_sweep_says_how_to_go_on(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sweep = tmp_path / "sweep.toml"
@@ -403,7 +403,7 @@ def test_a_sweep_that_is_struck_says_how_to_go_on(
     assert (tmp_path / "s" / "sweep.csv").exists()
 
 
-def test_descriptions_do_not_wait_for_a_server_that_hangs(
+def test_an_interrupt_does_not_wait_for_a_server_that_hangs(
     temporary: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -429,7 +429,7 @@ def test_descriptions_do_not_wait_for_a_server_that_hangs(
     assert not out.parent.exists() or list(out.parent.iterdir()) == []
 
 
-def test_a_camera_that_is_struck_keeps_the_rows_so_far(
+def test_an_interrupted_camera_keeps_the_rows_so_far(
     videos: Path,
     checkpoint: Path,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""Clips of several classes by shares: read, trained on and counted, and never measured on."""
+"""Clips with shares of several classes: read, trained on and counted, but never measured on."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -46,14 +46,14 @@ LOSSES = [
 
 
 @pytest.mark.parametrize("settings", LOSSES)
-def test_one_class_with_a_share_of_one_costs_what_its_label_costs(settings):
+def test_one_class_with_a_share_of_one_has_the_loss_of_its_label(settings):
     criterion = make_criterion(OptimConfig(**settings), LABELS, "abc")
     hard = criterion(LOGITS, HARD)
     torch.testing.assert_close(criterion(LOGITS, F.one_hot(HARD, 3).float()), hard)
 
 
 @pytest.mark.parametrize("settings", LOSSES)
-def test_shares_cost_what_their_classes_cost_by_their_shares(settings):
+def test_the_loss_of_shares_is_the_weighted_loss_of_their_classes(settings):
     criterion = make_criterion(OptimConfig(**settings), LABELS, "abc")
     alone = torch.stack(
         [
@@ -108,7 +108,7 @@ def test_targets_of_clips():
         ({"sadness": float("nan"), "happiness": 0.5}, "at least 0"),
     ],
 )
-def test_shares_that_are_none_are_refused(shares, message):
+def test_invalid_shares_are_refused(shares, message):
     with pytest.raises(DataError, match=message):
         soft_targets([clip(None, **shares)], NAMES)
 
@@ -120,7 +120,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of the sixteen clips have votes in place of a label, another has both."""
+    """Two of the sixteen clips have votes instead of a label, another has both."""
 
     def read(*arguments, **settings):
         fold = read_fold_of(*arguments, **settings)
@@ -135,7 +135,9 @@ def tied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fold_clips, "read_fold_of", read)
 
 
-def test_no_clip_of_several_classes_chooses_or_measures(store: Path, tmp_path: Path, tied: None):
+def test_no_clip_of_several_classes_is_used_to_choose_or_measure(
+    store: Path, tmp_path: Path, tied: None
+):
     seen = 0
     for seed in range(8):
         config = small_config(store, tmp_path, seed=seed)

@@ -89,7 +89,7 @@ DAMAGES = {
         lambda store: rename(store, "parsing", "000003.png", "000016.png"),
         {"parsing": (CLIP,)},
     ),
-    "clip that nobody knows": (
+    "unknown clip": (
         lambda store: shutil.copytree(store / "frames" / CLIP, store / "frames" / "other"),
         {"orphan": ("frames/other",)},
     ),
@@ -101,7 +101,7 @@ def test_a_whole_store_is_clean(store):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_each_damage_is_found_and_nothing_else(store, damage, capsys):
+def test_each_kind_of_damage_is_found_and_nothing_else(store, damage, capsys):
     break_store, expected = DAMAGES[damage]
     break_store(store)
     assert found(store) == expected

@@ -1,4 +1,4 @@
-"""Landmark images, parsing images and captions: how they are drawn, read and put into batches."""
+"""Landmark images, parsing images and captions: drawing, reading and batching them."""
 
 from dataclasses import replace
 
@@ -86,7 +86,7 @@ def test_captions_are_tokens_of_one_length(clips):
     assert present.tolist() == [False, True]
 
 
-def test_frames_and_streams_get_the_same_crop_rotation_and_flip(tmp_path, clips):
+def test_frames_and_streams_get_one_crop_rotation_and_flip(tmp_path, clips):
     # The parsing map of a clip is a square in the middle; paint the frames alike and compare.
 
     square = np.zeros((3, 32, 32, 3), np.uint8)
@@ -107,7 +107,7 @@ def test_frames_and_streams_get_the_same_crop_rotation_and_flip(tmp_path, clips)
     assert len(positions) == 8
 
 
-def test_brightness_changes_the_frames_only(clips):
+def test_brightness_changes_only_the_frames(clips):
     augment = AugmentConfig(crop_scale=1.0, flip=0.0, brightness=0.9)
     bright = dataset(clips, StreamReader(VISUAL), augmentation=augment, seed=3)
     plain = dataset(clips, StreamReader(VISUAL), augmentation=replace(augment, brightness=0.0))

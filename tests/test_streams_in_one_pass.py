@@ -1,4 +1,4 @@
-"""`dfer preprocess --streams`: all views of the crops in one pass, kept apart, gone on with."""
+"""`dfer preprocess --streams`: all streams of the crops in one pass, independent, resumable."""
 
 import signal
 import subprocess
@@ -41,7 +41,7 @@ def videos(tmp_path_factory):
 
 
 class Points:
-    """A landmark network that is there at once; each call is noted with its number of crops."""
+    """A landmark network with nothing to load; it records the number of crops of each call."""
 
     calls: list[int] = []  # noqa: RUF012 - emptied by the fixture
     fails_at: tuple[int, ...] = ()
@@ -146,7 +146,7 @@ def test_one_stream_that_fails_leaves_the_others_alone(videos, tmp_path, network
     monkeypatch.undo()
 
 
-def test_a_server_that_dies_costs_captions_alone(videos, tmp_path, networks, monkeypatch):
+def test_a_server_that_dies_costs_only_captions(videos, tmp_path, networks, monkeypatch):
     with serve(polite) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         streams = ("--streams", "landmarks,captions")
@@ -161,7 +161,7 @@ def test_a_server_that_dies_costs_captions_alone(videos, tmp_path, networks, mon
     assert "who are you" in read_failures(store)[0].reason
 
 
-def test_no_llm_is_told_before_any_work(videos, tmp_path, monkeypatch, capsys):
+def test_a_missing_llm_is_reported_before_any_work(videos, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     assert preprocess(videos, "--out", "faces", *HAAR, "--streams", "captions") == 2
@@ -186,7 +186,7 @@ class FivePoints:
         return found
 
 
-def test_five_points_are_a_stand_in_that_says_so(videos, tmp_path, monkeypatch, capsys):
+def test_five_points_stand_in_with_a_note(videos, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(five_points, "YuNetDetector", FivePoints)
     monkeypatch.setattr(five_points, "fetch", lambda file: file.path)
     monkeypatch.setattr(stream_maker, "fetch", lambda file: file.path)
@@ -200,7 +200,7 @@ def test_five_points_are_a_stand_in_that_says_so(videos, tmp_path, monkeypatch, 
     assert points.shape == (NUM_FRAMES, 5, 2)
     assert np.isfinite(points).all(axis=(1, 2)).tolist() == [True, False] * (NUM_FRAMES // 2)
     assert read_json(store / "parts.json")["made"] == {"landmarks": "yunet5"}
-    # The 68 points are another kind, and are not mixed in.
+    # The 68 points are another kind and are not mixed with them.
     assert preprocess(videos / "a.mp4", "--out", "faces", *HAAR, "--streams", "landmarks") == 2
     assert "landmarks 'yunet5' -> '2DFAN4" in capsys.readouterr().err
 
@@ -255,7 +255,7 @@ def test_a_kill_leaves_whole_streams_and_the_next_run_completes_them(videos, tmp
     assert not [path for path in made.iterdir() if path.suffix != ".npz"]
 
 
-def test_a_crop_that_cannot_be_read_costs_its_clip_alone(videos, tmp_path, networks):
+def test_an_unreadable_crop_costs_only_its_clip(videos, tmp_path, networks):
     assert preprocess(videos, "--out", "faces", *HAAR) == 0
     store = tmp_path / "faces"
     broken, *whole = read_clips(store)

@@ -1,4 +1,4 @@
-"""Answers from every stream of a model: in Python, from exported files, with their calibration."""
+"""Predictions from every stream of a model: in Python, from exported files, calibrated."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def views():
     )
 
 
-def test_each_clip_has_the_calibration_of_the_streams_that_it_has(checkpoint, views):
+def test_each_clip_has_the_calibration_of_its_own_streams(checkpoint, views):
     frames, images, captions = views
     model = dfercli.load(checkpoint)
     assert model.streams == ALL
@@ -49,12 +49,12 @@ def test_each_clip_has_the_calibration_of_the_streams_that_it_has(checkpoint, vi
     for row, temperature in enumerate(temperatures):
         expected = softmax(logits[row : row + 1].numpy(), temperature)
         np.testing.assert_allclose(found[row : row + 1], expected, atol=1e-6)
-    # A clip without a stream is as one to which none is given.
+    # A clip that lacks a stream gets the answer of a clip to which none is given.
     alone = model.logits(frames[1:2], landmarks=images["landmarks"][1:2])
     torch.testing.assert_close(logits[1:2], alone, atol=1e-4, rtol=1e-4)
 
 
-def test_frames_alone_have_a_calibration_of_their_own(checkpoint, views):
+def test_frames_alone_have_their_own_calibration(checkpoint, views):
     model = dfercli.load(checkpoint)
     temperature = read_model_card(checkpoint).calibration_of(("frames",))[0]
     assert temperature != 1.0
@@ -81,7 +81,7 @@ def test_streams_of_another_kind_are_one_line(checkpoint, views, streams, messag
 
 
 @pytest.mark.parametrize("streams", [(), ("frames", "landmarks"), ("parsing",), ("frames",)])
-def test_an_exported_file_takes_every_stream_and_says_which(
+def test_an_exported_file_takes_every_stream_and_names_them(
     checkpoint, views, tmp_path, streams, recwarn
 ):
     out = tmp_path / "model.onnx"

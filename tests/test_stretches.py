@@ -1,4 +1,4 @@
-"""A long video in stretches, done side by side, is what one worker makes of it."""
+"""A long video in stretches, done side by side, gives the result of one worker."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ MOST_PIXELS = 10**7
 
 
 def frames_of_people():
-    """Two people who move about, of whom one is away around every third seam."""
+    """Two people who move about; one of them is away around every third seam."""
     rng = np.random.default_rng(3)
     people = [
         render_clip(random_identity(rng), "happiness", rng, num_frames=24, fps=FPS, size=160).frames
@@ -56,7 +56,7 @@ def video(tmp_path_factory):
 
 @pytest.fixture
 def short_stretches(monkeypatch):
-    """Cut what is this short already, into one more than `SEAMS`."""
+    """Cut even so short a video, into one stretch more than `SEAMS`."""
     monkeypatch.setattr(stretched, "LONG_SECONDS", SECONDS / (SEAMS + 1))
     monkeypatch.setattr(stretches, "SHORTEST", 3.0)
     monkeypatch.setattr(stretched, "num_cores", lambda: 1)
@@ -79,7 +79,7 @@ def by_one(video, tmp_path_factory):
 
 
 @pytest.mark.usefixtures("short_stretches")
-def test_eight_seams_are_what_one_worker_makes(video, by_one, tmp_path):
+def test_eight_seams_give_the_result_of_one_worker(video, by_one, tmp_path):
     assert len(cut_into_stretches(video, SEAMS + 1, MOST_PIXELS)) == SEAMS + 1
     whole, out = by_one
     result = store_of(video, tmp_path / "faces", 2)
@@ -144,7 +144,7 @@ def test_a_worker_that_dies_in_a_stretch_costs_the_whole_source(video, tmp_path,
 
 
 @pytest.mark.usefixtures("short_stretches")
-def test_a_damaged_stretch_gives_what_one_worker_gives(video, tmp_path):
+def test_a_damaged_stretch_gives_the_result_of_one_worker(video, tmp_path):
     broken = tmp_path / "people.mp4"
     content = bytearray(video.read_bytes())
     half = len(content) // 2
@@ -199,7 +199,7 @@ def packets_at(*times, keys):
         [*packets_at(0, 1, keys=(0,)), *packets_at(None, keys=(0,))],
     ],
 )
-def test_times_that_go_backwards_are_not_clear(packets):
+def test_a_video_whose_times_go_backwards_is_not_cut(packets):
     container = SimpleNamespace(demux=lambda stream: iter(packets))
     with pytest.raises(UnclearTimesError):
         list(packet_times(container, None, lambda: None))

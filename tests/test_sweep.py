@@ -81,7 +81,7 @@ def test_a_sweep_trains_all_prints_a_table_and_does_nothing_the_second_time(
     assert len(table) == 5
 
 
-def test_a_run_of_other_settings_is_not_taken_for_one_of_the_sweep(store, tmp_path, capsys):
+def test_a_run_with_other_settings_does_not_count_for_the_sweep(store, tmp_path, capsys):
     one = SWEEP.replace('["finecliper", "mean-pooling"]', '["mean-pooling"]')
     one = one.replace("seed = [1, 2]", "seed = [1]").replace(
         '["frames", ["frames", "parsing"]]', '["frames"]'
@@ -172,7 +172,7 @@ def test_sweeps_come_with_dfer(name, runs, titles):
     assert len(set(by_title.values())) == 1
 
 
-def test_an_unknown_sweep_names_those_that_there_are(capsys):
+def test_an_unknown_sweep_lists_the_known_ones(capsys):
     assert dfer(["sweep", "no-such"]) == 2
     assert "known: dfer-clip-ablations, finecliper-ablations" in capsys.readouterr().err
     assert dfer(["sweep", "dfer-clip-ablations"]) == 2

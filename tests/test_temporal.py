@@ -1,4 +1,4 @@
-"""The temporal encoder: two classes that differ in the order of time alone."""
+"""The temporal encoder: two classes that differ only in the order of their frames."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,13 @@ from dfercli.drawn_faces.identity import random_identity
 from dfercli.progress import LogProgress
 from dfercli.training import run as train
 
-NUM_FRAMES = 4  # all of a clip: both classes show the same frames
+NUM_FRAMES = 4  # the whole clip: both classes show the same frames
 SIDE = 96
 RATE = 2e-3
 
 
 def order_store(folder: Path, people: range) -> Path:
-    """Mouths that open and mouths that close, a pair of each drawn person, faces cut out."""
+    """Mouths that open and mouths that close: face crops, one pair for each drawn person."""
     clips = []
     for person in people:
         rng = np.random.default_rng(person)

@@ -1,4 +1,4 @@
-"""The confidence below which a prediction is uncertain is the same rule on files and live."""
+"""One rule for the confidence below which a prediction is uncertain, on files and live."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ CARD = ModelCard(
 
 
 @pytest.mark.parametrize(("asked", "threshold"), [(None, 0.4), (0.0, 0.0), (0.7, 0.7)])
-def test_what_was_asked_wins_and_zero_is_asked(monkeypatch, asked, threshold):
+def test_a_given_threshold_wins_even_if_it_is_zero(monkeypatch, asked, threshold):
     config = PredictConfig(min_confidence=asked)
     model = SimpleNamespace(card=CARD, label_set=CARD.label_set, streams=("frames",))
     model.threshold = partial(LoadedModel.threshold, model)

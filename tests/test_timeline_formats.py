@@ -140,7 +140,7 @@ def test_noldus(tmp_path):
     ongoing = {}
     for row in table.itertuples():
         if row.Event_Type == "State start":
-            assert row.Subject not in ongoing  # the state before has stopped
+            assert row.Subject not in ongoing  # the previous state has stopped
             ongoing[row.Subject] = (row.Behavior, row.Time_Relative_sf + row.Duration_sf)
         else:
             behaviour, end = ongoing.pop(row.Subject)
@@ -184,7 +184,7 @@ def test_a_video_without_a_person_is_in_no_file_and_one_without_a_clock_is(name,
     assert any("happiness" in path.read_text() for path in paths)
 
 
-def test_spans_that_were_edited_do_not_overlap():
+def test_edited_spans_do_not_overlap():
     (tier,) = make_tiers([span(0, 0, 2, "a"), span(0, 1, 3, "b"), span(0, 1.5, 2.5, "c")], {})
     assert [(one.start_seconds, one.end_seconds) for one in tier.marks] == [(0, 2), (2, 3)]
 
@@ -229,7 +229,7 @@ def test_tracks_of_one_person_are_one_tier():
     assert [(tier.name, len(tier.marks)) for tier in tiers] == [("Anna", 2), ("person 4", 1)]
 
 
-def test_files_are_called_like_their_videos_as_far_as_that_tells_them_apart():
+def test_files_are_named_after_their_videos_and_told_apart():
     sources = ("v/happy/a.mp4", "v/sad/a.mp4", "v/sad/b.mp4", "v/sad/b.mov", "../x/.hidden", "/")
     keys = unique_keys(sources)
     assert list(keys.values()) == ["happy-a", "sad-a", "b.mp4", "b.mov", "hidden", "video"]
@@ -272,7 +272,7 @@ def test_results_are_exported_at_once_and_afterwards_alike(results, tmp_path, ca
     assert all(Path(line).is_file() for line in printed)
 
 
-def test_names_that_were_given_are_the_names_of_tiers(results, tmp_path):
+def test_given_names_are_the_names_of_tiers(results, tmp_path):
     source = next(csv.DictReader(io.StringIO((results / "spans.csv").read_text())))["source"]
     names = tmp_path / "names.csv"
     names.write_text(f"source,track,person,label\n{source},0,Anna,joy\n{source},1,,joy\n")
@@ -283,7 +283,7 @@ def test_names_that_were_given_are_the_names_of_tiers(results, tmp_path):
     convert(results, "--to", "srt", "--out", tmp_path, "--names", names, code=3)
 
 
-def test_a_file_that_is_there_is_replaced_only_when_it_may_be(results, tmp_path, capsys):
+def test_an_existing_file_is_replaced_only_with_overwrite(results, tmp_path, capsys):
     convert(results, "--to", "srt", "--out", tmp_path)
     (tmp_path / "srt" / "two.srt").write_text("edited")
     convert(results, "--to", "srt", "--out", tmp_path, code=2)
@@ -296,7 +296,7 @@ def test_a_file_that_is_there_is_replaced_only_when_it_may_be(results, tmp_path,
     assert (tmp_path / "srt" / "two.srt").read_text() != "edited"
 
 
-def test_names_fit_by_the_end_of_a_path_and_those_that_fit_nobody_are_told(
+def test_names_match_by_the_end_of_a_path_and_unmatched_ones_are_reported(
     results, tmp_path, capsys
 ):
     source = next(csv.DictReader(io.StringIO((results / "spans.csv").read_text())))["source"]
@@ -313,7 +313,7 @@ def test_names_fit_by_the_end_of_a_path_and_those_that_fit_nobody_are_told(
 
 
 def edited(results, folder, change):
-    """A copy of results with a changed table of spans."""
+    """A copy of the results with a changed table of spans."""
     copy = folder / "edited"
     shutil.copytree(results, copy)
     spans = pd.read_csv(copy / "spans.csv")
@@ -340,7 +340,7 @@ def test_a_span_that_ends_before_it_starts_is_refused_with_its_row(results, tmp_
     assert f"{copy / 'spans.csv'}, line 3: the span ends at -1 s" in capsys.readouterr().err
 
 
-def test_what_cannot_be_converted_is_refused(results, tmp_path, capsys):
+def test_results_that_cannot_be_converted_are_refused(results, tmp_path, capsys):
     convert(tmp_path, "--to", "srt", code=4)
     assert "is no folder of results" in capsys.readouterr().err
     convert(results, "--to", "docx", code=2)

@@ -37,7 +37,7 @@ VIDEO = VideoPrediction(
     (
         window(0, 0.0, 2.0, 0.9, 0.1),
         window(0, 2.0, 3.0, 0.4, 0.6, size=20),
-        window(0, 5.0, 6.0, 0.3, 0.7),  # two seconds are not seen
+        window(0, 5.0, 6.0, 0.3, 0.7),  # two seconds without a face
         window(1, 1.0, 4.0, 0.8, 0.2),
     ),
     min_confidence=0.65,
@@ -72,7 +72,7 @@ def test_a_span_has_its_mean_its_doubt_and_its_real_time():
     assert {row.start_time for row in span_rows(replace(VIDEO, recorded_at=None))} == {None}
 
 
-def test_the_summary_says_how_long_who_shows_what():
+def test_the_summary_says_how_long_each_person_shows_what():
     video, person, other = summary_rows(VIDEO)
     assert (person.track, person.seen_seconds, person.num_changes) == (0, 4.0, 1)
     assert dict(person.shares) == {"a": 0.5, "b": 0.5}
@@ -82,8 +82,8 @@ def test_the_summary_says_how_long_who_shows_what():
     assert person.mean_face_px == pytest.approx((10 + 20 + 10) / 3)
     assert (other.track, other.seen_seconds, other.label) == (1, 3.0, "a")
     assert (video.level, video.num_faces, video.track) == ("video", 2, None)
-    assert video.seen_seconds == 5.0  # 0 to 4 and 5 to 6, whoever it is
-    assert video.shares["a"] == pytest.approx(5 / 7)  # of the time of all persons
+    assert video.seen_seconds == 5.0  # 0 to 4 and 5 to 6, whoever is seen
+    assert video.shares["a"] == pytest.approx(5 / 7)  # of the seen time of all persons
     (empty,) = summary_rows(VideoPrediction("b.mp4", ("a", "b"), ()))
     assert (empty.num_faces, empty.seen_seconds, empty.label) == (0, 0.0, None)
     assert dict(empty.shares) == {"a": None, "b": None}
@@ -112,7 +112,7 @@ def test_an_event_outside_its_video_is_not_one_in_which_nobody_is_seen():
     assert [row.outside for row in event_rows(VIDEO, events[:2])] == [False, True]
 
 
-def test_an_event_outside_its_video_is_told(checkpoint, tmp_path, capsys):
+def test_an_event_outside_its_video_is_noted(checkpoint, tmp_path, capsys):
     video = write_drawn_video(tmp_path / "face.mp4")
     clock = tmp_path / "clock.csv"
     clock.write_text("video,name,start,end\n*,film,0,1\n*,questions,600,700\n")
@@ -135,7 +135,7 @@ def test_the_frames_in_python_are_the_tables_of_the_command():
     assert summary["share_a"][0] == pytest.approx(5 / 7)
 
 
-def test_a_folder_holds_everything_and_says_what_was_run(checkpoint, store, tmp_path, capsys):
+def test_a_folder_holds_everything_and_records_the_run(checkpoint, store, tmp_path, capsys):
     out = tmp_path / "results"
     predict(store, "--checkpoint", checkpoint, "--out", out, "--min-confidence", 0.2)
     assert {path.name for path in out.iterdir()} == {
@@ -153,7 +153,7 @@ def test_a_folder_holds_everything_and_says_what_was_run(checkpoint, store, tmp_
     assert pd.read_csv(out / "spans.csv")["end_seconds"].tolist() == [2.8, 2.8]
 
 
-def test_a_folder_is_replaced_by_its_next_run_and_one_of_others_is_refused(
+def test_the_next_run_replaces_a_folder_of_results_and_refuses_another_folder(
     checkpoint, store, tmp_path, capsys
 ):
     out = tmp_path / "results"
@@ -174,7 +174,7 @@ def test_a_folder_is_replaced_by_its_next_run_and_one_of_others_is_refused(
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_spans_and_summary_go_where_they_are_asked_for(checkpoint, store, tmp_path, suffix):
+def test_spans_and_summary_are_written_to_their_own_files(checkpoint, store, tmp_path, suffix):
     spans, summary = tmp_path / f"spans{suffix}", tmp_path / f"summary{suffix}"
     predict(store, "--checkpoint", checkpoint, "--spans", spans, "--summary", summary)
     read = {
@@ -192,7 +192,7 @@ def test_a_table_with_another_suffix_is_refused_by_its_option(checkpoint, store,
     assert "--spans takes a name in .jsonl, .csv, .parquet" in capsys.readouterr().err
 
 
-def test_what_is_printed_for_machines_holds_spans_and_summary(checkpoint, store, capsys):
+def test_the_json_on_stdout_holds_spans_and_summary(checkpoint, store, capsys):
     predict(store, "--checkpoint", checkpoint, "--json")
     found = json.loads(capsys.readouterr().out)
     assert [row["end_seconds"] for row in found["spans"]] == [2.8, 2.8]
@@ -260,7 +260,7 @@ def test_a_broken_clock_ends_the_command_before_work(checkpoint, store, tmp_path
     assert "would take the place of" in capsys.readouterr().err
 
 
-def test_real_time_is_counted_from_when_the_video_was_recorded(tmp_path, monkeypatch):
+def test_real_time_counts_from_the_recording_of_the_video(tmp_path, monkeypatch):
     write_video(tmp_path / "plain.mp4", moving_bar(), 12)
     dated = with_creation_time(tmp_path, "2026-05-01T08:00:00.000000Z")
     assert probe_video(dated).recorded_at == datetime(2026, 5, 1, 8, tzinfo=timezone.utc)
@@ -276,7 +276,7 @@ def test_real_time_is_counted_from_when_the_video_was_recorded(tmp_path, monkeyp
     assert (utc.start_seconds, utc.end_seconds) == (0.0, 1.0)
     assert probe_video(tmp_path / "plain.mp4").recorded_at is None
     epoch = with_creation_time(tmp_path, "1970-01-01T00:00:00.000000Z")
-    assert probe_video(epoch).recorded_at is None  # written by programs without a clock
+    assert probe_video(epoch).recorded_at is None  # programs without a clock write it
 
 
 def with_creation_time(folder, time):

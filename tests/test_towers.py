@@ -1,4 +1,4 @@
-"""Every method on every kind of plain vision transformer: open_clip's, and timm's as in SigLIP."""
+"""Every method on every kind of plain vision transformer: open_clip's, and timm's (SigLIP)."""
 
 import copy
 import json
@@ -32,7 +32,7 @@ SIGLIP_TEXTS = {
 
 
 def timm_tower(**settings: object) -> dict:
-    """A tower of six blocks by timm's own constructor; test_vit is 64 wide."""
+    """A tower of six blocks from timm's own constructor; test_vit is 64 wide."""
     return {"image_size": 160, "timm_model_name": "test_vit", **settings}
 
 
@@ -65,7 +65,7 @@ def config(method: str, **own: object) -> ModelConfig:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("tower", TOWERS)
-def test_a_method_starts_as_frozen_clip_and_all_it_trains_gets_a_gradient(method, tower):
+def test_a_method_starts_as_frozen_clip_and_every_trained_weight_gets_a_gradient(method, tower):
     clip = clip_with(TOWERS[tower])
     size = clip_backbone.image_size(clip)
     frames = torch.rand(1, 2, 3, size, size)
@@ -74,16 +74,17 @@ def test_a_method_starts_as_frozen_clip_and_all_it_trains_gets_a_gradient(method
     own = config(method, clip_lora=ClipLoraConfig(feature="after", dropout=0.0))
     module = build_model(clip, TEXTS, own).eval()
     with torch.no_grad():
-        if method == "finecliper":  # without a temporal adapter at work: frame by frame
+        if method == "finecliper":  # the temporal adapter still does nothing: frame by frame
             found = encode_images(module.clip, frames[0])
         else:
             found = module.frame_features(frames[0])
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    with torch.no_grad():  # an adapter starts with a zero behind which nothing gets a gradient
+    # An adapter starts with a zero matrix, behind which nothing gets a gradient.
+    with torch.no_grad():
         for weight in module.parameters():
             if weight.requires_grad and not weight.any():
                 weight.normal_(std=0.05)
-    build_optimizer(module, OptimConfig())  # each weight is in one group
+    build_optimizer(module, OptimConfig())  # each weight is in exactly one group
     module.train()
     outputs = module(frames)
     module.loss(outputs, torch.tensor([1])).backward()
@@ -107,7 +108,7 @@ def test_merged_low_rank_matrices_predict_the_same_on_every_tower(tower):
         torch.testing.assert_close(module(frames), before, rtol=1e-4, atol=1e-4)
 
 
-def test_siglip_goes_with_a_linear_head_and_is_refused_where_texts_are_read():
+def test_siglip_works_with_a_linear_head_and_is_refused_with_class_texts():
     clip = clip_with(TOWERS["SigLIP"], SIGLIP_TEXTS)
     for method in ("dfer-clip", "finecliper", "mean-pooling"):
         with pytest.raises(ConfigError, match=r"vocabulary of 32,000.*'last' token"):
@@ -126,7 +127,7 @@ def test_other_towers_are_refused_by_name(name):
             build_model(clip_with(tower), TEXTS, config(method))
 
 
-def test_weights_of_a_model_with_its_text_tower_in_a_part_are_read(
+def test_weights_of_a_model_with_a_nested_text_tower_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     whole = {"embed_dim": 64, "vision_cfg": TOWERS["SigLIP"], "text_cfg": SIGLIP_TEXTS}

@@ -1,4 +1,4 @@
-"""`dfer train`: what it writes and says, and how it meets bad input."""
+"""`dfer train`: its files and messages, and its answers to bad input."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def own_store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def errors(capsys: pytest.CaptureFixture[str]) -> Read:
-    """Reads what went to stderr; there must be exactly one error, of one line."""
+    """Reads stderr, which must hold exactly one error, of one line."""
 
     def read() -> str:
         text = capsys.readouterr().err
@@ -85,7 +85,7 @@ def test_a_run_leaves_its_folder_and_prints_its_result(
     assert card.selected_on.startswith("validation WAR (epoch ")
     assert card.trained_on["num_held_out"] == 2
     assert newest_finished_fold(tmp_path) == folder
-    # Another run ends while the clock is set back, and the first one is copied.
+    # Another run ends with the clock set back, and the first one is copied.
     shutil.copytree(tmp_path / "run", tmp_path / "later", symlinks=True)
     later = FoldFolder(tmp_path / "later" / "fold-1")
     later.result.unlink()
@@ -111,7 +111,7 @@ def test_the_result_as_json(
     assert "epoch" not in printed.err
 
 
-def test_each_way_to_select_is_named_and_takes_its_clips(store: Path, tmp_path: Path) -> None:
+def test_each_way_to_select_is_named_and_uses_its_clips(store: Path, tmp_path: Path) -> None:
     other = bright_and_dark_store(tmp_path / "other", clips_per_class=3, frames=4, people="other")
     data = DataConfig(workers=0, test=str(other))
     expected = {
@@ -139,7 +139,7 @@ def test_validation_clips_are_of_other_subjects(store: Path, tmp_path: Path) -> 
     clips = read_fold_clips(small_config(store, tmp_path), 1)
     subjects = [{clip.subject for clip in part} for part in (clips.train, clips.held_out)]
     assert not subjects[0] & subjects[1]
-    assert len(subjects[1]) == 2  # a quarter of eight
+    assert len(subjects[1]) == 2  # a quarter of eight clips
     assert read_fold_clips(small_config(store, tmp_path), 1) == clips
 
 
@@ -171,7 +171,7 @@ def test_training_twice_gives_the_same_weights_and_another_seed_others(
 def test_accumulated_pieces_train_as_the_whole_batch_does(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Batch normalisation sees the pieces alone; the published backbones have none.
+    # Batch normalisation would see single pieces; the published backbones have none.
     transformer = {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16}
     monkeypatch.setitem(clip_backbone.TINY, "vision_cfg", transformer)
     losses = []
@@ -203,7 +203,7 @@ def test_accumulated_pieces_update_the_weights_as_the_whole_batch_does() -> None
 
 
 class _Linear(torch.nn.Module):
-    """The least that `update_weights` needs of a method."""
+    """The least that `update_weights` needs from a method."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -222,7 +222,7 @@ class _Linear(torch.nn.Module):
 @pytest.mark.parametrize(
     ("wars", "best"), [((0.5, 0.5, 0.5), 1), ((0.2, 0.5, 0.5), 2), ((0.2, 0.5, 0.6), 3)]
 )
-def test_the_first_of_the_best_epochs_is_selected(
+def test_the_first_of_equally_good_epochs_is_selected(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wars: Any, best: int
 ) -> None:
     measured = iter(wars)
@@ -271,7 +271,7 @@ def test_a_run_folder_that_exists_is_kept(store: Path, tmp_path: Path, errors: R
 def test_a_broken_frame_is_named(
     own_store: Path, tmp_path: Path, errors: Read, fault: str, workers: str
 ) -> None:
-    for clip in range(4):  # each of one class, so that one of them is read at once
+    for clip in range(4):  # one clip of each class, so one of them is read at once
         frame = own_store / "frames" / f"sadness-{clip}" / "000001.jpg"
         if fault == "corrupt":
             frame.write_bytes(b"this is no picture")
@@ -303,7 +303,7 @@ def test_a_label_outside_the_label_set_is_named_with_its_clip(
     assert "'joyous', which is not in the label set (happiness, sadness)" in message
 
 
-def test_clips_that_cannot_be_divided_say_how_to_go_on(tmp_path: Path, errors: Read) -> None:
+def test_clips_that_cannot_be_split_say_how_to_go_on(tmp_path: Path, errors: Read) -> None:
     frames = np.full((4, 32, 32, 3), 128, np.uint8)
     store = write_store(
         tmp_path / "faces", [("a", "happiness", "one", frames), ("b", "sadness", "one", frames)]

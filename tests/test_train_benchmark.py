@@ -36,7 +36,7 @@ def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_table_shows_folds_mean_pooled_and_published_numbers(
     root: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert dfer(["train", "--resume", str(whole)]) == 0  # it is finished: told again
+    assert dfer(["train", "--resume", str(whole)]) == 0  # it is finished: the result is repeated
     printed = capsys.readouterr().out
     for row in ("mean of 5", "pooled", "DFER-CLIP 2023", "59.61", "71.25", "95 %", "ECE %"):
         assert row in printed

@@ -60,7 +60,7 @@ def test_wandb_gets_the_settings_and_each_epoch(
 
 
 @pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
-def test_a_logger_that_is_not_installed_is_said_before_any_work(
+def test_a_missing_logger_is_reported_before_any_work(
     store: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -1,4 +1,4 @@
-"""What makes training faster changes nothing else: one kernel for all weights, torch.compile."""
+"""Faster training has the same result: one kernel for all weights, torch.compile."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def test_weights_are_updated_in_one_kernel_on_cuda_only():
     cuda, cpu = torch.device("cuda", 0), torch.device("cpu")
     assert can_fuse(cuda, "bf16-mixed")
     assert can_fuse(cuda, "32")
-    assert not can_fuse(cuda, "16-mixed")  # its loss scaling cannot be clipped then
+    assert not can_fuse(cuda, "16-mixed")  # fused, its scaled gradients cannot be clipped
     assert not can_fuse(cpu, "32")
 
 

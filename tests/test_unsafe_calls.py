@@ -1,4 +1,4 @@
-"""Calls that can run what they read are made nowhere, or in the one place that is named here."""
+"""Calls that can run what they read stand nowhere, or only in the one place named here."""
 
 import ast
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dfercli"
 
-# What no module may import: it runs what it reads, or reads what is not bounded.
+# What no module may import: it runs what it reads, or reads without a bound.
 FORBIDDEN_IMPORTS = frozenset(
     {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
     | {"tarfile", "ctypes", "xml", "pty"}
@@ -25,7 +25,7 @@ FORBIDDEN_CALLS = frozenset(
     | {"torch.hub.load_state_dict_from_url", "torch.hub.download_url_to_file"}
 )
 FORBIDDEN_METHODS = frozenset({"extractall", "extract", "unpack_archive", "from_string"})
-# Calls that belong to one place, by the file they stand in.
+# Calls that belong to one place, and the file that holds them.
 ONE_PLACE = {
     "torch.jit.load": {"inference/exported.py"},
     "torch.load": {"artifacts/torch_files.py"},
@@ -40,14 +40,14 @@ ONE_PLACE = {
     "Environment": {"report/pages.py"},
     "httpx2.AsyncClient": {"artifacts/bounded_http.py"},
     "httpx2.Client": {"descriptions/llm_server.py"},
-    "onnx.load": {"inference/onnx_writing.py"},  # of files that it has just written
+    "onnx.load": {"inference/onnx_writing.py"},  # files that it has just written
 }
 IMPORTED_IN = {
     "ctypes": {"processes.py"},  # for one call of the C library
     # to write; calls that read are forbidden
     "xml": {"report/formats/elan.py", "report/formats/label_studio.py"},
 }
-# What a call must say.
+# What a call must contain.
 MUST_SAY = {
     "torch.load": ("weights_only", True),
     "open_clip.load_checkpoint": ("weights_only", True),
@@ -56,7 +56,7 @@ MUST_SAY = {
     "Environment": ("autoescape", True),
     "torch.jit.load": ("map_location", None),
 }
-# Names by which a call of a module is recognised; under another one it would go unseen.
+# The names by which calls of a module are recognised; another name would hide them.
 USUAL_NAMES = ("np", "pd", "F")
 LISTED = [name for name in (*ONE_PLACE, *MUST_SAY, *FORBIDDEN_CALLS) if "." in name]
 MODULES_OF_CALLS = frozenset(name.rpartition(".")[0] for name in LISTED) | {"numpy", "pandas"}
@@ -65,7 +65,7 @@ MUST_NOT_SAY = {"shell": True, "trust_remote_code": True, "weights_only": False}
 
 
 def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
-    """Every call with the name that it is called by, such as `torch.load`."""
+    """Every call with its full name, such as `torch.load`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node
@@ -83,7 +83,7 @@ def faults(source: str, where: str) -> list[str]:
             found += [f"{name} under another name" for name in renamed if name in MODULES_OF_CALLS]
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
-            # `from torch import load` would go unseen below
+            # `from torch import load` would go unnoticed below
             found += [f"import of {name}" for name in names[1:] if name in OUT_OF_SIGHT]
         packages = [name.partition(".")[0] for name in names]
         found += [
@@ -160,7 +160,7 @@ def test_no_call_can_run_what_it_reads() -> None:
         "pd.read_pickle(path)",
     ],
 )
-def test_each_unsafe_call_would_be_seen(source: str) -> None:
+def test_each_unsafe_call_would_be_noticed(source: str) -> None:
     assert faults(source, "stages/new.py") != []
 
 

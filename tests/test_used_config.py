@@ -1,4 +1,4 @@
-"""config.json says what a fold was trained with, and keeps what was asked for beside it."""
+"""config.json says how a fold was trained, and keeps the requested settings beside it."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ def saved_config(run: Path) -> dict[str, Any]:
     return found
 
 
-def test_what_auto_came_to_is_written_and_what_was_asked_for_beside_it(
+def test_the_resolved_value_of_auto_is_written_beside_the_requested_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = bright_and_dark_store(tmp_path / "faces")
@@ -56,10 +56,10 @@ def test_what_auto_came_to_is_written_and_what_was_asked_for_beside_it(
 
 
 @pytest.mark.parametrize(("accelerator", "precision"), [("cpu", "32"), ("cuda", "bf16-mixed")])
-def test_a_run_that_goes_on_elsewhere_takes_what_that_machine_has(
+def test_a_run_resumed_elsewhere_uses_the_devices_of_that_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accelerator: str, precision: str
 ) -> None:
-    """Only `auto` and None are found anew; a value that was asked for stays."""
+    """Only `auto` and None are resolved again; an explicit value stays."""
 
     class Device:
         type = accelerator

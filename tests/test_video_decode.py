@@ -1,4 +1,4 @@
-"""Decoding: the same frames and times from both decoders, and what damage leaves."""
+"""Decoding: both decoders give the same frames and times, and damage leaves the rest."""
 
 import subprocess
 import sys
@@ -82,9 +82,7 @@ def test_both_decoders_select_the_same_frames(video, selection, request):
         ({"every": 3}, set()),
     ],
 )
-def test_frames_between_those_to_keep_are_handed_out_as_not_wanted(
-    video, selection, between, request
-):
+def test_frames_between_the_kept_ones_are_yielded_as_unwanted(video, selection, between, request):
     _, with_decord = read(video, **selection, between_seconds=0.12)
     request.getfixturevalue("without_decord")
     _, with_av = read(video, **selection, between_seconds=0.12)
@@ -149,7 +147,7 @@ def test_an_animated_gif_is_a_video(tmp_path):
     ("content", "reason"),
     [(b"", "empty file"), (b"some text\n" * 50, "not a readable video")],
 )
-def test_what_is_no_video_says_so(tmp_path, content, reason):
+def test_a_file_that_is_no_video_says_so(tmp_path, content, reason):
     (tmp_path / "file.mp4").write_bytes(content)
     with pytest.raises(DataError, match=reason):
         VideoReader(tmp_path / "file.mp4")
@@ -176,7 +174,7 @@ def test_the_clock_only_goes_forwards():
     assert clock.repaired == 4
 
 
-def test_numbered_frames_are_told_from_pictures_and_sorted():
+def test_numbered_frames_are_recognised_and_sorted():
     assert are_numbered_frames(["f1.jpg", "f2.jpg", "f10.jpg"])
     assert not are_numbered_frames(["1face.png", "3faces.png"])
     assert not are_numbered_frames(["f1.jpg"])
@@ -194,7 +192,7 @@ def test_a_broken_picture_among_frames_is_a_warning(tmp_path):
     assert "2.jpg: not a readable image" in reader.warnings[0]
 
 
-def test_a_cut_is_found_and_motion_is_none():
+def test_a_cut_is_found_and_motion_is_not_a_cut():
     finder = CutFinder()
     scene = list(moving_bar(10))
     other = [255 - image for image in moving_bar(10)]
@@ -202,7 +200,7 @@ def test_a_cut_is_found_and_motion_is_none():
     assert [number for number, cut in enumerate(cuts) if cut] == [10, 20]
 
 
-def test_prefetching_keeps_order_and_hands_errors_on():
+def test_prefetching_keeps_order_and_passes_errors_on():
     def items():
         yield from range(20)
         raise ValueError("broken")

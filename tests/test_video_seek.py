@@ -1,4 +1,4 @@
-"""Beginning in the middle of a file: fewer frames are decoded, and they are the same ones."""
+"""Starting in the middle of a file decodes fewer frames, and the same ones."""
 
 import av
 import pytest
@@ -15,7 +15,7 @@ COUNT = 60
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
-    """2.4 seconds with a key frame each 0.4."""
+    """2.4 seconds with a key frame every 0.4."""
     path = tmp_path_factory.mktemp("seek") / "bar.mp4"
     write_video(path, moving_bar(COUNT, step=1), 25, gop_seconds=0.4)
     return path
@@ -41,7 +41,7 @@ def remuxed(source, target, shift_seconds=0.0):
 
 
 def from_second(path, start, monkeypatch, *, seeks=True):
-    """The frames from `start` on, and the number that was decoded."""
+    """The frames from `start` on, and the number of decoded frames."""
     with monkeypatch.context() as patch:
         if not seeks:
             patch.setattr(decode, "find_landing", lambda *arguments: None)
@@ -84,7 +84,7 @@ def test_frames_after_a_seek_have_their_numbers_times_and_pictures(
     assert (reader.fps, reader.warnings) == (25.0, [])
 
 
-def test_where_numbers_are_unsure_decoding_begins_at_the_start(video, tmp_path, monkeypatch):
+def test_decoding_begins_at_the_start_where_frame_numbers_are_unsure(video, tmp_path, monkeypatch):
     stream = remuxed(video, tmp_path / "bar.ts")
     one_group = tmp_path / "one_group.mp4"
     write_video(one_group, moving_bar(COUNT, step=1), 25, gop_seconds=10)
@@ -93,7 +93,7 @@ def test_where_numbers_are_unsure_decoding_begins_at_the_start(video, tmp_path, 
         assert (frames[0].index, decoded) == (38, COUNT)
 
 
-def test_packets_that_promise_other_frames_are_not_trusted(video, monkeypatch):
+def test_packets_that_announce_other_frames_are_not_trusted(video, monkeypatch):
     real = seek.decode_from
 
     def every_second(container, stream, landing):

@@ -57,7 +57,7 @@ def test_a_failed_download_leaves_nothing(served, parts, message):
     assert [path.name for path in served["file"].path.parent.iterdir()] == [".w.bin.lock"]
 
 
-def test_where_nobody_listens_is_told_in_one_line(served):
+def test_a_server_that_does_not_listen_is_one_line(served):
     file = replace(served["file"], url="http://127.0.0.1:9/w")
     with pytest.raises(ArtifactError, match=r"cannot fetch made-up from .*: .*connection") as error:
         fetch(file)
@@ -79,7 +79,7 @@ def unchecked(tmp_path, monkeypatch):
     return path
 
 
-def test_a_file_without_a_published_check_sum_is_said_to_be_unchecked(unchecked, capsys):
+def test_a_file_without_a_published_checksum_is_reported_as_unchecked(unchecked, capsys):
     assert dfer(["weights", "--json"]) == 0
     checks = {row["name"]: row["checksum"] for row in json.loads(capsys.readouterr().out)}
     assert checks["retinaface"] == checks["scrfd"] == "not checked"

@@ -1,4 +1,4 @@
-"""The window of live prediction, in a process of its own."""
+"""The window of live prediction, in its own process."""
 
 import shutil
 import subprocess
@@ -28,7 +28,7 @@ def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server.terminate()
 
 
-def test_a_window_opens_where_all_decoders_are_loaded(display: str) -> None:
+def test_a_window_opens_with_all_decoders_loaded(display: str) -> None:
     import av
     import decord
 
@@ -39,7 +39,7 @@ def test_a_window_opens_where_all_decoders_are_loaded(display: str) -> None:
         assert window.show(PICTURE)
 
 
-def test_without_a_display_there_is_one_line(
+def test_a_missing_display_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DISPLAY", ":987")

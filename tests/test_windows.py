@@ -1,4 +1,4 @@
-"""Windows over tracks, and the course of time that is made of them."""
+"""Windows over tracks, and the timeline made from them."""
 
 import numpy as np
 import pytest
@@ -69,12 +69,12 @@ def test_frames_of_a_window_are_the_published_test_sampling():
     assert found.frames.tolist() == [1, 3, 5, 7]
 
 
-def test_a_stride_that_leaves_time_out_is_refused():
+def test_a_stride_that_skips_time_is_refused():
     with pytest.raises(ConfigError, match="skipped"):
         check_windows(1.0, 2.0)
 
 
-def test_overlapping_windows_are_averaged_over_the_time_they_share():
+def test_overlapping_windows_are_averaged_where_they_overlap():
     rows = [prediction(0, 0.0, 2.0, 1.0, 0.0), prediction(0, 1.0, 3.0, 0.4, 0.6)]
     (timeline,) = build_timelines(rows)
     assert timeline.edges_seconds.tolist() == [0, 1, 2, 3]

@@ -1,4 +1,4 @@
-"""A process that finds faces starts quickly: these packages are all that it imports."""
+"""A process that finds faces starts quickly, as it imports only these packages."""
 
 import json
 import subprocess
@@ -6,8 +6,8 @@ import sys
 
 ALLOWED = {
     *("dfercli", "numpy", "cv2", "av", "decord", "PIL"),
-    *("filelock", "platformdirs"),  # of stores and caches
-    *("cython_runtime", "backports", "typing_extensions"),  # which these bring
+    *("filelock", "platformdirs"),  # for stores and caches
+    *("cython_runtime", "backports", "typing_extensions"),  # which the others bring along
 }
 PROGRAM = """
 import json, sys

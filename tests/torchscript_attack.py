@@ -1,4 +1,4 @@
-"""A TorchScript file that writes over a file of the user when it is loaded."""
+"""A TorchScript file that overwrites a file of the user when it is loaded."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import torch
 
 
 class _Overwrite(torch.nn.Module):
-    """Its state is set by code that the archive brings along."""
+    """Code in the archive sets its state."""
 
     def __init__(self, victim: str) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class _Overwrite(torch.nn.Module):
 
 
 def write_attack(path: Path, victim: Path, card: str) -> Path:
-    """Write the file; `card` is what `dfer export` would put into it."""
+    """Write the file; `card` is the text that `dfer export` would put into it."""
     torch.jit.save(
         torch.jit.script(_Overwrite(str(victim))), str(path), _extra_files={"dfer_model_json": card}
     )

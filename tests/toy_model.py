@@ -1,4 +1,4 @@
-"""A checkpoint of the tiny CLIP with random weights, for tests of what comes after training."""
+"""A checkpoint of the tiny CLIP with random weights, for tests of the steps after training."""
 
 from dataclasses import replace
 from pathlib import Path

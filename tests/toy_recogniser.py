@@ -1,4 +1,4 @@
-"""A tiny ONNX of SFace's interface, and a detector with five points, for coloured squares."""
+"""A tiny ONNX model with SFace's interface, and a five-point detector, for coloured squares."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ POINTS = np.float32([[0.3, 0.35], [0.7, 0.35], [0.5, 0.55], [0.35, 0.75], [0.65,
 
 
 def write_toy_recogniser(path: Path) -> Path:
-    """Write a network that tells (1, 3, 112, 112) faces apart by their colours, as 128 numbers."""
+    """Write a network that turns a face (1, 3, 112, 112) into 128 numbers by its colour."""
     pool = {"kernel_shape": [BLOCK_PX] * 2, "strides": [BLOCK_PX] * 2}
     count = 3 * (112 // BLOCK_PX) ** 2
     weights = np.random.default_rng(0).normal(size=(count, NUMBERS)).astype(np.float32)
@@ -39,7 +39,7 @@ def write_toy_recogniser(path: Path) -> Path:
 
 
 class SquareDetector:
-    """Finds red, blue and green squares in pictures, compressed ones, too."""
+    """Finds red, blue and green squares in pictures, even in compressed ones."""
 
     name = "yunet"
     batch_size = 1

@@ -1,4 +1,4 @@
-"""A loopback Zenodo with one record, which can fail as servers do."""
+"""A loopback Zenodo with one record; it can fail as servers do."""
 
 import hashlib
 import io
@@ -16,9 +16,9 @@ class Zenodo:
 
     Attributes:
         files: Name -> content.
-        md5: Name -> MD5 as the record says, where it is not that of the content.
+        md5: Name -> MD5 in the record, where it differs from that of the content.
         refusals: Statuses (with headers) that the next requests for a file get.
-        cut_at: End the next answer with a file after so many bytes.
+        cut_at: End the next file after so many bytes.
         requests: (path, Range header) of each request.
     """
 
