@@ -10,12 +10,13 @@ from drawn_sets import draw_crema_d, draw_ravdess
 
 from dfercli.artifacts.face_store import read_clips, read_dataset
 from dfercli.config import CheckConfig, PreprocessConfig
+from dfercli.data.clips import has_one_class
 from dfercli.data.crema_d import CREMA_D, LEFT_OUT, read_demographics, read_face_votes
 from dfercli.data.folds import num_folds, read_fold
 from dfercli.data.open_sets import RAW_SETS
 from dfercli.data.ravdess import RAVDESS
 from dfercli.data.raw_sets import Choice, find_takes
-from dfercli.data.targets import has_one_class, soft_targets
+from dfercli.data.targets import soft_targets
 from dfercli.descriptions.texts import shipped_texts
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import SEVEN

@@ -14,11 +14,11 @@ from trainings import MODEL, Interrupting, last_weights, small_config
 from dfercli.config import AugmentConfig, FineCliperConfig, OptimConfig
 from dfercli.data import fold_clips
 from dfercli.data.batches import collate
-from dfercli.data.clips import Clip
+from dfercli.data.clips import Clip, has_one_class, label_index
 from dfercli.data.fold_clips import read_fold_clips
 from dfercli.data.folds import read_fold_of
 from dfercli.data.loading import ClipDataset, batch_loader
-from dfercli.data.targets import has_one_class, label_index, recognised, soft_targets
+from dfercli.data.targets import recognised, soft_targets
 from dfercli.errors import DataError
 from dfercli.models.losses import make_criterion
 from dfercli.progress import LogProgress

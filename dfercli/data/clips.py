@@ -1,8 +1,10 @@
 """The common form of data sets: clips with labels as names, in folds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from dfercli.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,35 @@ class Clip:
     source: str | None = None
     sampled_as: int | None = None
     soft_label: Mapping[str, float] = field(default_factory=dict)
+
+
+def main_label(clip: Clip) -> str | None:
+    """The class of a clip: its label, else the one with the greatest share, the first of equals."""
+    if clip.label is not None or not clip.soft_label:
+        return clip.label
+    return max(clip.soft_label, key=lambda name: clip.soft_label[name])
+
+
+def has_one_class(clip: Clip) -> bool:
+    """Whether a prediction of the clip is right or wrong; not so where classes share it."""
+    return clip.label is not None or not clip.soft_label
+
+
+def label_index(clip: Clip, label_set: Sequence[str]) -> int:
+    """The index of a clip's class in the label set, -1 where it has none.
+
+    Raises:
+        DataError: the label is not in the label set.
+    """
+    label = main_label(clip)
+    if label is None:
+        return -1
+    if label not in label_set:
+        raise DataError(
+            f"clip {clip.clip_id} has the label {label!r}, "
+            f"which is not in the label set ({', '.join(label_set)})"
+        )
+    return list(label_set).index(label)
 
 
 def group_of(clip: Clip) -> str:

@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from dfercli.config import TrainConfig
-from dfercli.data.clips import Clip, Fold, group_of
+from dfercli.data.clips import Clip, Fold, group_of, has_one_class, main_label
 from dfercli.data.folds import dataset_kind, num_folds, read_fold, read_fold_of
 from dfercli.data.sampling import split_validation
-from dfercli.data.targets import has_one_class, main_label
 from dfercli.errors import ConfigError, DataError
 
 VALIDATION = "validation"

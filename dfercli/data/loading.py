@@ -18,7 +18,7 @@ from dfercli.artifacts.pictures import decode_picture
 from dfercli.config import AugmentConfig
 from dfercli.data.augmentation import AugmentDraw, augment, draw_augmentation, resize
 from dfercli.data.batches import Batch, Item, collate
-from dfercli.data.clips import Clip
+from dfercli.data.clips import Clip, label_index
 from dfercli.data.device_augmentation import RawClip
 from dfercli.data.frames import list_frames
 from dfercli.data.sampling import (
@@ -31,7 +31,7 @@ from dfercli.data.sampling import (
 )
 from dfercli.data.shared_memory import note_once, share_what_fits
 from dfercli.data.streams import StreamReader
-from dfercli.data.targets import label_index, soft_targets
+from dfercli.data.targets import soft_targets
 from dfercli.errors import DataError, DferError
 from dfercli.processes import block_signals
 from dfercli.torch_private import shut_down_readers

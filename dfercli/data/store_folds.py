@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dfercli.artifacts.face_store import crops_folder, read_clips, read_dataset
-from dfercli.data.clips import Clip, Fold
-from dfercli.data.targets import main_label
+from dfercli.data.clips import Clip, Fold, main_label
 from dfercli.errors import DataError
 from dfercli.labels import label_set_for
 

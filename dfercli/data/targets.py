@@ -13,39 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dfercli.data.clips import Clip
+from dfercli.data.clips import Clip, label_index
 from dfercli.errors import DataError
 
 SUM_TOLERANCE = 1e-4
-
-
-def main_label(clip: Clip) -> str | None:
-    """The class of a clip: its label, else the one with the greatest share, the first of equals."""
-    if clip.label is not None or not clip.soft_label:
-        return clip.label
-    return max(clip.soft_label, key=lambda name: clip.soft_label[name])
-
-
-def has_one_class(clip: Clip) -> bool:
-    """Whether a prediction of the clip is right or wrong; not so where classes share it."""
-    return clip.label is not None or not clip.soft_label
-
-
-def label_index(clip: Clip, label_set: Sequence[str]) -> int:
-    """The index of a clip's class in the label set, -1 where it has none.
-
-    Raises:
-        DataError: the label is not in the label set.
-    """
-    label = main_label(clip)
-    if label is None:
-        return -1
-    if label not in label_set:
-        raise DataError(
-            f"clip {clip.clip_id} has the label {label!r}, "
-            f"which is not in the label set ({', '.join(label_set)})"
-        )
-    return list(label_set).index(label)
 
 
 def soft_targets(clips: Sequence[Clip], label_set: Sequence[str]) -> Tensor | None:

@@ -15,10 +15,9 @@ from dfercli.artifacts.clip_predictions import CLIP_PREDICTION_SCHEMA
 from dfercli.artifacts.evaluation import METRICS_NAME, Evaluation, GroupRates
 from dfercli.artifacts.jsonl import write_rows
 from dfercli.config import EvalConfig
-from dfercli.data.clips import Clip
+from dfercli.data.clips import Clip, has_one_class
 from dfercli.data.loading import ClipDataset
 from dfercli.data.sampling import sampling_of
-from dfercli.data.targets import has_one_class
 from dfercli.errors import ConfigError, DataError
 from dfercli.evaluation.clip_streams import (
     how_made,

@@ -26,7 +26,7 @@ from dfercli.data.check import (
     read_everything,
     sample_clips,
 )
-from dfercli.data.clips import Clip, Fold
+from dfercli.data.clips import Clip, Fold, has_one_class, main_label
 from dfercli.data.folds import dataset_kind, num_folds, published_totals, read_fold, read_fold_of
 from dfercli.data.frames import list_frames
 from dfercli.data.loading import read_frame
@@ -34,7 +34,6 @@ from dfercli.data.open_sets import RAW_SETS
 from dfercli.data.published_sizes import TOTALS, PublishedTotals
 from dfercli.data.store_check import check_store
 from dfercli.data.store_folds import read_store_clips
-from dfercli.data.targets import has_one_class, main_label
 from dfercli.errors import DataError
 from dfercli.faces.detect import NARROWEST_PX
 from dfercli.faces.haar import HaarDetector
