@@ -1,10 +1,9 @@
 """The bars of speed on a CPU, all in one command, in pairs, in under twelve minutes.
 
-Says which kind of machine this is, then measures by turns: one clip, eight clips and a training
-step against the published arithmetic, by default and in float32; one clip in 8 bits; an epoch
-against its steps; the start of `dfer --help` and the first result of `dfer predict` on 2.4 s of a
-video. Random weights of ViT-B/32. A bar that this kind of machine has and that is missed ends it
-with 1.
+Prints the kind of machine, then measures by turns: one clip, eight clips and a training step
+against the published arithmetic, by default and in float32; one clip in 8 bits; an epoch against
+its steps; the start of `dfer --help` and the first result of `dfer predict` on 2.4 s of a video.
+ViT-B/32 with random weights. Exits with 1 if a bar for this kind of machine is missed.
 
     python benchmarks/bars.py [--video VIDEO] [--json bars.json] [--only NAME …]
 """
@@ -48,13 +47,13 @@ HELP_RUNS = 7
 
 @dataclass(frozen=True)
 class Bar:
-    """One measurement and what is asked of it.
+    """One measurement and its bar.
 
     Attributes:
-        name: What.
-        value: Measured.
-        asked: At least this, or at most; None where this kind of machine is asked nothing.
-        at_most: Which of the two.
+        name: Of the measurement.
+        value: The measured value.
+        asked: The bar; None where this kind of machine has none.
+        at_most: Whether the bar is an upper bound.
     """
 
     name: str
@@ -64,14 +63,14 @@ class Bar:
 
     @property
     def holds(self) -> bool:
-        """Whether it is met."""
+        """Whether the bar is met."""
         if self.asked is None:
             return True
         return self.value <= self.asked if self.at_most else self.value >= self.asked
 
 
 def against_published(machine: Arithmetic, clip: str) -> Iterator[Bar]:
-    """Ratios to the published arithmetic, in one run; on a machine slow in bfloat16 to float32."""
+    """Ratios to the published arithmetic, by default; if bfloat16 is faster, in float32, too."""
     fast = machine.prefers_bfloat16
     asked = {"one clip": 2.7, "eight clips": 2.5, "training step": 1.9}
     by_default = _ratios(clip, "auto", ("inference", "training"))
@@ -84,7 +83,7 @@ def against_published(machine: Arithmetic, clip: str) -> Iterator[Bar]:
 
 
 def machine_choice(fast: bool) -> str:
-    """What `auto` takes."""
+    """The precision that `auto` takes."""
     return "bf16-mixed" if fast else "32"
 
 
@@ -104,7 +103,7 @@ def _ratios(clip: str, precision: AnswerPrecision, parts: tuple[Any, ...]) -> di
 
 
 def in_8_bits(machine: Arithmetic, clip: str) -> Iterator[Bar]:
-    """One clip in int8."""
+    """One clip in 8-bit integers."""
     config = BenchConfig(
         parts=("inference",),
         clip=clip,
@@ -120,7 +119,7 @@ def in_8_bits(machine: Arithmetic, clip: str) -> Iterator[Bar]:
 
 
 def epoch(_: Arithmetic, clip: str) -> Iterator[Bar]:
-    """An epoch's wall time by that of its steps; saving and measuring are told apart."""
+    """The wall time of an epoch over that of its steps; saving and measuring are separate."""
     with tempfile.TemporaryDirectory(prefix="dfer-epoch-") as name, _timed_steps() as spent:
         folder = Path(name)
         config = TrainConfig(
@@ -156,7 +155,7 @@ class _Spent:
 
 @contextmanager
 def _timed_steps() -> Iterator[_Spent]:
-    """Measure what `fit` does; the first epoch, which starts the readers, is left out."""
+    """Time `fit`, without the first epoch, which starts the readers."""
     spent, seen = _Spent(), [0]
     update, run_epoch, end_epoch = fit.update_weights, fit._run_epoch, fit._end_epoch
 
@@ -207,7 +206,7 @@ def _made_up_clips(folder: Path) -> Path:
 
 
 def start(_: Arithmetic, __: str) -> Iterator[Bar]:
-    """`dfer --help` by turns with starting Python and NumPy."""
+    """`dfer --help`, by turns with starting Python and NumPy."""
     commands = ((sys.executable, "-c", "import numpy"), (*DFER, "--help"))
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(HELP_RUNS + 1):
@@ -235,9 +234,11 @@ def first_result(video: Path) -> Callable[[Arithmetic, str], Iterator[Bar]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print, 1 where a bar is missed."""
+    """Measure and print; 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--video", type=Path, help="for the first result; left out without one")
+    parser.add_argument(
+        "--video", type=Path, help="for the first result, which is skipped without one"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--clip", default="ViT-B-32-quickgelu/random", help="a toy to try this")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME")

@@ -1,6 +1,6 @@
 """Peak memory of preprocess on videos and pictures of 4K and 8K, in this process and in a worker.
 
-Each source is a picture with faces, panned, written here. The peak is that of the largest process.
+The script pans over a picture with faces to write each source. Peaks are of the largest process.
 
     python benchmarks/big_frames_memory.py ../shared/media/images/single_face.jpg \
         ../shared/weights/yunet_s_640_640.onnx
@@ -34,7 +34,7 @@ WORKERS = (0, 1)
 
 
 def write(picture, target: Path, size: tuple[int, int], codec: str, fps: int, frames: int) -> Path:
-    """Write a video whose frames wait in the decoder, as recordings' do."""
+    """Write a video whose frames wait in the decoder, as those of recordings do."""
     name, pixels, options = CODECS[codec]
     with av.open(str(target), "w") as container:
         stream = container.add_stream(name, rate=fps, options=options)

@@ -1,12 +1,13 @@
 """Seconds of a training epoch on cached features, beside the same training on frames.
 
-Needs nothing: ViT-B/32 with random weights, clips of smooth noise as JPEG files of 224 px. Both
-trainings have a frozen image encoder, no augmentation, the same draws and losses. Printed are
+Needs no data: ViT-B/32 with random weights, clips of smooth noise as JPEG files of 224 px. Both
+trainings have a frozen image encoder, no augmentation, the same draws and losses. Prints
 
-- the median epoch of steps on frames, on cached features from the second on, and their ratio;
-- what the cache costs once: reading, hashing and encoding every frame;
-- what the end of an epoch costs in both, where the whole model is saved;
-- where the time of a step on features goes, part by part.
+- the median seconds of an epoch's steps on frames and on cached features (from the second epoch
+  on), and their ratio;
+- the cost of the cache, paid once: reading, hashing and encoding every frame;
+- the cost of saving the whole model at the end of an epoch, in both;
+- the time of a step on features, part by part.
 
     python benchmarks/cached_features.py
 """
@@ -39,7 +40,7 @@ SIDE = 224
 
 
 class Clock:
-    """A progress that notes when steps and epochs end."""
+    """A progress that records when steps and epochs end."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, float] = {}
@@ -57,7 +58,7 @@ class Clock:
         self.tasks[description] = time.perf_counter() - began
 
     def advance(self, steps: float = 1) -> None:
-        """Note the end of a step; after an epoch the first one holds the save before it."""
+        """Record the end of a step; the first one of an epoch includes the save before it."""
         now = time.perf_counter()
         if self._in_training and steps:
             self.steps.append(now - self._last)
@@ -70,7 +71,7 @@ class Clock:
         """Nothing."""
 
     def info(self, message: str) -> None:
-        """Show what the cache takes."""
+        """Show the size of the cache."""
         if message.startswith("cached features"):
             print(f"  {message.partition(' in ')[0]}")
 
@@ -97,7 +98,7 @@ def write_store(folder: Path, clips: int, frames: int) -> None:
 
 
 def trained(config: TrainConfig, steps_per_epoch: int) -> tuple[list[float], Clock]:
-    """Train; return the seconds of each epoch's steps but its first, scaled to all of them."""
+    """Train; return each epoch's seconds of steps without its first, scaled to all steps."""
     clock = Clock()
     run(config, clock)
     epochs = np.array(clock.steps).reshape(-1, steps_per_epoch)
@@ -105,7 +106,7 @@ def trained(config: TrainConfig, steps_per_epoch: int) -> tuple[list[float], Clo
 
 
 def median_seconds(work: Callable[[], object], times: int = 7) -> float:
-    """Median of several runs, the first left out."""
+    """Median of several runs without the first."""
     taken = []
     for _ in range(times + 1):
         began = time.perf_counter()
@@ -146,12 +147,12 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=32)
     parser.add_argument("--frames", type=int, default=16, help="frames of each clip on disk")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=6, help="on features; on frames 2")
+    parser.add_argument("--epochs", type=int, default=6, help="on features; on frames always 2")
     arguments = parser.parse_args()
     batch = arguments.batch_size
     steps = arguments.clips // batch
     if steps < 2:
-        parser.error("--clips must be two batches or more")
+        parser.error("--clips must fill two batches or more")
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, load {load:.1f} before")
     with tempfile.TemporaryDirectory() as folder:

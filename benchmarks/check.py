@@ -1,15 +1,15 @@
-"""The small benchmarks in one command, compared with `baseline.json`: has anything become slower?
+"""The small benchmarks in one command, compared with `baseline.json`: did anything become slower?
 
-Takes a few minutes and needs nothing downloaded. Only ratios are compared, each measured in one
-run: against the published arithmetic, or against the same work done the plain way. A ratio below
-0.8 of its baseline is said and ends the script with 1; below 1 of it may be noise.
+Takes a few minutes and downloads nothing. Compares ratios only, each measured in one run: against
+the published arithmetic, or against the same work done the plain way. A ratio below 0.8 of its
+baseline is marked, and the script exits with 1; between 0.8 and 1 it may be noise.
 
-Machines differ in which of float32 and bfloat16 they multiply faster, and ratios with them: each
-kind has its own baseline, with the rates that it was measured at. Without one of this kind it ends
-with 2.
+Some machines multiply faster in float32, others in bfloat16, and the ratios differ with that. So
+each kind has its own baseline, with the rates at which it was measured. The script exits with 2 if
+this kind has none.
 
     python benchmarks/check.py            # compare
-    python benchmarks/check.py --write    # make what was measured the baseline
+    python benchmarks/check.py --write    # write the measured ratios as the baseline
 """
 
 import argparse
@@ -41,7 +41,7 @@ WINDOWS, FRAMES, STEP = 9, 16, 4  # windows a quarter apart share three quarters
 
 
 def ratio(slow: Callable[[], object], fast: Callable[[], object]) -> float:
-    """How many times longer `slow` takes, by medians of runs by turns after one to warm up."""
+    """How many times longer `slow` takes: medians of alternating runs after one to warm up."""
     seconds: dict[str, list[float]] = {"slow": [], "fast": []}
     for number in range(RUNS + 1):
         for name, work in (("slow", slow), ("fast", fast)):
@@ -53,7 +53,7 @@ def ratio(slow: Callable[[], object], fast: Callable[[], object]) -> float:
 
 
 def shared_frames() -> float:
-    """Windows a quarter apart: each frame encoded for every window, against once."""
+    """Windows a quarter apart: each frame encoded once per window, against once in all."""
     config = ModelConfig(clip="ViT-B-32-quickgelu/random", num_frames=FRAMES)
     model = ready(new_model(config, SEVEN, 1), "", device="cpu", precision="32")
     count = FRAMES + STEP * (WINDOWS - 1)
@@ -68,7 +68,7 @@ def shared_frames() -> float:
 
 
 def start_up() -> float:
-    """`dfer --help` in units of starting Python with NumPy: the larger, the quicker it starts."""
+    """The start of Python with NumPy over that of `dfer --help`: the larger, the faster."""
     numpy = [sys.executable, "-c", "import numpy"]
     ours = [sys.executable, "-c", "from dfercli.cli.app import main; main()", "--help"]
     return ratio(
@@ -78,7 +78,7 @@ def start_up() -> float:
 
 
 def kind_of(machine: Arithmetic) -> str:
-    """The kind of a machine, by its rates."""
+    """The kind of a machine, from its rates."""
     return "faster in bfloat16" if machine.prefers_bfloat16 else "no faster in bfloat16"
 
 
@@ -105,7 +105,7 @@ def measure(machine: Arithmetic) -> dict[str, float]:
 
 
 def write_baseline(machine: Arithmetic, measured: dict[str, float]) -> None:
-    """Make what was measured the baseline of this machine's kind."""
+    """Write the measured ratios as the baseline of this kind of machine."""
     baselines = json.loads(BASELINE.read_text())
     baselines[kind_of(machine)] = {
         "processor": machine.processor,
@@ -136,7 +136,7 @@ def main() -> int:
 
 
 def compare(measured: dict[str, float], baseline: dict[str, Any] | None) -> int:
-    """Print a table; 1 where something became slower, 2 where there is nothing to compare with."""
+    """Print a table; 1 if something became slower, 2 if there is nothing to compare with."""
     if baseline is None:
         for name, value in measured.items():
             print(f"{name:42} {value:6.2f}")

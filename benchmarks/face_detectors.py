@@ -1,7 +1,7 @@
 """How many annotated faces each detector finds, and how fast.
 
 Reads a folder of photographs with dlib's `training.xml` and `testing.xml` beside them, and a
-folder of weights. A face counts as found where a detection scored above 0.6 overlaps it with an
+folder of weights. A face counts as found if a detection scored above 0.6 overlaps it with an
 intersection over union above 0.3; other detections are false.
 
     python benchmarks/face_detectors.py ../shared/media/faces_with_boxes ../shared/weights

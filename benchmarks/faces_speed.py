@@ -1,13 +1,13 @@
-"""Finding faces, and predicting, beside decoding alone; and memory over an hour.
+"""Finding faces and predicting, compared with decoding alone; and memory over an hour.
 
-Makes its own videos: five faces (a picture, panned) for 600 frames of 720p and of 1080p, and one
-face for five minutes of 720p (a short video, over and over). Rows are measured by turns,
-decode-only first and last; each is the median of its ratios to the decodings around it. Processes
-and their start count. Takes about nine minutes on two cores with nothing else running.
+Makes its own videos: five faces (a panned picture) for 600 frames of 720p and of 1080p, and one
+face for five minutes of 720p (a short video, repeated). The rows take turns, decode-only first and
+last; each is the median of its ratios to the decodings around it. Processes and their start count.
+Takes about nine minutes on two cores with nothing else running.
 
     python benchmarks/faces_speed.py ../shared/media ../shared/weights/yunet_s_640_640.onnx
 
-`--only speed` or `--only memory` takes a part.
+`--only speed` and `--only memory` run one part.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def enlarged(video: Path, width: int, height: int) -> Iterator[np.ndarray]:
 
 
 def looped(short: Path, target: Path, seconds: float) -> None:
-    """Write the packets of `short` over and over."""
+    """Write the packets of `short` repeatedly."""
     with av.open(str(target), "w") as container:
         copy, shift = None, 0
         while True:
@@ -71,14 +71,14 @@ def looped(short: Path, target: Path, seconds: float) -> None:
 
 
 def decode_only(video: Path) -> None:
-    """Decode every frame with decord, in a process of its own."""
+    """Decode every frame with decord, in its own process."""
     program = f"import decord; r = decord.VideoReader({str(video)!r})\n"
     program += "for _ in range(len(r)): r.next().asnumpy()"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def dfer(*arguments: object) -> list[str]:
-    """The command line of a command."""
+    """The command line of a `dfer` command."""
     program = "from dfercli.cli.app import main; main()"
     return [sys.executable, "-c", program, *map(str, arguments), "--quiet"]
 
@@ -89,7 +89,7 @@ def quietly(command: list[str]) -> None:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """How long something takes."""
+    """The seconds that some work takes."""
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
@@ -104,7 +104,7 @@ def peak_megabytes(command: list[str]) -> float:
 
 
 class Bench:
-    """Videos, a model, and a folder for what is made."""
+    """Videos, a model, and a folder for outputs."""
 
     def __init__(self, media: Path, weights: Path, folder: Path) -> None:
         self.media, self.folder = media, folder
@@ -127,7 +127,7 @@ class Bench:
         return dfer("predict", video, "--model", self.model, "--out", out, *self.detector)
 
     def row(self, name: str, video: Path, turns: int, *works: tuple[str, Callable]) -> None:
-        """Measure works by turns, each against the decodings before and after it."""
+        """Measure each work in turn against the decodings before and after it."""
         ratios: dict[str, list[float]] = {label: [] for label, _ in works}
         taken: dict[str, list[float]] = {label: [] for label, _ in works}
         before = seconds_of(lambda: decode_only(video))
@@ -177,7 +177,7 @@ class Bench:
         )
 
     def imports(self) -> None:
-        """Seconds that a worker imports."""
+        """The seconds that the imports of a worker take."""
         bare, whole = ("pass", "import dfercli.preprocessing.source_worker")
         seconds = [
             statistics.median(

@@ -1,13 +1,13 @@
-"""What each stream of FineCLIPER is worth, on drawn faces; DFER-CLIP beside it.
+"""The worth of each stream of FineCLIPER on drawn faces, compared with DFER-CLIP.
 
     python benchmarks/finecliper_drawn_faces.py work/ > finecliper.md
 
 Training and test clips show different people. Landmarks and regions are the renderer's own, and a
 caption is a scripted description of the action units that never names a class. The backbone is a
-tiny vision transformer that has seen neither these people nor a class name: its image tower is
-first trained on pictures of other people (frames, a few landmark and parsing images) to tell the
-intensity of each action unit, then its text tower on sentences about them by CLIP's loss with the
-image tower locked (as in LiT). FineCLIPER keeps that CLIP frozen, DFER-CLIP fine-tunes its image
+tiny vision transformer that has seen neither these people nor a class name. First its image tower
+learns the intensity of each action unit from pictures of other people (frames, a few landmark and
+parsing images); then its text tower learns sentences about them with CLIP's loss and the image
+tower locked (as in LiT). FineCLIPER keeps that CLIP frozen, DFER-CLIP fine-tunes its image
 encoder. These are toys: the numbers compare streams with each other, not with published results.
 """
 
@@ -139,7 +139,7 @@ class Pictures:
     Attributes:
         images: (N, 3, S, S) uint8.
         action_units: (N, 16) float32.
-        sentences: What moves in each, as text.
+        sentences: A text for each that says what moves.
     """
 
     images: torch.Tensor
@@ -238,7 +238,7 @@ def train_text_tower(model: CLIP, pictures: Pictures, steps: int = 600) -> None:
 
 
 def progress(line: str) -> None:
-    """Say how the work goes on."""
+    """Print the state of the work."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -275,7 +275,7 @@ def settings(
 
 
 def war_of(config: TrainConfig) -> float:
-    """Train, or read what an earlier run found; WAR on the test people in per cent."""
+    """Train, or read the result of an earlier run; WAR on the test people in per cent."""
     run = config.out / str(config.name)
     result = train.resume(run, LogProgress()) if run.exists() else train.run(config, LogProgress())
     evaluation = result.folds[0].evaluation

@@ -1,9 +1,9 @@
-"""What `dfer predict` imports and when, until its first result; and how long that takes.
+"""What `dfer predict` imports until its first result, when, and how long that takes.
 
-Makes a checkpoint of ViT-B/32 with random weights and predicts 2.4 seconds of a video with it, in
-processes of their own. Lines by Python's own `-X importtime`: the packages that take longest, with
-all that they import, and at what second of the run each was done. The process that finds faces
-imports beside the first one, and its lines are among them.
+Makes a checkpoint of ViT-B/32 with random weights and predicts 2.4 seconds of a video with it, each
+time in a new process. The lines come from Python's `-X importtime`: the packages that take longest,
+with all that they import, and the second of the run at which each was done. They include the
+imports of the process that finds faces, which runs beside the first one.
 
     python benchmarks/first_result.py VIDEO [--runs 5]
 """
@@ -35,8 +35,8 @@ class Imported:
     Attributes:
         name: The module.
         ms: Milliseconds with all that it imports.
-        depth: How deep it stands below the one that was asked for.
-        done_at: Second of the run at which it was there.
+        depth: How many imports lead to it from the first one.
+        done_at: Second of the run at which its import ended.
     """
 
     name: str
@@ -53,7 +53,7 @@ def random_checkpoint(folder: Path, clip: str) -> Path:
 
 
 def predict(checkpoint: Path, video: Path, *python: str) -> tuple[float, list[Imported]]:
-    """Predict once: seconds until the process ends, and the imports where they are asked for."""
+    """Predict once: seconds until the process ends, and the imports if asked for."""
     command = [sys.executable, *python, *DFER[1:], "predict", str(video), "--end", "2.4"]
     command += ["--model", str(checkpoint), "--device", "cpu"]
     begun = time.monotonic()
@@ -78,7 +78,7 @@ def _imported(line: str, now: float) -> Imported:
 
 
 def print_imports(found: Sequence[Imported]) -> None:
-    """Print the longest, in the order in which they were done."""
+    """Print the longest imports in the order in which they ended."""
     longest = sorted(found, key=lambda one: -one.ms)[:SHOWN]
     print(f"{'done at s':>10} {'ms':>8}  module, with all that it imports")
     for one in sorted(longest, key=lambda one: one.done_at):

@@ -1,13 +1,13 @@
-"""The hunt: mutated media, artefacts and servers' answers through dfer's commands, N by seed.
+"""The hunt: dfer's commands on mutated media, artefacts and server answers, N cases by seed.
 
     python benchmarks/fuzz.py --cases 300
     python benchmarks/fuzz.py --cases 5000 --seed 7 --jobs 2
     python benchmarks/fuzz.py --repeat artefacts:1:42
 
-Each case is one command line in a process of its own, forked from this one, with a limit of time
-and memory and a guard on the file system. A fault is a traceback, an exit code that is not one of
-ours, more or less than one line of error, a hang, memory over the bound, a terminal escape in the
-output, a formula in a CSV, a script in a page, or anything outside of the case's folders touched.
+Each case is one command line in its own process, forked from this one, with limits on time and
+memory and a guard on the file system. These are faults: a traceback, an exit code that is not ours,
+more or less than one line of error, a hang, memory over the bound, a terminal escape in the output,
+a formula in a CSV, a script in a page, and any access outside the folders of the case.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch: a process with threads cannot be forked well
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: a process with threads does not fork well
 
 from fuzzing import answers, media  # noqa: E402
 from fuzzing.artefacts import artefact_case, copy_seed, sound_case  # noqa: E402
@@ -82,7 +82,7 @@ def media_case(name: str, number: int, seeds: Path, folder: Path, *, quick: bool
 
 
 def _shared(rng: random.Random, place: Path) -> tuple[Path, str]:
-    """A real video or picture, with other bytes."""
+    """A real video or picture with changed bytes."""
     files = sorted([*SHARED.glob("media/videos/*"), *SHARED.glob("media/images/*")])
     file = rng.choice([path for path in files if path.stat().st_size < 3_000_000])
     place.mkdir(parents=True)
@@ -94,7 +94,7 @@ def _shared(rng: random.Random, place: Path) -> tuple[Path, str]:
 def answers_case(name: str, number: int, seeds: Path, folder: Path, *, quick: bool) -> Case:
     """One `dfer describe` against a server that misbehaves."""
     rng = random.Random(name)
-    kinds = answers.KINDS[:-2] if quick else answers.KINDS  # but those that take time
+    kinds = answers.KINDS[:-2] if quick else answers.KINDS  # except those that take time
     kind = kinds[number % len(kinds)]
     captions = rng.random() < 0.5
     good = answers.caption_answer() if captions else answers.classes_answer()
@@ -111,7 +111,7 @@ def answers_case(name: str, number: int, seeds: Path, folder: Path, *, quick: bo
 
     def serve() -> dict[str, str]:
         server = answers.serving(answer)
-        # Never left: it serves as long as the process of the case lives.
+        # Never closed: it serves as long as the process of the case lives.
         return {"OPENAI_BASE_URL": server.__enter__(), "OPENAI_API_KEY": "secret-of-the-user"}
 
     of = "captions" if captions else "classes"
@@ -130,7 +130,7 @@ MAKERS = {
 def names_of(
     seed: int, count: int, only: str | None, first: int = 0, *, quick: bool = False
 ) -> Iterator[str]:
-    """The names of cases, `group:seed:number`; the number goes on within its group."""
+    """The names of cases, `group:seed:number`; numbers count up within a group."""
     turns = QUICK_TURN if quick else TURN
     numbers = dict.fromkeys(MAKERS, 0)
     for turn in range(first + count):
@@ -141,12 +141,12 @@ def names_of(
 
 
 def make_case(name: str, seeds: Path, folder: Path, *, quick: bool) -> Case | None:
-    """Make a case by its name in a new folder, with something outside that must stay as it is."""
+    """Make a case by its name in a new folder, next to files that must stay as they are."""
     group, _, number = name.split(":")
     victim = folder / "outside" / VICTIM
     victim.mkdir(parents=True)
     (victim / "file.txt").write_text("of the user\n")
-    # The same name nearer, so that each number of `..` finds something.
+    # The same name closer, too: any number of `..` finds something.
     shutil.copytree(victim, folder / VICTIM)
     case = MAKERS[group](name, int(number), seeds, folder, quick=quick)
     if case is None:
@@ -155,7 +155,7 @@ def make_case(name: str, seeds: Path, folder: Path, *, quick: bool) -> Case | No
 
 
 def prepare(folder: Path, *, quick: bool) -> Path:
-    """Import all that commands import, so that forked processes have it, and make the seeds."""
+    """Import all that commands import, for the forked processes, and make the seeds."""
     for module in pkgutil.walk_packages(dfercli.__path__, "dfercli."):
         if module.name not in OPTIONAL:
             importlib.import_module(module.name)
@@ -165,17 +165,17 @@ def prepare(folder: Path, *, quick: bool) -> Path:
     torch.set_num_threads(1)
     token_counter()
     cv2.setNumThreads(0)
-    warnings.filterwarnings("ignore", category=FutureWarning)  # of TorchScript, once a case
+    warnings.filterwarnings("ignore", category=FutureWarning)  # about TorchScript, once per case
     seeds = folder / "seeds"
     shutil.rmtree(seeds, ignore_errors=True)
-    # In a process of its own: torch's threads of training do not survive a fork.
+    # In its own process: torch's training threads do not survive a fork.
     process = multiprocessing.get_context("fork").Process(target=_make_seeds, args=(folder, quick))
     process.start()
     process.join()
     if process.exitcode != 0:
         raise SystemExit("the seeds could not be made")
     gc.collect()
-    gc.freeze()  # else each forked process copies all of this one when it collects
+    gc.freeze()  # else garbage collection in a forked process copies all memory of this one
     return seeds
 
 
@@ -190,7 +190,7 @@ def _make_seeds(folder: Path, quick: bool) -> None:
 def judge(
     names: Sequence[str], seeds: Path, folder: Path, *, jobs: int, seconds: float, quick: bool
 ) -> Iterator[Verdict]:
-    """Run cases, several at a time, and yield their verdicts as they come."""
+    """Run several cases at a time and yield the verdicts as they come."""
     waiting = list(reversed(names))
     running: list[Running] = []
     while waiting or running:
@@ -235,19 +235,23 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def main() -> int:
-    """Run cases; the exit code is 1 where one is a fault."""
+    """Run cases; the exit code is 1 if there is a fault."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cases", type=int, default=300)
-    parser.add_argument("--first", type=int, default=0, help="leave so many out, for pieces")
+    parser.add_argument(
+        "--first", type=int, default=0, help="skip this many cases, to run in pieces"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=[*GROUPS, "sound"])
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of computing, for a case")
-    parser.add_argument("--quick", action="store_true", help="leave slow seeds and commands out")
-    parser.add_argument("--repeat", nargs="+", metavar="CASE", help="run these, and say all")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of computing per case")
+    parser.add_argument("--quick", action="store_true", help="skip slow seeds and commands")
+    parser.add_argument(
+        "--repeat", nargs="+", metavar="CASE", help="run these cases and print everything"
+    )
     parser.add_argument("--keep", type=Path, help="folder for the seeds and faulty cases")
-    parser.add_argument("--json", type=Path, help="add all verdicts here, as JSON lines")
-    parser.add_argument("--table", nargs="+", type=Path, help="only the table of such files")
+    parser.add_argument("--json", type=Path, help="append all verdicts here as JSON lines")
+    parser.add_argument("--table", nargs="+", type=Path, help="only print the table of such files")
     arguments = parser.parse_args()
     if arguments.table:
         lines = [line for path in arguments.table for line in path.read_text().splitlines()]

@@ -1,9 +1,9 @@
-"""All that has to be seen on a GPU, in one command and under ten minutes; one report to send.
+"""All checks that need a GPU, in one command and under ten minutes; one report to send.
 
-Golden values of the published implementation, `dfer demo`, training steps beside the published
+Golden values of the published implementation, `dfer demo`, training steps against the published
 arithmetic (`gpu_training.py`), `dfer bench`, a training that is stopped and resumed, memory. Needs
-no weights and no data. Each step is a process of its own with a limit of time; what fails is in
-the report with its last lines, and the others go on.
+no weights and no data. Each step runs in its own process with a time limit; if one fails, the
+report shows its last lines, and the others go on.
 
     python benchmarks/gpu_acceptance.py    # writes gpu-report/report.md and report.json
     python benchmarks/gpu_acceptance.py --device cpu --toy    # the same at a toy size
@@ -26,19 +26,19 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 TAIL = 12
 MOST_SECONDS = 590.0
-PATIENCE = 1.0  # factor of the limits of each step
+PATIENCE = 1.0  # factor on the limit of each step
 PYTHON = (sys.executable, "-B")
 DFER = (*PYTHON, "-c", "from dfercli.cli.app import main; main()")
-STOPPED = 143  # by SIGTERM, with what was done saved
+STOPPED = 143  # by SIGTERM, after saving
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step showed.
+    """The outcome of one step.
 
     Attributes:
-        name: What it was.
-        passed: Whether it did what it should.
+        name: Of the step.
+        passed: Whether it did as it should.
         seconds: How long it took.
         found: Numbers, by name.
         said: The last lines that it printed.
@@ -53,13 +53,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where and at what size.
+    """Device and size of the steps.
 
     Attributes:
         device: `cuda` or `cpu`.
-        toy: Whether sizes are those of a test.
-        out: Folder of everything that is made.
-        deadline: When all must be done, by `time.monotonic`.
+        toy: Whether to use the sizes of a test.
+        out: Folder for all outputs.
+        deadline: When everything must be done, by `time.monotonic`.
     """
 
     device: str
@@ -69,14 +69,14 @@ class Setting:
 
 
 class StepError(Exception):
-    """A step that did not do what it should; says why."""
+    """A step failed; says why."""
 
 
 def call(setting: Setting, seconds: float, *command: str) -> str:
-    """Run a command; its output.
+    """Run a command and return its output.
 
     Raises:
-        StepError: it failed, or took longer than `seconds` or than all may take.
+        StepError: it failed, or took longer than `seconds` or than the time that is left.
     """
     limit = min(PATIENCE * seconds, setting.deadline - time.monotonic())
     if limit <= 0:
@@ -153,7 +153,7 @@ def demo(setting: Setting) -> dict[str, Any]:
 
 
 def training(setting: Setting) -> dict[str, Any]:
-    """Training steps beside the published arithmetic; ratios, shares and memory."""
+    """Training steps against the published arithmetic; ratios, shares and memory."""
     out = setting.out / "gpu_training.json"
     toy = ("--clip", "tiny-vit/random", "--batch-size", "2", "--frames", "2", "--steps", "1")
     size = (*toy, "--windows", "2") if setting.toy else ("--steps", "3", "--windows", "5")
@@ -186,7 +186,7 @@ def bench(setting: Setting) -> dict[str, Any]:
 
 
 def resuming(setting: Setting) -> dict[str, Any]:
-    """A training that SIGTERM ends and `--resume` goes on with, against one that was let alone."""
+    """A training that SIGTERM stops and `--resume` continues, against an undisturbed one."""
     faces = setting.out / "demo" / "faces-train"
     options = ("--recipe", "demo", "--select", "last", "--epochs", "6", "--batch-size", "4")
     device = ("--accelerator", setting.device, "--precision", "32")
@@ -207,7 +207,7 @@ def resuming(setting: Setting) -> dict[str, Any]:
 
 
 def _stopped(setting: Setting, command: tuple[str, ...]) -> bool:
-    """Start a training and end it by SIGTERM after its first epoch; whether that was in time."""
+    """Start a training and stop it by SIGTERM after its first epoch; False if that was too late."""
     run = setting.out / "runs" / "stopped"
     log = (setting.out / "stopped.log").open("w")
     with log, subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log) as process:
@@ -234,14 +234,14 @@ STEPS: dict[str, Callable[[Setting], dict[str, Any]]] = {
 
 
 def take(name: str, setting: Setting) -> Step:
-    """Take one step."""
+    """Run one step."""
     begun = time.monotonic()
     try:
         found = STEPS[name](setting)
     except StepError as error:
         said = "\n".join(str(error).strip().splitlines()[-TAIL:])
         return Step(name, False, time.monotonic() - begun, said=said)
-    except (OSError, ValueError, KeyError) as error:  # what a step wrote is not what it should be
+    except (OSError, ValueError, KeyError) as error:  # a step wrote something unexpected
         return Step(name, False, time.monotonic() - begun, said=repr(error))
     return Step(name, True, time.monotonic() - begun, found)
 
@@ -287,13 +287,13 @@ def _shown(value: Any) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Take all steps and write the report; 1 where one failed."""
+    """Run all steps and write the report; 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--toy", action="store_true", help="sizes of a test")
+    parser.add_argument("--toy", action="store_true", help="use the sizes of a test")
     parser.add_argument("--out", type=Path, default=Path("gpu-report"))
     parser.add_argument("--only", nargs="+", default=list(STEPS), choices=list(STEPS))
-    parser.add_argument("--golden", metavar="DEVICE", help="print the golden differences alone")
+    parser.add_argument("--golden", metavar="DEVICE", help="only print the golden differences")
     options = parser.parse_args(arguments)
     if options.golden:
         print(json.dumps(golden_differences(options.golden)))

@@ -1,9 +1,9 @@
-"""Training steps on a GPU beside the published arithmetic, and the share of what the GPU can do.
+"""Training steps on a GPU against the published arithmetic and against the GPU's peak rate.
 
-Random weights, made-up frames: PyTorch and this project are all it needs. The reference is given
-its frames on the device as float32; ours get raw uint8 frames in pinned memory, which are copied
-and augmented on the device in another stream while the step before runs. Median of the windows
-after warm-up; where a batch does not fit, it is worked on in pieces.
+Random weights and made-up frames: it needs only PyTorch and this project. The reference gets its
+frames on the device as float32; ours gets raw uint8 frames in pinned memory, which are copied to
+and augmented on the device in another stream while the previous step runs. Prints the median of
+the windows after warm-up; a batch that does not fit is split into pieces.
 
     python benchmarks/gpu_training.py --json gpu.json
     python benchmarks/gpu_training.py --device cpu --clip tiny-vit/random --batch-size 2 --steps 2
@@ -48,7 +48,7 @@ Step = Callable[[Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to train: what is switched on over plain float32."""
+    """A way to train: what it adds to plain float32."""
 
     name: str
     bf16: bool = True
@@ -71,20 +71,20 @@ OURS = (
 
 @dataclass(frozen=True)
 class Row:
-    """What one variant took.
+    """The cost of one variant.
 
     Attributes:
         clip: The backbone.
         variant: Its name.
         step_seconds: Median over the windows.
         windows_seconds: Seconds per step of each window.
-        clips_per_second: At that median.
-        ratio_to_reference: Clips per second by those of the reference.
-        flops_per_step: Of the model, counted; a multiplication with an addition counts as two.
-        share_of_bf16: Of the measured rate of large bf16 matrix products.
+        clips_per_second: At the median.
+        ratio_to_reference: Clips per second over those of the reference.
+        flops_per_step: Counted on the model; a multiplication with an addition counts as two.
+        share_of_bf16: Share of the measured rate of large bf16 matrix products.
         peak_gb: Peak of allocated memory; None on a CPU.
         first_step_seconds: The first step, compilation included.
-        pieces: Parts that a batch was worked on in.
+        pieces: Number of parts into which a batch was split.
     """
 
     clip: str
@@ -119,7 +119,7 @@ def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[None]:
 def training_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, variant: Variant, pieces: int
 ) -> Step:
-    """One update of the weights by a batch."""
+    """One update of the weights with a batch."""
 
     def step(frames: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -133,7 +133,7 @@ def training_step(
 
 
 def reference_batches(setting: Setting, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The same float32 batch on the device over and over."""
+    """The same float32 batch on the device, repeated."""
     shape = (setting.batch_size, setting.frames, 3, size, size)
     frames = torch.rand(shape, device=setting.device)
     labels = torch.arange(setting.batch_size, device=setting.device) % len(SEVEN)
@@ -142,7 +142,7 @@ def reference_batches(setting: Setting, size: int) -> Iterator[tuple[Tensor, Ten
 
 
 def our_batches(setting: Setting, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Raw batches as reading processes hand them over, on their way as in `dfer train`."""
+    """Raw batches as reading processes deliver them, moved to the device as in `dfer train`."""
     rng = np.random.default_rng(0)
     shape = torch.Size([setting.frames, size, size, 3])
     count = setting.batch_size
@@ -162,9 +162,9 @@ def our_batches(setting: Setting, size: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def flops_of(model: nn.Module, setting: Setting, size: int) -> int:
-    """Floating-point operations of a training step, from steps of one and of two clips.
+    """Floating-point operations of a training step, derived from steps of one and two clips.
 
-    Fused attention computes its scores twice, which is counted: 0.7 % of ViT-B/16.
+    Fused attention computes its scores twice, and this counts both: 0.7 % of ViT-B/16.
     """
     counts = []
     for clips in (1, 2):

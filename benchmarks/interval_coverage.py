@@ -1,9 +1,9 @@
-"""How often the 95 % intervals of WAR and UAR hold the true rate, in settings that happen.
+"""How often the 95 % intervals of WAR and UAR contain the true rate, in realistic settings.
 
     python benchmarks/interval_coverage.py [--trials 2000]
 
 Each trial draws predictions whose true rates are known and asks `evaluate` for its intervals. The
-methods that dfer had before (percentiles of a bootstrap over clips) stand beside.
+former method (percentiles of a bootstrap over clips) is shown for comparison.
 """
 
 import argparse
@@ -16,14 +16,14 @@ from dfercli.metrics.counts import count, uar, war
 from dfercli.metrics.intervals import rate_intervals
 
 SAMPLES = 1000
-DFEW_CLIPS = (489, 379, 534, 435, 294, 29, 181)  # of a test list of fold 1, by class
+DFEW_CLIPS = (489, 379, 534, 435, 294, 29, 181)  # sizes of the classes in a test list of fold 1
 DFEW_RECALLS = (0.91, 0.82, 0.74, 0.75, 0.60, 0.10, 0.38)
 
 Trial = tuple[NDArray[np.int64], NDArray[np.bool_], list[str] | None]
 
 
 def independent(sizes: tuple[int, ...], recalls: tuple[float, ...]) -> Callable[..., Trial]:
-    """Clips of classes with these recalls, each recognised or not for itself."""
+    """Clips of classes with these recalls; each is recognised independently."""
     targets = np.repeat(np.arange(len(sizes)), sizes)
     chance = np.repeat(recalls, sizes)
 
@@ -34,7 +34,7 @@ def independent(sizes: tuple[int, ...], recalls: tuple[float, ...]) -> Callable[
 
 
 def of_subjects(subjects: int, per_class: int, rate: float, alike: float) -> Callable[..., Trial]:
-    """Subjects with the same clips of seven classes, some recognised more easily than others.
+    """Subjects with equally many clips of seven classes; some are easier to recognise than others.
 
     `alike` is the correlation of two clips of one subject.
     """
@@ -73,7 +73,7 @@ SETTINGS: dict[str, tuple[Callable[..., Trial], tuple[float, float]]] = {
 
 
 def coverage(name: str, trials: int, seed: int = 0) -> dict[str, float]:
-    """The share of trials in which each interval held the truth, in per cent."""
+    """The share of trials in which each interval contains the truth, in per cent."""
     draw, (true_war, true_uar) = SETTINGS[name]
     rng = np.random.default_rng([seed, len(name)])
     hits = {"WAR": 0, "UAR": 0, "WAR before": 0, "UAR before": 0}

@@ -1,7 +1,7 @@
-"""The delay of `dfer predict --camera`: from the arrival of a frame until it is shown or told.
+"""The delay of `dfer predict --camera`: from the arrival of a frame until it is shown or reported.
 
-A video stands in for the camera: its frames come at its own rate, and those that nobody takes in
-time are lost, as with a camera. The window needs a display (`xvfb-run -a python ...` without one).
+A video stands in for the camera: its frames come at their own rate, and a frame that nobody takes
+in time is lost. The window needs a display (without one, use `xvfb-run -a python ...`).
 
     python benchmarks/live_delay.py VIDEO --model RUN [--detector-weights FILE]
 """
@@ -22,7 +22,7 @@ from dfercli.video import camera
 
 
 class PacedVideo:
-    """A video as OpenCV's capture, that gives its frames no earlier than they are due."""
+    """A video as an OpenCV capture; it delivers no frame before it is due."""
 
     def __init__(self, path: str) -> None:
         self._capture = cv2.VideoCapture(path)
@@ -40,7 +40,7 @@ class PacedVideo:
         return is_there, image
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Everything else is the capture's own."""
+        """Leave everything else to the capture."""
         return getattr(self._capture, name)
 
 
@@ -80,17 +80,17 @@ def main() -> None:
 
 
 class _Paced:
-    """OpenCV, with paced videos as cameras."""
+    """OpenCV with paced videos as cameras."""
 
     def __init__(self, video: str) -> None:
         self._video = video
 
     def VideoCapture(self, _: int) -> PacedVideo:  # noqa: N802
-        """Whatever camera is asked for."""
+        """Open the video, whichever camera is asked for."""
         return PacedVideo(self._video)
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is OpenCV's own."""
+        """Leave everything else to OpenCV."""
         return getattr(cv2, name)
 
 

@@ -1,14 +1,14 @@
-"""Frames per second from JPEG files to an augmented batch, beside the published PIL path.
+"""Time from JPEG files to an augmented batch, against the published PIL path.
 
-Makes its own clips: 48 frames of a smooth picture with noise, 13 KB at 224 px and quality 95, as
-face crops of real videos have (8 to 16 KB); 16 of them are sampled. All paths get the same clips,
-sampling and draws, one process and one thread, by turns in one run, the files being in memory:
+Makes its own clips: 48 frames of a smooth picture with noise, 13 KB each at 224 px and quality 95,
+like face crops of real videos (8 to 16 KB); 16 of them are sampled. All paths take turns in one run
+with the same clips, sampling and draws, in one process and one thread, with the files in memory:
 
-- PIL: per frame open, convert to RGB, brightness, rotation, crop and resize, flip; per clip to a
+- PIL: per frame open, convert to RGB, brightness, rotation, crop and resize, flip; per clip a
   float tensor divided by 255; the clips stacked, as the published code does;
-- ours: `ClipDataset` and `collate`, to a uint8 batch; the model divides. `+ /255`: with that;
-- raw: what a process that reads has to do where a GPU augments;
-- packed: from an array of decoded frames in a file instead of JPEG files, then augmented.
+- ours: `ClipDataset` and `collate`, to a uint8 batch; the model divides (`+ /255` includes that);
+- raw: the work of a reading process if a GPU augments;
+- packed: frames from a file of decoded arrays instead of JPEG files, then augmented.
 
 Prints medians of milliseconds per sampled frame and ratios to PIL, then where our time goes.
 
@@ -100,7 +100,7 @@ def batches_of(count: int) -> list[list[int]]:
 def paths_to_batches(
     clips: list[Clip], config: AugmentConfig, folder: Path
 ) -> dict[str, Callable[[], object]]:
-    """The ways from disk to batches, each as a function that goes it once for all clips."""
+    """The paths from disk to batches; each function takes all clips through its path once."""
     keys = [[(0, index) for index in batch] for batch in batches_of(len(clips))]
     ours = dataset(clips, config)
     not_augmented = dataset(clips, config, augment_on_device=True)
@@ -151,7 +151,7 @@ def paths_to_batches(
 
 
 def parts_of_our_time(clips: list[Clip], config: AugmentConfig) -> dict[str, Callable[[], object]]:
-    """What our path consists of, each part alone over the sampled frames of all clips."""
+    """The parts of our path, each on its own over the sampled frames of all clips."""
     keys = [(0, index) for index in range(len(clips))]
     sampled, draws = [], []
     for index, clip in enumerate(clips):
@@ -184,7 +184,7 @@ def parts_of_our_time(clips: list[Clip], config: AugmentConfig) -> dict[str, Cal
 
 
 def medians(works: dict[str, Callable[[], object]], runs: int, frames: int) -> dict[str, float]:
-    """Median milliseconds per frame of each, measured by turns after one run to warm up."""
+    """Median milliseconds per frame of each, measured in turns after one run to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for run in range(runs + 1):
         for name, work in works.items():

@@ -1,6 +1,6 @@
-"""Peak memory of preprocess on a long video, beside a ten-second one of the same pictures.
+"""Peak memory of preprocess on a long video, against ten seconds of the same pictures.
 
-The long video is the short one's packets over and over, so that making it takes a minute.
+The long video repeats the packets of the short one, so making it takes only a minute.
 
     python benchmarks/long_video_memory.py ../shared/media/images/single_face.jpg \
         ../shared/weights/yunet_s_640_640.onnx --minutes 60
@@ -24,7 +24,7 @@ FPS = 25
 
 
 def looped(short: Path, target: Path, times: int) -> None:
-    """Write the packets of `short` so many times in a row."""
+    """Write the packets of `short` this many times in a row."""
     with av.open(str(target), "w") as container:
         copy = None
         for turn in range(times):
@@ -49,7 +49,7 @@ def peak_megabytes(
         *("preprocess", str(video), "--out", str(out), "--workers", "1"),
         *("--detector", "yunet", "--detector-weights", str(weights), *options),
     ]
-    # A process of its own for each video, as the peak of children is over all of them.
+    # One process per video, as the peak of children is over all of them.
     program = (
         "import resource, subprocess, sys;"
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"

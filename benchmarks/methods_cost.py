@@ -1,7 +1,7 @@
-"""What the three methods cost on CLIP's three sizes: tuned weights, checkpoint, operations, steps.
+"""The cost of three methods on three sizes of CLIP: tuned weights, checkpoint, operations, steps.
 
-No real weights, made-up frames. The methods take turns step by step; medians. On a CPU one thread
-works and its own seconds count, so that other work on the machine does not.
+Random weights, made-up frames. The methods take turns step by step; the table shows medians. On a
+CPU only the processor time of one thread counts, so other work on the machine does not.
 
     python benchmarks/methods_cost.py [--accelerator cuda --precision bf16-mixed --batch-size 8]
 """
@@ -38,7 +38,7 @@ OPTIM = OptimConfig(optimizer="adamw")
 
 @dataclass(frozen=True)
 class Contestant:
-    """A method that is ready for steps."""
+    """A method that is ready to train."""
 
     cost: ModelCost
     module: Method
@@ -47,7 +47,7 @@ class Contestant:
 
 
 def ready_for_steps(fabric: Fabric, config: ModelConfig, clip: str, precision: str) -> Contestant:
-    """A method on its device. CLIP's weights are small numbers, as drawing them takes long."""
+    """A method on its device. CLIP's weights are one small number, as random ones take long."""
     backbone = build_clip(clip_architecture(clip), draw=False)
     with torch.no_grad():
         for weight in backbone.parameters():

@@ -1,4 +1,4 @@
-"""What preprocess says of damaged and odd files: makes them from one video, prints each outcome.
+"""What preprocess does with damaged and odd files: makes them from one video, prints the outcomes.
 
 python benchmarks/odd_files.py ../shared/media/videos/single_face.mp4 --detector haar
 """
@@ -23,7 +23,7 @@ from dfercli.video.write import write_video
 
 
 def remuxed(video: Path, target: Path, **options: str) -> Path:
-    """Copy the video stream into another container."""
+    """Copy the video stream to another container."""
     with av.open(str(video)) as source, av.open(str(target), "w", options=options) as container:
         stream = source.streams.video[0]
         copy = container.add_stream_from_template(stream)

@@ -1,4 +1,4 @@
-"""What preprocess makes of every file in a folder: tracks, their times, seconds taken, reasons.
+"""What preprocess finds in every file of a folder: tracks with their times, seconds, reasons.
 
 python benchmarks/preprocess_media.py ../shared/media/videos \
         --detector-weights ../shared/weights/yunet_s_640_640.onnx --previews previews/

@@ -1,11 +1,11 @@
-"""Frames per second of preprocess, beside decoding alone and beside the plain loop.
+"""Frames per second of preprocess, against decoding alone and against a plain loop.
 
-Makes its own videos: a picture with faces, panned and zoomed, at 720p and 1080p. Three runs of each
-on the same machine, interleaved, best of three:
+Makes its own videos: pans and zooms over a picture with faces, at 720p and 1080p. Runs each of
+these three times, interleaved, and takes the best:
 
 - decode only: every frame with decord;
 - plain loop: decode, detect on each frame at full size, crop, resize, write a JPEG;
-- preprocess: what `dfer preprocess` does with one file, worker process included.
+- preprocess: all that `dfer preprocess` does with one file, worker process included.
 
     python benchmarks/preprocess_speed.py ../shared/media/images/multi_face.jpg \
         ../shared/weights/yunet_s_640_640.onnx

@@ -1,10 +1,10 @@
 """How time and memory grow: with clips, classes, frames, length of video, and processes.
 
-Every measurement is a process of its own, which first does the smallest version of the work; time
-is then that of the work beyond start-up. Memory is the peak of the whole process tree (proportional
-set size: a page that two processes share counts once), so this needs Linux. The exponent between
-two sizes is log(cost ratio) / log(size ratio): 1 is linear, 0 is no growth; that of memory is of
-what is beyond the imported modules.
+Every measurement runs in its own process, which first does the smallest version of the work, so
+the time does not include start-up. Memory is the peak of the whole process tree (proportional set
+size: a page that two processes share counts once), so this needs Linux. The exponent between two
+sizes is log(cost ratio) / log(size ratio): 1 is linear, 0 is no growth. The exponent of memory
+leaves out the imported modules.
 
     python benchmarks/scaling.py                    # all tables and docs/scaling.png
     python benchmarks/scaling.py clips length --hour
@@ -25,21 +25,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PLOT = Path(__file__).parents[1] / "docs" / "scaling.png"
-NOISE_SECONDS, NOISE_MB = 0.02, 24  # what is less is start-up's ups and downs
-SLACK = 1.2  # costs may grow by so much more than the size: measurements differ
+NOISE_SECONDS, NOISE_MB = 0.02, 24  # anything below is noise of the start-up
+SLACK = 1.2  # costs may grow by this factor more than the size, as measurements vary
 LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Table:
-    """One question.
+    """One table.
 
     Attributes:
         title: What grows.
         unit: Of the sizes.
         sizes: Ascending.
         works: Name -> function in `scaling_work`, or a wrapper and the function that it takes.
-        repeats: Each time is the median of so many.
+        repeats: Each time is the median of this many.
     """
 
     title: str
@@ -105,7 +105,7 @@ TABLES = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one size took.
+    """The cost of one size.
 
     Attributes:
         size: The size.
@@ -137,7 +137,7 @@ def tree_mb(root: int) -> float:
 
 
 def measure(work: str, size: int, repeats: int, folder: Path) -> Cost:
-    """Do the work in a process of its own while its memory is looked at."""
+    """Do the work in its own process and watch its memory."""
     command = [sys.executable, __file__, "--do", work, str(size), str(repeats), str(folder)]
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
@@ -166,7 +166,7 @@ def measure(work: str, size: int, repeats: int, folder: Path) -> Cost:
 
 
 def do(work: str, size: int, repeats: int, folder: Path) -> None:
-    """The measured process: import, say so, wait for the word, prepare, work, say how long."""
+    """The measured process: import, report, wait for the start, prepare, work, report the time."""
     import scaling_work
 
     wrapper, _, inner = work.partition(" ")
@@ -183,7 +183,7 @@ def do(work: str, size: int, repeats: int, folder: Path) -> None:
 
 
 def exponents(sizes: list[int], values: list[float], noise: float) -> list[float | None]:
-    """Growth between neighbouring sizes; None where either value is lost in noise."""
+    """Growth between neighbouring sizes; None if either value is lost in noise."""
     return [
         None
         if values[i] < noise or values[i + 1] < noise
@@ -193,11 +193,11 @@ def exponents(sizes: list[int], values: list[float], noise: float) -> list[float
 
 
 def judged(costs: list[Cost]) -> tuple[list[str], str]:
-    """The exponents of time and memory as words, and whether none is above linear."""
+    """The exponents of time and memory as text, and whether all are at most linear."""
     sizes = [cost.size for cost in costs]
     of_time = exponents(sizes, [cost.seconds for cost in costs], NOISE_SECONDS)
     beyond = exponents(sizes, [cost.peak_mb - cost.start_mb for cost in costs], NOISE_MB)
-    # What is shared with other processes moves both; a peak that does not rise is no growth.
+    # Memory shared with other processes shifts both; a peak that does not rise is no growth.
     of_memory = [
         None if larger.peak_mb - cost.peak_mb < NOISE_MB else value
         for value, (cost, larger) in zip(beyond, itertools.pairwise(costs), strict=True)
@@ -230,7 +230,7 @@ def print_table(table: Table, found: dict[str, list[Cost]]) -> None:
 
 
 def draw(results: dict[str, dict[str, list[Cost]]], path: Path) -> None:
-    """Time above, memory below, each on logarithmic axes beside the line of linear growth."""
+    """Time above, memory below, on logarithmic axes with the line of linear growth."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -274,11 +274,11 @@ def main() -> None:
     """Measure, print tables, draw the plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(TABLES))
-    parser.add_argument("--hour", action="store_true", help="videos up to an hour (minutes more)")
-    parser.add_argument("--plot", type=Path, default=PLOT)
     parser.add_argument(
-        "--json", type=Path, help="keep results here; those of other runs are drawn"
+        "--hour", action="store_true", help="videos up to an hour (takes minutes more)"
     )
+    parser.add_argument("--plot", type=Path, default=PLOT)
+    parser.add_argument("--json", type=Path, help="keep results here, and draw those of other runs")
     options = parser.parse_args()
     if unknown := set(options.tables) - set(TABLES):
         parser.error(f"no table {', '.join(unknown)}: expected {', '.join(TABLES)}")

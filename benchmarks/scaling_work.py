@@ -1,7 +1,7 @@
-"""The pieces of work that `scaling.py` measures; each is prepared for a size, then done.
+"""The work that `scaling.py` measures; each piece is prepared for a size, then done.
 
-A `prepare` function makes what the work needs (once for all sizes, in `folder`), does the smallest
-version of the work so that imports and caches are paid for, and returns the work itself.
+A `prepare` function makes the inputs (once for all sizes, in `folder`), does the smallest version
+of the work, which pays for imports and caches, and returns the work itself.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ Work = Callable[[], object]
 Prepare = Callable[[int, Path], Work]
 
 FRAMES_PER_CLIP = 16
-SMALLEST = 20  # clips of the work that is done to warm up
+SMALLEST = 20  # clips to warm up with
 TINY = ("--clip", "tiny/random", "--set", "model.num_frames=2", "--accelerator", "cpu")
 TEXT = "a face with raised cheeks, lip corners pulled up and wrinkles around the eyes"
 FPS, SECONDS = 25, 10
@@ -50,7 +50,7 @@ DFER = str(Path(sys.executable).with_name("dfer"))
 
 
 def succeed(*arguments: object) -> None:
-    """Run a dfer command in this process; what it says is shown only where it fails."""
+    """Run a dfer command in this process; show its output only if it fails."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         code = dfer([str(argument) for argument in arguments])
@@ -58,7 +58,7 @@ def succeed(*arguments: object) -> None:
 
 
 def run_whole(*arguments: object) -> None:
-    """Run a dfer command as a process of its own, start-up included."""
+    """Run a dfer command in its own process, start-up included."""
     subprocess.run([DFER, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -99,7 +99,7 @@ def store_of(count: int, folder: Path) -> Path:
 
 
 def checkpoint_of(folder: Path) -> Path:
-    """A tiny model with random weights, made for faces at two frames per second."""
+    """A tiny model with random weights, for faces at two frames per second."""
     checkpoint = folder / "checkpoint"
     if not (checkpoint / "model.json").exists():
         model = new_model(ModelConfig(clip="tiny/random", num_frames=2), SEVEN, seed=1)
@@ -239,7 +239,7 @@ def confusion_picture(classes: int, folder: Path) -> Work:
 
 
 def video_of(seconds: int, folder: Path) -> Path:
-    """A drawn face at 320 x 240; a long video is the packets of a short one over and over."""
+    """A drawn face at 320 x 240; a long video repeats the packets of a short one."""
     from long_video_memory import looped
 
     from dfercli.video.write import write_video
@@ -298,7 +298,7 @@ def preprocess_in(workers: int, folder: Path) -> Work:
 
 
 def loading_in(workers: int, folder: Path) -> Work:
-    """Batches of 10,000 clips by so many processes."""
+    """Batches of 10,000 clips, read by this many processes."""
     fold = read_fold(str(store_of(10_000, folder)))
     dataset = ClipDataset(fold.train, fold.label_set, num_frames=4, image_size=48)
     batches = evaluation_batches(len(dataset), 16)
@@ -317,10 +317,10 @@ def training_on(devices: int, folder: Path) -> Work:
 
 
 def of_classes(work: Callable[[DferClip, int], Work]) -> Prepare:
-    """A pass of a model with so many classes; the image encoder is tiny."""
+    """A pass of a model with this many classes; the image encoder is tiny."""
     return lambda classes, folder: work(model_with(classes, 16, whole=False), 16)
 
 
 def of_frames(work: Callable[[DferClip, int], Work]) -> Prepare:
-    """A pass of DFER-CLIP on ViT-B/32 with one clip of so many frames."""
+    """A pass of DFER-CLIP on ViT-B/32 with one clip of this many frames."""
     return lambda frames, folder: work(model_with(7, frames, whole=True), frames)

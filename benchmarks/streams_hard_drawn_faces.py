@@ -1,15 +1,14 @@
-"""What each stream of FineCLIPER is worth where the frames are bad; all subsets, on drawn faces.
+"""The worth of each stream of FineCLIPER on bad frames: all subsets, on drawn faces.
 
     python benchmarks/streams_hard_drawn_faces.py work/ > streams.md
 
-As `finecliper_drawn_faces.py`, but every clip has one or two of these: low light, a small face,
-motion blur, an occluded mouth, a strong turn of the head. What networks would find is imitated:
-landmarks are off by more pixels where the picture is worse, parsing maps are coarser and lose the
-mouth where it is occluded, and captions are made of noisy intensities of action units, of which
-some are missed and some are invented; never of the label. One model of all streams is trained per
-seed and looks at every subset of them at test time; FineCLIPER, DFER-CLIP and clip-lora on frames
-alone stand beside it. These are toys: the numbers compare lines of one table with each other, and
-nothing else.
+As `finecliper_drawn_faces.py`, but every clip has one or two of these faults: low light, a small
+face, motion blur, an occluded mouth, a strong turn of the head. The script imitates the output of
+networks: landmarks are off by more pixels on worse pictures, parsing maps are coarser and lose an
+occluded mouth, and captions come from noisy intensities of action units, some missed and some
+invented, never from the label. Each seed trains one model of all streams and tests it with every
+subset of them; FineCLIPER, DFER-CLIP and clip-lora on frames alone are trained for comparison.
+These are toys: the numbers compare lines of one table with each other, and nothing else.
 """
 
 import argparse
@@ -63,7 +62,7 @@ METHODS = ("finecliper", "dfer-clip", "clip-lora")
 
 
 def hard_clip(label: str, person: int, rng: np.random.Generator) -> tuple[DrawnClip, list[str]]:
-    """Render one clip, its head turned where that is one of its faults."""
+    """Render one clip, with a turned head if that is one of its faults."""
     identity = random_identity(np.random.default_rng(person))
     faults = rng.choice(FAULTS, size=rng.integers(1, 3), replace=False).tolist()
     curves = expression_curves(label, rng, NUM_FRAMES, 5.0)
@@ -98,7 +97,7 @@ def spoil(
     faults: list[str],
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """The frames (T, S, S, 3) with the faults of their clip."""
+    """The frames (T, S, S, 3) with the faults of the clip."""
     spoilt = []
     patch = rng.integers(0, 256, 3)
     for frame, own in zip(frames, points, strict=True):
@@ -124,10 +123,10 @@ def found_by_networks(
     faults: list[str],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Landmarks and maps as networks would find them on the spoilt frames."""
+    """Landmarks and maps as networks would find them on the degraded frames."""
     off = 0.4 + 0.5 * len(faults)
     noisy = points + rng.normal(0, off, points.shape).astype(np.float32)
-    if "occluded" in faults:  # the mouth is guessed
+    if "occluded" in faults:  # the mouth is a guess
         noisy[:, LIPS] += rng.normal(0, 2.5, (1, len(LIPS), 2)).astype(np.float32)
     cells = 24 if set(faults) & {"small", "dark", "blurred"} else SIZE
     coarse = np.stack(
@@ -147,7 +146,7 @@ def found_by_networks(
 
 
 def noisy_caption(curves: NDArray[np.float32], rng: np.random.Generator) -> str:
-    """A caption of what a careless observer saw: units missed, invented, and off in strength."""
+    """The caption of a careless observer: units are missed, invented, and off in strength."""
     seen = curves.copy()
     seen[:, rng.random(seen.shape[1]) < 0.4] = 0.0
     invented = rng.random(seen.shape[1]) < 0.12
@@ -168,7 +167,7 @@ def clips_of(part: str, people: int) -> Iterator[tuple[str, str, DrawnClip, list
 
 
 def write_hard_store(folder: Path, part: str, people: int) -> None:
-    """Write a face store of spoilt clips with all streams; one that is there is kept."""
+    """Write a face store of degraded clips with all streams; keep one that exists."""
     if (folder / "dataset.json").is_file():
         return
     rows = []
@@ -196,7 +195,7 @@ def write_hard_store(folder: Path, part: str, people: int) -> None:
 def training_of(
     method: str, streams: tuple[str, ...], seed: int, work: Path, epochs: int
 ) -> TrainConfig:
-    """The training of one method, its calibration and measuring left out."""
+    """The settings to train one method without calibrating and measuring it."""
     config = settings(method, streams, seed, work, epochs)
     model = config.model
     if method == "clip-lora":
@@ -207,7 +206,7 @@ def training_of(
 
 
 def correct(run: Path, work: Path) -> dict[tuple[str, ...], NDArray[np.bool_]]:
-    """For every subset of a trained model's streams: which test clips it is right on."""
+    """For every subset of a trained model's streams, the test clips that it gets right."""
     restored = restore_model(next(run.glob("fold-1/checkpoints/last")))
     module = restored.module.eval()
     clips = read_store_clips(work / "test")[1]
@@ -236,7 +235,7 @@ def correct(run: Path, work: Path) -> dict[tuple[str, ...], NDArray[np.bool_]]:
 def interval(
     right: NDArray[np.bool_], subjects: list[str], draws: int = 2000
 ) -> tuple[float, float]:
-    """95 % of the mean over seeds and clips, (seeds, clips), when people are drawn anew."""
+    """The 95 % interval of the mean of (seeds, clips) when people are resampled."""
     rng = np.random.default_rng(0)
     people = sorted(set(subjects))
     each = np.array([right[:, [s == one for s in subjects]].mean() for one in people])

@@ -1,16 +1,16 @@
-"""Who is followed, and how well: drawn videos of known people, and real ones counted by eye.
+"""How well people are followed: drawn videos of known people, and real ones counted by eye.
 
     python benchmarks/tracking.py drawn/ --weights ../shared/weights/yunet_s_640_640.onnx \
         --media ../shared/media/videos --json now.json
     python benchmarks/tracking.py drawn/ ... --against before.json
     python benchmarks/tracking.py drawn/ ... --beside ../another-checkout
 
-Draws the videos into the folder where they are not there yet (two minutes), follows them as
-`dfer preprocess` does, and prints a row for each: people, tracks, pieces (tracks beyond the first
-of a person), switches (a track that goes on with somebody else), false tracks, share of the visible
-faces that have a box, IDF1, and seconds of processor time. `--against` prints the ratio of the
-processor times to those of another run; `--beside` only compares processor time, with another
-checkout, video by video in turn, so that other work on the machine meets both.
+Draws missing videos into the folder (two minutes), follows them as `dfer preprocess` does, and
+prints a row for each: people, tracks, pieces (tracks beyond the first of a person), switches (a
+track that goes on with somebody else), false tracks, share of the visible faces that have a box,
+IDF1, and seconds of processor time. `--against` prints the ratio of the processor times to those of
+another run; `--beside` only compares processor time with another checkout, video by video in turn,
+so other work on the machine affects both.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from dfercli.config import PreprocessConfig
 from dfercli.preprocessing.run import run
 from dfercli.progress import LogProgress
 
-# Persons of the real videos, counted by eye; of the street only who faces the camera for a while.
+# People in the real videos, counted by eye; in the street only those who face the camera a while.
 REAL_PEOPLE = {
     "one_face_expressive_20s.mp4": 1,
     "single_face.mp4": 1,
@@ -47,7 +47,7 @@ REAL_PEOPLE = {
 
 
 def drawn(play: Play, folder: Path) -> tuple[Path, list[list[Target]]]:
-    """The video of a play and its truth, drawn where it is not there."""
+    """The video of a play and its truth; draws a missing one."""
     path = folder / f"{play.name}-{play.seed}.mp4"
     truth_path = path.with_suffix(".json")
     if not truth_path.exists():
@@ -95,7 +95,7 @@ def row_of(name: str, found: Score, seconds: float, before: float | None) -> str
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Print the ratio of the processor times of this checkout to another's, and the median."""
+    """Print the ratios of this checkout's processor times to another's, and the median."""
     chosen = [play for play in plays() if arguments.only in play.name]
     videos = itertools.chain(
         (arguments.media / name for name in REAL_PEOPLE if arguments.media),
@@ -115,14 +115,18 @@ def compare(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="Where the drawn videos are or go.")
+    parser.add_argument(
+        "folder", type=Path, help="Folder of the drawn videos; missing ones are drawn."
+    )
     parser.add_argument("--weights", type=Path, required=True, help="YuNet's ONNX file.")
     parser.add_argument("--media", type=Path, help="Folder of the real videos.")
-    parser.add_argument("--only", default="", help="Plays whose name holds this.")
-    parser.add_argument("--json", type=Path, help="Write what was measured.")
-    parser.add_argument("--against", type=Path, help="What an earlier run wrote.")
-    parser.add_argument("--beside", type=Path, help="Another checkout to compare time with.")
-    parser.add_argument("--turns", type=int, default=2, help="Of each video, with --beside.")
+    parser.add_argument("--only", default="", help="Only plays whose name contains this.")
+    parser.add_argument("--json", type=Path, help="Write the measurements here.")
+    parser.add_argument("--against", type=Path, help="Measurements of an earlier run.")
+    parser.add_argument(
+        "--beside", type=Path, help="Another checkout to compare processor times with."
+    )
+    parser.add_argument("--turns", type=int, default=2, help="Runs of each video with --beside.")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)

@@ -1,1 +1,1 @@
-"""What `benchmarks/tracking.py` measures with: drawn videos of known people, and the measures."""
+"""The parts of `benchmarks/tracking.py`: drawn videos of known people, and the measures."""

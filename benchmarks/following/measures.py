@@ -12,8 +12,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 MIN_IOU = 0.3
-SEEN = 0.6  # of a face must be visible to be asked for
-HIDDEN = 0.25  # less of it, and a box on it is neither right nor wrong
+SEEN = 0.6  # of a face must be visible for it to count
+HIDDEN = 0.25  # if less is visible, a box on it is neither right nor wrong
 
 Identity = tuple[int, int]
 Box = tuple[float, float, float, float]
@@ -21,7 +21,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Target:
-    """A face in a frame, as it is known."""
+    """A known face in a frame."""
 
     identity: Identity
     box_xyxy_px: Box
@@ -37,8 +37,8 @@ class Score:
         tracks: Tracks found.
         pieces: Tracks beyond the first of each person.
         missed: People without a track.
-        switches: How often a track went on with another person.
-        false_tracks: Tracks that are nobody's for half of their frames or more.
+        switches: How often a track goes on with another person.
+        false_tracks: Tracks that belong to nobody in half of their frames or more.
         coverage: Share of the visible faces, counted by frame, that have a box.
         idf1: 0 to 1.
     """
@@ -54,7 +54,7 @@ class Score:
 
     @property
     def is_whole(self) -> bool:
-        """One track a person, no switch, no false track."""
+        """One track per person, no switch, no false track."""
         return not (self.pieces or self.missed or self.switches or self.false_tracks)
 
 
@@ -67,8 +67,8 @@ def score(
     """Compare.
 
     Args:
-        truth: For each frame the faces in it.
-        found: For each frame the boxes by number of track.
+        truth: The faces in each frame.
+        found: The boxes in each frame, by track number.
         fps: Frames per second.
         size: Width and height of the frames.
     """
@@ -118,7 +118,7 @@ def score(
 
 
 def _inside(target: Target, size: tuple[int, int]) -> Target:
-    """A target that is partly out of the picture, less visible by as much."""
+    """A target whose part outside the picture counts as hidden."""
     left, top, right, bottom = target.box_xyxy_px
     width = max(0.0, min(right, size[0]) - max(left, 0.0))
     height = max(0.0, min(bottom, size[1]) - max(top, 0.0))
@@ -127,7 +127,7 @@ def _inside(target: Target, size: tuple[int, int]) -> Target:
 
 
 def _matched(targets: Sequence[Target], boxes: Mapping[int, Box]) -> dict[int, Identity]:
-    """Whose the tracks of a frame are, by overlap."""
+    """The person of each track in a frame, by overlap."""
     there = [target for target in targets if target.visible >= HIDDEN]
     numbers = sorted(boxes)
     if not there or not numbers:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Follows videos whose names come line by line, and answers with seconds of processor time.
+# Follows videos whose names come line by line; answers with seconds of processor time.
 WORKER = """
 import sys, tempfile, time
 from pathlib import Path
@@ -27,7 +27,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 
 class Checkout:
-    """A checkout of this project that follows videos in a process of its own.
+    """A checkout of this project that follows videos in its own process.
 
     Args:
         tree: Its folder.
@@ -35,12 +35,12 @@ class Checkout:
     """
 
     def __init__(self, tree: Path, weights: Path) -> None:
-        # Packages that one of them alone needs may be on the path, too.
+        # The path may also hold packages that only one of them needs.
         places = [str(tree.absolute()), os.environ.get("PYTHONPATH", "")]
         self._tree = tree
         self._process = subprocess.Popen(
             [sys.executable, "-c", WORKER, str(weights.absolute())],
-            cwd=tree,  # the first place that -c imports from
+            cwd=tree,  # where -c imports from first
             env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -65,6 +65,6 @@ class Checkout:
 
 
 def ratio_of(here: Checkout, other: Checkout, video: Path, turns: int) -> float:
-    """How much longer `here` takes than `other`: the least of each, which is disturbed least."""
+    """How much longer `here` takes than `other`, by the least of each, which is disturbed least."""
     pairs = [(here.seconds(video), other.seconds(video)) for _ in range(turns)]
     return min(own for own, _ in pairs) / min(before for _, before in pairs)

@@ -1,4 +1,4 @@
-"""The plays: what makes following hard, each with people that are known."""
+"""The plays: each shows known people in a situation that is hard to follow."""
 
 from collections.abc import Callable
 
@@ -52,7 +52,7 @@ def lively(seed: int, fps: float = 24, pace: float = 1.0) -> Play:
     phases = rng.uniform(0, 2 * np.pi, 5)
 
     def place(t: float) -> Place:
-        # In bursts, with calm between: hard for whoever looks only now and then.
+        # Bursts with calm between them are hard for a follower that looks only now and then.
         burst = 0.25 + 0.75 * max(0.0, float(np.sin(2 * np.pi * 0.4 * t + phases[4]))) ** 0.5
         turn = _sway(t, 1.7 * pace, 1.0, phases[0]) * burst
         return Place(
@@ -79,7 +79,7 @@ def turns(seed: int, fps: float = 30) -> Play:
 
 
 def crosses(seed: int, fps: float = 25, seconds: float = 4.0) -> Play:
-    """Two people walk through each other's way; one hides the other for a moment."""
+    """Two people cross, and one hides the other for a moment."""
     one = _walks((90, 170), (550, 180), seconds, (80, 84))
     other = _walks((550, 180), (90, 175), seconds, (88, 86))
     actors = (Actor(0, one), Actor(1, other, depth=lambda t: 1.0))
@@ -87,7 +87,7 @@ def crosses(seed: int, fps: float = 25, seconds: float = 4.0) -> Play:
 
 
 def swaps_size(seed: int, fps: float = 25, seconds: float = 4.0) -> Play:
-    """Two faces cross and swap size: one comes closer, the other goes away."""
+    """Two faces cross and swap size: one comes closer, the other moves away."""
     one = _walks((140, 190), (500, 170), seconds, (60, 130))
     other = _walks((500, 170), (140, 190), seconds, (130, 60))
     depth = seconds / 2
@@ -116,11 +116,11 @@ def turns_back(seed: int, fps: float = 25) -> Play:
 
 
 def hides(seed: int, hidden: float, fps: float = 25) -> Play:
-    """A board passes before a face and hides it for so many seconds."""
+    """A board passes in front of a face and hides it for some seconds."""
     face = _sits(320, 180, 100)
 
     def board(t: float) -> tuple[float, float, float, float] | None:
-        # As wide as the face and drawn at once, so that it is hidden for as long as it says.
+        # As wide as the face and drawn at once, so the face is hidden for exactly that long.
         here = 1.5 <= t < 1.5 + hidden
         return (240, 60, 400, 330) if here else None
 
@@ -130,7 +130,7 @@ def hides(seed: int, hidden: float, fps: float = 25) -> Play:
 
 
 def passes(seed: int, fps: float = 25) -> Play:
-    """A person walks past before one who sits, and hides that face for a while."""
+    """A person walks past in front of one who sits, and hides that face for a while."""
     actors = (
         Actor(0, _sits(320, 170, 90)),
         Actor(1, _walks((-120, 190), (760, 190), 3.5, (150, 150)), depth=lambda t: 1.0),
@@ -139,7 +139,7 @@ def passes(seed: int, fps: float = 25) -> Play:
 
 
 def takes_the_place(seed: int, away: float, fps: float = 25) -> Play:
-    """One person goes, and another sits down where the first one sat."""
+    """One person leaves, and another sits down in the same place."""
     there = _sits(320, 180, 110)
     gone, come = 1.6, 1.6 + away
     actors = (
@@ -150,7 +150,7 @@ def takes_the_place(seed: int, away: float, fps: float = 25) -> Play:
 
 
 def cut(seed: int, fps: float = 25) -> Play:
-    """A cut in mid-gesture: another person at the same place, then the first one, closer."""
+    """A cut in mid-gesture to another person in the same place, then to the first one, closer."""
     moves = lively(seed, fps, pace=0.5).actors[0].place
     near = _sits(300, 190, 150)
     actors = (
@@ -186,7 +186,7 @@ def fills(seed: int, fps: float = 25) -> Play:
 
 
 def mirror(seed: int, fps: float = 25) -> Play:
-    """A person before a mirror, who comes up to it and goes back."""
+    """A person in front of a mirror, who comes close and goes back."""
 
     def near(t: float) -> float:
         return 0.5 - 0.5 * float(np.cos(2 * np.pi * t / 4))
@@ -197,7 +197,7 @@ def mirror(seed: int, fps: float = 25) -> Play:
             0,
             lambda t: Place(520 - 130 * near(t), 190, 104, yaw=0.5),
             depth=lambda t: -1.0,
-            shot=1,  # a face of its own, with a number of its own
+            shot=1,  # the mirror image is a face with its own number
             is_mirrored=True,
         ),
     )
@@ -205,7 +205,7 @@ def mirror(seed: int, fps: float = 25) -> Play:
 
 
 def poster(seed: int, fps: float = 25) -> Play:
-    """A poster of a face, and a person who walks past before it and back."""
+    """A poster of a face, and a person who walks past in front of it and back."""
 
     def walk(t: float) -> Place:
         share = 0.5 - 0.5 * float(np.cos(2 * np.pi * t / 5))
@@ -231,7 +231,7 @@ def group(seed: int, fps: float = 25) -> Play:
 
 
 def shakes(seed: int, fps: float = 25) -> Play:
-    """A camera that is held by hand and shakes, two people."""
+    """Two people in front of a shaking, hand-held camera."""
     rng = np.random.default_rng([seed, 3])
     steps = np.cumsum(rng.normal(0, 9, (400, 2)), axis=0)
     steps -= np.linspace(0, 1, 400)[:, None] * steps[-1]
@@ -249,7 +249,7 @@ def shakes(seed: int, fps: float = 25) -> Play:
 
 
 def enters_and_leaves(seed: int, fps: float = 25) -> Play:
-    """A person walks in, through the picture and out, while another stays."""
+    """A person walks in, across the picture and out, while another stays."""
     actors = (
         Actor(0, _walks((-80, 190), (720, 180), 4, (100, 110))),
         Actor(1, _sits(520, 110, 60), depth=lambda t: -1.0),
@@ -258,7 +258,7 @@ def enters_and_leaves(seed: int, fps: float = 25) -> Play:
 
 
 def plays() -> list[Play]:
-    """All plays, each with people and surroundings of its own."""
+    """All plays, each with its own people and surroundings."""
     made: list[Play] = []
     for seed in (1, 2):
         row: list[Callable[[int], Play]] = [

@@ -1,7 +1,7 @@
-"""Drawn people on a stage: videos of which every face is known in every frame.
+"""Drawn people on a stage: videos in which every face of every frame is known.
 
-A face is painted by `dfercli.drawn_faces`, cut out along its outline and put where its part says.
-What stands nearer hides what stands behind; how much of each face is left is counted.
+`dfercli.drawn_faces` paints a face; it is cut out along its outline and put in its place.
+Nearer things hide things behind them, and the visible part of each face is counted.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,11 +17,11 @@ from dfercli.drawn_faces.identity import random_identity
 from dfercli.drawn_faces.scene import Scene, random_scene
 from dfercli.video.write import write_video
 
-SCALE = 0.2  # of a sprite's side that half the width of a face takes
-HEAD = 0.36  # of a sprite's height that its head is from the top; below is the chest
+SCALE = 0.2  # of a sprite's side: half the width of a face
+HEAD = 0.36  # of a sprite's height: from the top to the head; the chest is below
 FACE_UNITS = 2.4  # the height of a face, in halves of its width
-LARGEST_SPRITE_PX = 420  # larger ones are enlarged, which nobody sees
-FOREHEAD = 0.3  # of the height of the landmarks that the forehead rises above them
+LARGEST_SPRITE_PX = 420  # larger faces are enlarged, which does not show
+FOREHEAD = 0.3  # of the height of the landmarks: the forehead above them
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Actor:
     """Somebody in a play.
 
     Attributes:
-        person: Who; the same number is the same person.
-        place: Where at a time in seconds; None where away.
-        depth: What is drawn last is nearest.
-        shot: Who is seen in two shots is two tracks: a cut begins new ones.
-        is_mirrored: Drawn the other way round.
-        is_still: A picture on the wall: it does not move a muscle.
+        person: The same number is the same person.
+        place: The position at a time in seconds; None while away.
+        depth: The nearest actor is drawn last.
+        shot: Somebody in two shots is two tracks, as a cut begins new ones.
+        is_mirrored: Whether the face is mirrored.
+        is_still: Whether it is a picture on the wall, which never moves.
     """
 
     person: int
@@ -76,8 +76,8 @@ class Play:
         height: In pixels.
         fps: Frames per second.
         seconds: Length.
-        actors: Who plays.
-        boards: What hides them.
+        actors: The people in it.
+        boards: The things that hide them.
         cuts_seconds: When the background changes.
     """
 
@@ -94,7 +94,7 @@ class Play:
 
 @dataclass(frozen=True)
 class TrueFace:
-    """A face that is in a frame: whose it is, its box, and how much of it is seen (0 to 1)."""
+    """A face in a frame: whose it is, its box, and its visible share (0 to 1)."""
 
     identity: tuple[int, int]
     box_xyxy_px: tuple[float, float, float, float]
@@ -105,7 +105,7 @@ class Stage:
     """Draws a play frame by frame.
 
     Args:
-        play: What is played.
+        play: The play to draw.
     """
 
     def __init__(self, play: Play) -> None:
@@ -163,7 +163,7 @@ class Stage:
     def _paint(
         self, image: np.ndarray, owner: np.ndarray, actor: Actor, place: Place, t: float, mark: int
     ) -> tuple[np.ndarray, int]:
-        """Put an actor into the picture; return the box of the face and its pixels if unhidden."""
+        """Draw an actor into the picture; return the face's box and its pixels if unhidden."""
         unit_px = place.face_px / FACE_UNITS
         wanted_px = unit_px / SCALE
         side = min(LARGEST_SPRITE_PX, max(24, round(wanted_px)))

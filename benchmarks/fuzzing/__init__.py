@@ -1,1 +1,1 @@
-"""What `benchmarks/fuzz.py` is made of: seeds, mutations, cases, a guard, and what is a fault."""
+"""The parts of `benchmarks/fuzz.py`: seeds, mutations, cases, a guard, and the faults."""

@@ -1,4 +1,4 @@
-"""A server on the loopback that answers as an LLM's server must never, and the answers."""
+"""A loopback server that answers as no LLM server should, and its answers."""
 
 import gzip
 import json
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from fuzzing.mutations import DEEP, ESCAPE, MARKUP, change_bytes, change_tree, hostile_names, short
 
-# What is sent as the number-th answer: all bytes of it, or pieces that may have no end.
+# The bytes of the number-th answer: all at once, or in pieces, perhaps endless.
 Answer = Callable[[int], "bytes | Iterator[bytes]"]
 ENDLESS_BYTES = 4 * 2**30
 KINDS = ("values", "content", "transport", "status", "size", "time")
 
 
 def completion(content: object) -> dict[str, object]:
-    """A completion as servers send it."""
+    """A completion as a server sends it."""
     message = {"role": "assistant", "content": content}
     return {
         "id": "c1",
@@ -39,12 +39,12 @@ def reply(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
 
 
 def json_reply(content: object) -> bytes:
-    """The whole HTTP answer that holds a completion with this content."""
+    """A whole HTTP answer with a completion of this content."""
     return reply(json.dumps(completion(content)).encode())
 
 
 def classes_answer() -> str:
-    """What a good server says of the classes of the seeds."""
+    """The answer of a good server about the classes of the seeds."""
     entries = [
         {"name": "awe", "positive": ["The eyes are wide and the jaw hangs open."]},
         {"name": "boredom", "positive": ["The lids droop and the mouth is slack."]},
@@ -53,7 +53,7 @@ def classes_answer() -> str:
 
 
 def caption_answer() -> str:
-    """What a good server says of a clip."""
+    """The answer of a good server about a clip."""
     return json.dumps({"caption": "The brows rise, and the lips part."})
 
 
@@ -86,7 +86,7 @@ def _talk(connection: socket.socket, answer: Answer, number: int) -> None:
             said = answer(number)
             for piece in (said,) if isinstance(said, bytes) else said:
                 connection.sendall(piece)
-        except OSError:  # the client had enough
+        except OSError:  # the client gave up
             return
 
 
@@ -111,7 +111,7 @@ def _read_request(connection: socket.socket) -> None:
 
 
 def hostile_answer(rng: random.Random, kind: str, good: str, outside: Path) -> tuple[Answer, str]:
-    """An answer of a kind, and what is wrong with it. Each request gets the same."""
+    """An answer of one kind, the same for each request, and what is wrong with it."""
     if kind == "values":
         tree, said = change_tree(rng, completion(good), outside)
         body = json.dumps(tree).encode()

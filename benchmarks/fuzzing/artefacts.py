@@ -1,4 +1,4 @@
-"""The artefacts that dfer reads: where each lies, how it is mutated, and the commands over it."""
+"""The artefacts that dfer reads: their place, their mutations, and the commands that read them."""
 
 import json
 import os
@@ -30,12 +30,12 @@ class Artefact:
     """One kind of file.
 
     Attributes:
-        name: As the table calls it.
-        seed: What is copied into the case: a file or folder among the seeds.
-        files: Which of its files are mutated, as a glob; of a seed that is a file, nothing.
-        how: How: json, rows, toml, text, bytes, npz, safetensors, torch, onnx, torchscript.
-        commands: From where the copy lies and the seeds, command lines that read it.
-        writes: Whether they may write into the copy.
+        name: In the table.
+        seed: The file or folder among the seeds that is copied into the case.
+        files: A glob of the files to mutate; empty if the seed is a file.
+        how: json, rows, toml, text, bytes, npz, safetensors, torch, onnx or torchscript.
+        commands: Takes the place of the copy and the seeds; gives command lines that read it.
+        writes: Whether the commands may write into the copy.
     """
 
     name: str
@@ -99,11 +99,11 @@ def artefact_case(name: str, number: int, seeds: Path, folder: Path, *, quick: b
     """Make a case: a copy of one artefact, mutated, and a command that reads it.
 
     Args:
-        name: The case's name, from which all chance comes.
-        number: Its number, which picks the kind of artefact.
+        name: The case's name, which seeds all chance.
+        number: Picks the kind of artefact.
         seeds: The folder of seeds.
-        folder: The case's own.
-        quick: Take no command that trains or measures.
+        folder: The case's own folder.
+        quick: Skip commands that train or measure.
     """
     rng = random.Random(name)
     usable = [
@@ -117,7 +117,7 @@ def artefact_case(name: str, number: int, seeds: Path, folder: Path, *, quick: b
     copy = _copied(artefact, seeds, folder)
     path = copy if copy.is_file() else rng.choice(_files(copy, artefact.files))
     own = [path.stem]
-    # A file that the user names may be a pipe, as a shell's <(…) is.
+    # A file that the user names may be a pipe, such as <(…) in a shell.
     said = replace_file(rng, path, outside, named=copy.is_file()) or mutate(
         rng, path, artefact.how, outside
     )
@@ -126,7 +126,7 @@ def artefact_case(name: str, number: int, seeds: Path, folder: Path, *, quick: b
     lines = artefact.commands(_named(artefact, copy), seeds)
     arguments = rng.choice([c for c in lines if not (quick and c[0] in SLOW)])
     if said == "100,000 lines" and arguments[0] == "train":
-        arguments = lines[0]  # so many clips rightly take hours to train on
+        arguments = lines[0]  # training on so many clips rightly takes hours
     kept = [outside, seeds / "checkpoint", seeds / "videos"]
     if artefact.seed == "faces":
         kept += [
@@ -138,14 +138,14 @@ def artefact_case(name: str, number: int, seeds: Path, folder: Path, *, quick: b
 
 
 def _nobody_serves() -> dict[str, str]:
-    """An LLM's address at which nobody listens: what is cached is not asked for."""
+    """An address without an LLM server: cached answers must suffice."""
     return {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
 
 
 def sound_case(name: str, number: int, seeds: Path, folder: Path, *, quick: bool) -> Case | None:
-    """The number-th command over an artefact as it was, which must succeed; None behind the last.
+    """The number-th command over an intact artefact, which must succeed; None after the last.
 
-    Without this, a hunt may find nothing because all is refused for another reason.
+    Without this check, a hunt might find nothing because everything is refused for another reason.
     """
     usable = [kind for kind in ARTEFACTS if (seeds / kind.seed).exists()]
     pairs = [
@@ -176,7 +176,7 @@ def _copied(artefact: Artefact, seeds: Path, folder: Path) -> Path:
         copy_seed(seeds / "videos", folder / "in" / "videos")
     if artefact.how == "torch" and artefact.seed == "runs":
         for result in copy.rglob("result.json"):
-            result.unlink()  # else there is nothing to go on with
+            result.unlink()  # else there is nothing to resume
     if artefact.name == "sweep":
         text = copy.read_text().replace("{out}", str(folder / "out" / "swept"))
         copy.write_text(text)
@@ -184,7 +184,7 @@ def _copied(artefact: Artefact, seeds: Path, folder: Path) -> Path:
 
 
 def _named(artefact: Artefact, copy: Path) -> Path:
-    """What a command names: of runs the first."""
+    """The path for the command line; of a folder of runs, the first run."""
     return copy / "first" if artefact.seed == "runs" else copy
 
 
@@ -202,7 +202,7 @@ def mutate(rng: random.Random, path: Path, how: str, outside: Path) -> str:
     if how in with_outside:
         return with_outside[how](rng, path, outside)
     content = path.read_bytes()
-    path.unlink()  # it may be a link to a seed
+    path.unlink()  # the file may be a link to a seed
     if how == "bytes":
         new, said = change_bytes(rng, content)
     else:
@@ -237,7 +237,7 @@ def _files(folder: Path, pattern: str) -> list[Path]:
 
 
 def _as_if_changed(rng: random.Random, path: Path, outside: Path) -> str:
-    """Make a record that was mutated one of a source that has changed since, so it is removed."""
+    """Make a mutated record belong to a source that has changed since; dfer then removes it."""
     try:
         record = json.loads(path.read_text())
         if rng.random() < 0.6:
@@ -248,5 +248,5 @@ def _as_if_changed(rng: random.Random, path: Path, outside: Path) -> str:
             said = f", clip_id = {short(name)}"
         path.write_text(json.dumps(record))
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
-        return ""  # nothing is left to change
+        return ""  # there is nothing left to change
     return f"{said}, of a source that changed"

@@ -1,4 +1,4 @@
-"""Mutations of binary artefacts in their own form: arrays, tensors, pickles, graphs, programs."""
+"""Mutations of binary artefacts in their formats: arrays, tensors, pickles, graphs, programs."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from fuzzing.mutations import VICTIM, change_bytes, change_tree, hostile_names, 
 
 
 def change_npz(rng: random.Random, path: Path) -> str:
-    """An archive of arrays with other shapes, types, names, claims, or other bytes."""
+    """An archive of arrays with changed shapes, types, names, claims or bytes."""
     if rng.random() < 0.35:
         content, said = change_bytes(rng, path.read_bytes())
         path.write_bytes(content)
@@ -89,7 +89,7 @@ def _write_zeros(archive: zipfile.ZipFile, member: str) -> None:
 
 
 def change_safetensors(rng: random.Random, path: Path, outside: Path) -> str:
-    """Another header, with its length; or other bytes."""
+    """A changed header with its length, or changed bytes."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     if rng.random() < 0.4:
@@ -108,7 +108,7 @@ def change_safetensors(rng: random.Random, path: Path, outside: Path) -> str:
 
 
 class _Starts:
-    """What pickle is told to call."""
+    """Tells pickle what to call."""
 
     def __init__(self, what: tuple[Any, tuple[Any, ...]]) -> None:
         self.what = what
@@ -118,7 +118,7 @@ class _Starts:
 
 
 def change_torch_file(rng: random.Random, path: Path, outside: Path) -> str:
-    """A file of torch.save: a hostile pickle, other values of the same form, or other bytes."""
+    """A file of torch.save: a hostile pickle, other values in the same form, or changed bytes."""
     import torch
 
     pick = rng.random()
@@ -183,7 +183,7 @@ def _change_state(rng: random.Random, state: Any, outside: Path) -> tuple[Any, s
 
 
 def change_onnx(rng: random.Random, path: Path, outside: Path) -> str:
-    """A graph with outside data, operators of strangers, another card, or other bytes."""
+    """A graph with outside data, foreign operators, another card, or changed bytes."""
     if rng.random() < 0.35:
         content, said = change_bytes(rng, path.read_bytes())
         path.unlink()
@@ -229,7 +229,7 @@ def change_onnx(rng: random.Random, path: Path, outside: Path) -> str:
 
 
 def change_torchscript(rng: random.Random, path: Path, outside: Path) -> str:
-    """A program that writes over a file of the user when it is loaded; or other bytes."""
+    """A program that overwrites a file of the user when it is loaded, or changed bytes."""
     if rng.random() < 0.5:
         content, said = change_bytes(rng, path.read_bytes())
         path.unlink()

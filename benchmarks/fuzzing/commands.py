@@ -1,4 +1,4 @@
-"""The command lines that read each artefact: from where it lies, and the folder of seeds."""
+"""The command lines that read each artefact, given its place and the folder of seeds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,12 +32,12 @@ def store(faces: Path, seeds: Path) -> list[tuple[str, ...]]:
 
 
 def made_again(faces: Path, seeds: Path) -> list[tuple[str, ...]]:
-    """Add to a face store what is there already."""
+    """Add sources to a face store that it holds already."""
     return [("preprocess", str(faces.parent / "videos"), "--out", str(faces), *PREPROCESS)]
 
 
 def streams(faces: Path, seeds: Path) -> list[tuple[str, ...]]:
-    """Read what lies beside the crops."""
+    """Read the files beside the crops."""
     fine = _train(faces, "--method", "finecliper", "--clip", "tiny-vit/random", "--streams")
     return [
         (*fine, "frames,landmarks,parsing,captions"),
@@ -78,7 +78,7 @@ def exported(path: Path, seeds: Path) -> list[tuple[str, ...]]:
 
 
 def resumed(run: Path, seeds: Path) -> list[tuple[str, ...]]:
-    """Go on with a run."""
+    """Resume a run."""
     return [("train", "--resume", str(run), "--quiet")]
 
 
@@ -188,18 +188,18 @@ def sweep(path: Path, seeds: Path) -> list[tuple[str, ...]]:
 
 
 def journal(folder: Path, seeds: Path) -> list[tuple[str, ...]]:
-    """Go on with a prediction that was stopped."""
+    """Resume a stopped prediction."""
     return [journal_command(seeds)]
 
 
 def features(folder: Path, seeds: Path) -> list[tuple[str, ...]]:
-    """Train on features that are cached."""
+    """Train on cached features."""
     frozen = ("--freeze-image", "--cache-features", "--features-in", str(folder))
     return [_train(seeds / "faces", *frozen)]
 
 
 def llm_cache(folder: Path, seeds: Path) -> list[tuple[str, ...]]:
-    """Read the answers that are cached."""
+    """Read cached answers."""
     cache = ("--cache", str(folder))
     classes = ("--classes", str(seeds / "texts" / "classes.txt"), "--model", "m")
     return [

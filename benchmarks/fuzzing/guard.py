@@ -1,11 +1,11 @@
 """A guard on the system: nothing outside a case's own folders is written, removed or renamed.
 
-It hangs in Python's audit hooks, which see every such call of Python code, whichever library makes
-it. What it refuses is written down before it is refused, as the code under test may swallow the
-exception. Calls of C code are not seen; for those, `running` looks at what must not change.
+It uses Python's audit hooks, which see every such call from Python code, whichever library makes
+it. The guard logs a call before it refuses it, as the code under test may swallow the exception. It
+does not see calls from C code; for those, `running` checks the files that must not change.
 
-A process that is started takes the guard along: `inherited/sitecustomize.py` puts it up from the
-environment, before any other code runs.
+A child process inherits the guard: `inherited/sitecustomize.py` sets it up from the environment
+before any other code runs.
 """
 
 import ipaddress
@@ -18,8 +18,8 @@ WRITABLE = "DFER_FUZZ_WRITABLE"
 LOG = "DFER_FUZZ_LOG"
 DEVICES = ("/dev/null", "/dev/tty", "/dev/shm/")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# Audit events that change the file system: where their paths stand, and the folders they may be
-# relative to.
+# Audit events that change the file system: the positions of their paths, and of the folders that
+# these may be relative to.
 CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
     "os.remove": ((0, 1),),
     "os.rmdir": ((0, 1),),
@@ -39,11 +39,11 @@ STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.star
 
 
 def put_up(writable: Sequence[str], log: str) -> None:
-    """Refuse, from now on and for good, what this process may not do.
+    """From now on, refuse all that this process may not do.
 
     Args:
-        writable: The folders in which files may be written and removed.
-        log: The file that gets a line for each refusal.
+        writable: Folders in which files may be written and removed.
+        log: File that gets a line for each refusal.
     """
     roots = tuple(os.path.realpath(folder) + os.sep for folder in writable)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -54,7 +54,7 @@ def put_up(writable: Sequence[str], log: str) -> None:
         raise PermissionError(f"refused by the guard: {event} {what!r}")
 
     def allowed(path: Any, folder: Any) -> bool:
-        if isinstance(path, int):  # an open file, whose opening was looked at
+        if isinstance(path, int):  # an open file: the guard saw it being opened
             return True
         path = os.fsdecode(path)
         if isinstance(folder, int) and folder >= 0 and not os.path.isabs(path):
@@ -84,12 +84,12 @@ def put_up(writable: Sequence[str], log: str) -> None:
 
     def _look_at_start(event: str, arguments: tuple[Any, ...]) -> None:
         program = os.fsdecode(arguments[0]) if arguments[0] is not None else ""
-        known = os.path.realpath(program) == python or program == "uname"  # as `platform` asks
+        known = os.path.realpath(program) == python or program == "uname"  # `platform` asks for it
         if event == "os.system" or not known:
             refuse(event, program)
 
     def _look_at_address(address: Any) -> None:
-        if not isinstance(address, tuple):  # a socket of this machine, as multiprocessing has
+        if not isinstance(address, tuple):  # a local socket, such as those of multiprocessing
             return
         try:
             loopback = ipaddress.ip_address(address[0]).is_loopback
@@ -102,6 +102,6 @@ def put_up(writable: Sequence[str], log: str) -> None:
 
 
 def from_environment() -> None:
-    """Put the guard up as the process that started this one was told to."""
+    """Set up the guard with the settings of the parent process."""
     if LOG in os.environ:
         put_up(os.environ[WRITABLE].split(os.pathsep), os.environ[LOG])

@@ -1,4 +1,4 @@
-"""Media to mutate, made at run time, and what is done to them beyond their bytes."""
+"""Media to mutate, made at run time, and their mutations beyond single bytes."""
 
 import random
 import struct
@@ -107,7 +107,7 @@ def encode(
 
 
 def mutate_media(rng: random.Random, kind: str, seeds: Path, folder: Path) -> tuple[Path, str]:
-    """Write one mutated file, or folder of frames, of a kind; return where, and what was done."""
+    """Write one mutated file or folder of frames of a kind; return its path and the mutation."""
     folder.mkdir(parents=True)
     name = rng.choice(FILE_NAMES) if rng.random() < 0.25 else "plain"
     if kind == "folder":
@@ -133,10 +133,10 @@ def mutate_media(rng: random.Random, kind: str, seeds: Path, folder: Path) -> tu
 
 
 def _made_odd(rng: random.Random, kind: str, path: Path) -> str:
-    """Encode a video that is odd from the start: its times, its title, no frame."""
+    """Encode a video that is odd from the start: in its times or its title, or without a frame."""
     codec, pixels = VIDEOS[kind]
     way = rng.choice(("times", "title", "title", "no frame", "one frame"))
-    # Muxers refuse odd things; then the title is put into the file afterwards.
+    # Muxers refuse odd titles, so the title is written into the file afterwards.
     frames = [np.full((SIZE, SIZE, 3), 20 * number, np.uint8) for number in range(FRAMES)]
     if way in ("no frame", "one frame"):
         frames = frames[: way == "one frame"]
@@ -159,7 +159,7 @@ def _made_odd(rng: random.Random, kind: str, path: Path) -> str:
 
 
 def _encode_or_empty(path: Path, frames: list[np.ndarray], codec: str, pixels: str, **how) -> None:
-    """Encode; what a muxer has written when it refuses to go on is a mutation as well."""
+    """Encode; if the muxer refuses to go on, its partial output is a mutation, too."""
     plain = path.with_name(f"making{path.suffix}")
     try:
         encode(plain, frames, codec, pixels, **how)
@@ -169,7 +169,7 @@ def _encode_or_empty(path: Path, frames: list[np.ndarray], codec: str, pixels: s
 
 
 def _mutate_frames(rng: random.Random, seed: Path, folder: Path, name: str) -> tuple[Path, str]:
-    """A folder of frames of which some are broken, missing, of another size or kind."""
+    """A folder of frames, some of them broken, missing, or of another size or kind."""
     path = folder / (name if name != ".." else "dots")
     path.mkdir()
     for file in sorted(seed.iterdir()):
@@ -201,7 +201,7 @@ def _mutate_frames(rng: random.Random, seed: Path, folder: Path, name: str) -> t
 
 
 def hostile_sides(rng: random.Random, kind: str, content: bytes) -> tuple[bytes, str]:
-    """Write other sides into a file's header, with checksums that fit."""
+    """Write another size into a file's header, with matching checksums."""
     width, height = rng.choice(SIDES), rng.choice(SIDES)
     data = bytearray(content)
     done = f"says {width} x {height}"
@@ -222,7 +222,7 @@ def hostile_sides(rng: random.Random, kind: str, content: bytes) -> tuple[bytes,
 
 
 def _after(data: bytearray, marks: tuple[bytes, ...], skip: int, form: str, *values: int) -> bool:
-    """Pack values behind the first mark that is there."""
+    """Pack values after the first marker found."""
     limit = 2 ** (8 * struct.calcsize(form) // len(values)) - 1
     for mark in marks:
         place = data.find(mark)
@@ -241,7 +241,7 @@ def _png(data: bytearray, width: int, height: int) -> bool:
 
 
 def _mp4(data: bytearray, width: int, height: int) -> bool:
-    """The sides of the track, in 16.16, and of its sample description."""
+    """The size of the track, in 16.16, and of its sample description."""
     track = data.find(b"tkhd")
     if track < 0:
         return False

@@ -1,6 +1,6 @@
-"""What is done to bytes, texts, JSON and TOML; each takes a random generator and says what it did.
+"""Mutations of bytes, texts, JSON and TOML, each by a random generator.
 
-A mutation returns the new content and, in a few words, what was done.
+Each returns the new content and a few words about the change.
 """
 
 import copy
@@ -22,7 +22,7 @@ VICTIM = "victim"
 
 
 def hostile_names(outside: Path) -> list[str]:
-    """Names of files as a hostile person gives them; paths lead to `outside`, which is watched."""
+    """File names that a hostile person would choose; paths lead to `outside`, which is watched."""
     return [
         f"../../{VICTIM}",
         f"../../../{VICTIM}",
@@ -59,7 +59,7 @@ def hostile_names(outside: Path) -> list[str]:
 
 
 def _values(rng: random.Random, outside: Path) -> Any:
-    """A value that nobody expects."""
+    """A value that no reader expects."""
     names = hostile_names(outside)
     numbers = (0, -1, 1, 2**31, 2**63, 2**64, -(2**63), 10**30, 10**400, 100_000_000)
     reals = (float("nan"), float("inf"), float("-inf"), 1e308, -0.0, 0.5, 1e-320)
@@ -77,7 +77,7 @@ def _values(rng: random.Random, outside: Path) -> Any:
 
 
 def paths_in(tree: Any) -> list[tuple[Any, ...]]:
-    """The places in a JSON value, as keys and indices from the top."""
+    """The paths in a JSON value, as keys and indices from the top."""
     found: list[tuple[Any, ...]] = [()]
     items: Any = ()
     if isinstance(tree, dict):
@@ -90,7 +90,7 @@ def paths_in(tree: Any) -> list[tuple[Any, ...]]:
 
 
 def change_tree(rng: random.Random, tree: Any, outside: Path) -> tuple[Any, str]:
-    """Change one or a few places of a JSON value."""
+    """Change a JSON value in one or a few places."""
     tree = copy.deepcopy(tree)
     said = []
     for _ in range(rng.choice((1, 1, 1, 1, 2, 5))):
@@ -132,7 +132,7 @@ def short(value: Any) -> str:
 
 
 def change_json(rng: random.Random, content: bytes, outside: Path) -> Changed:
-    """Change a JSON file: mostly a value in it, else the whole of it."""
+    """Change a JSON file: mostly a value in it, else the whole file."""
     if rng.random() < 0.25:
         return change_form(rng, content)
     tree, said = change_tree(rng, json.loads(content), outside)
@@ -140,7 +140,7 @@ def change_json(rng: random.Random, content: bytes, outside: Path) -> Changed:
 
 
 def change_rows(rng: random.Random, content: bytes, outside: Path) -> Changed:
-    """Change a JSON lines file: mostly one row, else the whole of it."""
+    """Change a JSON lines file: mostly one row, else the whole file."""
     lines = content.splitlines()
     pick = rng.random()
     if not lines or pick < 0.15:
@@ -160,7 +160,7 @@ def change_rows(rng: random.Random, content: bytes, outside: Path) -> Changed:
 
 
 def change_form(rng: random.Random, content: bytes) -> Changed:
-    """Change how a JSON file is written, whatever it says."""
+    """Change the syntax of a JSON file, whatever its content."""
     cut = rng.randrange(len(content) + 1)
     ways: tuple[tuple[str, Callable[[], bytes]], ...] = (
         ("empty", lambda: b""),
@@ -195,7 +195,7 @@ TOML_VALUES = (
 
 
 def change_toml(rng: random.Random, content: bytes, outside: Path) -> Changed:
-    """Change a TOML file: a value, a key, a table, or the whole of it."""
+    """Change a TOML file: a value, a key, a table, or the whole file."""
     lines = content.decode().splitlines()
     settings = [number for number, line in enumerate(lines) if "=" in line]
     pick = rng.random()
@@ -225,7 +225,7 @@ def change_toml(rng: random.Random, content: bytes, outside: Path) -> Changed:
 
 
 def change_text(rng: random.Random, content: bytes, outside: Path) -> Changed:
-    """Change a text, a list or a CSV file: a word of it, a line, or the whole."""
+    """Change a text, a list or a CSV file: a word, a line, or the whole file."""
     lines = content.split(b"\n")
     number = rng.randrange(len(lines))
     name = rng.choice(hostile_names(outside)).encode("utf-8", "surrogatepass")
@@ -261,7 +261,7 @@ def change_text(rng: random.Random, content: bytes, outside: Path) -> Changed:
 
 
 def change_bytes(rng: random.Random, content: bytes) -> Changed:
-    """Change a binary file: bytes flipped, put in or taken out, its head overwritten, cut short."""
+    """Change a binary file: flip, insert or remove bytes, overwrite its header, cut it short."""
     if not content:
         return rng.randbytes(64), "random bytes"
     data = bytearray(content)
@@ -298,13 +298,13 @@ def change_bytes(rng: random.Random, content: bytes) -> Changed:
 
 
 def replace_file(rng: random.Random, path: Path, outside: Path, *, named: bool) -> str | None:
-    """Now and then: something else in the place of a file. None leaves it.
+    """Now and then, something else in place of a file; None leaves the file alone.
 
     Args:
         rng: Source of chance.
         path: The file.
         outside: Where a link may lead.
-        named: Whether the user gives its name on the command line; then it is not a pipe.
+        named: Whether the user names it on the command line; then it never becomes a pipe.
     """
     if rng.random() > 0.05:
         return None

@@ -1,4 +1,4 @@
-"""Runs one case in a process of its own, with bounds, and tells what is a fault about it."""
+"""Runs one case in its own process within bounds, and finds its faults."""
 
 import csv
 import hashlib
@@ -17,14 +17,14 @@ from pathlib import Path
 from fuzzing import guard
 
 CLEAN_CODES = (0, 2, 3, 4, 5)
-MEMORY_MB = 1200  # by which a case may grow over the process it was forked from
-HARD_MEMORY_GB = 6  # of addresses; for what grows faster than one can look
+MEMORY_MB = 1200  # by which a case may exceed the process it was forked from
+HARD_MEMORY_GB = 6  # of addresses; for memory that grows faster than it can be watched
 BUG = re.compile(r"\bTraceback \(most recent call last\)|(^|[\s|:])bug: ", re.MULTILINE)
-# Control characters but newline and tab, and those that turn the direction of text.
+# Control characters except newline and tab, and those that reverse the direction of text.
 ESCAPES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 FORMULA = re.compile(r"[=+\-@\t\r]")
 SCRIPT = "<script>fuzz("
-WAITS = 3  # times its limit of computing that a case may take on a busy machine
+WAITS = 3  # times the computing limit: wall time of a case on a busy machine
 INHERITED = Path(__file__).parent / "inherited"
 
 
@@ -33,13 +33,13 @@ class Case:
     """A command line over mutated input.
 
     Attributes:
-        name: `kind:seed:number`, by which it is made again.
-        kind: Of what is mutated.
-        what: What was done to it.
+        name: `kind:seed:number`, which recreates it.
+        kind: Of the mutated files.
+        what: The mutation in a few words.
         arguments: Of `dfer`.
         writable: Folders besides the case's own ones that the command may write into.
-        kept: Files that must be there, unchanged, afterwards; folders with all in them.
-        serve: Starts a server in the process of the case, and returns what it adds to the
+        kept: Files and whole folders that must exist unchanged afterwards.
+        serve: Starts a server in the process of the case and returns additions to the
             environment.
     """
 
@@ -54,15 +54,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a case.
+    """The outcome of a case.
 
     Attributes:
         case: The case.
         code: Its exit code; negative for a signal.
         seconds: How long it took.
-        cpu_seconds: How long it computed.
-        grown_mb: Peak memory over that at its begin.
-        faults: What it did that nothing may do; none is as it should be.
+        cpu_seconds: Its processor time.
+        grown_mb: Peak memory above that at its start.
+        faults: Its forbidden effects; empty if all is well.
         said: The last lines that it printed on stderr.
     """
 
@@ -77,7 +77,7 @@ class Verdict:
 
 @dataclass
 class Running:
-    """A case whose process runs; `poll` until it gives the verdict."""
+    """A case with a running process; `poll` it until it gives the verdict."""
 
     case: Case
     folder: Path
@@ -108,12 +108,12 @@ class Running:
             self._stop_at_bounds()
             return None
         code = os.waitstatus_to_exitcode(status)
-        _kill_group(self.pid)  # what it started and left behind
+        _kill_group(self.pid)  # children that it left behind
         peak = max(usage.ru_maxrss - self.base_kb, 0) / 1024
         return self._judge(code, usage.ru_utime + usage.ru_stime, peak)
 
     def _is_finding(self, code: int) -> bool:
-        """Whether a code is the answer: `dfer data check` prints what is wrong, and ends with 3."""
+        """Whether the exit code is the answer: `dfer data check` prints faults and exits with 3."""
         return code == 3 and self.case.arguments[:2] == ("data", "check")
 
     def _stop_at_bounds(self) -> None:
@@ -162,7 +162,7 @@ class Running:
 
 
 def environment_of(folder: Path) -> dict[str, str]:
-    """What a case's process finds in its environment: all its own folders, and no network."""
+    """The environment of a case's process: only its own folders, and no network."""
     return {
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
@@ -183,7 +183,7 @@ def writable_of(case: Case, folder: Path) -> list[str]:
 
 
 def _be(case: Case, folder: Path) -> None:
-    """Become the process of a case; never returns."""
+    """Become the process of a case; never return."""
     code = 1
     try:
         os.setpgid(0, 0)
@@ -197,7 +197,7 @@ def _be(case: Case, folder: Path) -> None:
         import tempfile
 
         tempfile.tempdir = str(folder / "tmp")
-        # What it starts puts the guard up by itself.
+        # Its children set up the guard themselves.
         writable = writable_of(case, folder)
         os.environ[guard.WRITABLE] = os.pathsep.join(writable)
         os.environ[guard.LOG] = str(folder / "guard")
@@ -214,7 +214,7 @@ def _be(case: Case, folder: Path) -> None:
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else 1
     except BaseException:  # noqa: BLE001
-        # Whatever it is, the verdict is over it.
+        # The verdict judges it, whatever it is.
         traceback.print_exc()
         code = 1
     finally:
@@ -226,7 +226,7 @@ def _be(case: Case, folder: Path) -> None:
 
 
 def _take_output(folder: Path) -> None:
-    """Send what is printed into files, with the error handlers that Python begins with."""
+    """Redirect output to files, with Python's default error handlers."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     for number, name in ((1, "stdout"), (2, "stderr")):
@@ -244,7 +244,7 @@ def _addresses_bytes() -> int:
 def _resident_kb(pid: int) -> int:
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):  # it just ended
+    except (OSError, IndexError):  # it has just ended
         return 0
     return pages * resource.getpagesize() // 1024
 
@@ -252,13 +252,13 @@ def _resident_kb(pid: int) -> int:
 def _cpu_seconds(pid: int) -> float:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:  # it just ended
+    except OSError:  # it has just ended
         return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _kill_group(pid: int) -> None:
-    for kill in (os.killpg, os.kill):  # the group is there a moment after the process
+    for kill in (os.killpg, os.kill):  # the group appears a moment after the process
         try:
             kill(pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -285,7 +285,7 @@ def _bug_line(text: str) -> str:
 
 
 def _digests(paths: tuple[Path, ...]) -> dict[str, str]:
-    """Check sums of files, and of all in folders."""
+    """Checksums of files and of all files in folders."""
     found = {}
     for path in paths:
         files = sorted(entry for entry in path.rglob("*")) if path.is_dir() else [path]
@@ -298,7 +298,7 @@ def _digests(paths: tuple[Path, ...]) -> dict[str, str]:
 
 
 def _faults_of_files(out: Path) -> list[str]:
-    """Cells that a spreadsheet would compute, and scripts that a browser would run."""
+    """Cells that a spreadsheet would evaluate, and scripts that a browser would run."""
     faults = []
     for path in sorted(out.rglob("*.csv")):
         with path.open(encoding="utf-8", errors="replace", newline="") as file:

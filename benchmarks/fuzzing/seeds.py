@@ -1,4 +1,4 @@
-"""What is mutated: one small artefact of each kind, made by dfer's own commands at run time."""
+"""The files to mutate: one small artefact of each kind, made by dfer's own commands at run time."""
 
 import contextlib
 import io
@@ -78,14 +78,14 @@ lr_image = 0.001
 
 
 def make_seeds(folder: Path, *, quick: bool = False) -> None:
-    """Make all seeds in an empty folder.
+    """Make all seeds.
 
     Args:
-        folder: Where.
-        quick: Leave out those that take long and that only long commands read.
+        folder: An empty folder.
+        quick: Leave out seeds that take long and that only long commands read.
 
     Raises:
-        RuntimeError: a command failed, with what it said.
+        RuntimeError: a command failed; the message holds its output.
     """
     media.write_media(folder / "media")
     _write_videos(folder / "videos")
@@ -122,7 +122,7 @@ def _dfer(*arguments: object, quietly: tuple[int, ...] = (0,)) -> None:
 
 
 def _write_published(path: Path) -> None:
-    """A checkpoint as the published code writes it, of a small CLIP."""
+    """A checkpoint of a small CLIP as the published code writes it."""
     import torch
 
     from dfercli.config import ModelConfig
@@ -141,7 +141,7 @@ def _write_published(path: Path) -> None:
 
 
 def _write_videos(folder: Path) -> None:
-    """Four short videos: two people, two expressions; the folder's name is the label."""
+    """Four short videos: two people, two expressions; the folder name is the label."""
     frames = media.face_frames()
     for label in LABELS:
         (folder / label).mkdir(parents=True)
@@ -191,7 +191,7 @@ def _write_texts(folder: Path) -> None:
 
 
 def journal_command(folder: Path) -> tuple[str, ...]:
-    """The prediction that was stopped; its table is `x.csv` in the working folder."""
+    """A prediction that is to be stopped; its table is `x.csv` in the working folder."""
     return (
         *("predict", str(folder / "faces"), "--checkpoint", str(folder / "checkpoint")),
         *("--workers", "0", "--device", "cpu", "--out", "x.csv", "--quiet"),
@@ -214,7 +214,7 @@ def _write_journal(folder: Path) -> None:
 
 
 def _write_lists(folder: Path) -> None:
-    """Miniature copies of the benchmarks, as the tests have them, and a list of our own."""
+    """The tests' miniature copies of the benchmarks, and our own list."""
     from miniature_datasets import make_dfew, make_ferv39k, make_mafw
 
     make_dfew(folder / "dfew", count=3)
@@ -234,7 +234,7 @@ def _write_lists(folder: Path) -> None:
 
 
 def _write_llm_cache(folder: Path) -> None:
-    """The answers of an LLM, kept."""
+    """Cached answers of an LLM."""
     with serving(lambda number: json_reply(classes_answer())) as url:
         os.environ.update(OPENAI_BASE_URL=url, OPENAI_API_KEY="k")
         try:
