@@ -22,7 +22,7 @@ data = typer.Typer(help="Get and check data sets, merge face stores.", no_args_i
 )
 @offers(CheckConfig, "data check")
 def check(asked: Asked[CheckConfig], json: Json = False, quiet: Quiet = False) -> None:
-    """Report what is wrong with a copy of a data set. Exit code 0: nothing; 3: something."""
+    """Report the faults of a copy of a data set. Exit code 0: none; 3: some."""
     from dfercli.preprocessing.check_data import run
     from dfercli.preprocessing.check_report import CheckReport
 

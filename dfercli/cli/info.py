@@ -38,8 +38,8 @@ def info(
         bool,
         typer.Option(
             "--machine",
-            help="What this machine was measured to multiply fastest, and what `--precision auto` "
-            "takes.",
+            help="Show the measured speed of this machine's arithmetic, and what `--precision "
+            "auto` takes.",
             rich_help_panel=DEVICE,
         ),
     ] = False,

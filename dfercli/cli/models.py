@@ -110,8 +110,7 @@ def get(
         list[str],
         typer.Argument(
             metavar="NAME...",
-            help="Names of `dfer models`; one without its fold is all folds; or OWNER/NAME on the "
-            "hub.",
+            help="Names of `dfer models`, without a fold for all folds, or OWNER/NAME on the hub.",
         ),
     ],
     quiet: Quiet = False,
@@ -202,7 +201,7 @@ def info(
 )
 def push(
     run: Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="What to upload.")],
-    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to, on the hub.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the hub.")],
     private: Annotated[
         bool,
         typer.Option("--private", help="Make a new repository private.", rich_help_panel=OUTPUT),
@@ -211,7 +210,7 @@ def push(
         str | None,
         typer.Option(
             metavar="ID",
-            help="Your licence as the hub calls it, such as mit.",
+            help="Your licence by its name on the hub, such as mit.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,

@@ -36,7 +36,7 @@ Command = Callable[..., None]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.", rich_help_panel=OUTPUT)]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress.", rich_help_panel=OUTPUT)]
 
 WIDEST_TYPE = 12
 _FILE, _ASSIGNMENTS, _CONTEXT = "config_file", "assignments", "context"
@@ -278,7 +278,7 @@ def _for_all(table: str) -> list[inspect.Parameter]:
     assignments = typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Any setting by its name, also those without an option.",
+        help="Any setting by name, even one without an option.",
         rich_help_panel=SETTINGS,
     )
     return [

@@ -31,8 +31,8 @@ def train(
         str | None,
         typer.Option(
             metavar="RUN|auto",
-            help="Continue this run; all else but --features-in is its own. auto, beside DATASET: "
-            "continue the run --name (by default DATASET-METHOD), or start it if there is none.",
+            help="Continue this run with its own settings, except --features-in. auto, with "
+            "DATASET: continue the run --name (by default DATASET-METHOD), or start it.",
             rich_help_panel=SETTINGS,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""Settings of data sets: which clips, in which copy."""
+"""Settings of data sets: which clips from which copy."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ LABEL_ORDERS = ("dfer-clip", "mae-dfer", "s2d")
 
 @dataclass(frozen=True)
 class CopyConfig:
-    """Where a copy of a data set is, and how its lists are read."""
+    """Where a copy of a data set is, and how to read its lists."""
 
     root: Path | None = option(
         None, "Folder of a benchmark's copy; else DFER_DATA/NAME, else data/NAME.", DATA
@@ -41,21 +41,23 @@ class DatasetConfig(CopyConfig):
 
 @dataclass(frozen=True)
 class DataConfig(DatasetConfig):
-    """Which clips are trained on, and how they are read."""
+    """Which clips to train on, and how to read them."""
 
-    folds: int | None = option(None, "Split a face store into so many folds (with --group).", DATA)
+    folds: int | None = option(
+        None, "Split a face store into this many folds (with --group).", DATA
+    )
     group: Literal["subject"] | None = option(
-        None, "subject: no subject is in training and test at once.", DATA
+        None, "subject: no subject is in both training and test.", DATA
     )
     test: str | None = option(None, "A data set to test on, if the first has no test list.", DATA)
     allow_leak: bool = option(
         False,
-        "Test even on clips whose subject, source or content is trained on; the result says so.",
+        "Test even on clips whose subject, source or content is in training; the result says so.",
         DATA,
         "--allow-leak",
     )
     validation: Share = setting(
-        0.1, "Share of the training clips held out to choose the checkpoint on."
+        0.1, "Share of the training clips held out to choose the checkpoint."
     )
     test_share: Share = option(
         0.2,
@@ -64,21 +66,21 @@ class DataConfig(DatasetConfig):
         DATA,
     )
     split_seed: Seed | None = setting(
-        None, "Seed of the splits into folds, test and validation; None is that of training."
+        None, "Seed of the splits into folds, test and validation; None: the seed of training."
     )
     frame_counts: Literal["disk", "listed"] = setting(
         "disk",
-        "Frames of a clip that are sampled from: those on disk, or as many as its list says.",
+        "Frames of a clip to sample from: those on disk, or as many as its list says.",
     )
     sampler: Literal["shuffled", "square-root", "balanced"] = option(
         "shuffled",
-        "Clips of an epoch: shuffled all once; balanced as many of each class; square-root in "
-        "between, by the square root of their numbers.",
+        "Clips of an epoch: shuffled, all once; balanced, equally many of each class; square-root, "
+        "in between, by the square root of their numbers.",
         DATA,
     )
     workers: CountOrNone | None = option(
         None,
-        "Processes that read frames; 0 is this one.",
+        "Processes that read frames; 0: this one.",
         DEVICE,
         default="2; on a GPU one per core, at most 16",
     )

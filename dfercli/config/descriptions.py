@@ -11,19 +11,17 @@ DEFAULT_LLM = "gpt-4.1-mini"
 
 @dataclass(frozen=True)
 class DescribeConfig:
-    """What `dfer describe` writes: texts for classes, captions for the clips of a face store."""
+    """Settings of `dfer describe`: texts for classes, captions for the clips of a face store."""
 
     style: Literal["description", "name", "context", "pn"] = option(
-        "description", "Kind of text; pn is a positive and a negative one.", DATA
+        "description", "Kind of text; pn: a positive and a negative one.", DATA
     )
     model: str | None = option(
         None,
         f"The LLM to use. Without it: shipped texts if there are any, else {DEFAULT_LLM}.",
         LLM,
     )
-    default_model: str = setting(
-        DEFAULT_LLM, "The LLM that is used if one is needed and none was named."
-    )
+    default_model: str = setting(DEFAULT_LLM, "The LLM to use if one is needed and none is named.")
     refine_model: str | None = option(
         None, "The LLM that shortens captions; by default --model.", LLM
     )
@@ -37,7 +35,7 @@ class DescribeConfig:
     seed: int = option(1, "Seed of the LLM.", LLM)
     send_sampling: bool = option(
         True,
-        "Send temperature and seed; not for models that take none.",
+        "Send temperature and seed; some models refuse them.",
         LLM,
         "--sampling/--no-sampling",
     )
@@ -45,14 +43,14 @@ class DescribeConfig:
     images: Literal["sheet", "separate"] = option(
         "sheet", "Show them as one contact sheet, or as separate images.", DATA
     )
-    context_tokens: int = option(8, "Learned tokens beside a class text, in CLIP's 77.", DATA)
+    context_tokens: int = option(8, "Learned tokens next to a class text, out of CLIP's 77.", DATA)
     concurrency: int = option(4, "Requests at a time.", LLM)
     rate: float | None = option(None, "Most requests per minute.", LLM)
     max_requests: int | None = option(
-        None, "Most requests of this run, the client's own retries not counted.", LLM
+        None, "Most requests of this run, not counting the client's own retries.", LLM
     )
     timeout_seconds: float = option(
-        120.0, "Longest time for one request, connecting included, in seconds.", LLM, "--timeout"
+        120.0, "Longest time for one request, with connecting, in seconds.", LLM, "--timeout"
     )
     max_retries: int = option(
         4,

@@ -46,7 +46,7 @@ class PredictConfig(FacesConfig):
     )
     show: bool | None = option(
         None,
-        "With --camera: show a window, or only print JSON lines. By default a window where there "
+        "With --camera: show a window, or only print JSON lines. By default a window if there "
         "is a display.",
         OUTPUT,
         "--show/--headless",
@@ -54,8 +54,8 @@ class PredictConfig(FacesConfig):
     model: str | None = option(
         None,
         "A run, a fold, a checkpoint, a published .pth, an exported .onnx; a name of "
-        "`dfer models`; OWNER/NAME on the hub; or several with commas, whose probabilities are "
-        "averaged. By default the newest finished run, else the best model that is here, else "
+        "`dfer models`; OWNER/NAME on the hub; or several, separated by commas, to average their "
+        "probabilities. By default the newest finished run, else the best model that is here, else "
         "zero-shot CLIP.",
         MODEL,
         "--model",
@@ -75,9 +75,8 @@ class PredictConfig(FacesConfig):
     clip_weights: Path | None = option(None, "Local file with the weights of --clip.", MODEL)
     labels: Classes = option(
         (),
-        "Zero-shot classes: names or NAME=TEXT with commas between, or a .json file of "
-        "descriptions by `dfer describe`. A text with a comma is quoted: 'happy,\"shy=a shy, small "
-        "smile\"'.",
+        "Zero-shot classes: names or NAME=TEXT, separated by commas, or a .json file from "
+        "`dfer describe`. Quote a text with a comma: 'happy,\"shy=a shy, small smile\"'.",
         MODEL,
         metavar="A,B=TEXT,…",
     )
@@ -90,25 +89,25 @@ class PredictConfig(FacesConfig):
     streams: tuple[Stream, ...] = option((), "Use only these streams of the model.", MODEL)
     captions: bool = option(
         False,
-        "Of a model with captions: ask an LLM for one of each window; else they are left out.",
+        "For a model with captions: ask an LLM to caption each window; else leave captions out.",
         LLM,
         "--captions",
     )
     model_for_captions: str | None = option(
-        None, "The LLM of --captions.", LLM, default=DEFAULT_LLM
+        None, "The LLM for --captions.", LLM, default=DEFAULT_LLM
     )
-    window: float = option(2.0, "Seconds that a window lasts.", MODEL)
+    window: float = option(2.0, "Length of a window in seconds.", MODEL)
     stride: float = option(0.5, "Seconds from one window to the next.", MODEL)
     min_confidence: Share | None = option(
         None,
-        "Below it a prediction is uncertain. By default the checkpoint's own.",
+        "Threshold below which a prediction is uncertain. By default the checkpoint's own.",
         MODEL,
     )
     top: Count = option(2, "Classes shown per span in the table.", OUTPUT)
     out: Path | None = option(
         None,
         "Write all windows to a .jsonl, .csv or .parquet file; or, to a folder, everything: "
-        "windows, spans, summary, failures, page, and what was run.",
+        "windows, spans, summary, failures, page, and a record of the run.",
         OUTPUT,
         metavar="FILE|FOLDER",
     )
@@ -148,22 +147,24 @@ class PredictConfig(FacesConfig):
         None, "Write the annotated video: an .mp4, or a folder for several sources.", OUTPUT
     )
     record: Path | None = option(
-        None, "With --camera: keep what it sees as an .mp4, for a report or another run.", OUTPUT
+        None, "With --camera: keep its picture as an .mp4, for a report or another run.", OUTPUT
     )
     html: Path | None = option(None, "Write a report as one .html file.", OUTPUT)
     embed_mb: Positive = option(
-        20.0, "Megabytes of video that go inside the report; others are linked.", OUTPUT
+        20.0,
+        "Total megabytes of video to put inside the report; further videos are linked.",
+        OUTPUT,
     )
     batch_size: Count = option(16, "Windows per forward pass.", DEVICE)
     device: str = option("auto", "auto, cpu, cuda or mps.", DEVICE, suggestions=DEVICES)
     precision: AnswerPrecision = option(
         "auto",
-        "Of the computation; int8 is for CPUs. auto is DFER_PRECISION, else the fastest here.",
+        "Precision of the computation; int8: CPUs only; auto: DFER_PRECISION, else the fastest.",
         DEVICE,
     )
     compile: bool | None = option(
         None,
-        "Compile the model (torch.compile). By default where so much waits that it pays.",
+        "Compile the model (torch.compile). By default if there is enough work to pay for it.",
         DEVICE,
         "--compile/--no-compile",
     )

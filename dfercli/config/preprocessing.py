@@ -13,12 +13,12 @@ from dfercli.typed import Range
 USUAL_MIN_SECONDS = 0.5
 MAX_PIXELS = 7680 * 4320  # 8K
 DEFAULT_PARSING_MODEL = "jonathandinu/face-parsing"
-FRAME_SECONDS = 0.04  # of the frames that settings were once counted in
+FRAME_SECONDS = 0.04  # older settings counted frames of this length
 
 
 @dataclass(frozen=True)
 class FacesConfig:
-    """Which faces to find, where, and by which detector."""
+    """Which faces to find, where, and with which detector."""
 
     detector: Literal["auto", "yunet", "retinaface", "blazeface", "scrfd", "sfd", "haar"] = option(
         "auto",
@@ -28,7 +28,7 @@ class FacesConfig:
     )
     detector_weights: Path | None = option(
         None,
-        "The detector's file, instead of the one in the cache. Beside haar: YuNet's for landmarks.",
+        "The detector's file, instead of the one in the cache. With haar: YuNet's, for landmarks.",
         FACES,
     )
     faces: str = option(
@@ -44,12 +44,12 @@ class FacesConfig:
         FACES,
     )
     region: tuple[CountOrNone, ...] = option(
-        (), "Find faces in this region only; in pixels.", FACES, metavar="X,Y,W,H"
+        (), "Find faces only in this region, in pixels.", FACES, metavar="X,Y,W,H"
     )
     detect_every: Annotated[float, Range(0, 10)] = option(
         0.12,
-        "Seconds from one detection to the next; more often where a face is not plainly found "
-        "again. 0: every frame.",
+        "Seconds from one detection to the next; less where a face is hard to find again. 0: every "
+        "frame.",
         FACES,
     )
     lost_seconds: Positive = option(
@@ -58,7 +58,7 @@ class FacesConfig:
     identities: Literal["off", "video", "all"] = option(
         "off",
         "Tell people apart by their faces (SFace): video joins the pieces of a person's track, all "
-        "also gives each person one number in all videos. Ask those who are shown first.",
+        "also gives each person one number in all videos. First ask the people in the videos.",
         FACES,
     )
     identity_weights: Path | None = option(
@@ -76,13 +76,13 @@ class FacesConfig:
         MAX_PIXELS, "Refuse sources whose frames have more pixels. By default 8K.", DATA
     )
     workers: CountOrNone | None = option(
-        None, "Processes that find faces; 0: no process.", DEVICE, default="one per core"
+        None, "Worker processes that find faces; 0: none.", DEVICE, default="one per core"
     )
     engine: Literal["local", "ray"] = option(
         "local", "ray: a cluster that sees the same files (dfercli[ray]).", DEVICE
     )
     ray_address: str | None = option(
-        None, "Of the Ray cluster. By default one that is running here.", DEVICE
+        None, "Address of the Ray cluster. By default one that runs here.", DEVICE
     )
 
 
@@ -100,17 +100,19 @@ class PreprocessConfig(FacesConfig):
     labels: Path | None = option(
         None,
         "CSV of source,label[,subject]. Without it, the name of a source's folder is its label "
-        "where it is the name of a class. Further columns are groups. Of crema-d: acted or "
+        "if it is the name of a class. Further columns are groups. For crema-d: acted or "
         "face-votes.",
         DATA,
     )
     calm: Literal["drop", "own", "neutral"] = option(
-        "drop", "Of ravdess: the class calm is left out (drop), its own, or neutral.", DATA
+        "drop",
+        "For ravdess: leave out the class calm (drop), keep it (own), or count it as neutral.",
+        DATA,
     )
     ties: Literal["drop", "soft"] = option(
         "drop",
-        "Of crema-d with face-votes: clips with tied votes are left out (drop), or trained on with "
-        "equal shares (soft); none is tested on.",
+        "For crema-d with face-votes: leave out clips with tied votes (drop), or train on them "
+        "with equal shares (soft); they are never tested on.",
         DATA,
     )
     classes: tuple[str, ...] = option(
@@ -122,38 +124,38 @@ class PreprocessConfig(FacesConfig):
     size: Annotated[int, Range(8, 4096)] = option(224, "Side of a face crop in pixels.", FACES)
     align: Literal["square", "points", "landmarks"] = option(
         "square",
-        "square around the face, or turned and scaled by the detector's five points, or by its 68 "
-        "landmarks.",
+        "Crop a square around the face, or turn and scale the face by the detector's five points "
+        "or by its 68 landmarks.",
         FACES,
     )
     margin: Annotated[float, Range(0, 4)] = option(
         0.25, "Part of the face's longer side added on each side.", FACES
     )
-    jpeg_quality: Annotated[int, Range(1, 100)] = option(95, "Of the face crops.", OUTPUT)
+    jpeg_quality: Annotated[int, Range(1, 100)] = option(95, "Quality of the face crops.", OUTPUT)
     min_seconds: Positive | None = option(
         None,
-        "Shortest time a face must be seen.",
+        "Shortest time for which a face must be seen.",
         FACES,
         default=f"{USUAL_MIN_SECONDS}; half of a source shorter than {2 * USUAL_MIN_SECONDS:g} s",
     )
     smooth: Annotated[float, Range(0, 2)] = option(
-        0.16, "Average boxes over so many seconds before and after.", FACES
+        0.16, "Average boxes over this many seconds before and after.", FACES
     )
-    fps: float | None = option(None, "Keep at most so many frames a second.", DATA)
+    fps: float | None = option(None, "Keep at most this many frames per second.", DATA)
     every: Count = option(1, "Keep every n-th frame.", DATA)
     folder_fps: float = option(25.0, "Frame rate of folders of numbered images.", DATA)
     streams: tuple[MadeStream, ...] = option(
         (),
-        "Views of the crops to make beside them: landmarks; parsing (parts of the face by "
-        "SegFormer, extra dfercli[parsing]); regions (polygons of the 68 landmarks, no evidence of "
-        "their own); captions (by an LLM).",
+        "Streams to make from the crops: landmarks; parsing (parts of the face by SegFormer, extra "
+        "dfercli[parsing]); regions (polygons of the 68 landmarks, without further evidence); "
+        "captions (by an LLM).",
         FACES,
         metavar="STREAM,…",
     )
     landmarks: Literal["face-alignment", "yunet5"] | None = option(
         None,
-        "How landmarks are found: 68 points by face-alignment, or yunet5: five points by YuNet, "
-        "a weak stand-in that needs YuNet's file alone. Asks for that stream, too.",
+        "How to find landmarks: 68 points by face-alignment, or yunet5: five points by YuNet, a "
+        "weak stand-in that needs only YuNet's file. Also adds landmarks to --streams.",
         FACES,
         default="face-alignment",
     )
@@ -161,7 +163,7 @@ class PreprocessConfig(FacesConfig):
         DEFAULT_PARSING_MODEL, "SegFormer on the hub, or its folder.", FACES
     )
     model_for_captions: str | None = option(
-        None, "The LLM of --streams captions.", LLM, default=DEFAULT_LLM
+        None, "The LLM for --streams captions.", LLM, default=DEFAULT_LLM
     )
     root: Path | None = option(
         None, "With SOURCE dfew, ferv39k, mafw, ravdess or crema-d: its folder.", DATA
@@ -170,25 +172,25 @@ class PreprocessConfig(FacesConfig):
         False, "Draw a contact sheet and an annotated video per source.", OUTPUT, "--preview"
     )
     time_limit: float = option(
-        120.0, "Abandon a source after so many seconds without a new frame.", DEVICE
+        120.0, "Abandon a source after this many seconds without a new frame.", DEVICE
     )
     overwrite: bool = option(
         False,
-        "Empty an existing store (of a benchmark: its parts) first.",
+        "First empty an existing store (for a benchmark: its parts).",
         OUTPUT,
         "--overwrite",
     )
 
     @property
     def made_streams(self) -> tuple[MadeStream, ...]:
-        """The streams to make: those asked for by name, and landmarks where their kind is named."""
+        """The streams to make: those that are named, and landmarks if their kind is named."""
         named = ("landmarks",) if self.landmarks is not None else ()
         order: tuple[MadeStream, ...] = ("landmarks", "parsing", "regions", "captions")
         return tuple(name for name in order if name in (*self.streams, *named))
 
 
 def in_seconds(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Recorded settings of `dfer preprocess`, with those that were once frames in seconds.
+    """Recorded settings of `dfer preprocess`, with former numbers of frames turned into seconds.
 
     Stores and model cards used to hold `detect_every` and `smooth` as whole numbers of frames; a
     number of seconds is written with its decimal point.

@@ -47,7 +47,7 @@ RECIPES = (
 class FineCliperConfig:
     """FineCLIPER's own settings.
 
-    Where the paper is silent they follow AIM (Yang et al., ICLR 2023).
+    They follow AIM (Yang et al., ICLR 2023) where the paper is silent.
     """
 
     adapters: tuple[Literal["temporal", "spatial", "mlp"], ...] = setting(
@@ -55,20 +55,19 @@ class FineCliperConfig:
         "Adapters that each adapted block of the image encoder gets.",
     )
     second_temporal_adapter: bool = setting(
-        False, "One more adapter in front of the attention over time."
+        False, "One more adapter before the attention over time."
     )
     adapter_ratio: Share = setting(
-        0.25, "Width of an adapter's bottleneck by the width of the tower."
+        0.25, "Width of an adapter's bottleneck over the width of the tower."
     )
     adapter_scale: Positive = setting(0.5, "Factor of the MLP adapter's output.")
     mlp_placement: Literal["parallel", "sequential"] = setting(
-        "parallel", "The MLP adapter works beside the MLP (parallel) or on its output."
+        "parallel",
+        "Whether the MLP adapter works beside the MLP (parallel) or on its output (sequential).",
     )
-    adapted_blocks: CountOrNone = setting(
-        0, "Only the last so many blocks of a tower are adapted; 0 is all."
-    )
+    adapted_blocks: CountOrNone = setting(0, "Adapt only this many last blocks of a tower; 0: all.")
     drop_path: Share = setting(
-        0.2, "Probability that an adapter is skipped, rising from 0 to this over the blocks."
+        0.2, "Probability of skipping an adapter, rising from 0 to this over the blocks."
     )
     text_adapters: tuple[Literal["attention", "mlp"], ...] = setting(
         ("attention", "mlp"), "Adapters that each block of the text encoder gets."
@@ -83,7 +82,7 @@ class FineCliperConfig:
     temperature: Literal["fixed", "learned"] = setting("fixed", "fixed (0.01) or learned.")
     streams: tuple[Stream, ...] = option(
         (),
-        "Of FineCLIPER: frames,landmarks,parsing,captions. By default all that exist.",
+        "For FineCLIPER: frames,landmarks,parsing,captions. By default all that exist.",
         MODEL,
     )
     fusion: Literal["learned", "fixed"] = setting(
@@ -94,22 +93,22 @@ class FineCliperConfig:
 
 @dataclass(frozen=True)
 class ClipLoraConfig:
-    """The settings of clip-lora alone; the defaults are CLAIP-Emo's."""
+    """Settings of clip-lora only; the defaults are CLAIP-Emo's."""
 
-    rank: Annotated[int, Range(1, 1024)] = setting(8, "Rank of the matrices that are added.")
+    rank: Annotated[int, Range(1, 1024)] = setting(8, "Rank of the added matrices.")
     alpha: Positive = setting(32.0, "They are scaled by alpha / rank.")
-    dropout: Share = setting(0.1, "Share of their input features that a step leaves out.")
+    dropout: Share = setting(0.1, "Share of their input features that each step leaves out.")
     targets: tuple[Literal["q", "k", "v", "out", "mlp"], ...] = setting(
-        ("q", "k", "v", "out", "mlp"), "Matrices of a block that are adapted."
+        ("q", "k", "v", "out", "mlp"), "Matrices of a block to adapt."
     )
     adapted_blocks: CountOrNone = setting(
-        0, "Only the last so many blocks of the image encoder are adapted; 0 is all."
+        0, "Adapt only this many last blocks of the image encoder; 0: all."
     )
     head: Literal["linear", "texts"] = setting(
-        "linear", "A linear layer, or cosines with the class texts, which may be others later."
+        "linear", "A linear layer, or cosines with the class texts, which you can change later."
     )
     feature: Literal["auto", "before", "after"] = setting(
-        "auto", "Of a frame: before CLIP's projection or after it; auto is before for linear."
+        "auto", "Feature of a frame: before CLIP's projection or after it; auto: before for linear."
     )
 
 
@@ -130,7 +129,8 @@ class ModelConfig:
     clip_weights: Path | None = option(None, "Local file with the backbone's weights.", MODEL)
     num_frames: Frames = setting(16, "T, frames sampled per clip.")
     normalization: Literal["none", "clip", "imagenet"] = setting(
-        "none", "none feeds [0, 1] as published; else the mean and deviation of CLIP or ImageNet."
+        "none",
+        "none: feed [0, 1] as published; else use the mean and deviation of CLIP or ImageNet.",
     )
     text_type: Literal["description", "name", "context", "pn", "published"] = option(
         "description",
@@ -140,31 +140,30 @@ class ModelConfig:
     )
     descriptions: Path | None = option(
         None,
-        "Class texts written by `dfer describe`; or a published checkpoint (.pth), whose own are "
-        "taken.",
+        "Class texts from `dfer describe`, or a published checkpoint (.pth) to take them from.",
         MODEL,
     )
     own_texts: bool = option(
         False,
-        "Where published class texts are wanted and not at hand, go on with ours, labelled so.",
+        "If published class texts are missing, use ours instead; results are labelled so.",
         MODEL,
         "--own-texts",
     )
     class_texts: tuple[str, ...] = setting(
-        (), "One text per class, in their order; written by a training that took them from a file."
+        (), "One text per class, in order; a training writes them that took them from a file."
     )
     context_tokens: Tokens = option(8, "Learned tokens around each class text.", MODEL)
     class_specific: bool = option(
-        True, "Own tokens per class, or shared.", MODEL, "--class-specific/--generic-context"
+        True, "Tokens per class, or shared ones.", MODEL, "--class-specific/--generic-context"
     )
     class_position: Literal["end", "middle", "front"] = option(
-        "end", "Of the class text among the learned tokens.", MODEL
+        "end", "Position of the class text among the learned tokens.", MODEL
     )
     temporal_layers: Layers = option(
-        1, "Blocks of the temporal encoder; 0 is the mean over frames.", MODEL
+        1, "Blocks of the temporal encoder; 0: mean over frames.", MODEL
     )
     freeze_image: bool = option(
-        False, "DFER-CLIP's image encoder stays as it is.", MODEL, "--freeze-image"
+        False, "Leave DFER-CLIP's image encoder as it is.", MODEL, "--freeze-image"
     )
     finecliper: FineCliperConfig = FineCliperConfig()
     clip_lora: ClipLoraConfig = ClipLoraConfig()
@@ -195,33 +194,32 @@ class OptimConfig:
     lr_adapter: Positive = setting(
         3e-4, "Learning rate of adapters: clip-lora's, and FineCLIPER's with fusion, temperature."
     )
-    momentum: Positive = setting(0.9, "Of SGD.")
-    weight_decay: Positive = setting(1e-4, "Of either optimiser.")
+    momentum: Positive = setting(0.9, "Momentum of SGD.")
+    weight_decay: Positive = setting(1e-4, "Weight decay of either optimiser.")
     schedule: Literal["step", "cosine"] = setting(
         "step", "step multiplies by gamma at each milestone, cosine falls to 0."
     )
-    milestones: tuple[int, ...] = setting(
-        (30, 40), "Epochs (counted from 0) at which step multiplies."
-    )
+    milestones: tuple[int, ...] = setting((30, 40), "Epochs (from 0) at which step multiplies.")
     gamma: Positive = setting(0.1, "The factor of step.")
     warmup_epochs: Positive = setting(0.0, "Linear warm-up from 0.")
-    gradient_clip: Positive = setting(0.0, "Largest norm of the gradient; 0 is no clipping.")
+    gradient_clip: Positive = setting(0.0, "Largest norm of the gradient; 0: no clipping.")
     loss: Literal["cross-entropy", "focal"] = option(
         "cross-entropy",
-        "focal: easily recognised clips count for less.",
+        "focal: clips that are easy to recognise count less.",
         OPTIMISATION,
     )
     focal_gamma: Positive = setting(2.0, "Exponent of the focal loss: how much less they count.")
     label_smoothing: Share = option(
-        0.0, "Share of a clip's label that is spread over all classes.", OPTIMISATION
+        0.0, "Share of a clip's label to spread over all classes.", OPTIMISATION
     )
     class_weights: Literal["none", "inverse", "effective"] = option(
         "none",
-        "Rare classes count for more: by the inverse of their number, or of the effective one.",
+        "Let rare classes count more: by the inverse of their number of clips, or of the "
+        "effective number.",
         OPTIMISATION,
     )
     effective_beta: Annotated[float, Range(0, 1 - 1e-9)] = setting(
-        0.999, "Of the effective number; the nearer to 1, the nearer to inverse."
+        0.999, "Beta of the effective number; the closer to 1, the closer to inverse."
     )
 
 
@@ -230,13 +228,13 @@ class AugmentConfig:
     """Training augmentation, one draw for all frames of a clip, and other regularisers."""
 
     crop_scale: Share = setting(
-        0.08, "Smallest share of the picture that a random crop keeps; 1 is no crop."
+        0.08, "Smallest share of the picture that a random crop keeps; 1: no crop."
     )
     flip: Share = setting(0.5, "Probability of a horizontal flip.")
     brightness: Share = setting(0.0, "Brightness factor in 1 - b .. 1 + b (DFEW: 0.5).")
     rotation_degrees: Positive = setting(0.0, "Largest rotation (FERV39k: 4).")
     rotation_pixels: Literal["bilinear", "nearest"] = setting(
-        "bilinear", "How a rotated pixel is read; the published trainer takes the nearest."
+        "bilinear", "How to read a rotated pixel; the published trainer takes the nearest."
     )
 
     rand_augment: CountOrNone = setting(
@@ -244,7 +242,7 @@ class AugmentConfig:
     )
     rand_magnitude: Annotated[float, Range(0, 10)] = setting(7.0, "Their strength, 0 to 10.")
     erasing: Share = setting(
-        0.0, "Probability that a rectangle of a clip is erased, the same of all frames."
+        0.0, "Probability of erasing a rectangle of a clip, the same in all frames."
     )
     mixup: Positive = setting(
         0.0, "Mix clips in pairs: parameter of the Beta distribution of their shares; 0 is off."
@@ -259,10 +257,10 @@ class AugmentConfig:
         0, "Frames from a sampled one to the next; 0 spreads them over the clip, as published."
     )
     views: Annotated[int, Range(1, 64)] = setting(
-        1, "Draws of frames of a clip that a measurement averages over."
+        1, "Draws of frames per clip over which a measurement averages."
     )
     mirrored: bool = setting(
-        False, "A measurement averages over each clip and its mirror image, too."
+        False, "Let a measurement average over each clip and its mirror image, too."
     )
 
     @property
@@ -291,7 +289,7 @@ class TrainConfig:
     dataset: str = argument("", A_DATASET, suggestions=DATASETS)
     recipe: str | None = option(
         None,
-        "Settings by name or TOML file, below all others. By default the method's own.",
+        "Recipe by name or TOML file; all other settings override it. By default the method's own.",
         OPTIMISATION,
         suggestions=RECIPES,
     )
@@ -300,10 +298,10 @@ class TrainConfig:
         None, "Name of the run. By default data set, method and time.", OUTPUT
     )
     fold: str = option("all", "1-based fold, or all.", DATA)
-    seed: Seed = option(1, "Of weights, order, sampling and augmentation.", OPTIMISATION)
+    seed: Seed = option(1, "Seed of weights, order, sampling and augmentation.", OPTIMISATION)
     seeds: tuple[Seed, ...] = option(
         (),
-        "Train once with each of these seeds on the same splits; mean and deviation over them.",
+        "Train once with each seed on the same splits; report mean and deviation over them.",
         OPTIMISATION,
         metavar="N,N",
     )
@@ -314,15 +312,15 @@ class TrainConfig:
         OPTIMISATION,
     )
     select_by: Literal["war", "uar", "mean"] = option(
-        "war", "What the best checkpoint is best in; mean is that of both.", OPTIMISATION
+        "war", "Measure of the best checkpoint; mean: the mean of both.", OPTIMISATION
     )
-    precision: Precision = option("auto", "Of the computation.", DEVICE)
+    precision: Precision = option("auto", "Precision of the computation.", DEVICE)
     accelerator: Accelerator = option("auto", "Where to compute.", DEVICE)
     devices: Count = option(1, "Processes, one per device, on each machine.", DEVICE)
     num_nodes: Count = option(1, "Machines; torchrun or Slurm starts dfer on each.", DEVICE)
     strategy: Literal["auto", "ddp", "fsdp"] = option(
         "auto",
-        "Of several processes: ddp keeps the whole model on each device, fsdp spreads it over "
+        "With several processes: ddp keeps the whole model on each device, fsdp shards it over "
         "them; auto is ddp.",
         DEVICE,
     )
@@ -337,8 +335,8 @@ class TrainConfig:
     )
     compile: bool | None = option(
         None,
-        "Compile the model (torch.compile): slow start, faster steps. By default on a CPU where so "
-        "much waits that it pays.",
+        "Compile the model (torch.compile): slow start, faster steps. By default on a CPU if there "
+        "is enough work to pay for it.",
         DEVICE,
         "--compile/--no-compile",
     )
@@ -370,4 +368,4 @@ class SweepConfig:
         "finecliper-ablations.",
         required=True,
     )
-    settings: tuple[str, ...] = setting((), "NAME=VALUE of `dfer train`, over those of the file.")
+    settings: tuple[str, ...] = setting((), "NAME=VALUE of `dfer train`; they override the file.")

@@ -51,9 +51,9 @@ class GetConfig:
     """Settings of `dfer data get`."""
 
     dataset: str = argument(
-        "", "An open data set: ravdess or crema-d.", suggestions=OPEN_SETS, required=True
+        "", "Open data set: ravdess or crema-d.", suggestions=OPEN_SETS, required=True
     )
-    root: Path | None = option(None, "Where it goes.", DATA, default="data/NAME")
+    root: Path | None = option(None, "Folder for the data.", DATA, default="data/NAME")
     actors: str = option("", "These actors only.", DATA, metavar="1-3,7", default="all")
 
 
@@ -70,18 +70,18 @@ class EvalConfig(CopyConfig):
     )
     dataset: str | None = argument(
         None,
-        "What to measure on. By default the test clips of the run's own data set, or its held-out "
+        "Data to measure on. By default the test clips of the run's own data set, or its held-out "
         "part.",
     )
     fold: int = option(1, "1-based fold of DATASET.", DATA)
     on: tuple[str, ...] = option(
         (),
-        "Measure every run that is named on each of these data sets, in a matrix.",
+        "Measure every given run on each of these data sets, as a matrix.",
         DATA,
         metavar="DATASET,DATASET",
     )
     mafw_classes: Literal["single", "compound"] = option(
-        "single", "Of DATASET mafw: its 11 single or 43 compound classes.", DATA
+        "single", "For DATASET mafw: its 11 single or 43 compound classes.", DATA
     )
     out: Path | None = option(
         None, "Folder of the results. By default evaluation/DATASET in the run.", OUTPUT
@@ -89,11 +89,11 @@ class EvalConfig(CopyConfig):
     batch_size: Count = option(16, "Clips per forward pass.", DEVICE)
     workers: CountOrNone | None = option(
         None,
-        "Processes that read frames; 0 is this one.",
+        "Processes that read frames; 0: this one.",
         DEVICE,
         default="2; on a GPU one per core, at most 16",
     )
-    precision: Precision = option("auto", "Of the computation.", DEVICE)
+    precision: Precision = option("auto", "Precision of the computation.", DEVICE)
     device: Accelerator = option("auto", "Where to compute.", DEVICE)
     bootstrap_samples: Count = option(1000, "Resamples for the 95 % intervals.", OUTPUT)
     streams: tuple[Stream, ...] = option((), "Use only these streams of the model.", MODEL)
@@ -103,23 +103,21 @@ class EvalConfig(CopyConfig):
     classes: Literal["auto", "common", "open"] = option(
         "auto",
         "For another label set: common (present in both) or open (the data set's, by their texts); "
-        "auto is the model's own where they hold all of the data set's, else common.",
+        "auto: the model's own if they contain all of the data set's, else common.",
         MODEL,
     )
     descriptions: Path | None = option(None, "Class texts for --classes open.", MODEL)
-    clip_weights: Path | None = option(
-        None, "File of the CLIP weights, if they are not in place.", MODEL
-    )
+    clip_weights: Path | None = option(None, "File of the CLIP weights, if they have moved.", MODEL)
     clip: str = option(
         ModelConfig.clip,
-        "CLIP of --zero-shot, MODEL/TAG.",
+        "CLIP for --zero-shot, MODEL/TAG.",
         MODEL,
         metavar="MODEL/TAG",
         suggestions=BACKBONES,
     )
     models: tuple[str, ...] = option(
         (),
-        "Of --zero-shot: zero-shot models of `dfer models`, with commas between; one table "
+        "For --zero-shot: zero-shot models of `dfer models`, separated by commas; one table "
         "compares them.",
         MODEL,
         "--model",
@@ -127,7 +125,7 @@ class EvalConfig(CopyConfig):
     )
     template: str = option(
         "five",
-        "Of --zero-shot: name, context, photo, five, ten, or a text with {name}.",
+        "For --zero-shot: name, context, photo, five, ten, or a text with {name}.",
         MODEL,
         suggestions=TEMPLATES,
     )
@@ -153,13 +151,15 @@ class ConvertTimelineConfig:
         metavar="FORMAT,…",
         required=True,
     )
-    out: Path | None = option(None, "Where the files go.", OUTPUT, default="exports/ in the folder")
+    out: Path | None = option(
+        None, "Folder for the files.", OUTPUT, default="exports/ in the folder"
+    )
     names: Path | None = option(
         None,
-        "CSV of source,track,person: what faces are called, such as the table that the page saves.",
+        "CSV of source,track,person: names of faces, such as the table that the page saves.",
         DATA,
     )
-    overwrite: bool = option(False, "Replace files that are there.", OUTPUT, "--overwrite")
+    overwrite: bool = option(False, "Replace existing files.", OUTPUT, "--overwrite")
 
 
 @dataclass(frozen=True)
@@ -175,12 +175,12 @@ class ConvertConfig:
     out: Path = option(
         Path(), "Checkpoint folder to write, or .pth file for --to official.", OUTPUT, required=True
     )
-    to: Literal["dfer", "official"] = option("dfer", "official is the published code.", OUTPUT)
+    to: Literal["dfer", "official"] = option("dfer", "official: the published code.", OUTPUT)
     class_position: Literal["end", "middle", "front"] = option(
-        "end", "Position of the class text, which a published file does not record.", MODEL
+        "end", "Position of the class text; a published file does not record it.", MODEL
     )
     check: bool = option(
-        False, "Read the result back, and print how much its logits differ.", OUTPUT, "--check"
+        False, "Read the result back and print how much its logits differ.", OUTPUT, "--check"
     )
 
 
@@ -198,7 +198,7 @@ class ExportConfig:
     streams: tuple[Stream, ...] = option(
         (), "The file takes only these streams of the model.", MODEL
     )
-    format: Literal["onnx", "torchscript"] = option("onnx", "Of the file.", OUTPUT)
+    format: Literal["onnx", "torchscript"] = option("onnx", "Format of the file.", OUTPUT)
     out: Path | None = option(None, "The file. By default model.onnx or model.torchscript.", OUTPUT)
     clip_weights: Path | None = option(
         None, "CLIP's weights, if the checkpoint leaves them out.", MODEL
@@ -217,7 +217,7 @@ class BenchConfig:
 
     parts: tuple[Literal["loading", "inference", "training"], ...] = option(
         ("loading", "inference", "training"),
-        "Of loading, inference, training.",
+        "Parts to measure: loading, inference, training.",
         OUTPUT,
         "--only",
         metavar="PART,…",
@@ -229,7 +229,7 @@ class BenchConfig:
         metavar="MODEL/TAG",
     )
     num_frames: Count = option(16, "Frames per clip.", MODEL)
-    classes: Literal["7", "11"] = option("7", "How many classes.", MODEL)
+    classes: Literal["7", "11"] = option("7", "Number of classes.", MODEL)
     batch_sizes: tuple[int, ...] = option(
         (1, 8), "Clips per forward pass; the first gives the ratio.", OPTIMISATION, metavar="N,…"
     )
@@ -238,31 +238,31 @@ class BenchConfig:
     )
     runs: Count = option(5, "Repetitions; the median counts.", OPTIMISATION)
     device: str = option("auto", "auto, cpu, cuda or mps.", DEVICE, suggestions=DEVICES)
-    precision: AnswerPrecision = option("auto", "Of the computation.", DEVICE)
+    precision: AnswerPrecision = option("auto", "Precision of the computation.", DEVICE)
 
 
 @dataclass(frozen=True)
 class DemoConfig:
     """Settings of `dfer demo`."""
 
-    out: Path = option(Path("dfer-demo"), "Folder of everything that the demo makes.", OUTPUT)
+    out: Path = option(Path("dfer-demo"), "Folder for everything that the demo makes.", OUTPUT)
     train_identities: Annotated[int, Range(4)] = option(
         56, "Drawn people to train on, each with all seven expressions.", DATA
     )
-    test_identities: Count = option(11, "Drawn people never seen in training.", DATA)
+    test_identities: Count = option(11, "Drawn people to test on, not in training.", DATA)
     epochs: Count | None = option(
         None, "Passes over the training clips.", OPTIMISATION, default="the recipe's"
     )
-    seed: int = option(1, "Of people, clips and training.", OPTIMISATION)
+    seed: int = option(1, "Seed of people, clips and training.", OPTIMISATION)
     workers: Count | None = option(None, "Processes.", DEVICE, default="one per core")
     real: Literal["ravdess", "crema-d"] | None = option(
         None, "Real faces instead of drawn ones: an open data set.", DATA
     )
-    actors: str = option("1-4", "Of --real, the actors.", DATA, metavar="1-3,7")
+    actors: str = option("1-4", "Actors for --real.", DATA, metavar="1-3,7")
     root: Path | None = option(
-        None, "Of --real, the folder of the videos, if they are here already.", DATA
+        None, "Folder of the videos for --real, if they are here already.", DATA
     )
     clip: str | None = option(
-        None, "Of --real, the CLIP backbone.", MODEL, default="the recipe's", suggestions=BACKBONES
+        None, "CLIP backbone for --real.", MODEL, default="the recipe's", suggestions=BACKBONES
     )
-    clip_weights: Path | None = option(None, "Of --real, a local file with its weights.", MODEL)
+    clip_weights: Path | None = option(None, "Local file with its weights, for --real.", MODEL)
