@@ -1,5 +1,6 @@
 """`--logger`: epochs in TensorBoard or Weights & Biases besides metrics.jsonl."""
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +51,8 @@ def test_wandb_gets_the_settings_and_each_epoch(
             finish=lambda: logged.append("finished"),
         )
 
+    monkeypatch.setenv("WANDB_CACHE_DIR", "")
+    monkeypatch.delenv("WANDB_CACHE_DIR")
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, __spec__=object()))
     assert train(store, tmp_path, "wandb") == 0
     opened, first, second, end = logged
@@ -57,6 +60,24 @@ def test_wandb_gets_the_settings_and_each_epoch(
     assert opened["config"]["optim"]["epochs"] == 2
     assert [first[0], second[0]] == [1, 2]
     assert first[1]["train_loss"] > 0
+    assert Path(os.environ["WANDB_CACHE_DIR"]).is_relative_to(tmp_path / "run" / "fold-1")
+
+
+def test_a_wandb_that_cannot_begin_is_one_line(
+    store: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def init(**options: Any) -> None:
+        raise ValueError("No API key configured.\nUse `wandb login`")
+
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, __spec__=object()))
+    assert train(store, tmp_path, "wandb") == 2
+    error = capsys.readouterr().err
+    assert "error: --logger wandb: No API key configured. Use `wandb login`\n" in error
+    assert "hint: wandb login, or WANDB_MODE=offline" in error
 
 
 @pytest.mark.parametrize("logger", ["tensorboard", "wandb"])

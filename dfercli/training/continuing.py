@@ -1,10 +1,12 @@
 """The state of an existing run: nothing yet, begun, finished, or of other settings."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from dfercli.artifacts.atomic import is_temporary
-from dfercli.artifacts.run_config import read_asked_config
+from dfercli.artifacts.run_config import dataset_name, read_asked_config
 from dfercli.artifacts.run_folder import fold_folders
 from dfercli.artifacts.store_writing import setting_differences
 from dfercli.config import TrainConfig
@@ -16,6 +18,22 @@ from dfercli.overrides import to_plain
 def is_begun(run_folder: Path) -> bool:
     """Whether a run has recorded its settings, so that it can be continued."""
     return any(folder.config.is_file() for folder in fold_folders(run_folder))
+
+
+def name_by_the_time(config: TrainConfig, ends: Sequence[str] = ("",)) -> str:
+    """A name of its own for a run: a second, or an hour of autumn, may come twice.
+
+    Args:
+        config: Names the data set, the method and the folder of runs.
+        ends: Endings with which no run may have the name.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = stem = f"{dataset_name(config.dataset)}-{config.model.method}-{stamp}"
+    number = 1
+    while any((config.out / f"{name}{end}").exists() for end in ends):
+        number += 1
+        name = f"{stem}-{number}"
+    return name
 
 
 def is_stillborn(run_folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """Epochs in TensorBoard or Weights & Biases, besides metrics.jsonl."""
 
+import os
 from argparse import Namespace
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -20,14 +21,25 @@ class WandbLogger(Logger):
         name: Of the run; also its id, so that a resumed run continues the same one.
         folder: Where its files lie.
         settings: Every setting of the training.
+
+    Raises:
+        ConfigError: it cannot begin, such as without a login.
     """
 
     def __init__(self, name: str, folder: str, settings: dict[str, Any]) -> None:
+        # Its process logs to the cache in the user's home; a run keeps all it writes.
+        os.environ.setdefault("WANDB_CACHE_DIR", os.path.join(folder, "wandb", "cache"))
         import wandb  # an extra
 
-        self._run = wandb.init(
-            project="dfer", name=name, id=name, resume="allow", dir=folder, config=settings
-        )
+        try:
+            self._run = wandb.init(
+                project="dfer", name=name, id=name, resume="allow", dir=folder, config=settings
+            )
+        except Exception as error:  # it raises many unrelated kinds of errors
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise ConfigError(
+                f"--logger wandb: {reason}", hint="wandb login, or WANDB_MODE=offline"
+            ) from error
 
     @property
     def name(self) -> str:

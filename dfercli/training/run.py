@@ -1,7 +1,6 @@
 """`dfer train`: train a method on a data set, fold by fold."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -27,7 +26,12 @@ from dfercli.names import is_plain
 from dfercli.processes import StopSignals, stop_signals
 from dfercli.progress import Progress, SilentProgress
 from dfercli.training.cached_features import require_frozen
-from dfercli.training.continuing import is_begun, is_stillborn, refuse_other_settings
+from dfercli.training.continuing import (
+    is_begun,
+    is_stillborn,
+    name_by_the_time,
+    refuse_other_settings,
+)
 from dfercli.training.epoch_logger import require_logger
 from dfercli.training.fold import train_fold
 from dfercli.training.fold_result import FoldResult, read_result
@@ -60,9 +64,7 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
     require_frozen(config)
     require_texts(config)
     fabric = _launch(config)
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    name = config.name or f"{dataset_name(config.dataset)}-{config.model.method}-{stamp}"
-    run_folder = config.out / fabric.broadcast(name)
+    run_folder = config.out / fabric.broadcast(config.name or name_by_the_time(config))
     _refuse_existing(run_folder, fabric)
     with _locked(run_folder, fabric):
         _refuse_existing(run_folder, fabric)  # another process may have been faster

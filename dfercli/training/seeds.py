@@ -1,13 +1,12 @@
 """`dfer train --seeds`: the same training with several seeds, on the same splits."""
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from dfercli.artifacts.run_config import dataset_name
 from dfercli.config import TrainConfig
 from dfercli.errors import ConfigError
 from dfercli.progress import Progress
+from dfercli.training.continuing import name_by_the_time
 from dfercli.training.run import TrainResult
 
 TrainIt = Callable[[TrainConfig, Progress], TrainResult]
@@ -46,8 +45,7 @@ def plan(config: TrainConfig) -> list[TrainConfig]:
             "--seeds trains one run after the other in one process",
             hint="start each seed by itself: --seed N",
         )
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    name = config.name or f"{dataset_name(config.dataset)}-{config.model.method}-{stamp}"
+    name = config.name or name_by_the_time(config, [f"-seed-{seed}" for seed in seeds])
     split_seed = config.data.split_seed
     data = replace(config.data, split_seed=seeds[0] if split_seed is None else split_seed)
     return [
