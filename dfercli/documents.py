@@ -15,11 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 MAX_DEPTH = 64
 MAX_DOCUMENT_BYTES = 16 << 20
 MAX_ROWS_BYTES = 1 << 30
@@ -111,6 +106,11 @@ def parse_toml(content: bytes | str) -> dict[str, Any]:
     Raises:
         ValueError: not UTF-8, not TOML, or nested deeper than `MAX_DEPTH`.
     """
+    if sys.version_info >= (3, 11):  # imported here as workers that find faces read none
+        import tomllib
+    else:
+        import tomli as tomllib
+
     try:
         value = tomllib.loads(_decode(content))
     except RecursionError:

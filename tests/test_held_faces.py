@@ -7,17 +7,21 @@ from drawn_videos import write_drawn_video
 from toy_model import LABELS, write_toy_checkpoint
 
 import dfercli
+from dfercli.artifacts.bug_log import BugLog
 from dfercli.artifacts.face_store import ClipRow, TrackData
 from dfercli.cli.app import run
 from dfercli.config import PreprocessConfig
 from dfercli.faces.smooth import TrackedFace
 from dfercli.prediction.clip_faces import FacesInMemory
 from dfercli.prediction.windows import windows_of
-from dfercli.preprocessing import crop_sinks
+from dfercli.preprocessing import crop_sinks, find_faces
 from dfercli.preprocessing.crop_sinks import HeldSink
 from dfercli.preprocessing.held_crops import CropMemory, HeldCrops
 from dfercli.preprocessing.time_grid import TimeGrid
+from dfercli.preprocessing.worker_pool import Lost
+from dfercli.progress import SilentProgress
 from dfercli.video.frames import Frame
+from dfercli.video.sources import Source
 
 PROBABILITIES = [f"probability_{name}" for name in LABELS]
 IN_PROCESS = ("--workers", "0", "--detector", "haar", "--quiet")
@@ -153,6 +157,25 @@ def test_crops_beyond_the_bound_lie_in_a_file_without_a_name(tmp_path, monkeypat
     assert memory.take(1000)
     assert not memory.take(1)
     assert one.frames_of(0) == []
+
+
+def test_stretches_of_a_source_that_was_given_up_take_no_memory(drawn, tmp_path, monkeypatch):
+    memory, found = CropMemory(1000), []
+
+    def one_stretch_is_lost(jobs, stage, *_):
+        stage.on_part(jobs[0], [(0, 0, bytes(400))])
+        lost = Lost(jobs[0], "killed")
+        yield lost, stage.record_of(lost)
+        stage.on_part(jobs[0], [(0, 1, bytes(400))])
+
+    monkeypatch.setattr(find_faces, "CropMemory", lambda: memory)
+    monkeypatch.setattr(find_faces, "do_sources", one_stretch_is_lost)
+    config = PreprocessConfig(sources=(str(drawn),), out=tmp_path, detector="haar", workers=0)
+    sources, bugs = [Source(drawn, "", drawn.name, "video")], BugLog(tmp_path / "bugs.log")
+    grid = TimeGrid(2.0, 16)
+    find_faces.find_faces(config, sources, grid, SilentProgress(), found.append, bugs)
+    assert [faces.record.failure.reason for faces in found] == ["killed"]
+    assert memory.take(1000)
 
 
 def test_rows_with_crops_are_known():

@@ -5,10 +5,7 @@ import shlex
 import sys
 import threading
 import time
-from importlib.metadata import version
 from pathlib import Path
-
-from platformdirs import user_log_path
 
 from dfercli.attempts import Crash
 from dfercli.progress import Progress
@@ -34,6 +31,8 @@ class BugLog:
 
         A log that cannot be written costs the traceback, not the other sources: the reason says so.
         """
+        from importlib.metadata import version  # slow to import, and bugs are rare
+
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:1000]
         when = time.strftime("%Y-%m-%d %H:%M:%S")
         entry = (
@@ -65,4 +64,6 @@ class BugLog:
 
 def users_log() -> Path:
     """The log of work that writes no file beside which one could lie."""
+    from platformdirs import user_log_path
+
     return user_log_path("dfer") / BUGS_FILE

@@ -15,13 +15,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Annotated
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Annotated
 
 from dfercli.artifacts.atomic import read_json, unwritable, write_json
 from dfercli.errors import ArtifactError
 from dfercli.typed import Range, typed
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 POLL_SECONDS = 0.01
 ENDING_SECONDS = 0.5  # until a process that was just killed is gone
@@ -72,6 +73,8 @@ def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Ite
     Raises:
         ArtifactError: the file cannot be made, or another holds the lock and `busy` is given.
     """
+    from filelock import FileLock  # not needed by a worker that finds faces
+
     beside = path.with_name(f"{path.name}.holder")
     lock = FileLock(path)
     is_new = not path.parent.exists()
@@ -107,7 +110,9 @@ def writing_file(path: Path) -> Iterator[None]:
         yield
 
 
-def _acquire(lock: FileLock, beside: Path, busy: str | None) -> None:
+def _acquire(lock: "FileLock", beside: Path, busy: str | None) -> None:
+    from filelock import Timeout
+
     deadline = time.monotonic() + GONE_SECONDS
     while True:
         try:
@@ -132,7 +137,7 @@ def _check_takes_files(folder: Path) -> None:
         pass
 
 
-def _refusal(lock: FileLock, holder: Holder | None, busy: str) -> ArtifactError:
+def _refusal(lock: "FileLock", holder: Holder | None, busy: str) -> ArtifactError:
     if holder is None:
         return ArtifactError(f"{busy} by another process")
     hint = f"wait for it, or end it: kill {holder.process}"

@@ -3,7 +3,6 @@
 import os
 import socket
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 CONNECT_SECONDS = 10.0
 STALL_SECONDS = 30.0
@@ -31,6 +30,8 @@ def require_server(url: str) -> None:
     Raises:
         OSError: offline by `DFER_OFFLINE`, or nobody answers.
     """
+    from urllib.request import getproxies  # imports a client of HTTP
+
     if is_offline():
         raise OSError("DFER_OFFLINE is set")
     if not getproxies():  # a proxy resolves names itself

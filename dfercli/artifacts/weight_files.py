@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from platformdirs.unix import Unix
-
 from dfercli.artifacts.cache_folder import cache_folder
 from dfercli.artifacts.fetching import Remote, fault_of, fetch_file
 from dfercli.artifacts.file_sums import file_sha256
@@ -184,6 +182,8 @@ def weights_folder() -> Path:
 
 def hub_folder() -> Path:
     """The folder in which torch.hub keeps checkpoints."""
+    from platformdirs.unix import Unix  # not needed by a worker that finds faces
+
     home = os.environ.get("TORCH_HOME")
     # `torch.hub.get_dir` says the same, but importing torch takes seconds.
     root = Path(home).expanduser() if home else Unix("torch").user_cache_path

@@ -81,8 +81,11 @@ def find_faces(
     setting = WorkerSetting(config, choice, 1, StreamSetting(()), grid)
     memory = CropMemory()
     growing: dict[str, HeldCrops] = {}
+    over: set[str] = set()
 
     def on_part(job: SourceJob, crops: list[HeldCrop]) -> None:
+        if job.key in over:  # another stretch of it was lost
+            return
         if job.stretch is not None:
             place = job.stretch.number
             crops = [(number_of_part(place, track), frame, jpeg) for track, frame, jpeg in crops]
@@ -106,6 +109,7 @@ def find_faces(
 
     stage = Stage(set_up_held, _record, join, on_part)
     for ended, record in do_sources(jobs, stage, setting, bugs, progress):
+        over.add(ended.job.key)
         crops = growing.pop(ended.job.key, None) or HeldCrops(memory)
         clips = {} if isinstance(ended, Lost) else ended.result.clips
         for track, into in () if isinstance(ended, Lost) else ended.result.joined.items():
