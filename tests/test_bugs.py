@@ -1,5 +1,6 @@
 """A bug in one source is that source's failure, wherever it happens; the others are done."""
 
+import base64
 import json
 import os
 import pickle
@@ -377,6 +378,45 @@ def test_a_source_replaced_before_its_copy_is_drawn_is_a_failure_of_the_copy(
     assert row["stage"] == "annotate"
     assert row["reason"].endswith("it changed after its faces were found")
     assert not copies.exists() or list(copies.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (face_clips, "prefetched"),
+        (source_results, "gaps_of"),
+        (predict_run, "_finish"),
+    ],
+    ids=lambda part: getattr(part, "__name__", part),
+)
+def test_of_a_source_that_is_replaced_predict_tells_all_or_nothing(
+    folder: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    place: Any,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (folder / "b.mp4").unlink()
+    (folder / "c.mp4").unlink()
+    other = write_drawn_video(tmp_path / "other.mp4", seconds=2.0)
+    options = ("--checkpoint", checkpoint, "--html", tmp_path / "p.html")
+    predict(folder, *options, "--out", tmp_path / "before.csv")
+    work = getattr(place, name)
+
+    def replaced(*arguments: Any, **named: Any) -> Any:
+        os.replace(shutil.copy(other, folder / "new"), folder / "a.mp4")
+        return work(*arguments, **named)
+
+    monkeypatch.setattr(place, name, replaced)
+    predict(folder, *options, "--out", tmp_path / "t.csv", "--summary", tmp_path / "s.csv", code=3)
+    (row,) = map(json.loads, (tmp_path / "t.failures.jsonl").read_text().splitlines())
+    assert row["stage"] == "changed"
+    rows = (tmp_path / "t.csv").read_text()
+    assert rows.count("\n") == 1 or rows == (tmp_path / "before.csv").read_text()
+    assert (rows.count("\n") == 1) == (name == "prefetched")
+    assert (pd.read_csv(tmp_path / "s.csv")["length_seconds"] < 1).all()
+    assert base64.b64encode(other.read_bytes()).decode() not in (tmp_path / "p.html").read_text()
 
 
 def test_a_folder_of_frames_is_recognised_by_its_files(tmp_path: Path) -> None:

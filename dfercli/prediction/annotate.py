@@ -14,6 +14,7 @@ from dfercli.artifacts.face_store import TrackData
 from dfercli.config import PreprocessConfig
 from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.errors import ArtifactError, ChangedError
+from dfercli.prediction.facts import CHANGED
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.preprocessing.sources import open_source
 from dfercli.report.overlay import Overlay, ShownFace
@@ -89,7 +90,7 @@ def annotate(
 
 def _require_same(source: TrackedSource, path: Path) -> None:
     if source.signature not in (None, source_signature(path)):
-        raise ChangedError(f"{source.name}: it changed after its faces were found")
+        raise ChangedError(f"{source.name}: {CHANGED}")
 
 
 @dataclass(frozen=True)

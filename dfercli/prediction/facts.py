@@ -6,6 +6,9 @@ from pathlib import Path
 
 from dfercli.report.video_prediction import VideoPrediction
 from dfercli.video.probe import VideoFacts, probe_video
+from dfercli.video.sources import source_signature
+
+CHANGED = "it changed after its faces were found"
 
 
 def length_seconds(video: VideoPrediction) -> float:
@@ -26,8 +29,14 @@ def with_facts(video: VideoPrediction, min_confidence: float) -> VideoPrediction
     )
 
 
+def has_changed(video: VideoPrediction) -> bool:
+    """Whether the source's file is another one by now than the one in which faces were found."""
+    return video.signature not in (None, source_signature(Path(os.path.abspath(video.source))))
+
+
 def _facts(video: VideoPrediction) -> VideoFacts | None:
-    return probe_video(Path(os.path.abspath(video.source)))
+    facts = probe_video(Path(os.path.abspath(video.source)))
+    return None if has_changed(video) else facts
 
 
 def _length(facts: VideoFacts | None, video: VideoPrediction) -> float:

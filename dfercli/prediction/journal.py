@@ -179,6 +179,7 @@ def _videos(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[str, Video
                     failure=row.failure,
                     annotated=row.annotated,
                     detector=row.detector,
+                    signature=(row.signature[0], row.signature[1]),
                     moments=tuple(
                         Moment(m.track, m.seconds, m.label, m.confidence, b64decode(m.jpeg))
                         for m in row.moments

@@ -13,6 +13,7 @@ from dfercli.attempts import Crash, attempt
 from dfercli.config import PredictConfig
 from dfercli.inference.choose_model import ChosenModel
 from dfercli.overrides import to_plain
+from dfercli.prediction.facts import CHANGED, has_changed
 from dfercli.report.page_data import PageRoom, PageVideo, room_for, video_section
 from dfercli.report.prediction_page import write_prediction_page
 from dfercli.report.video_prediction import VideoPrediction
@@ -84,6 +85,8 @@ def _section(
     file = Path(os.path.abspath(video.annotated or video.source))
     facts = probe_video(file)
     player, note, size = _player(file, facts, page, budget)
+    if video.annotated is None and has_changed(video):
+        facts, player, note, size = None, None, f"The video cannot be shown: {CHANGED}.", 0
     length = facts.seconds if facts is not None and facts.seconds else 0.0
     if video.annotated is not None:  # it begins with the first frame that was looked at
         length += start

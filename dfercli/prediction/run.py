@@ -212,7 +212,9 @@ def _find_faces(
             work.sources.put(TrackedSource(name, faces, *found))
             return
         failure = replace(record.failure, source=name)
-        video = VideoPrediction(name, plan.model.label_set, (), failure=failure)
+        video = VideoPrediction(
+            name, plan.model.label_set, (), failure=failure, signature=signature
+        )
         if plan.journal is not None:
             plan.journal.add(video, signature)
         faceless.append(video)

@@ -10,7 +10,7 @@ from dfercli.attempts import Crash, attempt
 from dfercli.config import PredictConfig, PreprocessConfig
 from dfercli.errors import ArtifactError, DataError
 from dfercli.inference.choose_model import ChosenModel
-from dfercli.prediction.facts import length_seconds, with_facts
+from dfercli.prediction.facts import CHANGED, has_changed, length_seconds, with_facts
 from dfercli.prediction.journal import Journal
 from dfercli.prediction.moments import face_traces, strongest_moments
 from dfercli.prediction.outputs import annotated_path
@@ -61,6 +61,7 @@ def finish_source(plan: Plan, done: RecognisedSource, stop: threading.Event) -> 
         failure=done.failure,
         detector=source.clips[0].detector if source.clips else None,
         portraits=source.portraits,
+        signature=source.signature,
     )
     for step in (_with_gaps, _with_moments, _with_annotated):
         try:
@@ -87,8 +88,13 @@ def with_bug(plan: Plan, video: VideoPrediction, crash: Crash) -> VideoPredictio
 
 
 def checked_facts(plan: Plan, video: VideoPrediction) -> VideoPrediction:
-    """The video with the facts of its file; a bug in finding them is a reason as any other."""
+    """The video with the facts of its file; a bug in finding them is a reason as any other.
+
+    A file that is another one by now has none, and that is the video's failure.
+    """
     made = attempt(partial(with_facts, video, plan.windows.min_confidence))
+    if has_changed(video) and (video.failure is None or "it changed" not in video.failure.reason):
+        made = made if isinstance(made, Crash) else _failed(made, "changed", CHANGED)
     return with_bug(plan, video, made) if isinstance(made, Crash) else made
 
 

@@ -89,6 +89,7 @@ class VideoPrediction:
         length_is_known: Whether the video says its length.
         fps: Its frames per second, where it has any.
         recorded_at: When it was recorded, where it says so.
+        signature: See `source_signature`, of when its faces were found; None where it is not read.
     """
 
     source: str
@@ -108,6 +109,7 @@ class VideoPrediction:
     recorded_at: datetime | None = None
     traces: tuple[FaceTrace, ...] = ()
     portraits: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    signature: tuple[int, int] | None = None
 
     @cached_property
     def people(self) -> dict[int, str]:
