@@ -120,7 +120,7 @@ def test_each_step_of_preprocess_may_fail_for_one_source(
         assert f"{kind}\n" in log
     assert log.count("Traceback (most recent call last)") == len(STEPS)
     told = capsys.readouterr().err
-    assert f"{len(STEPS)} sources met a bug of dfer: please report it with {store}/bugs.log" in told
+    assert f"{len(STEPS)} sources hit a bug in dfer: please report it with {store}/bugs.log" in told
     assert "Traceback" not in told
     assert not list(store.rglob("*.partial-*"))
 
@@ -227,7 +227,7 @@ def test_each_step_of_predict_may_fail_for_one_source(
     assert "KeyError" in page.read_text()
     assert len(list(copies.glob("*.mp4"))) >= 2
     told = capsys.readouterr().err
-    assert "1 source met a bug of dfer: please report it with" in told
+    assert "1 source hit a bug in dfer: please report it with" in told
     assert "Traceback" not in told
 
 
@@ -466,7 +466,7 @@ def test_a_detector_that_opencv_stops_is_the_sources_failure(
     preprocess(folder, "--workers", 0, "--out", tmp_path / "faces", code=3)
     (failure,) = read_failures(tmp_path / "faces")
     assert failure.stage == "decode"
-    assert "the detector haar cannot look at a picture of" in failure.reason
+    assert "the detector haar cannot process a picture of" in failure.reason
 
 
 def test_a_page_stands_a_video_without_a_decoder(

@@ -190,7 +190,7 @@ def test_the_feature_folder_named_in_a_strangers_run_is_not_used(
     train.resume(tmp_path / "run", progress)
     assert not theirs.exists()
     assert any((ours / "features").rglob("*.safetensors"))
-    assert f"--features-in {theirs} would do so" in "\n".join(progress.notes)
+    assert f"only --features-in {theirs} uses it" in "\n".join(progress.notes)
 
 
 def test_two_processes_train_as_one(store: Path, features: Path, tmp_path: Path) -> None:

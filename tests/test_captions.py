@@ -227,7 +227,7 @@ def test_a_bug_in_one_caption_costs_that_clip_alone(tmp_path, monkeypatch, capsy
         assert "2 of 3 clips have a caption (2 new, 1 failed)" in out
         assert "no caption for clip-000: bug: KeyError: 'odd'" in err
         assert f"traceback in {Path('faces') / 'bugs.log'}" in err
-        assert "1 source met a bug of dfer: please report it" in err
+        assert "1 source hit a bug in dfer: please report it" in err
         assert (store / "bugs.log").read_text().count("Traceback") == 1
         # As one of the streams of `dfer preprocess`, too.
         (store / "captions.jsonl").unlink()

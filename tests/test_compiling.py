@@ -62,7 +62,7 @@ def test_long_work_is_compiled_once_with_a_note(compiled):
 def test_work_that_is_no_faster_compiled_goes_on_as_before(compiled):
     encoder, notes = told([9.0] + [2.0] * 3 + [60.0] + [2.1] * 20, waiting=4000)
     assert compiled == [encoder]
-    assert notes[1:] == ["compiled it is no faster here: going on as before"]
+    assert notes[1:] == ["it is no faster when compiled: going on as before"]
     assert torch.equal(encoder(torch.ones(1, 2)), nn.Linear.forward(encoder, torch.ones(1, 2)))
     with torch.compiler.set_stance("fail_on_recompile"):
         encoder(torch.ones(3, 2, dtype=torch.float32))  # nothing is left to compile

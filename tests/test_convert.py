@@ -259,7 +259,7 @@ def test_models_that_the_published_code_cannot_run_are_refused(
     out = tmp_path / "theirs.pth"
     assert dfer(["convert", str(tmp_path / "changed"), "--to", "official", "--out", str(out)]) == 4
     error = capsys.readouterr().err
-    assert "it wants pixels by CLIP's mean and deviation" in error
+    assert "it normalises pixels by CLIP's mean and deviation" in error
     assert "it takes the mean over frames" in error
     assert not out.exists()
 

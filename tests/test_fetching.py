@@ -144,7 +144,7 @@ def test_a_file_that_has_changed_is_refused_and_the_way_out_is_named(drive_says,
     content[0] = CONTENT[:-1] + b"!"
     with pytest.raises(ArtifactError, match="has changed since it was first fetched") as error:
         fetch(remote, target)
-    assert error.value.hint == f"if the new one is meant: rm {remote.record}"
+    assert error.value.hint == f"if you want the new one: rm {remote.record}"
     assert not target.exists()
     remote.record.unlink()
     assert fetch(remote, target).read_bytes() == content[0]

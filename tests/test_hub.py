@@ -147,7 +147,7 @@ def test_a_push_needs_a_login_with_write_access(hub, trained, monkeypatch, capsy
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     assert dfer(["models", "push", str(trained), "user/my-model"]) == 4
     error = capsys.readouterr().err
-    assert "without a login that may" in error
+    assert "needs a login with write access" in error
     assert "hint: hf auth login" in error
     assert "hf_wrong" not in error
     assert not hub.commits

@@ -103,7 +103,7 @@ def test_pieces_of_one_person_are_one_track_with_a_gap(
     crops = [cv2.imread(str(path)) for path in frame_paths(tmp_path, red)]
     assert np.ptp([crop[112, 112, 2] for crop in crops]) < 12
     ((_, record),) = read_records(tmp_path)
-    assert f"face {red.track} is joined of 2 pieces by its look" in record.remarks
+    assert f"face {red.track} was joined from 2 pieces by its look" in record.remarks
     assert not any("more face" in remark for remark in record.remarks)
     assert {len(portrait) for portrait in record.portraits} == {128}
     assert red.person is None

@@ -118,7 +118,7 @@ def test_folders_of_folds_are_read_in_the_order_of_their_numbers(clips):
     found = read_fold(str(clips / "lists"), root=clips, fold=2)
     assert [clip.clip_id for clip in found.test] == ["2"]
     (clips / "lists" / "set_3_of_3" / "test.txt").unlink()
-    with pytest.raises(DataError, match="has no test list, as others have"):
+    with pytest.raises(DataError, match="has no test list, unlike the others"):
         num_folds(str(clips / "lists"))
 
 

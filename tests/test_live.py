@@ -104,4 +104,4 @@ def test_the_pace_counts_frames_and_their_delay(monkeypatch):
         now[0] += 0.04
         pace.shown(index)
     assert pace.now() == "25 frames/s, delay 40 ms"
-    assert pace.whole() == ("51 frames, 25.0 a second; delay 40 ms in the median, 95 % below 40 ms")
+    assert pace.whole() == ("51 frames, 25.0 per second; median delay 40 ms, 95 % below 40 ms")

@@ -139,10 +139,10 @@ def test_a_long_text_is_sent_back_to_be_shortened_then_refused(monkeypatch, caps
 @pytest.mark.parametrize(
     ("texts", "reason"),
     [
-        ({**GOOD, "awe": GOOD["boredom"]}, "the same text is there twice"),
+        ({**GOOD, "awe": GOOD["boredom"]}, "the same text appears twice"),
         ({**GOOD, "awe": ["**Brows** up."]}, "not plain text"),
         ({**GOOD, "awe": ["The face is awed."]}, "it holds the class name awed"),
-        ({**GOOD, "awe": ["One.", "Two."]}, "1 texts of each kind are wanted, got 2"),
+        ({**GOOD, "awe": ["One.", "Two."]}, "expected 1 texts of each kind, got 2"),
         ({**GOOD, "awe": ["  "]}, "it is empty"),
     ],
 )

@@ -222,7 +222,7 @@ def test_offline_without_any_model_three_ways_out_are_named(store, monkeypatch, 
     [
         (["--model", "dfer-clip-ferv39"], 4, "did you mean dfer-clip-ferv39k"),
         (["--model", "faces/nothing"], 4, "no such checkpoint or run"),
-        (["--model", "a,,b"], 2, "names with commas between"),
+        (["--model", "a,,b"], 2, "names separated by commas"),
         (["--model", "clip-tiny,exp-tiny"], 2, "only trained models are averaged"),
         (["--model", "clip-tiny", "--clip", "tiny/random"], 2, "--clip names a model of its own"),
     ],
@@ -299,7 +299,7 @@ def test_models_are_averaged_by_their_calibrated_probabilities(store, tmp_path, 
     other = tmp_path / "eleven.pth"
     torch.save(published_content(ELEVEN), other)
     assert dfer(["predict", str(store), "--model", f"{places[0]},{other}"]) == 2
-    assert "models are averaged over the same classes alone" in capsys.readouterr().err
+    assert "only models with the same classes can be averaged" in capsys.readouterr().err
 
 
 def test_an_own_model_gets_a_name(store, tmp_path, capsys):

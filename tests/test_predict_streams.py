@@ -139,7 +139,7 @@ def test_an_unavailable_network_is_one_line_and_the_rest_goes_on(folder, capsys,
     assert all("parsing" not in row["streams"] for row in rows)
     assert rows
     predict(folder, folder / "face.mp4", "--streams", "parsing", code=2)
-    assert "none of parsing can be had here" in capsys.readouterr().err
+    assert "none of parsing is available here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("bad", [(1,), (1, 2, 3)])

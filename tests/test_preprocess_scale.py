@@ -180,7 +180,7 @@ def test_a_port_where_something_else_listens_is_one_line_within_seconds(greeting
 
         threading.Thread(target=answer, daemon=True).start()
         began = time.monotonic()
-        with pytest.raises(ServiceError, match=f"no Ray cluster at {address}: something else"):
+        with pytest.raises(ServiceError, match=f"no Ray cluster at {address}: something other"):
             require_listener(ray, address)
         assert time.monotonic() - began < 10
     for connection in open_connections:

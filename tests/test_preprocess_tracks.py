@@ -47,7 +47,7 @@ def test_a_given_shortest_time_is_kept_and_the_default_yields_to_short_sources(v
     assert len(preprocess(video, tmp_path / "met", min_seconds=3.0).clips) == 1
     (failure,) = preprocess(video, tmp_path / "given", **short, min_seconds=0.5).failures
     assert failure.reason == (
-        "faces are seen too briefly: of 1 tracks the longest has 0.42 s, needed are 0.50 s "
+        "faces are seen too briefly: of 1 tracks the longest has 0.42 s of the 0.50 s needed "
         "(--min-seconds)"
     )
 

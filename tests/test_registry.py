@@ -97,5 +97,5 @@ def test_a_wrong_entry_is_named(tmp_path, old, new, message):
 def test_a_repeated_name_is_refused(tmp_path):
     path = tmp_path / "models.toml"
     path.write_text(ENTRY + ENTRY[ENTRY.index("[[model]]") :])
-    with pytest.raises(ArtifactError, match="model one: the name is there twice"):
+    with pytest.raises(ArtifactError, match="model one: the name appears twice"):
         read_registry(path)

@@ -307,7 +307,7 @@ def test_names_match_by_the_end_of_a_path_and_unmatched_ones_are_reported(
     assert list(pympi.Elan.Eaf(tmp_path / "eaf" / "one.eaf").get_tier_names()) == ["Anna"]
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        f"{names}: 2 of 3 names fit nobody: line 3 ({source}, face 7: Ben), "
+        f"{names}: 2 of 3 names match nobody: line 3 ({source}, face 7: Ben), "
         "line 4 (nowhere.mp4, face 0: Carla)"
     )
 

@@ -52,7 +52,7 @@ class BugLog:
         """Ask to report the bugs, where there were any."""
         if self._count:
             what = "1 source" if self._count == 1 else f"{self._count} sources"
-            progress.note(f"{what} met a bug of dfer: please report it with {self._path}")
+            progress.note(f"{what} hit a bug in dfer: please report it with {self._path}")
 
     def _append(self, entry: bytes) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -110,7 +110,7 @@ def accept(remote: Remote, path: Path) -> Record:
     if fault := fault_of(remote, size, sha256):
         hint = remote.hint
         if "has changed" in fault:
-            hint = f"if the new one is meant: rm {shlex.quote(str(remote.record))}"
+            hint = f"if you want the new one: rm {shlex.quote(str(remote.record))}"
         raise _refusal(remote, fault, hint)
     record = read_record(remote.record)
     if record is None:

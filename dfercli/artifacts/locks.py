@@ -143,7 +143,7 @@ def _refusal(lock: "FileLock", holder: Holder | None, busy: str) -> ArtifactErro
     hint = f"wait for it, or end it: kill {holder.process}"
     if holder.host != socket.gethostname():
         hint = (
-            f"it is of another machine; if it is known to be dead there, remove {lock.lock_file} "
+            f"it runs on another machine; if it is dead there, remove {lock.lock_file} "
             "and run this again"
         )
     return ArtifactError(

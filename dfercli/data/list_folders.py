@@ -27,7 +27,7 @@ def lists_in(folder: Path) -> list[Path]:
     pairs = {path: train_and_test(path) for path in lists}
     alone = [path for path, (_, test) in pairs.items() if test is None]
     if alone and len(lists) > 1:
-        raise DataError(f"{folder}: {alone[0].name} has no test list, as others have")
+        raise DataError(f"{folder}: {alone[0].name} has no test list, unlike the others")
     names: dict[str, Path] = {}
     for path, parts in pairs.items():
         labels = [[row.label for row in read_list(part)] if part else [] for part in parts]
@@ -37,7 +37,7 @@ def lists_in(folder: Path) -> list[Path]:
         found = " and ".join(f"{path.name} ({name})" for name, path in names.items())
         raise DataError(
             f"{folder} holds lists of {len(names)} benchmarks: {found}",
-            hint="name one list, or keep each benchmark's lists in a folder of their own",
+            hint="name one list, or keep the lists of each benchmark in their own folder",
         )
     numbered = {path: _fold_number(path, lists) for path in lists}
     return sorted(lists, key=lambda path: (numbered[path], str(path)))

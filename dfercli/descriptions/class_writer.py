@@ -147,7 +147,7 @@ def class_form(label_set: tuple[str, ...], config: DescribeConfig) -> AnswerForm
             if label is None:
                 continue  # a class that was not requested; a missing one is found later
             if label in pairs:
-                raise ValueError(f"{label} is there twice")
+                raise ValueError(f"{label} appears twice")
             found = {kind: _read_texts(label, kind, item.get(kind)) for kind in kinds}
             pairs[label] = Pair(**found)
         return pairs
@@ -186,12 +186,12 @@ def _problems(
         kinds = (pair.positive, pair.negative) if config.style == "pn" else (pair.positive,)
         for texts in kinds:
             if len(texts) != config.variants:
-                found.append(f"{config.variants} texts of each kind are wanted, got {len(texts)}")
+                found.append(f"expected {config.variants} texts of each kind, got {len(texts)}")
                 continue
             for text in texts:
                 faults = text_problems(text, limit=limit, count=count, forbidden=forbidden)
                 if text.casefold() in seen:
-                    faults.append("the same text is there twice")
+                    faults.append("the same text appears twice")
                 seen.add(text.casefold())
                 found.extend(f'"{text[:SHOWN_LETTERS]}": {fault}' for fault in faults)
         if found:

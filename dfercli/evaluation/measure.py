@@ -153,7 +153,8 @@ def evaluate_checkpoint(
         if set(other.card.label_set) != set(model.card.label_set):
             raise ConfigError(
                 f"{checkpoint} knows {', '.join(model.card.label_set)}; {place} knows "
-                f"{', '.join(other.card.label_set)}: models are averaged over the same classes only"
+                f"{', '.join(other.card.label_set)}: "
+                "only models with the same classes can be averaged"
             )
         own = [other.card.label_set.index(name) for name in classes.label_set]
         own_clips = _dataset(other, clips, config, progress)
@@ -235,7 +236,7 @@ def _clips_of(clips: Sequence[Clip], classes: Classes, progress: Progress) -> Se
     judged = [clip for clip in clips if has_one_class(clip)]
     if len(judged) < len(clips):
         progress.note(
-            f"{len(clips) - len(judged)} of {len(clips)} clips have no one class: left out"
+            f"{len(clips) - len(judged)} of {len(clips)} clips have no single class: left out"
         )
         clips = judged
     unlabelled = [clip.clip_id for clip in clips if clip.label is None]

@@ -78,7 +78,7 @@ def opencv_faults(detector: str, image: NDArray[np.uint8]) -> Iterator[None]:
     except cv2.error as error:
         height, width = image.shape[:2]
         raise DataError(
-            f"the detector {detector} cannot look at a picture of {width} x {height} pixels: "
+            f"the detector {detector} cannot process a picture of {width} x {height} pixels: "
             f"{error.err}"
         ) from error
 

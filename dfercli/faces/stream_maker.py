@@ -126,7 +126,7 @@ def from_made(
     if stream == "parsing" and made.startswith(SEGFORMER):
         model = made.removeprefix(SEGFORMER)
         return StreamSetting((stream,), parsing_model=model, margin=margin, device=device)
-    raise ArtifactError(f"those of the training were made by {made!r}, which cannot be had here")
+    raise ArtifactError(f"those of the training were made by {made!r}, which is not available here")
 
 
 class StreamMaker:

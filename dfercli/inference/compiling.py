@@ -98,7 +98,7 @@ class LongWork:
         self._stage = "compiled"
         self._note(
             f"about {waiting} {self._what} wait, {each * waiting / 60:.0f} minutes: compiling the "
-            f"image encoder, about {self._expected.costs:.0f} s (--no-compile leaves that out)"
+            f"image encoder, about {self._expected.costs:.0f} s (--no-compile skips this)"
         )
         compile_in_place(self._encoder)
 
@@ -107,7 +107,7 @@ class LongWork:
         before, after = median(self._before[1:]), median(self._after[1:])
         if after >= before:
             run_as_written(self._encoder)
-            self._note("compiled it is no faster here: going on as before")
+            self._note("it is no faster when compiled: going on as before")
 
 
 def for_windows(

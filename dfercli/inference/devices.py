@@ -49,7 +49,7 @@ def _not_int8(precision: AnswerPrecision) -> Precision:
     if precision == "int8":
         raise ConfigError(
             "precision int8 is for dfer predict and for models that Python loads",
-            hint=f"--precision 32, or bf16-mixed; {ENVIRONMENT_NAME} is what counts without it",
+            hint=f"--precision 32, or bf16-mixed; without it, {ENVIRONMENT_NAME} counts",
         )
     return precision
 

@@ -108,7 +108,7 @@ def _require_same(one: tuple[str, ModelCard], other: tuple[str, ModelCard]) -> N
     if set(ours.label_set) != set(theirs.label_set):
         raise ConfigError(
             f"{one_name} knows {', '.join(ours.label_set)}; {other_name} knows "
-            f"{', '.join(theirs.label_set)}: models are averaged over the same classes alone"
+            f"{', '.join(theirs.label_set)}: only models with the same classes can be averaged"
         )
     for what, mine, yours in (
         ("frames of a clip", ours.sampling["num_frames"], theirs.sampling["num_frames"]),

@@ -224,6 +224,6 @@ def _hub_errors(repository: str) -> Iterator[None]:
 
 def _not_logged_in(repository: str) -> ArtifactError:
     return ArtifactError(
-        f"the hub lets nobody write to {repository} without a login that may",
-        hint="hf auth login, with a token that may write",
+        f"writing to {repository} on the hub needs a login with write access",
+        hint="hf auth login, with a token that can write",
     )

@@ -171,7 +171,7 @@ class LoadedModel:
     def encode_frames(self, frames: Tensor) -> Tensor:
         """Encode each image alone, where the model does; (N, 3, S, S) -> (N, D)."""
         if self._encode is None:
-            raise TypeError(f"{self.name} encodes no frame alone")
+            raise TypeError(f"{self.name} cannot encode single frames")
         with torch.inference_mode():
             return self._encode(frames)
 
@@ -195,12 +195,12 @@ class LoadedModel:
         """Look at some of the streams for a while.
 
         Raises:
-            ConfigError: frames that an exported file takes in any case.
+            ConfigError: frames, which an exported file always takes.
         """
         before = self.streams
         if FRAMES in before and FRAMES not in streams and self._restrict is None:
             raise ConfigError(
-                f"{self.name} looks at frames in any case",
+                f"{self.name} always takes frames",
                 hint="dfer export --streams writes a file that takes others alone",
             )
         self.streams = tuple(name for name in before if name in streams)

@@ -22,7 +22,7 @@ def split_models(spec: str) -> tuple[str, ...]:
         return (spec,)
     names = [name.strip() for name in spec.split(",")]
     if not all(names):
-        raise ConfigError(f"--model takes names with commas between, got {spec!r}")
+        raise ConfigError(f"--model takes names separated by commas, got {spec!r}")
     return tuple(one for name in names for one in expand(name))
 
 

@@ -214,11 +214,11 @@ def restore_model(
     if path.is_file():
         if is_exported(path):
             raise ConfigError(
-                f"{path} is an exported model, which predicts alone",
+                f"{path} is an exported model, which can only predict",
                 hint="give the run or checkpoint that it was exported from",
             )
         if label_set is not None:
-            raise ConfigError(f"{path} is a published checkpoint: it knows its own classes only")
+            raise ConfigError(f"{path} is a published checkpoint: it knows only its own classes")
         return _restore_published(path, class_position)
     where = str(path / "model.json")
     card = read_model_card(path)

@@ -209,7 +209,9 @@ def _strange_to_published_code(model: DferClip) -> list[str]:
     if not isinstance(text.resblocks[0].mlp.gelu, QuickGelu):
         faults.append("its CLIP uses GELU, expected QuickGELU")
     if model.normalization.kind != "none":
-        faults.append("it wants pixels by CLIP's mean and deviation, the published code does not")
+        faults.append(
+            "it normalises pixels by CLIP's mean and deviation, unlike the published code"
+        )
     if not len(model.temporal.blocks):
         faults.append("it takes the mean over frames")
     return faults

@@ -66,7 +66,7 @@ def wanted_set(config: GetConfig) -> tuple[RawSet, Path]:
     if raw_set is None:
         raise ConfigError(
             f"dfer data get knows {', '.join(RAW_SETS)}, got {config.dataset!r}",
-            hint="DFEW, FERV39k and MAFW are given out by their owners, on a signed form",
+            hint="the owners of DFEW, FERV39k and MAFW give them out after a signed form",
         )
     root = config.root or Path("data") / raw_set.name
     if root.exists() and not root.is_dir():
@@ -78,13 +78,15 @@ def plan(config: GetConfig, progress: Progress) -> Plan:
     """Find out what is to be fetched; nothing is written.
 
     Raises:
-        ConfigError: no such data set, one that is got by git LFS, or actors that it does not have.
+        ConfigError: no such data set, one of git LFS, or actors that it does not have.
         ArtifactError: too little room, or a record that is broken.
         ServiceError: the server does not answer.
     """
     raw_set, root = wanted_set(config)
     if raw_set.zenodo is None:
-        raise ConfigError(f"{raw_set.title} is got by git LFS", hint=own_steps(raw_set, root)[0])
+        raise ConfigError(
+            f"{raw_set.title} comes through git LFS", hint=own_steps(raw_set, root)[0]
+        )
     names = [raw_set.zenodo.archive(subject) for subject in _subjects(raw_set, config.actors)]
     record = raw_set.zenodo.number
     there = {file.key: file for file in read_record(record, Patience(progress.note))}

@@ -108,7 +108,7 @@ def _checked(archive: Path, content: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         if not RelativeName().accepts(name):
             raise ArtifactError(
                 f"{archive}: expected names {RelativeName()}, got {name[:80]!r}",
-                hint="whoever made this wanted files elsewhere written",
+                hint="whoever made this wanted to write files elsewhere",
             )
         if entry.is_dir():
             continue

@@ -120,7 +120,7 @@ def fetch_file(
         if found == file.md5:
             return
         target.unlink()
-        patience.note(f"{file.key}: its MD5 is {found}, expected {file.md5}: fetched once more")
+        patience.note(f"{file.key}: its MD5 is {found}, expected {file.md5}: fetching it once more")
     raise ArtifactError(f"{url}: its MD5 is {found}, expected {file.md5}, twice")
 
 

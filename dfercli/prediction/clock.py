@@ -103,7 +103,7 @@ def _rows(path: Path, offset: float) -> Iterator[_Row]:
                 hint=f"those that are known: {', '.join(KNOWN_COLUMNS)}",
             )
         if len(set(named)) < len(named):
-            raise DataError(f"{path}: a column is there twice: {', '.join(named)}")
+            raise DataError(f"{path}: a column appears twice: {', '.join(named)}")
         reader.fieldnames = given
         found = False
         for row in reader:
@@ -111,7 +111,7 @@ def _rows(path: Path, offset: float) -> Iterator[_Row]:
             where = f"{path}, line {reader.line_num}"
             cells = {name: (row.get(name) or "").strip() for name in KNOWN_COLUMNS}
             if astray := [cell for cell in (row.get(""), *(row.get(None) or ())) if cell]:
-                raise DataError(f"{where}: {shown(astray[0])} stands in no column")
+                raise DataError(f"{where}: {shown(astray[0])} belongs to no column")
             if empty := [name for name in COLUMNS if not cells[name]]:
                 raise DataError(f"{where}: {empty[0]} is empty")
             own = _number(cells[OFFSET] or "0", where, OFFSET)

@@ -58,6 +58,6 @@ class LivePace:
         rate = (count - 1) / max(self._last - self._first, 1e-6)
         median, most = (1000 * float(np.percentile(self.delays_seconds, q)) for q in (50, 95))
         return (
-            f"{count} frames, {rate:.1f} a second; delay {median:.0f} ms in the median, "
+            f"{count} frames, {rate:.1f} per second; median delay {median:.0f} ms, "
             f"95 % below {most:.0f} ms"
         )

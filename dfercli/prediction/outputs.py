@@ -43,7 +43,7 @@ def check_config(config: PredictConfig) -> None:
         raise ConfigError("--record goes with --camera")
     if config.show is not None:
         name = "--show" if config.show else "--headless"
-        raise ConfigError(f"{name} goes with --camera: of videos no window is shown")
+        raise ConfigError(f"{name} goes with --camera: videos show no window")
     check(config, where="dfer predict")
     check_windows(config.window, config.stride)
     check_files(config)

@@ -153,4 +153,4 @@ def _player(
         return f"data:{mime};base64,{content}", "The video is inside this file.", size
     # The bytes, as a name need not be UTF-8.
     link = quote(os.fsencode(os.path.relpath(file, page.absolute().parent)))
-    return link, f"The video is not inside this file; it is looked for at {link}", 0
+    return link, f"The video is not inside this file; the page looks for it at {link}", 0

@@ -125,11 +125,12 @@ def plan_streams(
                 f"captions are by {captions.model}, in training by {card.streams_made[CAPTIONS]}"
             )
     elif CAPTIONS in streams and (CAPTIONS in config.streams or len(streams) > 1):
-        progress.note("going on without captions: --captions asks an LLM for one of each window")
+        progress.note("going on without captions: --captions asks an LLM to caption each window")
     plan = StreamPlan(streams, settings, captions)
     if not plan.expected and not stored.intersection(streams):
         raise ConfigError(
-            f"none of {', '.join(streams)} can be had here", hint="--streams frames looks at these"
+            f"none of {', '.join(streams)} is available here",
+            hint="--streams frames uses only frames",
         )
     return plan
 

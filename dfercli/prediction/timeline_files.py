@@ -149,7 +149,7 @@ def _names_of(
     if unused:
         more = f" and {len(unused) - MOST_TOLD} more" if len(unused) > MOST_TOLD else ""
         progress.note(
-            f"{path}: {len(unused)} of {len(rows)} names fit nobody: "
+            f"{path}: {len(unused)} of {len(rows)} names match nobody: "
             f"{', '.join(unused[:MOST_TOLD])}{more}"
         )
     return names
@@ -165,7 +165,7 @@ def _tiered(
     by_source: dict[str, list[SpanRow]] = {video.source: [] for video in videos}
     for span in spans:
         if span.source not in by_source:
-            raise ArtifactError(f"{SPANS} has a span of {span.source}, which {SUMMARY} has not")
+            raise ArtifactError(f"{SPANS} has a span of {span.source}, which is not in {SUMMARY}")
         by_source[span.source].append(span)
     keys = unique_keys(list(by_source))
     tiered = []

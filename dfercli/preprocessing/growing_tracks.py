@@ -205,12 +205,13 @@ def why_no_clip(
     seconds = max(len(track) for track in tracks.values()) * interval
     needed = _needed_frames(config, interval, num_frames) * interval
     side_px = max(float(np.median(track.sides_px())) for track in tracks.values())
-    longest = f"the longest has {seconds:.2f} s, needed are {needed:.2f} s (--min-seconds)"
+    longest = f"the longest has {seconds:.2f} s of the {needed:.2f} s needed (--min-seconds)"
     largest = f"the largest has {side_px:.1f} px, --min-face is {config.min_face}"
     if side_px < config.min_face:
         return f"faces are too small: of {len(tracks)} tracks {largest}"
     if seconds < needed:
         return f"faces are seen too briefly: of {len(tracks)} tracks {longest}"
     return (
-        f"no face is seen for long enough and large: of {len(tracks)} tracks {longest}; {largest}"
+        f"no face is both large enough and seen for long enough: of {len(tracks)} tracks "
+        f"{longest}; {largest}"
     )

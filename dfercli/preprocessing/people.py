@@ -166,7 +166,7 @@ def _portrait(
     image = read_image(path, config.max_pixels)
     (faces,) = detector.detect([image])
     if not len(faces) or faces.points_px is None:
-        raise DataError(f"{path}: no face found", hint="--people takes one face a picture")
+        raise DataError(f"{path}: no face found", hint="--people takes pictures with one face each")
     sides = faces.box_xyxy_px[:, 2:] - faces.box_xyxy_px[:, :2]
     portrait = recogniser.describe(image, faces.points_px[int(sides.prod(axis=1).argmax())])
     if portrait is None:

@@ -47,7 +47,7 @@ class Pieces:
     def remarks(self, chosen: list[int]) -> list[str]:
         """Say which of the kept tracks were put together."""
         return [
-            f"face {number} is joined of {len(self.of_person[person])} pieces by its look"
+            f"face {number} was joined from {len(self.of_person[person])} pieces by its look"
             for number, person in enumerate(chosen)
             if len(self.of_person[person]) > 1
         ]

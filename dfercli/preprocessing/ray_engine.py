@@ -149,7 +149,7 @@ def require_listener(ray: Any, address: str | None) -> None:
 
 
 def _require_grpc(host: str, port: int) -> None:
-    """Fail where something else than a gRPC server listens, to which Ray would talk for ever.
+    """Fail where something other than a gRPC server listens; Ray would talk to it for ever.
 
     Raises:
         OSError: what answers, if anything does, is not a gRPC server.
@@ -163,7 +163,7 @@ def _require_grpc(host: str, port: int) -> None:
                 answer += more
                 connection.settimeout(max(0.01, until - time.monotonic()))
     if answer[3:4] != HTTP2_SETTINGS[3:4] or answer[5:9] != HTTP2_SETTINGS[5:9]:
-        raise OSError("something else than Ray listens there")
+        raise OSError("something other than Ray listens there")
 
 
 class _Worker:
@@ -303,7 +303,7 @@ class _Cluster:
             if under_way or self._idle:
                 worked_at = time.monotonic()
             elif time.monotonic() - worked_at > START_SECONDS + self._time_limit:
-                raise ServiceError("no worker begins on the Ray cluster", hint=NO_WORKER)
+                raise ServiceError("no worker starts on the Ray cluster", hint=NO_WORKER)
 
     def _news(self, under_way: Iterable[_UnderWay]) -> Iterator[Advanced]:
         """Ask the actors for their progress; of a dead one, its job reports that."""

@@ -85,7 +85,7 @@ class NamedModel:
         licence_code: Terms of the code that made it.
         licence_weights: Terms of the weights.
         licence_data: Whose data it was trained on, and their terms.
-        research_only: Whether one of these allows research alone.
+        research_only: Whether one of these allows only research.
         citation: What to cite.
         most_bytes: Upper bound of its size; a download stops there.
         clip: The CLIP of a zero-shot model, MODEL/TAG.
@@ -160,7 +160,7 @@ def read_registry(path: Path) -> tuple[NamedModel, ...]:
         where = f"{path}: model {str(entry.get('name', len(models) + 1))[:60]}"
         model: NamedModel = typed(NamedModel, _with_family(entry, families, where), where)
         if any(model.name == other.name for other in models):
-            raise ArtifactError(f"{where}: the name is there twice")
+            raise ArtifactError(f"{where}: the name appears twice")
         of_clip = (model.clip, model.clip_hub, model.templates)
         if any((entry is not None) != model.is_zero_shot for entry in of_clip):
             raise ArtifactError(

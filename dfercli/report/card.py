@@ -97,7 +97,7 @@ def _origin(origin: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "research only",
-                "The data behind it may be used for research alone. Do not use the model in a "
+                "The data behind it may be used only for research. Do not use the model in a "
                 "product or a service, or pass it on, without asking the owners of both.",
             )
         )

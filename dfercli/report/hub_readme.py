@@ -62,7 +62,7 @@ def hub_readme(card: ModelCard, repository: str, licence: str | None) -> str:
     if research:
         lines += [
             f"**For research only.** The model was trained on {research}, whose owners allow "
-            "research alone: no product, no service, and nothing of their data is in this "
+            "only research: no product, no service, and none of their data is in this "
             "repository.",
             "",
         ]

@@ -113,8 +113,8 @@ def resume(run_folder: Path, progress: Progress, features_in: Path | None = None
     config = read_asked_config(folders[0])
     if config.cache_features and config.features_in not in (None, features_in):
         progress.note(
-            f"features are not looked for in {config.features_in}, which the run names: "
-            f"--features-in {config.features_in} would do so"
+            f"the run names the features folder {config.features_in}, but only "
+            f"--features-in {config.features_in} uses it"
         )
     config = replace(config, features_in=features_in)
     fabric = _launch(config)
