@@ -83,7 +83,9 @@ def tracks_of(store):
 
 
 @pytest.mark.usefixtures("short_stretches")
-def test_stretches_are_what_local_workers_make_or_a_failure(videos, cluster, tmp_path, monkeypatch):
+def test_stretches_are_what_local_workers_make_or_a_failure(
+    videos, cluster, tmp_path, monkeypatch, capfd
+):
     video = videos / LONG
     assert len(stretches.cut_into_stretches(video, NUM_STRETCHES, 10**7)) == NUM_STRETCHES
     here, there = tmp_path / "here", tmp_path / "there"
@@ -97,6 +99,7 @@ def test_stretches_are_what_local_workers_make_or_a_failure(videos, cluster, tmp
     assert failure.reason.startswith("its worker process died")
     assert not tracks_of(there)
     assert not list((there / "frames").iterdir())
+    assert "raylet" not in capfd.readouterr().out
 
     dfer(*command, there, *ray)
     monkeypatch.setattr(engines, "num_workers", lambda config, jobs: 0)  # in this process

@@ -21,9 +21,19 @@ SCRIPT = """
 from {module} import {function}
 
 if __name__ == "__main__":
-    from test_worker_imports import tell_what_a_worker_imports
+    from test_worker_imports import {setup}
+    from dfercli.config import PreprocessConfig
+    from dfercli.faces.build import DetectorChoice
+    from dfercli.faces.stream_maker import StreamSetting
+    from dfercli.preprocessing.source_worker import WorkerSetting
+    from dfercli.preprocessing.time_grid import TimeGrid
+    from dfercli.preprocessing.worker_pool import Finished, WorkerPool
 
-    tell_what_a_worker_imports()
+    choice = DetectorChoice("haar", None, None, "cpu")
+    setting = WorkerSetting(PreprocessConfig(), choice, 1, StreamSetting(()), TimeGrid(2.0, 16))
+    with WorkerPool({setup}, setting, workers=1, time_limit=60) as pool:
+        (done,) = (event for event in pool.run([None]) if isinstance(event, Finished))
+    print(*done.result)
 """
 
 
@@ -34,28 +44,14 @@ def set_up_and_tell(setting):
     return lambda job, report: sorted(sys.modules)
 
 
-def tell_what_a_worker_imports():
-    from dfercli.config import PreprocessConfig
-    from dfercli.faces.build import DetectorChoice
-    from dfercli.faces.stream_maker import StreamSetting
-    from dfercli.preprocessing.source_worker import WorkerSetting
-    from dfercli.preprocessing.time_grid import TimeGrid
-    from dfercli.preprocessing.worker_pool import Finished, WorkerPool
-
-    choice = DetectorChoice("haar", None, None, "cpu")
-    setting = WorkerSetting(PreprocessConfig(), choice, 1, StreamSetting(()), TimeGrid(2.0, 16))
-    with WorkerPool(set_up_and_tell, setting, workers=1, time_limit=60) as pool:
-        (done,) = (event for event in pool.run([None]) if isinstance(event, Finished))
-    sys.stdout.write(" ".join(done.result))
-
-
 def test_a_worker_imports_no_more_than_it_needs(tmp_path):
     from dfercli.overrides import read_toml
 
     entry = read_toml(HERE.parent / "pyproject.toml")["project"]["scripts"]["dfer"]
     module, _, function = entry.partition(":")
     script = tmp_path / "dfer"
-    script.write_text(SCRIPT.format(module=module, function=function))
+    names = {"module": module, "function": function, "setup": set_up_and_tell.__name__}
+    script.write_text(SCRIPT.format(**names))
     paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths}
     command = [sys.executable, str(script)]

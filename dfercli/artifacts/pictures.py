@@ -4,9 +4,7 @@ import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,9 +12,6 @@ from numpy.typing import NDArray
 
 from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.errors import TooLargeError
-
-if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
 
 # What Pillow raises on a damaged header.
 DAMAGE = (SyntaxError, ValueError, OSError, KeyError, TypeError, OverflowError, struct.error)
@@ -101,17 +96,18 @@ def check_size(path: Path, width: int, height: int, max_pixels: int | None = Non
         )
 
 
-@cache
-def _headers() -> "dict[bytes, type[ImageFile]]":
-    """The first bytes of each format. OpenCV would accept more formats, whatever the name."""
+def _size_in_header(content: bytes) -> tuple[int, int] | None:
+    """Width and height; None where the format is not supported."""
     # Imported here because whoever reads videos alone does without.
+    from PIL import ImageFile
     from PIL.BmpImagePlugin import BmpImageFile
     from PIL.JpegImagePlugin import JpegImageFile
     from PIL.PngImagePlugin import PngImageFile
     from PIL.TiffImagePlugin import TiffImageFile
     from PIL.WebPImagePlugin import WebPImageFile
 
-    return {
+    # The first bytes of each format. OpenCV would accept more formats, whatever the name.
+    headers: dict[bytes, type[ImageFile.ImageFile]] = {
         b"\xff\xd8\xff": JpegImageFile,
         b"\x89PNG": PngImageFile,
         b"BM": BmpImageFile,
@@ -119,11 +115,7 @@ def _headers() -> "dict[bytes, type[ImageFile]]":
         b"II*\0": TiffImageFile,
         b"MM\0*": TiffImageFile,
     }
-
-
-def _size_in_header(content: bytes) -> tuple[int, int] | None:
-    """Width and height; None where the format is not supported."""
-    for start, kind in _headers().items():
+    for start, kind in headers.items():
         if content.startswith(start):
             try:
                 with kind(io.BytesIO(content)) as picture:

@@ -16,6 +16,7 @@ from dfercli.artifacts.network import connect
 from dfercli.attempts import attempt
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ArtifactError, ConfigError, DferError, ServiceError
+from dfercli.preprocessing.ray_messages import without_messages_of_ray
 from dfercli.preprocessing.worker_pool import (
     START_SECONDS,
     Advanced,
@@ -87,7 +88,8 @@ def joined_cluster(config: PreprocessConfig) -> Iterator[Any]:
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                 )
-        yield ray
+        with without_messages_of_ray():
+            yield ray
     except ConnectionError as error:
         where = config.ray_address or "this machine"
         hint = "a cluster that was started with a token is joined with RAY_AUTH_MODE=token"
