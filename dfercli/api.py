@@ -23,13 +23,13 @@ from dfercli.progress import Progress, usual_progress
 from dfercli.report.video_prediction import VideoPrediction
 
 StreamValues = Tensor | Sequence[Tensor | None] | Sequence[str | None]
-"""One further stream of B clips: images (B, T, 3, S, S), or a sequence with None for what is not
-there; captions are texts."""
+"""One further stream of B clips: images (B, T, 3, S, S), or a sequence with None for missing ones;
+captions are texts."""
 
 
 @dataclass(frozen=True)
 class FramesPrediction:
-    """What B clips show, given as frames.
+    """The predictions for B clips that were given as frames.
 
     Attributes:
         label_set: The K class names.
@@ -65,17 +65,17 @@ class Recognizer:
 
     @property
     def name(self) -> str:
-        """Where the model came from."""
+        """Where the model comes from."""
         return self._model.name
 
     @property
     def card(self) -> ModelCard:
-        """What the model says about itself."""
+        """The model's card."""
         return self._model.card
 
     @property
     def precision(self) -> str:
-        """What the model computes in, as `32`, `bf16-mixed` or `int8`."""
+        """The precision of the computation, such as `32`, `bf16-mixed` or `int8`."""
         return self._model.precision
 
     @property
@@ -95,7 +95,7 @@ class Recognizer:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """The streams that the model was trained on, and looks at where it is given them."""
+        """The streams that the model was trained on and uses if it gets them."""
         return self._model.streams
 
     def logits(self, frames: Tensor, **streams: StreamValues) -> Tensor:
@@ -103,9 +103,9 @@ class Recognizer:
 
         Args:
             frames: (B, T, 3, S, S), float in [0, 1] or uint8, RGB, on any device.
-            streams: Further views of the clips, where the model was trained on them: `landmarks`,
-                `parsing`, `regions` as the frames, see `dfercli.data.streams` for how they are
-                drawn; `captions`, B texts. A None in their place: that clip has none.
+            streams: Further streams of the clips, if the model was trained on them: `landmarks`,
+                `parsing` and `regions` in the shape of the frames (`dfercli.data.streams` draws
+                them); `captions`, B texts. None in place of an entry: that clip has none.
 
         Returns:
             (B, K) float32 on the CPU.
@@ -124,7 +124,7 @@ class Recognizer:
         return self._model.probabilities(frames, **self._views(streams))
 
     def _views(self, streams: Mapping[str, StreamValues]) -> dict[str, tuple[Tensor, Tensor]]:
-        """Streams with which clips have them."""
+        """The streams, each with the clips that have it."""
         side = (self.num_frames, 3, self.image_size, self.image_size)
         length = self.card.context_length
         return {
@@ -143,11 +143,11 @@ class Recognizer:
         config: PredictConfig | None = None,
         progress: Progress | None = None,
     ) -> VideoPrediction:
-        """Find the faces of a video and recognise what they show, window by window.
+        """Find the faces of a video and recognise their expressions, window by window.
 
         Args:
             path: A video, an image, or a folder of numbered images.
-            window: Seconds that a window lasts.
+            window: Length of a window in seconds.
             stride: Seconds from one window to the next.
             config: All other settings of `dfer predict`. By default faces are found in this
                 process; `PredictConfig(workers=2)` starts two, for which a script needs the usual
@@ -156,7 +156,7 @@ class Recognizer:
                 `dfercli`.
 
         Returns:
-            One prediction per face track and window; none where no face was found, with the
+            One prediction per face track and window; none if no face was found, with the
             reason in `failure`. A notebook shows it as a timeline; `plot()` is a figure, `spans()`,
             `summary()` and `to_dataframe()` are data frames.
 
@@ -200,7 +200,7 @@ class Recognizer:
 
 
 def _with_presence(values: StreamValues, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Images of clips, zeros where there are none, and which clips have them."""
+    """The images of clips, zeros if missing, and which clips have them."""
     if isinstance(values, Tensor):
         return values, torch.ones(len(values), dtype=torch.bool)
     present = torch.tensor([one is not None for one in values], dtype=torch.bool)
@@ -239,14 +239,14 @@ def load(
 
     Args:
         path: A run, a fold, a checkpoint folder, a published .pth or an exported .onnx file; else a
-            name of `dfer models`, or `owner/name` on the hub, fetched once. Several with commas
-            between are averaged.
-        device: `auto` (a GPU where there is one), `cpu`, `cuda` or `mps`.
-        precision: `auto` (what `DFER_PRECISION` says; else mixed on a GPU, and on a CPU that was
-            measured to be faster so; else 32 bits), `32`, `bf16-mixed`, `16-mixed`, or on a CPU
-            `int8`.
+            name of `dfer models`, or `owner/name` on the hub, fetched once. Several, separated by
+            commas, are averaged.
+        device: `auto` (a GPU if there is one), `cpu`, `cuda` or `mps`.
+        precision: `auto` (the value of `DFER_PRECISION`; else mixed on a GPU, and on a CPU for
+            which it was measured to be faster; else 32 bits), `32`, `bf16-mixed`, `16-mixed`, or
+            on a CPU `int8`.
         trust_code: Load a .torchscript file. TorchScript is code that can read and change files:
-            only where you trust whoever made it. Nothing else that is loaded can run code.
+            allow it only if you trust its author. No other file can run code when it is loaded.
 
     Raises:
         ArtifactError: missing, cut short, corrupt or incompatible.

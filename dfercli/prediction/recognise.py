@@ -33,7 +33,7 @@ DoneT = TypeVar("DoneT")
 
 @dataclass
 class _Open:
-    """A source in progress: its windows in order, and the results of those that are done."""
+    """A source in progress: its windows in order, and the results so far."""
 
     source: TrackedSource
     windows: list[tuple[ClipRow, Window]] = field(default_factory=list)
@@ -75,7 +75,7 @@ class _Item:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the model says to a window, and what of it the model saw."""
+    """The model's answer to a window, and the streams that it saw."""
 
     probabilities: list[float]
     streams: tuple[str, ...]
@@ -94,22 +94,22 @@ def recognise(
 ) -> Iterator[RecognisedSource]:
     """Predict every window of every source, in the order of the sources.
 
-    Frames are read in a thread while the model works; as many windows are in memory as a few
+    A thread reads frames while the model works; memory holds only as many windows as a few
     batches hold. A window whose frames cannot be read is left out and makes its source a failure.
 
     Args:
         model: The model.
         sources: May still be arriving.
         settings: How to cut windows.
-        stop: Once set, the work ends.
+        stop: Ends the work once it is set.
         on_windows: Called with the number of windows done since the last call.
         bugs: Takes the traceback of a source that meets a bug.
-        maker: Makes the views of crops that the model looks at.
-        long_work: Told how long windows take, and how many wait.
-        num_sources: How many sources will come, as far as that is known.
+        maker: Makes the views of crops for the model.
+        long_work: Gets the time of windows and the number of waiting ones.
+        num_sources: How many sources will come, if that is known.
 
     Raises:
-        SetUpError: the model fails at whatever it is shown.
+        SetUpError: the model fails on every input.
     """
     waiting: deque[_Open] = deque()
     has_worked, closed = False, list[int]()
@@ -140,7 +140,7 @@ def recognise(
 
 
 def _windows_left(waiting: Iterable[_Open], closed: list[int], num_sources: int) -> int:
-    """How many windows will come: those of sources that were read, and as many of each other."""
+    """Estimate how many windows will come; unread sources count like those read so far."""
     opened = list(waiting)
     known = [*closed, *(len(source.windows) for source in opened)]
     left = sum(len(source.windows) - len(source.done) for source in opened)
@@ -167,7 +167,7 @@ def _batches(items: Iterator[_Item], room: int, shares_frames: bool) -> Iterator
 
 
 def _part(opened: _Open, bugs: BugLog, work: Callable[[], DoneT]) -> DoneT | None:
-    """Do a part of the work on a source; None where that fails, which is the source's failure."""
+    """Do a part of the work on a source; None if it fails, which becomes the source's failure."""
     try:
         done = attempt(work)
     except (ArtifactError, DataError) as error:
@@ -180,7 +180,7 @@ def _part(opened: _Open, bugs: BugLog, work: Callable[[], DoneT]) -> DoneT | Non
 
 
 def _note_bug(opened: _Open, bugs: BugLog, crash: Crash) -> None:
-    """Log the first bug of a source; its other windows will most likely meet the same."""
+    """Log the first bug of a source; its other windows will most likely hit the same one."""
     if opened.failure is None or opened.failure.stage != BUG_STAGE:
         opened.fail(BUG_STAGE, bugs.add(opened.source.name, crash))
 
@@ -188,10 +188,10 @@ def _note_bug(opened: _Open, bugs: BugLog, crash: Crash) -> None:
 def _answers(
     model: LoadedModel, items: list[_Item], bugs: BugLog, has_worked: bool
 ) -> list[_Answer | None]:
-    """What the model says to windows; None where a window is at fault.
+    """The model's answers to windows; None where a window is at fault.
 
     Raises:
-        SetUpError: it is the model that fails, not a window of some source.
+        SetUpError: the model fails, not a window of some source.
     """
     together = attempt(partial(_probabilities, model, items))
     if not isinstance(together, Crash):
@@ -209,7 +209,7 @@ def _answers(
 
 
 def _probabilities(model: LoadedModel, items: list[_Item]) -> list[_Answer]:
-    """The model's answers to windows; a frame that several of them share is passed once."""
+    """The model's answers to windows; a shared frame is passed only once."""
     if not items:
         return []
     numbers: dict[tuple[str, str, int], int] = {}
@@ -233,7 +233,7 @@ def _probabilities(model: LoadedModel, items: list[_Item]) -> list[_Answer]:
 def _streams(
     model: LoadedModel, items: list[_Item], views: list[CropViews]
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """The further streams of some windows: images of their frames, or tokens; and who has them."""
+    """The further streams of windows: images of frames, or tokens; and which windows have them."""
     streams = {}
     for name in model.streams:
         if name == FRAMES or not any(item.has(name) for item in items):
@@ -266,7 +266,7 @@ def _read_windows(
                 opened.windows += [(clip, window) for window in windows]
         waiting.append(opened)
         for clip, own in groupby(opened.windows, key=lambda pair: pair[0]):
-            views: dict[int, CropViews] = {}  # of the windows before, often shared with the next
+            views: dict[int, CropViews] = {}  # of the previous windows, often shared with the next
             windows_of_clip = (window for _, window in own)
             while group := list(islice(windows_of_clip, maker.windows_at_once)):
                 crops = crops_of[clip.clip_id]
@@ -282,12 +282,12 @@ def _items(
     maker: ViewMaker,
     bugs: BugLog,
 ) -> Iterator[_Item]:
-    """Windows of one clip, whose views are made together; `views` keeps those of the last ones."""
+    """Windows of one clip, whose views are made together; `views` keeps the latest ones."""
     wanted = {row for window in windows for row in window.frames.tolist()}
     new = sorted(wanted - views.keys())
     on_bug = partial(_note_bug, opened, bugs)
     fresh = _part(opened, bugs, partial(maker.views, crops, new, on_bug)) if new else []
-    if fresh is None and len(windows) > 1:  # which of them is at fault?
+    if fresh is None and len(windows) > 1:  # which window is at fault?
         for window in windows:
             yield from _items(opened, clip, [window], crops, views, maker, bugs)
         return

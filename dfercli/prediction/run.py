@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.2
 NOT_IN_ANSWERS = dict.fromkeys(("out", "workers", "engine", "ray_address"))
-SAMPLING = "grid of time"  # what windows look at: a run goes on only with predictions of the same
+SAMPLING = "grid of time"  # these decide what windows look at: a run resumes only with equal values
 
 
 @dataclass
@@ -84,11 +84,10 @@ def run(
 ) -> PredictResult:
     """Recognise expressions in videos and face stores.
 
-    Faces are found and cropped by the preprocess stage, in processes of its own, while the model
-    is loaded and works on the sources before. Only crops that windows look at are cut, and they
-    stay in memory, unless `faces_out` names a store for all of them. A source that cannot be used
-    is a failure in the result, never an exception. With a table to write, a run that was stopped
-    goes on where it was.
+    The preprocess stage finds and crops faces in its own processes, while the model is loaded and
+    works on earlier sources. Only crops that windows look at are cut, and they stay in memory,
+    unless `faces_out` names a store for all of them. A source that cannot be used is a failure in
+    the result, never an exception. With a table to write, a stopped run goes on where it was.
 
     Args:
         config: Settings.
@@ -98,7 +97,7 @@ def run(
 
     Raises:
         ConfigError: settings that make no sense.
-        DataError: no source at all, or events that are not clearly of one.
+        DataError: no source at all, or events that do not clearly belong to one.
         ArtifactError: a model that cannot be used, or a file that cannot be written.
     """
     check_config(config)
@@ -128,7 +127,7 @@ def run(
         bugs = BugLog(bugs_path(config))
         shows = with_pictures or config.html is not None
         known = set_up_people(crop, progress)
-        crop = replace(crop, people=None)  # persons are named here, at the end
+        crop = replace(crop, people=None)  # persons get their names here, at the end
         plan = Plan(config, chosen, windows, crop, journal, bugs, events, shows, known, streams)
         done = {} if journal is None else journal.done
         kept, left = _divide(done, sources, crop.out)
@@ -138,7 +137,9 @@ def run(
             progress.note(f"{len(kept)} of {len(sources)} sources were done before")
         work = _Work()
         if left and crop.engine == "ray":
-            stack.enter_context(joined_cluster(crop))  # by the model and those who find faces
+            stack.enter_context(
+                joined_cluster(crop)
+            )  # for the model and the processes that find faces
         thread = stack.enter_context(ThreadPoolExecutor(1, "recognise"))
         stack.callback(work.sources.put, None)
         stack.callback(work.stop.set)
@@ -196,14 +197,14 @@ def _find_faces(
     recognising: Future[list[VideoPrediction]],
     progress: Progress,
 ) -> list[VideoPrediction]:
-    """Find the faces of videos, hand each to the model at once; return those that have none."""
+    """Find the faces of videos and hand them to the model at once; return videos without faces."""
     faceless = []
 
     def hand_over(record: SourceRecord, faces: ClipFaces) -> None:
         if recognising.done():
             recognising.result()  # raises the thread's exception
         name = shown_path(plan.crop.out, record.source)
-        if name in finished:  # a store that is kept tells of all sources
+        if name in finished:  # a kept store covers all sources
             return
         signature = (record.size_bytes, record.modified_ns)
         if record.failure is None:
@@ -220,7 +221,7 @@ def _find_faces(
         faceless.append(video)
 
     if plan.config.faces_out is not None:
-        # The names of clips come from the places, so a store that is kept needs all of them.
+        # The names of clips come from the paths, so a kept store needs all of them.
         kept = StoredFaces(plan.crop.out)
         preprocess.run(
             replace(plan.crop, sources=places),
@@ -235,7 +236,7 @@ def _find_faces(
         hand_over(found.record, FacesInMemory(found.clips, found.crops))
 
     grid = TimeGrid(plan.config.window, int(plan.model.card.sampling["num_frames"]))
-    own = replace(plan.crop, sources=places, overwrite=True)  # there is no store to go on with
+    own = replace(plan.crop, sources=places, overwrite=True)  # there is no store to resume
     detector = find_faces(own, left, grid, progress, hand_over_found, plan.bugs)
     made = {**to_plain(plan.crop), "detector": detector}
     compare_crops(made, plan.model.card, progress)
@@ -245,7 +246,7 @@ def _find_faces(
 def _recognise_all(
     plan: Plan, work: _Work, progress: Progress, num_sources: int
 ) -> list[VideoPrediction]:
-    """The work of the model's thread; crops are let go as soon as they were used."""
+    """The work of the model's thread; it frees crops as soon as they have been used."""
     # Imports torch while the processes that find faces are starting.
     import_models()
     from dfercli.inference.compiling import for_windows
@@ -266,7 +267,7 @@ def _recognise_all(
         for done in recognise(model, sources, *told):
             video = finish_source(plan, done, work.stop)
             videos.append(video)
-            signature = done.source.signature  # of what was found in this run
+            signature = done.source.signature  # of the results of this run
             if signature is not None and plan.journal is not None:
                 plan.journal.add(video, signature)
             done.source.faces.release()

@@ -1,4 +1,4 @@
-"""The streams that a model looks at beside the frames: made for the crops that windows look at."""
+"""The streams of a model besides the frames, made for the crops that windows look at."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 FRAMES, CAPTIONS = "frames", "captions"
 WINDOWS_AT_ONCE = 8
 GIVEN_UP_AFTER = 3
-"""Bugs in a row after which a stream is not made any more."""
+"""Bugs in a row after which a stream is given up."""
 Made = NDArray[np.float32] | list[NDArray[np.uint8]]
-"""Landmarks (n, 68 or 5, 2), or n maps, of n crops."""
+"""Landmarks (n, 68 or 5, 2) of n crops, or n maps."""
 
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """Which streams are looked at, and how those that are not stored are made.
+    """Which streams to use, and how to make those that are not stored.
 
     Attributes:
-        streams: Those that are looked at where they can be had, in the order of the training.
-        settings: How each of `IMAGE_STREAMS` is made; one that cannot be made here is not there.
-        captions: Writes captions, where they are asked for.
+        streams: Those to use where they are available, in the order of the training.
+        settings: How to make each of `IMAGE_STREAMS`, without those that cannot be made here.
+        captions: Writes captions, if they are asked for.
     """
 
     streams: tuple[str, ...]
@@ -57,7 +57,7 @@ class StreamPlan:
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """The streams of a window for which nothing fails."""
+        """The streams of a window if nothing fails."""
         return tuple(
             name
             for name in self.streams
@@ -80,13 +80,13 @@ def plan_streams(
     stores: Sequence[Path],
     progress: Progress,
 ) -> StreamPlan:
-    """Find what makes the streams of a model, before any work; say in a line each what is left out.
+    """Find what makes the streams of a model, before any work; note each that is missing.
 
     Args:
-        config: Settings; `streams` restricts what is looked at, `captions` asks an LLM.
+        config: Settings; `streams` restricts the streams, `captions` asks an LLM.
         card: Of the model.
         crop: How faces are cropped.
-        stores: Face stores, whose own streams are used where they have them.
+        stores: Face stores; their own streams are used if they have them.
         progress: Where to report.
 
     Raises:
@@ -136,7 +136,7 @@ def plan_streams(
 
 
 def finding_faces(crop: PreprocessConfig, plan: StreamPlan) -> PreprocessConfig:
-    """The settings that faces are found with: beside haar, a file is for the five points alone."""
+    """The settings for finding faces: with haar, a file is only for the five points."""
     has_five = any(setting.landmarks == FIVE for setting in plan.settings.values())
     return replace(crop, detector_weights=None) if has_five and crop.detector == "haar" else crop
 
@@ -156,7 +156,7 @@ class CropViews:
 
     Attributes:
         frame: (3, S, S) uint8.
-        images: (3, S, S) uint8 by stream; black where nothing was found.
+        images: (3, S, S) uint8 by stream; black if nothing was found.
         found: Which of these show something.
     """
 
@@ -166,9 +166,9 @@ class CropViews:
 
 
 class ViewMaker:
-    """Makes the views of crops; a stream that cannot be made is given up, with one line.
+    """Makes the views of crops; gives up a stream that cannot be made, with one line.
 
-    A bug costs the crops that met it the stream; several in a row, and it is given up, too.
+    A bug costs the affected crops the stream; after several in a row the stream is given up.
 
     Args:
         plan: Which streams, and how they are made.
@@ -190,13 +190,13 @@ class ViewMaker:
 
     @property
     def windows_at_once(self) -> int:
-        """For how many windows views are made together; frames alone gain nothing by it."""
+        """The number of windows to make views of together; frames alone gain nothing by it."""
         return 1 if self.plan.streams == (FRAMES,) else WINDOWS_AT_ONCE
 
     def views(
         self, crops: ClipCrops, rows: Sequence[int], on_bug: Callable[[Crash], None]
     ) -> list[CropViews]:
-        """The views of some crops of a clip; `on_bug` is told why they lack a stream, if by a bug.
+        """The views of some crops of a clip; `on_bug` gets the bug by which they lack a stream.
 
         Raises:
             DataError: a crop, or a stored view of it, cannot be read.
@@ -310,7 +310,7 @@ def tell_cost(
     left: Sequence[Source],
     ready: Sequence[TrackedSource],
 ) -> None:
-    """Say what captions of windows will take: of stores by their tracks, of videos by their length.
+    """Estimate the cost of captions: of stores from their tracks, of videos from their length.
 
     Args:
         captions: Writes them.

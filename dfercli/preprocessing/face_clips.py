@@ -40,7 +40,7 @@ from dfercli.video.stretches import Stretch
 # How far decoding and detecting run ahead, in frames and in bytes, whichever is less.
 DECODE_AHEAD, DECODE_BYTES = 4, 64 * 1024**2
 DETECT_AHEAD, DETECT_BYTES = 8, 32 * 1024**2
-# Of pictures that wait until their crops can be cut; times the detector's batch, up to a bound.
+# For pictures that wait for their crops; times the detector's batch, up to a bound.
 WAITING_BYTES = 160 * 1024**2
 MOST_BATCHED = 4
 NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
@@ -50,11 +50,11 @@ ALL_TIME = Stretch(0, 1, None, float("-inf"), float("inf"), 0)
 
 @dataclass(frozen=True)
 class Networks:
-    """What looks at faces.
+    """The networks that look at faces.
 
     Attributes:
         detector: Finds them.
-        recogniser: Tells people apart; None does not.
+        recogniser: Tells people apart; None: not.
     """
 
     detector: Detector
@@ -78,7 +78,7 @@ def find_clips(
     Args:
         job: The source.
         config: Settings.
-        networks: Find faces, and tell them apart.
+        networks: Find faces and tell them apart.
         report: Told of the frames and face crops done.
         open_sink: Opens what takes the crops; once more where the source is read twice.
     """
@@ -112,9 +112,9 @@ class StretchFaces:
     """The faces of one stretch of a source.
 
     Attributes:
-        followed: All of its frames, its own and those around.
+        followed: All of its frames: its own and those around them.
         state: The source before it was read.
-        folder: Where the crops of its own frames are; None where they were handed over.
+        folder: Holds the crops of its own frames; None if they were handed over.
     """
 
     followed: Followed
@@ -162,11 +162,11 @@ def _make_clips(
     before: SourceState,
     open_sink: OpenSink,
 ) -> SourceRecord:
-    """Follow faces and cut their crops, in one pass where the pictures between fit into memory.
+    """Follow faces and cut their crops, in one pass if the waiting pictures fit into memory.
 
-    A crop is cut once it is known where the face is in the frames that follow, so pictures wait.
-    Where they are too large, or too many, faces are followed without them first; the source is
-    decoded again to cut the crops. Both ways give the same crops.
+    A crop depends on where the face is in the frames that follow, so pictures wait. If these are
+    too large or too many, faces are first followed without them; then the source is decoded again
+    to cut the crops. Both ways give the same crops.
     """
     detector, recogniser = networks.detector, networks.recogniser
     with open_sink() as sink:
@@ -181,7 +181,9 @@ def _make_clips(
         assert followed is not None
         chosen = choose_tracks(followed.tracks, config, followed.interval, followed.num_frames)
         if portraits is not None:
-            chosen = list(followed.tracks)  # pieces that are too short alone may belong together
+            chosen = list(
+                followed.tracks
+            )  # pieces that are too short on their own may belong together
         tracks = {track: followed.tracks[track] for track in chosen}
         _cut_crops(job, config, tracks, report, sink, portraits)
         before.require_same()
@@ -203,11 +205,11 @@ def _follow(
         config: Settings.
         detector: Finds the faces.
         report: Called with frames and crops done.
-        sink: Where crops go; None to cut none, so that no picture is kept.
-        portraits: Looks at the faces, too; None without pictures.
+        sink: Takes the crops; None: cut none and keep no picture.
+        portraits: Also looks at the faces; None without pictures.
 
     Returns:
-        What was seen; None where pictures that wait for their crops take too much memory.
+        The faces seen; None if pictures that wait for their crops take too much memory.
 
     Raises:
         DataError: the source cannot be used.
@@ -227,7 +229,7 @@ def _follow(
         waiting = Waiting(max_bytes, round(seconds * (reader.fps or UNKNOWN_FPS)))
     tracks: dict[int, GrowingTrack] = {}
     num_frames, first_seconds, last_seconds = 0, 0.0, 0.0
-    # Decoding, detecting and cropping overlap: the first two run in threads of their own.
+    # Decoding, detecting and cropping overlap: the first two run in their own threads.
     frames = _with_cuts(prefetched(reader, DECODE_AHEAD, DECODE_BYTES, num_bytes), waiting)
     detected = follower.detect(frames, None if sink is not None else _without_image)
     steps = prefetched(detected, DETECT_AHEAD, DETECT_BYTES, lambda step: num_bytes(step.frame))
@@ -275,7 +277,7 @@ def _with_people(
     portraits: Portraits | None,
     before: SourceState,
 ) -> SourceRecord:
-    """Make clips of the tracks that count, one a person where people are told apart."""
+    """Make clips of the tracks that count, one per person if people are told apart."""
     pieces = None if portraits is None else find_pieces(followed.tracks, portraits)
     if pieces is not None:
         followed = _joined(followed, pieces, sink)
@@ -283,7 +285,7 @@ def _with_people(
 
 
 def _joined(followed: Followed, pieces: Pieces, sink: Sink) -> Followed:
-    """What was seen, with one track a person."""
+    """The faces seen, with one track per person."""
     seen = followed.seen
     sides: dict[int, array[float]] = {}
     for track, values in seen.sides_px.items():
@@ -309,7 +311,7 @@ def _cut_crops(
     sink: Sink,
     portraits: Portraits | None,
 ) -> None:
-    """Decode the frames of these tracks again, and cut their crops.
+    """Decode the frames of these tracks again and cut their crops.
 
     Raises:
         DataError: they no longer exist.
@@ -350,7 +352,7 @@ def _without_image(frame: Frame) -> Frame:
 
 
 def _with_cuts(frames: Iterator[Frame], waiting: Waiting | None) -> Iterator[tuple[Frame, bool]]:
-    """Each frame with whether it begins a scene, as long as there is room for those that wait."""
+    """Each frame, and whether it begins a scene, as long as there is room for waiting frames."""
     finder = CutFinder()
     for frame in frames:
         if waiting is not None and not waiting.comes(frame.image):

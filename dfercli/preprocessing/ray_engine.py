@@ -32,8 +32,8 @@ from dfercli.preprocessing.worker_pool import (
 from dfercli.processes import keeping_sigterm
 
 POLL_SECONDS = 1.0
-MOST_NODES = 3  # so many may die under one job; then the job may be what kills them
-ANSWER_SECONDS = 4.0  # a server that speaks gRPC greets at once
+MOST_NODES = 3  # after this many deaths under one job, the job may be what kills them
+ANSWER_SECONDS = 4.0  # a gRPC server greets at once
 HTTP2_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # an empty frame: length, kind, flags, stream
 HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HTTP2_SETTINGS
 NO_WORKER = "each takes one CPU; `ray status` shows which are free"
@@ -100,7 +100,7 @@ def joined_cluster(config: PreprocessConfig) -> Iterator[Any]:
 
 
 def require_cluster(config: PreprocessConfig) -> Any:
-    """Import Ray, and make sure that somebody listens where a cluster is said to be.
+    """Import Ray, and make sure that something listens at the address.
 
     Returns:
         The module `ray`.
@@ -154,12 +154,12 @@ def _require_grpc(host: str, port: int) -> None:
     """Fail where something other than a gRPC server listens; Ray would talk to it for ever.
 
     Raises:
-        OSError: what answers, if anything does, is not a gRPC server.
+        OSError: nothing answers, or no gRPC server does.
     """
     with socket.create_connection((host, port), timeout=ANSWER_SECONDS) as connection:
         until = time.monotonic() + ANSWER_SECONDS
         answer = b""
-        with suppress(OSError):  # hung up on, or nothing came
+        with suppress(OSError):  # it hung up or stayed silent
             connection.sendall(HTTP2_GREETING)
             while len(answer) < len(HTTP2_SETTINGS) and (more := connection.recv(64)):
                 answer += more
@@ -169,7 +169,7 @@ def _require_grpc(host: str, port: int) -> None:
 
 
 class _Worker:
-    """Runs in a process of its own on some machine of the cluster, in two threads.
+    """Runs in its own process on some machine of the cluster, in two threads.
 
     One thread does jobs, the other reports their progress.
     """
@@ -191,7 +191,7 @@ class _Worker:
             return error
 
     def state(self) -> "_State":
-        """What was done since the last call."""
+        """The work done since the last call."""
         frames, faces, parts = self._frames, self._faces, len(self._parts)
         self._frames, self._faces = self._frames - frames, self._faces - faces
         given, self._parts[:parts] = self._parts[:parts], []
@@ -230,15 +230,15 @@ class _UnderWay:
 
     actor: Any
     job: Any
-    question: Any  # the answer to come of the actor's `state`
+    question: Any  # the pending answer of the actor's `state`
     heard_at: float
 
 
 class _Cluster:
     """Actors that do jobs; one that dies or makes no progress costs its job and is replaced.
 
-    The job of an actor whose machine is gone goes to another one. An actor is given jobs once it
-    has begun: one for which there is no CPU, as after the loss of a machine, holds none up.
+    The job of an actor whose machine is gone goes to another one. An actor gets jobs only once it
+    has started, so an actor without a CPU, as after the loss of a machine, holds no job up.
     """
 
     def __init__(
@@ -250,9 +250,9 @@ class _Cluster:
         self._argument = argument
         self._time_limit = time_limit
         self._on_part = on_part
-        self._starting: dict[Any, Any] = {}  # by the answer to come that names their machine
+        self._starting: dict[Any, Any] = {}  # by the pending answer that names their machine
         self._idle: list[Any] = []
-        self._nodes: dict[Any, str] = {}  # the machine of each actor that has begun
+        self._nodes: dict[Any, str] = {}  # the machine of each started actor
         self._nodes_lost: Counter[int] = Counter()  # under each job
         self._failed_starts = 0  # in a row
         self._died = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError)
@@ -308,7 +308,7 @@ class _Cluster:
                 raise ServiceError("no worker starts on the Ray cluster", hint=NO_WORKER)
 
     def _news(self, under_way: Iterable[_UnderWay]) -> Iterator[Advanced]:
-        """Ask the actors for their progress; of a dead one, its job reports that."""
+        """Ask the actors for their progress; the job of a dead actor reports its death."""
         for own in under_way:
             if not self._ray.wait([own.question], timeout=0)[0]:
                 continue
@@ -330,7 +330,7 @@ class _Cluster:
         self._starting[actor.node.remote()] = actor
 
     def _begin(self, answer: Any) -> None:
-        """Take an actor that has begun, or died before it did.
+        """Take an actor that has started, or died before that.
 
         Raises:
             ServiceError: several in a row died, as where `dfercli` is not installed.
@@ -348,7 +348,7 @@ class _Cluster:
         self._idle.append(actor)
 
     def _is_gone(self, actor: Any) -> bool:
-        """Whether the machine of an actor is no more.
+        """Whether the machine of an actor is gone.
 
         The cluster itself learns of a lost machine within a minute.
         """

@@ -54,7 +54,7 @@ from dfercli.preprocessing.worker_pool import Finished
 from dfercli.progress import Progress
 from dfercli.video.sources import Source, find_sources, source_signature
 
-# Settings that do not change what is in the store for a source.
+# Settings that do not change the content of the store for a source.
 NOT_CONTENT = (
     *("sources", "out", "labels", "calm", "ties", "classes"),
     *("workers", "time_limit", "overwrite", "max_pixels"),
@@ -62,8 +62,8 @@ NOT_CONTENT = (
     "model_for_captions",  # recorded with each caption
     *("root", "preview"),  # added to clips afterwards
     *("engine", "ray_address"),
-    *("detector", "detector_weights", "device"),  # what was chosen is recorded instead
-    *("identities", "identity_weights", "people"),  # recorded where people are told apart
+    *("detector", "detector_weights", "device"),  # the choice is recorded instead
+    *("identities", "identity_weights", "people"),  # recorded if people are told apart
 )
 VERSIONED = ("dfercli", "opencv-python", "decord", "av")
 SLUG_LENGTH = 60
@@ -76,8 +76,8 @@ class PreprocessResult:
     Attributes:
         store: The face store.
         num_sources: Sources found.
-        num_skipped: Of these, done by an earlier run.
-        num_frames: Frames decoded for these sources, whenever that was.
+        num_skipped: Sources among these that an earlier run did.
+        num_frames: Frames decoded for these sources, in this or an earlier run.
         clips: The clips of these sources.
         failures: Why sources among these gave no clip, or lack a part or their preview.
         warnings: `source: what went wrong` for sources that gave clips all the same.
@@ -112,7 +112,7 @@ def run(
         config: Settings.
         progress: Where to report.
         on_source: Called with the record of each source once its clips are in the store.
-        bugs: Takes the tracebacks of sources that meet a bug; by default `bugs.log` in the store,
+        bugs: Takes the tracebacks of sources with a bug; by default `bugs.log` in the store,
             which the user is asked to report.
 
     Raises:
@@ -147,7 +147,7 @@ def run(
         require_llm(config)
     require_engine(config)
     if config.overwrite and (config.out / "dataset.json").is_file():
-        # What cannot be set up must not cost the store that is there.
+        # A failed set-up must not cost an existing store.
         build_detector(choice)
         if streams.streams:
             set_up_parts((config, streams))
@@ -164,7 +164,7 @@ def run(
         if streams.streams:
             record_parts(config.out, streams.how_made())
         jobs = _with_known_keys(jobs, config.out)
-        if raw_set is not None:  # clips of an earlier choice of labels stay, without a label
+        if raw_set is not None:  # clips outside a new choice of labels stay, without a label
             jobs = [
                 job
                 for job in jobs
@@ -211,7 +211,7 @@ def run_on_benchmark(config: PreprocessConfig, progress: Progress) -> PartsResul
 
 
 def is_installed(package: str) -> bool:
-    """Tell whether a package is there; decord is not everywhere."""
+    """Tell whether a package is installed; decord does not exist everywhere."""
     try:
         version(package)
     except PackageNotFoundError:
@@ -249,7 +249,7 @@ def checked(config: PreprocessConfig) -> PreprocessConfig:
 
 
 def job_of(source: Source, store: Path, labelling: Labelling) -> SourceJob:
-    """The job of a source, whose clips belong into `store`."""
+    """The job of a source whose clips belong in `store`."""
     name_in_store = path_in_store(source.path, store)
     slug = re.sub(r"[^A-Za-z0-9]+", "_", str(Path(source.name).with_suffix(""))).strip("_")
     key = source_key(slug[-SLUG_LENGTH:] or "source", name_in_store)
@@ -265,7 +265,7 @@ def job_of(source: Source, store: Path, labelling: Labelling) -> SourceJob:
 
 
 def _with_known_keys(jobs: list[SourceJob], store: Path) -> list[SourceJob]:
-    """Use the keys that sources have in the store: a slug depends on how a source was named."""
+    """Use the keys of sources in the store, as a slug depends on the spelling of the path."""
     keys = {path.stem for path in (store / "sources").glob("*.json")}
     by_hash = {key.rpartition("-")[2]: key for key in keys}
     found = []
@@ -280,7 +280,7 @@ def _with_known_keys(jobs: list[SourceJob], store: Path) -> list[SourceJob]:
 
 
 def _done_before(jobs: list[SourceJob], config: PreprocessConfig) -> dict[str, SourceRecord]:
-    """The sources that need no work, with current labels; stale files of others are removed."""
+    """The sources that need no work, with current labels; remove stale files of the others."""
     done: dict[str, SourceRecord] = {}
     stale: dict[str, SourceRecord] = {}
     for job in jobs:
@@ -326,9 +326,9 @@ def _do_all(
 
     Args:
         jobs: The sources.
-        setting: Of the processes.
+        setting: The setting of the processes.
         lost: Gets a row for each stream of a clip that could not be made.
-        without_streams: Gets the clips of sources that were done in stretches.
+        without_streams: Gets the clips of sources done in stretches.
         bugs: Takes tracebacks.
         progress: Where to report.
     """
@@ -355,13 +355,13 @@ def _do_all(
 
 
 def _record(event: Ended, config: PreprocessConfig, lost: list[FailureRow]) -> SourceRecord:
-    """The record of a source that is done, or of which there is no result."""
+    """The record of a source that is done or has no result."""
     if isinstance(event, Finished):
         done: SourceDone = event.result
         return done.record
     failure = FailureRow(event.job.name_in_store, event.stage, event.reason)
     written = read_record(config.out, event.job.key)
-    if written is not None:  # its clips are there: it was their streams that were lost
+    if written is not None:  # its clips exist: only their streams were lost
         lost.append(failure)
         return written
     record = record_of(event.job, failure=failure)

@@ -1,7 +1,7 @@
 """Worker processes whose crash or hang does not stop the others.
 
 Each job goes to one process at a time. A process that dies or makes no progress for too long
-costs its job only; another takes its place.
+costs only its job; another process takes its place.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ ResultT = TypeVar("ResultT")
 
 
 class Report(Protocol):
-    """How a job tells of its progress; from any thread."""
+    """Reports the progress of a job, from any thread."""
 
     def __call__(self, frames: int, faces: int) -> None:
         """Frames and face crops done since the last call."""
 
     def hand_over(self, part: Any) -> None:
-        """Give away a part of the result, which then takes no memory here."""
+        """Hand over a part of the result, to free its memory here."""
 
 
 # Makes the function that does jobs: called once in each process, with its argument.
@@ -44,10 +44,10 @@ OnPart = Callable[[Any, Any], None]  # takes a job, and a part of its result
 
 
 def no_parts(job: Any, part: Any) -> None:
-    """Take the parts of jobs that hand over none.
+    """For jobs that hand over no parts.
 
     Raises:
-        TypeError: one came all the same.
+        TypeError: one did.
     """
     raise TypeError(f"nobody waits for parts of {job}: {type(part).__name__}")
 
@@ -73,9 +73,9 @@ class Lost(Generic[JobT]):
     """There is no result of this job.
 
     Attributes:
-        job: Which.
-        reason: Why.
-        stage: What to call that: its process died or was given up, or it met a bug.
+        job: The job.
+        reason: Why there is none.
+        stage: Its name: the process died, was given up, or hit a bug.
     """
 
     job: JobT
@@ -95,12 +95,12 @@ class Unready:
     fault: DferError | Crash
 
     def exception(self) -> Exception:
-        """What whoever waits for the process is to raise."""
+        """The error to raise for whoever waits for the process."""
         return self.fault if isinstance(self.fault, DferError) else SetUpError(self.fault)
 
 
 def ready(setup: Setup, argument: Any) -> Job | Unready:
-    """Set a process up: the function that does jobs, or why there is none."""
+    """Set up a process: return the function that does jobs, or why there is none."""
     try:
         done = attempt(lambda: setup(argument))
     except DferError as error:
@@ -118,7 +118,7 @@ class WorkerPool:
 
     Args:
         setup: A function at the top of a module; it is called once in each process.
-        argument: What it is called with.
+        argument: The argument of `setup`.
         workers: Number of processes.
         time_limit: Seconds without a report after which a process is given up.
         on_part: Called with each part of a result that a job hands over, before its end.
@@ -207,7 +207,7 @@ class _Worker:
         self._process: SpawnProcess = context.Process(
             target=_work, args=(theirs, setup, argument), daemon=True
         )
-        with block_signals():  # we hear it and stop them
+        with block_signals():  # this process gets the signal and stops them
             self._process.start()
         theirs.close()
         self.started = False
@@ -263,7 +263,7 @@ class _Heartbeat:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._lock = threading.Lock()  # decoding reports from a thread of its own
+        self._lock = threading.Lock()  # decoding reports from its own thread
         self._sent_at = 0.0
         self._frames = 0
         self._faces = 0

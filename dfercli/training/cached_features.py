@@ -1,4 +1,4 @@
-"""`dfer train --cache-features`: encode every frame once, then train on what is on disk."""
+"""`dfer train --cache-features`: encode every frame once, then train on the features on disk."""
 
 import hashlib
 import time
@@ -201,7 +201,7 @@ def _look_for(
 
 
 def _missing(files: Sequence[Sequence[ViewFile]], progress: Progress) -> list[ViewFile]:
-    """The views to encode, each content once; reports how many files were damaged."""
+    """The views to encode, each content once; reports the number of damaged files."""
     unique = {file.path: file for of_clip in files for file in of_clip}.values()
     damaged = [file for file in unique if file.state == "damaged"]
     if damaged:

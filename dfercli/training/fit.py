@@ -43,7 +43,7 @@ def fit(training: Training, start: Position) -> Position:
         The position at the end.
 
     Raises:
-        Stopped: a signal asked for it; what was done is saved.
+        Stopped: a signal asked for it; the work is saved.
     """
     config, fabric, signals = training.config, training.fabric, training.signals
     long_work = for_steps(training.module, config.compile, fabric, training.progress.note)
@@ -85,7 +85,7 @@ def fit(training: Training, start: Position) -> Position:
 
 def _will_stop(number: int) -> str:
     name = signal.Signals(number).name
-    return f"{name}: training stops after this step and saves; once more stops it at once"
+    return f"{name}: training stops after this step and saves; another signal stops it at once"
 
 
 def _run_epoch(
@@ -155,7 +155,7 @@ def _run_epoch(
 
 
 def _with_counts(fabric: Fabric, position: Position, unread: list[Tensor]) -> Position:
-    """Add the counts of the last steps, read from the device, to the position; empty `unread`.
+    """Read the counts of the last steps from the device, add them to the position, empty `unread`.
 
     Raises:
         ConfigError: the loss is not finite.

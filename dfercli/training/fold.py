@@ -73,7 +73,7 @@ def train_fold(
     Raises:
         DataError: clips that cannot be used.
         ArtifactError: a checkpoint that does not fit, or a folder that cannot be written.
-        Stopped: a signal asked for it; what was done is saved.
+        Stopped: a signal asked for it; the work is saved.
     """
     clips = refuse_leaks(asked, read_fold_clips(asked, number), fabric, progress)
     if fabric.broadcast(folder.config.is_file()):
@@ -144,9 +144,9 @@ def train_fold(
 def _with_what_is_here(
     config: TrainConfig, asked: TrainConfig, folder: FoldFolder, fabric: Fabric
 ) -> TrainConfig:
-    """The settings with what `auto` and None stand for on this machine.
+    """The settings with `auto` and None resolved for this machine.
 
-    A run may go on elsewhere, so all this is found from what was asked for each time.
+    A run may resume elsewhere, so each start resolves the requested settings again.
     """
     data = asked.data
     root, kind = data.root, dataset_kind(asked.dataset)
@@ -175,7 +175,7 @@ def _with_what_is_here(
 def _with_batch_size(
     config: TrainConfig, clips: FoldClips, world_size: int, progress: Progress
 ) -> TrainConfig:
-    """The settings with a batch size that the clips and the processes allow."""
+    """The settings with a batch size that fits the clips and the processes."""
     num_clips, optim = len(clips.train), config.optim
     if num_clips < world_size:
         raise DataError(
@@ -192,7 +192,7 @@ def _with_batch_size(
 
 
 def _with_streams(config: TrainConfig, clips: FoldClips, progress: Progress) -> TrainConfig:
-    """The settings with the streams that FineCLIPER will look at, by name."""
+    """The settings with the streams that FineCLIPER will use, by name."""
     own = config.model.finecliper
     if config.model.method != "finecliper":
         return config
@@ -210,7 +210,7 @@ def _with_streams(config: TrainConfig, clips: FoldClips, progress: Progress) -> 
 def _begin(
     config: TrainConfig, fold: Fold, folder: FoldFolder
 ) -> tuple[RestoredModel, Position, dict[str, Any] | None]:
-    """A new model, or the last checkpoint of a fold that was begun before and its state."""
+    """A new model, or the last checkpoint of a fold that was begun earlier, with its state."""
     if not folder.last.exists():
         return new_model(config.model, fold.label_set, config.seed), Position(), None
     state = read_training_state(folder.last)
@@ -279,6 +279,6 @@ def _sampling(config: TrainConfig) -> Sampling:
 
 
 def _sampling_for_card(config: TrainConfig) -> dict[str, Any]:
-    """What is not as published."""
+    """The differences from the published training."""
     usual = asdict(AS_PUBLISHED)
     return {name: own for name, own in asdict(_sampling(config)).items() if own != usual[name]}

@@ -37,12 +37,12 @@ from dfercli.training.fold import train_fold
 from dfercli.training.fold_result import FoldResult, read_result
 from dfercli.training.published_texts import require_texts
 
-END_SECONDS = 10.0  # until the other processes of a training end by themselves
+END_SECONDS = 10.0  # for the other processes of a training to end by themselves
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What `dfer train` made: the run folder and the result of each fold."""
+    """The result of `dfer train`: the run folder and the result of each fold."""
 
     run: Path
     folds: tuple[FoldResult, ...]
@@ -72,10 +72,10 @@ def run(config: TrainConfig, progress: Progress) -> TrainResult:
 
 
 def run_or_resume(config: TrainConfig, progress: Progress) -> TrainResult:
-    """Train in the run folder that `config` names, or continue what was begun there.
+    """Train in the run folder that `config` names, or continue the run in it.
 
-    Without a name it is `<dataset>-<method>`, without a time, so that the same settings always
-    mean the same folder. Of a finished run the results are reported again.
+    The default name is `<dataset>-<method>`, without a time, so the same settings always mean the
+    same folder. A finished run only has its results reported again.
 
     Raises:
         ConfigError: settings that cannot be used, or that are not those of the run.
@@ -96,8 +96,8 @@ def run_or_resume(config: TrainConfig, progress: Progress) -> TrainResult:
 def resume(run_folder: Path, progress: Progress, features_in: Path | None = None) -> TrainResult:
     """Continue a run where it stopped; finished folds are kept as they are.
 
-    A run may come from a stranger, so that where its `config.json` has features kept is not
-    followed: nothing is written outside the run and the user's own folders.
+    A run may come from a stranger, so the features folder in its `config.json` is not used:
+    nothing is written outside the run and the user's own folders.
 
     Args:
         run_folder: The run.
@@ -147,7 +147,7 @@ def _locked(run_folder: Path, fabric: Fabric) -> Iterator[None]:
 
 
 def _launch(config: TrainConfig) -> Fabric:
-    """Start Fabric and, if several processes were asked for, the other ones.
+    """Start Fabric and, for several processes, the other ones.
 
     Raises:
         ConfigError: the device is not available, or batches cannot be shared equally.
@@ -162,7 +162,7 @@ def _launch(config: TrainConfig) -> Fabric:
     augment = config.augment
     if augment.ema and config.strategy == "fsdp":
         raise ConfigError(
-            "augment.ema needs whole weights, which fsdp spreads", hint="use --strategy ddp"
+            "augment.ema needs whole weights, but fsdp shards them", hint="use --strategy ddp"
         )
     if (augment.mixup or augment.cutmix) and config.optim.batch_size < 2 * num_processes:
         raise ConfigError(
@@ -202,7 +202,7 @@ def _train_folds(
 
 @contextmanager
 def _other_processes(fabric: Fabric, signals: StopSignals) -> Iterator[None]:
-    """Leave the process group; processes that were started here end with this one."""
+    """Leave the process group; child processes end with this one."""
     try:
         yield
     except KeyboardInterrupt:
@@ -212,5 +212,5 @@ def _other_processes(fabric: Fabric, signals: StopSignals) -> Iterator[None]:
             process.kill()
         raise
     finally:
-        if dist.is_initialized():  # at the interpreter's exit, gloo's threads may abort it
+        if dist.is_initialized():  # gloo's threads may abort the interpreter at its exit
             dist.destroy_process_group()
