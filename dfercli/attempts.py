@@ -1,8 +1,8 @@
-"""The work of one source, done so that whatever goes wrong there stays there.
+"""The work of one source, isolated so that its faults do not affect other sources.
 
-What a user can cause is a `DferError`, and passes. Anything else is a bug, which becomes a `Crash`:
-a value that passes between processes, with its traceback as text. What is set up for all sources
-(model, detector, options) is not attempted; a bug there ends the command.
+A user's error is a `DferError` and passes. Anything else is a bug, which becomes a `Crash`: a value
+that passes between processes, with its traceback as text. The set-up for all sources (model,
+detector, options) is outside of this; a bug there ends the command.
 """
 
 import errno
@@ -18,7 +18,7 @@ ResultT = TypeVar("ResultT")
 
 MOST_LETTERS = 300
 PACKAGE = Path(__file__).parent
-# The system refuses to write, whatever the source: this ends the work for all of them.
+# The system refuses to write, whatever the source: this ends the work for all sources.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 

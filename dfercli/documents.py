@@ -1,7 +1,7 @@
-"""Untrusted JSON and TOML: bounded in size and depth, and unambiguous, else refused.
+"""Untrusted JSON and TOML: refused unless bounded in size and depth, and unambiguous.
 
-`parse_json` and `parse_toml` raise a ValueError that says briefly what is wrong; the caller adds
-the file, and knows whose error it is.
+`parse_json` and `parse_toml` raise a ValueError with a brief reason; the caller adds the file and
+knows whose error it is.
 """
 
 import json
@@ -26,11 +26,11 @@ def read_document(path: Path, *, may_be_pipe: bool = False) -> bytes:
 
     Args:
         path: The file.
-        may_be_pipe: Accept a pipe as well, such as a shell's `<(…)`, for files that a user names.
+        may_be_pipe: Also accept a pipe, such as a shell's `<(…)`, for files that a user names.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is too large, or no file.
+        ValueError: it is too large, or not a file.
     """
     with os.fdopen(_open_file(path, may_be_pipe), "rb") as file:
         content = file.read(MAX_DOCUMENT_BYTES + 1)
@@ -43,8 +43,8 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
     """Read the lines of a file one by one.
 
     Yields:
-        A line without its newline, and whether it had one: the last line of a file that was cut
-        off has none.
+        A line without its newline, and whether it had one: the last line of a truncated file
+        has none.
 
     Raises:
         OSError: the file cannot be read.
@@ -62,15 +62,15 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
 def dump_json(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
     r"""JSON that every reader takes, in which letters stay letters.
 
-    Bytes of file names that are not UTF-8, which Python holds as halves of surrogate pairs, are
-    spelt out: they are read back as the letters `\udcff`.
+    Python holds bytes of file names that are not UTF-8 as halves of surrogate pairs; these are
+    spelt out and read back as the letters `\udcff`.
     """
     text = json.dumps(value, indent=indent, sort_keys=sort_keys, ensure_ascii=False)
     return text if text.isascii() else _HALVES.sub(_spelt_out, text)
 
 
 def parse_json(content: bytes | str) -> Any:
-    """Parse JSON that every reader understands in the same way.
+    """Parse JSON that every reader understands alike.
 
     Raises:
         ValueError: not UTF-8, not JSON, nested deeper than `MAX_DEPTH`, a name twice in an object,
@@ -106,7 +106,7 @@ def parse_toml(content: bytes | str) -> dict[str, Any]:
     Raises:
         ValueError: not UTF-8, not TOML, or nested deeper than `MAX_DEPTH`.
     """
-    if sys.version_info >= (3, 11):  # imported here as workers that find faces read none
+    if sys.version_info >= (3, 11):  # imported here, as workers that find faces read no TOML
         import tomllib
     else:
         import tomli as tomllib

@@ -1,8 +1,8 @@
-"""The one way from what was asked for to a config.
+"""The one way from requested settings to a config.
 
-Defaults, then the recipe of a training, then a file, then options, then `--set`: each layer over
-those before it. The command line, `dfer sweep`, `dfer info --method`, `dfer demo` and Python take
-this way:
+Defaults, then the recipe of a training, then a file, then options, then `--set`: each layer
+overrides those before it. The command line, `dfer sweep`, `dfer info --method`, `dfer demo` and
+Python all use this:
 
     config = layered(TrainConfig(), [in_file(Path("my.toml"), "train"),
                                      options({"dataset": "faces/", "optim": {"epochs": 3}})])
@@ -34,7 +34,7 @@ class Layer:
     """Settings of one origin.
 
     Attributes:
-        values: Name -> value; those of a nested config are a mapping.
+        values: Name -> value; a nested config is a mapping.
         where: The origin, for messages.
         literal: As for `override`.
     """
@@ -48,7 +48,7 @@ def in_file(path: Path, table: str) -> Layer:
     """The settings in a table of a TOML file.
 
     Raises:
-        ConfigError: the file is missing or not TOML, or holds what is no command's table.
+        ConfigError: the file is missing or not TOML, or has a table of no command.
     """
     content = read_toml(path)
     if unknown := [shown(name) for name in content if name not in TABLES]:
@@ -60,7 +60,7 @@ def in_file(path: Path, table: str) -> Layer:
 
 
 def options(values: Mapping[str, Any], where: str = "options") -> Layer:
-    """Values that are already apart, as the options of a command line or arguments in Python."""
+    """Values in a mapping, such as the options of a command line or arguments in Python."""
     return Layer(values, where, literal=True)
 
 
@@ -74,10 +74,10 @@ def assigned(assignments: Sequence[str], where: str = "--set") -> Layer:
 
 
 def layered(defaults: ConfigT, layers: Sequence[Layer]) -> ConfigT:
-    """Put layers over defaults, each over those before it.
+    """Override defaults by layers, each over those before it.
 
     Below the layers of a `TrainConfig` lies a recipe: the one that they name, else that of their
-    method, with what it says for their data set. `recipe` then says which it was.
+    method, with its settings for their data set. `recipe` then names it.
 
     Args:
         defaults: The config with its defaults.
@@ -106,7 +106,7 @@ def _over(config: ConfigT, layers: Sequence[Layer]) -> ConfigT:
 
 
 def _by_field(config: Any, values: Any) -> Any:
-    """Values by the names of their fields: a file may use any name that the option has."""
+    """Values by field name: a file may use any name of an option."""
     if not isinstance(values, Mapping):
         return values
     entries = fields(config)
@@ -132,7 +132,7 @@ def recipe_differences(first: str, second: str) -> list[tuple[str, str, str]]:
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each setting by its path, as `optim.epochs`."""
+    """Each setting by its path, such as `optim.epochs`."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{name}.")

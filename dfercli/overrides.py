@@ -1,4 +1,4 @@
-"""Settings from TOML files and `--set NAME=VALUE` put over a dataclass of defaults."""
+"""Override a dataclass of defaults by settings from TOML files and `--set NAME=VALUE`."""
 
 import dataclasses
 import math
@@ -17,10 +17,10 @@ ConfigT = TypeVar("ConfigT")
 
 @dataclasses.dataclass(frozen=True)
 class SplitBy:
-    """Marks a tuple whose text is divided in its own way: `Annotated[tuple[str, ...], SplitBy(f)]`.
+    """Marks a tuple whose text is split in its own way: `Annotated[tuple[str, ...], SplitBy(f)]`.
 
     Attributes:
-        split: From the text to the entries; it may raise a ConfigError.
+        split: Turns the text into entries; it may raise a ConfigError.
     """
 
     split: Callable[[str], list[str]]
@@ -58,11 +58,11 @@ def override(
     Args:
         config: A frozen dataclass; its fields may be dataclasses.
         values: Name -> value; the value of a dataclass field is a mapping.
-        where: What the values come from, for the message.
-        literal: A name is a name: the word `none` is not None and an empty text is refused, as
-            for options of the command line, where None is an option left out, and for settings
-            in JSON, which has `null`. TOML has no such value: there, and after `--set`, `none`
-            and an empty text stand for it.
+        where: The origin of the values, for the message.
+        literal: Take names literally: the word `none` is not None, and an empty text is refused.
+            So it is for options of the command line, where None is an option left out, and in
+            JSON, which has `null`. TOML has no such value: there, and after `--set`, `none` and
+            an empty text stand for it.
 
     Raises:
         ConfigError: naming all that is wrong.
@@ -75,7 +75,7 @@ def override(
 
 
 def check(config: Any, *, where: str) -> None:
-    """Refuse a config whose values are not what their fields take, as `override` would.
+    """Refuse a config whose values do not fit their fields, as `override` would.
 
     Raises:
         ConfigError: naming all that is wrong.
@@ -203,7 +203,7 @@ def _read_as(hint: Any, value: Any, literal: bool) -> Any:
 
 
 def _each_once(choices: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Choices out of a few: one that comes twice would only give the same another name."""
+    """A list of choices; a repeated one would only be another name for the same setting."""
     for number, choice in enumerate(choices):
         if choice in choices[:number]:
             raise _TwiceError(f"{choice} comes twice")

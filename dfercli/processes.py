@@ -1,9 +1,9 @@
 """Signals: which end a command, which let a training save first, and which processes get them.
 
-A stop is asked for by Ctrl-C (SIGINT), by a cluster or an operator (SIGTERM) and by a terminal that
-goes away (SIGHUP). It becomes `Stopped` in the main thread, so that everything open is closed on
-the way out. A training defers the first one until its work is saved. SIGUSR1 asks to save and
-continue; commands that save as they work ignore it.
+Ctrl-C (SIGINT), a cluster or an operator (SIGTERM) and a terminal that closes (SIGHUP) ask for a
+stop. It becomes `Stopped` in the main thread, which closes everything open on the way out. A
+training defers the first stop until its work is saved. SIGUSR1 asks to save and continue; commands
+that save as they work ignore it.
 """
 
 import _thread
@@ -22,9 +22,9 @@ from types import FrameType
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAVING = signal.SIGUSR1
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h has them
-LARGE_BLOCK_BYTES = 8 * 1024**2  # above the frames of 1080p, which are taken and freed all the time
+LARGE_BLOCK_BYTES = 8 * 1024**2  # above frames of 1080p, which are allocated and freed all the time
 ONE_REQUEST_SECONDS = 0.5
-"""`timeout` and some schedulers send a signal to a process and to its group: twice, at once."""
+"""`timeout` and some schedulers signal a process and its group: the signal comes twice at once."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -41,10 +41,10 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Asked:
-    """What signals have asked for.
+    """The requests of signals.
 
     Attributes:
-        stop: The number of the signal that asked to end; 0 where none did.
+        stop: The number of the signal that asked to end; 0 if none did.
         save: Whether to save and go on.
     """
 
@@ -53,11 +53,11 @@ class Asked:
 
 
 class StopSignals:
-    """What signals have asked of this process; made by `stop_signals`.
+    """The requests of signals to this process; made by `stop_signals`.
 
     Attributes:
-        asked: So far, of this process.
-        agreed: What all processes of a training have agreed to do now; see `read_together`.
+        asked: The requests so far.
+        agreed: The request that all processes of a training have agreed on; see `read_together`.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class StopSignals:
         self._heard_at = 0.0
 
     def take_save(self) -> Asked:
-        """Return what was asked; a save counts as handled."""
+        """Return the requests; a save counts as handled."""
         asked = self.asked
         if asked.save:
             self.asked = replace(self.asked, save=False)
@@ -78,7 +78,7 @@ class StopSignals:
         """The first stop is only recorded in `asked`, for the caller to check; a second one stops.
 
         Args:
-            on_first: Told the first signal, in a thread of its own.
+            on_first: Gets the first signal, in its own thread.
 
         Raises:
             Stopped: at the end, if a stop was asked for and not handled.
@@ -92,7 +92,7 @@ class StopSignals:
             raise Stopped(self.asked.stop)
 
     def hear(self, number: int, _frame: FrameType | None) -> None:
-        """Take a signal; Python calls this in the main thread."""
+        """Handle a signal; Python calls this in the main thread."""
         if number == SAVING:
             self.asked = replace(self.asked, save=True)
             return
@@ -113,8 +113,8 @@ class StopSignals:
 def stop_signals() -> Iterator[StopSignals]:
     """Turn signals into `Stopped` while the context is open; within another, that one is used.
 
-    Signals that are ignored (`nohup`), or that a program around this one handles itself, are left
-    alone; so are all in other threads than the main one, where Python has no signals.
+    Ignored signals (`nohup`), and signals that an enclosing program handles itself, are left alone;
+    so are all signals outside the main thread, where Python has none.
     """
     around = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     if isinstance(around, StopSignals):
@@ -167,7 +167,7 @@ def block_signals() -> Iterator[None]:
         return
     from multiprocessing import resource_tracker  # a tenth of the time of `dfer --help`
 
-    # The first process started by `spawn` starts a tracker with it, which would let Ctrl-C in.
+    # The first process that `spawn` starts brings a tracker along, which would let Ctrl-C in.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*STOPPING, SAVING})
     try:
@@ -184,9 +184,9 @@ def num_cores() -> int:
 
 
 def give_large_blocks_back() -> None:
-    """Let freed blocks of `LARGE_BLOCK_BYTES` and more leave this process at once, where glibc is.
+    """Return freed blocks of `LARGE_BLOCK_BYTES` and more to the system at once, with glibc.
 
-    Else glibc keeps freed frames of 4K and 8K, up to 32 MB each, in every thread that had one.
+    Otherwise glibc keeps freed frames of 4K and 8K, up to 32 MB each, in every thread that had one.
     """
     import ctypes  # slow to import, and needed only where videos are read
 

@@ -18,7 +18,7 @@ logger = logging.getLogger("dfercli")
 
 
 class Task(Protocol):
-    """One piece of work under way."""
+    """One piece of work in progress."""
 
     def advance(self, steps: float = 1) -> None:
         """Report that `steps` more of the total are done."""
@@ -34,10 +34,10 @@ class Progress(Protocol):
         """Open a task of `total` steps; `None` means that the number is unknown."""
 
     def note(self, message: str) -> None:
-        """Say one line that the user should know, such as a fallback that was taken."""
+        """Print one line that the user should know, such as a fallback."""
 
     def info(self, message: str) -> None:
-        """Say one line about the progress of the work; `--quiet` leaves it out."""
+        """Print one line about the progress of the work; `--quiet` leaves it out."""
 
 
 class _NoTask:
@@ -120,14 +120,14 @@ class NotebookProgress(LogProgress):
 
 
 def usual_progress() -> Progress:
-    """Bars where a notebook shows them, else notes alone."""
+    """Bars if a notebook can show them, else only notes."""
     ipython = sys.modules.get("IPython")  # a notebook has imported it
     shell = None if ipython is None else ipython.get_ipython()
     return NotebookProgress() if hasattr(shell, "kernel") else LogProgress()
 
 
 class SilentProgress(LogProgress):
-    """Says nothing: for processes beside the one that reports."""
+    """Prints nothing: for processes besides the one that reports."""
 
     def note(self, message: str) -> None:
         """Say nothing."""

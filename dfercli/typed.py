@@ -1,11 +1,10 @@
 """Read values from files as the types that the code expects: nothing is converted or guessed.
 
 `typed(ClipRow, row, where)` reads a dataclass; TypedDicts, tuples, dicts, unions, literals and
-`Annotated` types with a bound are read the same way. A value that does not fit is reported with its
-place.
+`Annotated` types with a bound are read the same way. An error names the place of the wrong value.
 
-pydantic's TypeAdapter would not be shorter: it converts unless it is strict, and when strict it
-refuses dataclasses, tuples and paths in parsed JSON; its messages would have to be rewritten, too.
+pydantic's TypeAdapter would not be shorter: it converts values unless strict, and a strict one
+refuses dataclasses, tuples and paths in parsed JSON. We would also have to rewrite its messages.
 """
 
 import dataclasses
@@ -53,9 +52,9 @@ class Range:
 
 
 class _MisfitError(Exception):
-    """A value that is not of its type, and its path below the value that is read.
+    """A value of the wrong type, and its path below the value being read.
 
-    The message is made only when it is needed: a union tries its types one after the other.
+    The message is made only on demand, as a union tries one type after another.
     """
 
     def __init__(self, hint: Any, value: Any, reason: str | None = None) -> None:
@@ -75,21 +74,21 @@ class _MisfitError(Exception):
 
 
 def typed(kind: Any, value: Any, where: str, *, field: str = "", schema: str | None = None) -> Any:
-    """Return `value`, as JSON or TOML gave it, as a `kind`.
+    """Return a `value` from JSON or TOML as a `kind`.
 
     Entries that a dataclass or a TypedDict does not have are ignored: a later version may have
     written them.
 
     Args:
-        kind: A dataclass, or any other type of the annotations that our dataclasses have.
+        kind: A dataclass, or any other type in the annotations of our dataclasses.
         value: The value.
-        where: The file, and the row in it, for the message.
-        field: The field that the value is of, where it is not the whole file or row.
-        schema: What the entry `schema` must say.
+        where: The file and the row in it, for the message.
+        field: The field of the value, if it is not the whole file or row.
+        schema: The expected value of the entry `schema`.
 
     Raises:
-        ArtifactError: it is something else; the field, what was expected and what was found are
-            named.
+        ArtifactError: it is something else; the message names the field, what was expected and
+            what was found.
     """
     try:
         if schema is not None:
@@ -140,7 +139,7 @@ def _require_schema(value: Any, schema: str) -> None:
 
 @cache
 def _reader(hint: Any) -> Read:
-    """The function that reads a type; made once for each."""
+    """The function that reads a type; made once per type."""
     origin = get_origin(hint)
     if hint is Any:
         return lambda value: value
@@ -220,7 +219,7 @@ def _union(hint: Any) -> Read:
                 return option(value)
             except _MisfitError as error:
                 faults.append(error)
-        # The type that the value is nearest to says best what is wrong with it.
+        # The closest type gives the most helpful message.
         nearest = max(faults, key=lambda fault: (len(fault.path), fault.reason is not None))
         raise nearest if nearest.path or nearest.reason else _MisfitError(hint, value)
 

@@ -1,8 +1,9 @@
 """Follow faces through a stream of frames: detect now and then, name, interpolate, smooth.
 
-Frames go in and come out one by one and in order, each with the faces seen in it; only as many
-are held back as interpolation, a short loss and smoothing need, so memory does not grow with the
-length. Where a face is not plainly found again, the frames between two detections are looked at.
+Frames go in and come out one by one and in order, each with the faces seen in it. The follower
+holds back only as many as it needs to interpolate, to bridge a short loss and to smooth, so memory
+does not grow with the length. If a face is not clearly found again, it also detects on the frames
+between two detections.
 """
 
 import itertools
@@ -32,11 +33,11 @@ from dfercli.faces.sightings import (
 from dfercli.faces.smooth import CLOCK_SECONDS, TrackedFace, smoothed
 from dfercli.faces.track import FaceTracker
 
-TRACKING_SLACK = 0.75  # of a track also faces down to this part of `min_face_px` are kept
-# Faces are looked for as with this `min_face_px` where a larger one is set: boxes found in images
-# shrunk further are smaller and coarser, and make other tracks instead of fewer.
+TRACKING_SLACK = 0.75  # a track also keeps faces down to this part of `min_face_px`
+# The search uses at most this `min_face_px`, even if a larger one is set: boxes from images shrunk
+# further are smaller and coarser, and give other tracks instead of fewer.
 FOUND_ALIKE_PX = 48
-BRIDGED_SECONDS = 0.5  # a face that is lost for no longer, and is there to be seen, was not lost
+BRIDGED_SECONDS = 0.5  # a face that is lost for no longer, but visible, does not count as lost
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,13 @@ class FollowSettings:
     """How to follow.
 
     Attributes:
-        detect_seconds: Time from one detection to the next; the first and the last frame of a
-            scene are looked at, too.
+        detect_seconds: Time from one detection to the next; the detector also sees the first and
+            the last frame of a scene.
         min_face_px: Smaller faces are left out.
         lost_seconds: How long a face may be hidden and keep its identity.
-        smooth_seconds: Boxes are averaged over so much time before and after.
-        region_xywh_px: The part of the picture to look in; None is all of it.
-        on_grid: Detect at multiples of `detect_seconds`, so that whoever begins later detects in
+        smooth_seconds: Boxes are averaged over this much time before and after.
+        region_xywh_px: The part of the picture to look in; None: all of it.
+        on_grid: Detect at multiples of `detect_seconds`, so a follower that begins later uses
             the same frames.
     """
 
@@ -105,7 +106,7 @@ class FaceFollower(Generic[FrameT]):
         self._smallest_px = TRACKING_SLACK * settings.min_face_px
         self._found_px = TRACKING_SLACK * min(settings.min_face_px, FOUND_ALIKE_PX)
         self._tracker = FaceTracker(settings.lost_seconds, detector.new_track_score, self._found_px)
-        self._before: Step[FrameT] | None = None  # the last one that was looked at
+        self._before: Step[FrameT] | None = None  # the last one given to the detector
         self._missing: dict[int, _Missing] = {}
         self._linked: deque[Step[FrameT]] = deque()  # named, and held back
 
@@ -115,7 +116,7 @@ class FaceFollower(Generic[FrameT]):
         """Yield every frame with its faces, in order of track number.
 
         Args:
-            frames: Each with whether it begins a new scene.
+            frames: Each frame, and whether it begins a new scene.
         """
         return self.link(self.detect(frames))
 
@@ -129,7 +130,7 @@ class FaceFollower(Generic[FrameT]):
         Detects at intervals, in batches, names what is found, and looks again where needed.
 
         Args:
-            frames: Each with whether it begins a new scene.
+            frames: Each frame, and whether it begins a new scene.
             without_image: Gives the frame without its picture, which is not kept then; None to
                 hand frames on as they are.
         """
@@ -141,7 +142,7 @@ class FaceFollower(Generic[FrameT]):
             if is_cut and held:
                 held[-1].detect = True
             begins_scene = is_cut or last_seconds == float("-inf")
-            # The frame that is nearest to the time that is due.
+            # The frame closest to the due time.
             ahead = 0.0 if last_seconds == float("-inf") else (seconds - last_seconds) / 2
             is_due = seconds + ahead >= due_seconds
             detect = begins_scene or is_due
@@ -168,7 +169,7 @@ class FaceFollower(Generic[FrameT]):
             yield _done(self._linked.popleft())
 
     def link(self, steps: Iterable[Step[FrameT]]) -> Iterator[tuple[FrameT, list[TrackedFace]]]:
-        """The second half of `follow`: smooth what was found."""
+        """The second half of `follow`: smooth the boxes."""
         return smoothed(steps, self._settings.smooth_seconds, self._smallest_px, self._note_side)
 
     def _note_side(self, number: int, side_px: float, seconds: float) -> None:
@@ -177,7 +178,7 @@ class FaceFollower(Generic[FrameT]):
         self.sides_px.setdefault(number, array("f")).append(side_px)
 
     def _picture(self, step: Step[FrameT]) -> NDArray[np.uint8]:
-        """What the detector is shown of a step; most frames between detections need none."""
+        """The picture of a step for the detector; most frames between detections need none."""
         if step.picture is None:
             step.picture = self._shown(step.frame.image)
         return step.picture
@@ -197,7 +198,7 @@ class FaceFollower(Generic[FrameT]):
         return min(1.0, self._detector.smallest_face_px / self._found_px)
 
     def _in_picture(self, geometry: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points (N, 2) of the whole frame in what the detector is shown."""
+        """Points (N, 2) of the whole frame in the detector's picture."""
         corner = np.array((self._settings.region_xywh_px or (0, 0))[:2], np.float32)
         return (geometry - corner) * np.float32(self._scale())
 
@@ -212,7 +213,7 @@ class FaceFollower(Generic[FrameT]):
             step.faces = moved
 
     def _detected(self, pictures: list[NDArray[np.uint8]]) -> list[Faces]:
-        """What the detector finds; it never sees pictures that are too narrow for a face."""
+        """The faces that the detector finds; it never sees pictures too narrow for a face."""
         wide = [min(picture.shape[:2]) >= NARROWEST_PX for picture in pictures]
         shown = [picture for picture, fits in zip(pictures, wide, strict=True) if fits]
         try:
@@ -229,7 +230,7 @@ class FaceFollower(Generic[FrameT]):
         return look_of(self._picture(step), self._in_picture(geometry[:2]).reshape(4))
 
     def _name(self, steps: list[Step[FrameT]]) -> Iterator[Step[FrameT]]:
-        """Detect on the steps that want it, name the faces, and yield what needs no more."""
+        """Detect on the steps that need it, name the faces, and yield finished steps."""
         self._look_at([step for step in steps if step.detect])
         between: list[Step[FrameT]] = []
         while steps:
@@ -245,7 +246,7 @@ class FaceFollower(Generic[FrameT]):
             yield from self._released(now_seconds)
 
     def _go_on(self, between: list[Step[FrameT]], now: Step[FrameT]) -> None:
-        """Name the faces of `now`; look at the frames between where that is not plain."""
+        """Name the faces of `now`; if that is not clear, look at the frames between."""
         assert now.faces is not None
         seconds = now.frame.pts_seconds
         sightings = list(sightings_of(now.faces))
@@ -303,7 +304,7 @@ class FaceFollower(Generic[FrameT]):
         return _Missing(before.frame.pts_seconds, sighting, look, reason)
 
     def _fill_in(self, number: int, history: list[tuple[float, int]]) -> None:
-        """Give a track the faces that it turned out to have had, and what lies between them."""
+        """Give a track the faces that turned out to be its own, and the boxes between them."""
         steps = {step.frame.pts_seconds: step for step in self._linked}
         anchors = [(steps[at], row) for at, row in history if at in steps]
         for step, row in anchors:
@@ -316,7 +317,7 @@ class FaceFollower(Generic[FrameT]):
                     step.seen[number] = part_way(first.seen[number], last.seen[number], share)
 
     def _bridge(self, number: int) -> None:
-        """Fill in a face that was lost for a moment, if its place shows it all the time."""
+        """Fill in a face that was lost for a moment, if it is visible in its place all the time."""
         missing = self._missing.pop(number)
         later = [step for step in self._linked if step.frame.pts_seconds > missing.seconds]
         back = next(step for step in later if number in step.seen)
@@ -338,7 +339,7 @@ class FaceFollower(Generic[FrameT]):
             self.absences.append(Absence(number, missing.seconds, end_seconds, missing.reason))
 
     def _released(self, now_seconds: float) -> Iterator[Step[FrameT]]:
-        """The steps that no face which was lost lately may still need; the last is kept."""
+        """The steps that no recently lost face may still need; the last one is kept."""
         waiting = [
             missing.seconds
             for missing in self._missing.values()
@@ -349,7 +350,7 @@ class FaceFollower(Generic[FrameT]):
             yield _done(self._linked.popleft())
 
     def _end_scene(self, reason: Reason) -> None:
-        """Close the tracks of a scene, those of faces without a number yet among them."""
+        """Close the tracks of a scene, including those of faces without a number yet."""
         last = self._before
         assert last is not None
         for number, history in self._tracker.end_scene().items():
@@ -362,7 +363,7 @@ class FaceFollower(Generic[FrameT]):
 
 
 def _done(step: Step[FrameT]) -> Step[FrameT]:
-    """A step whose picture nobody looks at any more."""
+    """A step without its picture, which is no longer needed."""
     step.picture = None
     return step
 

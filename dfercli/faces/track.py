@@ -1,9 +1,9 @@
-"""Give faces identities through time: by where they go, how large they are and how they look.
+"""Give faces identities through time: by their motion, their size and their look.
 
-A face that is followed is expected where its motion takes it, in the size that it grows to. Pairs
-of followed and found faces are joined, the closest first, within limits that widen with time. A
-face that was lost is taken up again only by a face that looks like it: two people may sit down in
-the same place, and a number is never handed on.
+The tracker predicts place and size of a followed face from its motion. It joins pairs of followed
+and found faces, the closest first, within limits that widen with time. Only a face that looks like
+a lost one takes its number up again: two people may sit down in the same place, and a number never
+passes to another person.
 """
 
 from collections.abc import Iterator
@@ -16,27 +16,27 @@ from dfercli.faces.detect import NO_TRACK, Faces
 from dfercli.faces.look import ALIKE, OTHER_LOOK, SAME_LOOK, Look, difference
 
 HIDDEN_DETECTIONS = 2.5  # a face hidden for two detections is found again, however far apart
-TRUSTED_SECONDS = 0.3  # how long a motion is taken to go on
+TRUSTED_SECONDS = 0.3  # how long a motion is assumed to go on
 SETTLE_SECONDS = 0.06  # motion over less time is mostly noise of the boxes
-# What looks the same may have moved and grown by so much from one picture to the next.
+# A face that looks the same may have moved and grown by this much between two pictures.
 ALIKE_REACH = 1.0
 ALIKE_STRETCH = 0.5
-CONTESTED_SECONDS = 0.3  # a face that appears where one was lost may be that one, half hidden yet
+CONTESTED_SECONDS = 0.3  # a face that appears where one was lost may be that one, still half hidden
 LOOK_WEIGHT = 2.0  # of a difference in looks, against a distance in widths of the face
-NEW_LOOK = 0.2  # share of the newest sighting in what is remembered of a look
+NEW_LOOK = 0.2  # share of the newest sighting in the remembered look
 TOUCHING = 0.05  # overlap at which a box shows a part of another face, too
-# What is sure without a look at the frames between two detections.
+# Matches within these are sure without a look at the frames between two detections.
 SURE_DISTANCE = 0.35
 SURE_STRETCH = 0.25
-LOST_COST = 0.2  # of somebody who was lost, against somebody who was not
-RIVAL = 0.5  # a second candidate this much worse is none
-DOUBT = 0.15  # one this little worse makes a match doubtful
+LOST_COST = 0.2  # for a lost person, against one who was not lost
+RIVAL = 0.5  # a second candidate this much worse does not count
+DOUBT = 0.15  # one only this much worse makes a match doubtful
 STEADY_SCORE = 0.7  # a face scored lower may come and go
 
 
 @dataclass
 class _Person:
-    """A face that is followed; it has a number from its second sighting on."""
+    """A followed face; it has a number from its second sighting on."""
 
     number: int
     seconds: float
@@ -45,13 +45,13 @@ class _Person:
     look: Look | None
     score: float
     history: list[tuple[float, int]]  # time and row of each sighting, until it has a number
-    is_contested: bool = False  # somebody was lost where it appeared
-    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # pixels a second
-    growth: float = 0.0  # of the logarithm of the size, a second
+    is_contested: bool = False  # whether somebody was lost where it appeared
+    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # pixels per second
+    growth: float = 0.0  # of the logarithm of the size, per second
     is_lost: bool = False
 
     def expected(self, seconds: float) -> tuple[NDArray[np.float64], float]:
-        """Where it should be by then, and how large."""
+        """Its expected place and size at that time."""
         ahead = min(seconds - self.seconds, TRUSTED_SECONDS)
         grown = float(np.clip(self.growth * ahead, -0.4, 0.4))
         return self.centre + self.velocity * ahead, self.size_px * float(np.exp(grown))
@@ -59,14 +59,14 @@ class _Person:
 
 @dataclass(frozen=True)
 class Update:
-    """What became of the faces of one image.
+    """The outcome for the faces of one image.
 
     Attributes:
         numbers: (n,) int64: the number of each face's track, or `NO_TRACK`.
-        earlier: Of each track that begins or goes on with this image the (time, row) of its faces
-            in images before, which have no number yet: a face is named the second time that it is
-            seen, and later where somebody was lost who may come back.
-        lost: Numbers of the tracks that were there in the image before and are not here.
+        earlier: For each track that begins or goes on with this image, the (time, row) of its faces
+            in earlier images that have no number yet: a face gets its number at the second
+            sighting, or later where somebody was lost who may come back.
+        lost: Numbers of the tracks that were in the previous image and are not in this one.
         found_again: Numbers of the tracks that had been lost.
         doubtful: Numbers whose match may be wrong: two faces met, or a face came back changed.
     """
@@ -83,7 +83,7 @@ class _Pair:
     person: _Person
     row: int
     cost: float
-    is_near: bool  # near enough to be sure, were it alone
+    is_near: bool  # close enough to be sure if it were alone
 
 
 class FaceTracker:
@@ -92,7 +92,7 @@ class FaceTracker:
     Args:
         lost_seconds: How long a face may be hidden and keep its identity.
         new_track_score: A face scored lower continues a track, but starts none.
-        smallest_px: Of smaller faces nobody wants to be sure.
+        smallest_px: Smaller faces need not be sure.
     """
 
     def __init__(
@@ -107,15 +107,15 @@ class FaceTracker:
 
     @property
     def waiting_since(self) -> float:
-        """When the first of the faces that have no number yet was seen; infinity without one."""
+        """When the first face without a number yet was seen; infinity if there is none."""
         waiting = (person.history[0][0] for person in self._people if person.history)
         return min(waiting, default=float("inf"))
 
     def end_scene(self) -> dict[int, list[tuple[float, int]]]:
-        """Forget all faces: what follows is another scene.
+        """Forget all faces: another scene follows.
 
         Returns:
-            Numbers for the faces that had none yet, with the (time, row) of their faces.
+            Numbers for the faces that had none yet, with their (time, row).
         """
         waiting = [person for person in self._people if person.number == NO_TRACK]
         numbers = {self._next_number + count: p.history for count, p in enumerate(waiting)}
@@ -125,7 +125,7 @@ class FaceTracker:
         return numbers
 
     def is_sure(self, faces: Faces, seconds: float, looks: list[Look | None] | None = None) -> bool:
-        """Tell whether every face of the image before is plainly one of these, and which.
+        """Tell whether every face of the previous image is clearly one of these, and which.
 
         Args:
             faces: What was detected.
@@ -169,7 +169,7 @@ class FaceTracker:
     def _pairs(
         self, people: list[_Person], faces: Faces, seconds: float, looks: list[Look | None]
     ) -> list[_Pair]:
-        """Who may be which face."""
+        """Which person may be which face."""
         centres, sizes = _centres_and_sizes(faces)
         pairs = []
         for person in people:
@@ -258,7 +258,7 @@ class FaceTracker:
         faces: Faces,
         looks: list[Look | None],
     ) -> None:
-        """Begin to follow a face that is nobody's."""
+        """Begin to follow a face that belongs to nobody."""
         gone = [person for person in self._people if person.is_lost]
         near = [_apart(person.centre, person.size_px, centre, size_px) for person in gone]
         person = _Person(
@@ -277,7 +277,7 @@ class FaceTracker:
 def _move(person: _Person, centre: NDArray[np.float64], size_px: float, seconds: float) -> None:
     passed = seconds - person.seconds
     if person.is_lost:
-        # What happened meanwhile is not known.
+        # Its motion in between is unknown.
         person.velocity, person.growth = np.zeros(2), 0.0
     else:
         share = passed / (passed + SETTLE_SECONDS)
@@ -297,8 +297,8 @@ def _apart(
 def _matches(pairs: list[_Pair]) -> dict[int, _Pair]:
     """Join people and faces, the closest first; by the `id` of the person.
 
-    Who was lost comes second where the image before explains a face as well, and who has no number
-    yet comes last.
+    Somebody who was lost comes second if the previous image explains a face as well, and somebody
+    without a number comes last.
     """
     matches: dict[int, _Pair] = {}
     taken: set[int] = set()
@@ -314,13 +314,13 @@ def _matches(pairs: list[_Pair]) -> dict[int, _Pair]:
 
 
 def _history_of_rival(match: _Pair, pairs: list[_Pair]) -> list[tuple[float, int]]:
-    """The sightings of a face without a number that turns out to be somebody who was lost."""
+    """The sightings of a face without a number that turns out to be a lost person."""
     rivals = [pair for pair in pairs if pair.row == match.row and pair.person.history]
     return min(rivals, key=lambda pair: pair.cost).person.history if rivals else []
 
 
 def _rival_cost(match: _Pair, pairs: list[_Pair]) -> float:
-    """How much worse than a match the best other use of its person or its face is."""
+    """How much worse the best other use of a match's person or face is."""
     others = [
         pair.cost for pair in pairs if (pair.person is match.person) != (pair.row == match.row)
     ]
@@ -328,7 +328,7 @@ def _rival_cost(match: _Pair, pairs: list[_Pair]) -> float:
 
 
 def _who_met(matches: dict[int, _Pair], pairs: list[_Pair]) -> set[int]:
-    """Whose faces may as well be exchanged, by the `id` of the person: always two or more."""
+    """The people whose faces might be swapped, by `id`: always two or more."""
     owners = {match.row: key for key, match in matches.items()}
     met: set[int] = set()
     for key, match in matches.items():

@@ -1,4 +1,4 @@
-"""The annotated video of one source: its own frames, times and sound, with what was recognised."""
+"""The annotated video of one source: its frames, times and sound, with the expressions."""
 
 import os
 import threading
@@ -25,7 +25,7 @@ from dfercli.video.frames import Frame, num_bytes
 from dfercli.video.prefetch import prefetched
 from dfercli.video.sources import find_sources, source_signature
 
-DECODE_AHEAD, DECODE_BYTES = 4, 64 * 1024**2  # the lesser of both
+DECODE_AHEAD, DECODE_BYTES = 4, 64 * 1024**2  # the smaller of both
 
 
 def annotate(
@@ -43,18 +43,18 @@ def annotate(
     """Write the annotated video of a source, in its original size and with all of its frames.
 
     Args:
-        source: Where its tracks are.
-        video: What was recognised.
+        source: The source and its tracks.
+        video: The predictions.
         out: The MP4 file.
         length_seconds: Length of the source.
-        min_confidence: Below it an expression is shown with a question mark.
-        stop: Once set, the video is abandoned and removed.
-        start: First second that was looked at.
-        end: Last second that was looked at.
+        min_confidence: An expression below it gets a question mark.
+        stop: Abandons and removes the video once it is set.
+        start: First second of the predictions.
+        end: Last second of the predictions.
         max_pixels: Larger frames are not decoded.
 
     Raises:
-        DataError: the source is gone, was changed, or can no longer be decoded.
+        DataError: the source is gone, has changed, or can no longer be decoded.
         ArtifactError: the video cannot be written, or was given up.
     """
     (place,) = find_sources((source.name,))
@@ -129,7 +129,7 @@ class _TracksInView:
 def _faces_in(
     frame: Frame, tracks: list[_Track], timelines: dict[int, Timeline]
 ) -> list[ShownFace]:
-    """The faces of a frame; where frames were skipped, those of the last frame processed."""
+    """The faces of a frame; for a skipped frame, those of the last processed one."""
     faces = []
     for track in tracks:
         row = int(np.searchsorted(track.frame_index, frame.index, side="right")) - 1

@@ -24,8 +24,8 @@ class ClipCrops(Protocol):
     """The crops of one clip.
 
     Attributes:
-        track: Its boxes, of all frames.
-        rows: (m,) int64, the rows of the track of which there are crops, in order.
+        track: Its boxes in all frames.
+        rows: (m,) int64, the rows of the track that have crops, in order.
     """
 
     track: TrackData
@@ -46,7 +46,7 @@ class ClipCrops(Protocol):
         """
 
     def stored(self, stream: str, rows: Sequence[int]) -> Stored:
-        """What lies beside the crops of these rows: landmarks, or maps; None where nothing does.
+        """The landmarks or maps that lie beside the crops of these rows; None if there are none.
 
         Raises:
             ArtifactError: landmarks that cannot be read.
@@ -73,7 +73,7 @@ class ClipFaces(Protocol):
         """
 
     def release(self) -> None:
-        """Nobody looks at them any more."""
+        """Free the faces, which are no longer needed."""
 
 
 class StoredFaces:
@@ -99,7 +99,7 @@ class StoredFaces:
         return _StoredCrops(track, paths, self._store, clip.clip_id)
 
     def release(self) -> None:
-        """They stay where they are."""
+        """Do nothing: a store keeps its faces."""
 
 
 class _StoredCrops:
@@ -133,10 +133,10 @@ class _StoredCrops:
 
 
 class FacesInMemory:
-    """Faces that were just found, with those crops alone that windows may look at.
+    """Faces that were just found, with only the crops that windows may look at.
 
     Args:
-        clips: By `clip_id`, the number of the track in `crops`, and its data.
+        clips: `clip_id` -> number of the track in `crops`, and its data.
         crops: The crops.
     """
 
@@ -177,7 +177,7 @@ class _CropsInMemory:
         frame_index = int(self.track.frame_index[row])
         jpeg = self._crops.jpeg(self._number, frame_index)
         image = decode_picture(jpeg, Path(f"frame {frame_index}"), cv2.IMREAD_COLOR_RGB)
-        assert image is not None  # we encoded it
+        assert image is not None  # this program encoded it
         return image
 
     def stored(self, stream: str, rows: Sequence[int]) -> Stored:

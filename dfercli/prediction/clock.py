@@ -1,4 +1,4 @@
-"""Events of an experiment: when they are in which video."""
+"""Events of an experiment: their times in each video."""
 
 import math
 import os
@@ -27,7 +27,7 @@ CLOCK_TIME = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
 
 @dataclass(frozen=True)
 class _Row:
-    """A row as it was written, and its place for messages."""
+    """A row as written, and its place for messages."""
 
     where: str
     video: str
@@ -41,19 +41,19 @@ def read_clock(path: Path, names: Sequence[str], offset: float = 0.0) -> tuple[E
     """Read the events of an experiment.
 
     A time is seconds or `h:mm:ss` from the beginning of the video, or a date and time (ISO 8601),
-    which is compared with when the video was recorded; without a time zone it is that of this
+    which is compared with the recording time of the video; the default time zone is that of this
     machine.
 
     Args:
         path: CSV with the columns video, name, start, end and, if wanted, offset: the second of
-            the video at which the row's clock begins. A video is matched by its path or the end of
-            its path; `*` is all of them.
+            the video at which the row's clock begins. A row matches a video by its path or the end
+            of its path; `*` means all of them.
         names: The videos, as predictions name them.
-        offset: Added to every row's own.
+        offset: Added to the offset of every row.
 
     Raises:
-        DataError: the file, a row or a time is broken, or a video is not there or not clearly
-            meant; the row is named.
+        DataError: the file, a row or a time is broken, or a video is missing or not clearly
+            identified; the message names the row.
     """
     events = []
     ends = PathEnds(names)
@@ -72,9 +72,9 @@ def tell_outside(
     """Say in one line which events lie outside their video.
 
     Args:
-        events: What was found of each.
-        lengths: Of the videos, in seconds, by their name.
-        progress: Where to say it.
+        events: The events with the predictions of each.
+        lengths: Lengths of the videos in seconds, by name.
+        progress: Where to report.
     """
     outside = [row for row in events if row.outside]
     if not outside:
@@ -100,7 +100,7 @@ def _rows(path: Path, offset: float) -> Iterator[_Row]:
         if unknown := [name for name in named if name not in KNOWN_COLUMNS]:
             raise DataError(
                 f"{path}: unknown column {shown(unknown[0])}",
-                hint=f"those that are known: {', '.join(KNOWN_COLUMNS)}",
+                hint=f"known columns: {', '.join(KNOWN_COLUMNS)}",
             )
         if len(set(named)) < len(named):
             raise DataError(f"{path}: a column appears twice: {', '.join(named)}")

@@ -1,7 +1,7 @@
 """The finished part of an interrupted `dfer predict --out`, kept beside the future table.
 
-The folder `.<table>.work` holds `journal.jsonl`, whose first row says with which model and settings
-it was made; each other row is one source. It is removed once the table is written.
+The folder `.<table>.work` holds `journal.jsonl`. Its first row records the model and the settings;
+each further row is one source. The folder is removed once the table is written.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ JOURNAL_SCHEMA = "dfer.predict_journal/3"
 
 
 def work_folder(out: Path) -> Path:
-    """Where the work for a table lies until it is written."""
+    """The folder of the work for a table until it is written."""
     return out.with_name(f".{out.name}.work")
 
 
@@ -37,16 +37,16 @@ def settings_digest(settings: Any) -> str:
 
 
 class Journal:
-    """The sources that are done; safe with several threads.
+    """The finished sources; safe with several threads.
 
     Work with other settings, or with a broken journal, starts over.
 
     Args:
         work: The work folder.
-        digest: Of the settings.
+        digest: Digest of the settings.
 
     Attributes:
-        done: What was found, by the source's name.
+        done: The predictions, by the source's name.
     """
 
     def __init__(self, work: Path, digest: str) -> None:
@@ -65,18 +65,18 @@ class Journal:
         write_rows(path, [_header(digest)])
 
     def add(self, video: VideoPrediction, signature: tuple[int, int]) -> None:
-        """Record a finished source; one whose failure may pass is to be done again.
+        """Record a finished source, except one whose failure may pass: that is done again.
 
         Args:
-            video: What was found.
-            signature: Of the source when it was read.
+            video: The predictions.
+            signature: Signature of the source when it was read.
         """
         if video.failure is None or video.failure.is_final:
             with self._lock:
                 append_row(self._path, _to_row(video, signature))
 
     def remove(self) -> None:
-        """Remove the work folder: the table is written, or other work begins."""
+        """Remove the work folder, once the table is written or other work begins."""
         remove_own(self._work)
 
 
@@ -143,7 +143,7 @@ class _TraceRow:
 
 @dataclass(frozen=True)
 class _VideoRow:
-    """A row of the journal: a source that is done."""
+    """A row of the journal: a finished source."""
 
     signature: list[int]
     source: str
@@ -161,7 +161,7 @@ class _VideoRow:
 
 
 def _videos(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[str, VideoPrediction]]:
-    """The sources of a journal that have not changed since, and whose video was not removed."""
+    """The sources of a journal that have not changed since and whose video still exists."""
     for number, content in enumerate(rows, start=2):
         row: _VideoRow = typed(_VideoRow, content, f"{path}, row {number}", schema=JOURNAL_SCHEMA)
         is_whole = row.annotated is None or Path(row.annotated).is_file()

@@ -50,7 +50,7 @@ WAITING_PICTURE = (240, 320, 3)
 
 @dataclass
 class _Sight:
-    """One face in one frame; its views are made once a window looks at it."""
+    """One face in one frame; its views are made when a window first looks at it."""
 
     seconds: float
     box_xyxy_px: NDArray[np.float32]
@@ -60,10 +60,10 @@ class _Sight:
 
 @dataclass(frozen=True)
 class LiveResult:
-    """What a camera showed.
+    """The result of a camera.
 
     Attributes:
-        model: The model that was used.
+        model: The model in use.
         pace: How fast it was.
     """
 
@@ -76,11 +76,12 @@ def run(
 ) -> LiveResult:
     """Recognise what a camera sees until it ends, `config.end` is reached, or q is pressed.
 
-    Every `stride` seconds each face that is seen gets a prediction for the last `window` seconds.
-    Frames that come while the model works are left out. A table in .jsonl grows row by row; all
-    other files are written at the end, also when the run is interrupted.
+    Every `stride` seconds each visible face gets a prediction for the last `window` seconds. Frames
+    that come while the model works are skipped. A table in .jsonl grows row by row; all other files
+    are written at the end, even if the run is interrupted.
 
-    What exists is replaced only with `overwrite`, and only once the camera has delivered something.
+    Existing files are replaced only with `overwrite`, and only once the camera has delivered
+    something.
 
     Args:
         config: Settings; `camera` names the camera.
@@ -115,7 +116,9 @@ def run(
         window = stack.enter_context(Window(TITLE)) if shows else None
         view = None if window is None else _View(model, config)
         if window is not None:
-            window.show(np.zeros(WAITING_PICTURE, np.uint8))  # it is open before a frame comes
+            window.show(
+                np.zeros(WAITING_PICTURE, np.uint8)
+            )  # the window opens before a frame comes
         _warm_up(model)
         camera = stack.enter_context(Camera(str(config.camera), config.max_pixels))
 
@@ -167,7 +170,7 @@ def run(
 
 
 def _first_bug(source: str, bugs: BugLog, progress: Progress) -> Callable[[Crash], None]:
-    """What logs and tells the first bug of a stream; the next frames will meet the same."""
+    """Logs and reports the first bug of a stream; the next frames will hit the same one."""
     told: list[str] = []
 
     def on_bug(crash: Crash) -> None:
@@ -179,13 +182,13 @@ def _first_bug(source: str, bugs: BugLog, progress: Progress) -> Callable[[Crash
 
 
 def _warm_up(model: LoadedModel) -> None:
-    """The first computation takes longest: nobody should wait for it in front of a camera."""
+    """Run the slow first computation now, so nobody waits for it in front of a camera."""
     size = model.image_size
     model.probabilities(torch.zeros(1, model.num_frames, 3, size, size, dtype=torch.uint8))
 
 
 def _grows(out: Path | None) -> TypeGuard[Path]:
-    """Whether a table is written row by row, as its rows come."""
+    """Whether a table is written row by row as rows come."""
     return out is not None and not is_folder(out) and out.suffix.lower() == ".jsonl"
 
 
@@ -220,7 +223,7 @@ def _check(config: PredictConfig) -> None:
     if config.video is not None or config.faces_out is not None or config.clock is not None:
         raise ConfigError(
             "--camera does not go with --video, --faces-out or --clock",
-            hint="--record keeps what the camera sees, for dfer predict",
+            hint="--record keeps the camera's picture, for dfer predict",
         )
     check_files(config)
     if config.record is not None and config.record.suffix.lower() != VIDEO_SUFFIX:
@@ -312,7 +315,7 @@ def _predict(
     predictions = []
     for (track, sights), row, own in zip(seen.items(), rows, sets, strict=True):
         if not own:
-            continue  # nothing of the window was seen
+            continue  # no face in this window
         best = int(np.argmax(row))
         left, top, right, bottom = np.mean([one.box_xyxy_px for one in sights], axis=0).tolist()
         predictions.append(
@@ -333,7 +336,7 @@ def _predict(
 
 
 class _View:
-    """Draws frames with what is known of their faces, and the lanes of the last half minute."""
+    """Draws frames with the facts about their faces, and the lanes of the last half minute."""
 
     def __init__(self, model: LoadedModel, config: PredictConfig) -> None:
         self._label_set = model.label_set

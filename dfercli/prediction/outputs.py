@@ -50,7 +50,7 @@ def check_config(config: PredictConfig) -> None:
 
 
 def check_files(config: PredictConfig) -> None:
-    """Refuse files of unknown formats, shared by two options, or named to be read as well.
+    """Refuse files of unknown formats, files of two options, and files that are also inputs.
 
     Raises:
         ConfigError: naming the option, what was given and what is expected.
@@ -87,7 +87,7 @@ def _check_video(video: Path) -> None:
 
 
 def _written(config: PredictConfig) -> Iterator[Output]:
-    """All that a run may write, replace or remove, with the option that asks for it."""
+    """All files that a run may write, replace or remove, with the option that asks for each."""
     for name in OUTPUTS:
         path = getattr(config, name)
         if path is not None:
@@ -114,7 +114,7 @@ def _written(config: PredictConfig) -> Iterator[Output]:
 
 
 def _read(config: PredictConfig) -> Iterator[Path]:
-    """What options name to be read, sources aside. Models and labels may be names, too."""
+    """The inputs that options name, besides sources. Models and labels may be names, too."""
     for name in READ:
         path = getattr(config, name)
         if path is not None:
@@ -137,7 +137,7 @@ def check_outputs(
         config: The settings.
         sources: Videos, images and folders of frames.
         stores: Face stores that are read.
-        num_sources: Sources in all, those of the stores with them.
+        num_sources: Number of all sources, including those of the stores.
 
     Raises:
         ConfigError: `--video` names a file and there are several sources, or an output would take
@@ -153,7 +153,7 @@ def check_outputs(
 
 
 def annotated_path(video: Path, source: TrackedSource) -> Path:
-    """Where the annotated video of a source goes: the file asked for, or one in a folder."""
+    """The path of the annotated video of a source: the given file, or one in a folder."""
     if _is_file_name(video):
         return video
     key = re.sub(r"-\d+$", "", source.clips[0].clip_id)  # unique in its store, like the source
@@ -165,7 +165,7 @@ def _is_file_name(path: Path) -> bool:
 
 
 def bugs_path(config: PredictConfig) -> Path:
-    """Where the tracebacks of bugs go: to the tables, else the page, else the videos."""
+    """The path of the log of bugs: beside the tables, else the page, else the videos."""
     if config.out is not None and is_folder(config.out):
         return config.out / BUGS_FILE
     for place in (config.out, config.html, config.video):

@@ -1,4 +1,4 @@
-"""The tables of `dfer predict`, each where it was asked for, and the folder of everything.
+"""The tables of `dfer predict`, each in its place, and the folder of all results.
 
 results/
 run.json          settings, model and versions; written last: all others are whole then
@@ -41,10 +41,10 @@ VERSIONED = ("dfercli", "torch", "torchvision", "open_clip_torch", "numpy", "ope
 
 @dataclass(frozen=True)
 class ResultsRecord:
-    """What `run.json` says that later commands read.
+    """The entries of `run.json` that later commands read.
 
     Attributes:
-        model: Where the model came from.
+        model: Where the model comes from.
         folder: The folder that paths of videos are relative to.
     """
 
@@ -58,17 +58,17 @@ def is_folder(out: Path) -> bool:
 
 
 def with_page(config: PredictConfig) -> PredictConfig:
-    """The settings, with the page of a folder where no other was asked for."""
+    """The settings, with the page of a folder unless another was requested."""
     if config.out is None or not is_folder(config.out) or config.html is not None:
         return config
     return replace(config, html=config.out / PAGE)
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder of something else, before any work.
+    """Refuse a folder with other content, before any work.
 
     Raises:
-        ConfigError: it is a file, or holds one that is not of results.
+        ConfigError: it is a file, or holds a file that is not from results.
     """
     if os.path.lexists(folder) and not folder.is_dir():
         raise ConfigError(f"--out {folder} is a file and would be a folder: it has no suffix")
@@ -106,7 +106,7 @@ def failures_path(out: Path) -> Path:
 
 
 def write_tables(config: PredictConfig, result: PredictResult) -> None:
-    """Write all tables that were asked for.
+    """Write all requested tables.
 
     Raises:
         ArtifactError: the system refused a write.
@@ -131,10 +131,10 @@ def write_tables(config: PredictConfig, result: PredictResult) -> None:
 
 
 def _remove_stale(folder: Path, tables: Mapping[str, list[Path]], result: PredictResult) -> None:
-    """Remove what an earlier run left and this one does not replace, so that all is of one making.
+    """Remove files of an earlier run that this one does not replace, so all files are of one run.
 
-    The record is first, which says that all others are whole; the page and the exports are written
-    after the tables.
+    The record goes first, as it says that all others are whole; the page and the exports are
+    written after the tables.
     """
     kept = {path for paths in tables.values() for path in paths}
     if result.failures:
@@ -145,7 +145,7 @@ def _remove_stale(folder: Path, tables: Mapping[str, list[Path]], result: Predic
 
 
 def write_record(config: PredictConfig, result: PredictResult) -> None:
-    """Say in a folder what was run, once all else is written; without a folder, nothing.
+    """Record the run in its folder once all else is written; without a folder do nothing.
 
     Raises:
         ArtifactError: the system refused the write.
@@ -170,7 +170,7 @@ def write_record(config: PredictConfig, result: PredictResult) -> None:
 
 
 def read_record(folder: Path) -> ResultsRecord:
-    """Read what a folder of results says about itself.
+    """Read the record of a folder of results.
 
     Raises:
         ArtifactError: it is no such folder, or the record is broken.

@@ -1,4 +1,4 @@
-"""Windows of time over a face track, and the frames that the model sees of each."""
+"""Windows of time over a face track, and the frames of each that the model sees."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from dfercli.data.sampling import sample_test
 from dfercli.errors import ConfigError
 from dfercli.preprocessing.time_grid import GAP_SECONDS, TimeGrid
 
-GAP_INTERVALS = 2.5  # of a slow video: as many frame intervals without the face are a gap
-STILL_SECONDS = 1 / 25  # what a single frame lasts
+GAP_INTERVALS = 2.5  # for slow videos: this many frame intervals without the face are a gap
+STILL_SECONDS = 1 / 25  # the length of a single frame
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def windows_of(
 
     Args:
         track: The track; n frames.
-        window: Seconds that a window lasts.
+        window: Length of a window in seconds.
         stride: Seconds from one window to the next.
-        num_frames: T, the frames chosen of each window.
+        num_frames: T, the frames chosen from each window.
     """
     last_frame = frame_seconds(track)
     grid = TimeGrid(window, num_frames)
@@ -101,11 +101,11 @@ def _sample(
 ) -> NDArray[np.int64]:
     """The published test sampling, with the points of a grid instead of segments of equal count.
 
-    Windows then share frames, which are cropped and encoded once. A window of at most T frames, all
-    of them shown at points, has these, as published.
+    Windows then share frames, which are cropped and encoded once. A window of at most T frames that
+    are all shown at points has exactly these, as published.
 
     Args:
-        pts_seconds: (n,) of a stretch in which the face is seen.
+        pts_seconds: (n,) times of a stretch in which the face is seen.
         low: The first frame of the window.
         high: The frame after its last one.
         start: When the window begins.
