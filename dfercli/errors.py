@@ -1,6 +1,6 @@
 """The one hierarchy of errors that a user can cause, each with its exit code.
 
-Library code raises these; `dfercli.cli.app` alone turns them into one line on stderr and an exit
+Library code raises these; only `dfercli.cli.app` turns them into one line on stderr and an exit
 code. Anything else that escapes is a bug and keeps its traceback (exit code 1).
 """
 

@@ -85,7 +85,7 @@ def inside(folder: Path, *names: str) -> Path:
     """The path below `folder` that `names` lead to; each may be several with `/` between them.
 
     Raises:
-        ArtifactError: a name that is not plain, so that the path might lie elsewhere.
+        ArtifactError: a name that is not plain; the path might lie elsewhere.
     """
     for name in names:
         if not RelativeName().accepts(name):

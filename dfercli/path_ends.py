@@ -25,7 +25,7 @@ class PathEnds:
                 self._by_end.setdefault(parts[start:], []).append(path)
 
     def fitting(self, asked: str) -> list[str]:
-        """The paths that `asked` may mean: the very path alone, else all that end in it."""
+        """The paths that `asked` may mean: the exact path, else all that end in it."""
         if asked in self._paths:
             return [asked]
         end = Path(asked).parts

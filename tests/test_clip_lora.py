@@ -249,7 +249,7 @@ def test_the_texts_of_other_classes_make_a_model_of_them_and_a_linear_head_does_
     last = run / "fold-1" / "checkpoints" / "last"
     others = ("anger", "fear", "neutral")
     if restore_model(last).config.clip_lora.head == "linear":
-        with pytest.raises(ConfigError, match="knows its own classes alone"):
+        with pytest.raises(ConfigError, match="knows only its own classes"):
             restore_model(last, label_set=others)
         return
     module = restore_model(last, label_set=others).module.eval()

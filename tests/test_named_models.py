@@ -224,7 +224,7 @@ def test_offline_without_any_model_three_ways_out_are_named(store, monkeypatch, 
         (["--model", "faces/nothing"], 4, "no such checkpoint or run"),
         (["--model", "a,,b"], 2, "names separated by commas"),
         (["--model", "clip-tiny,exp-tiny"], 2, "only trained models are averaged"),
-        (["--model", "clip-tiny", "--clip", "tiny/random"], 2, "--clip names a model of its own"),
+        (["--model", "clip-tiny", "--clip", "tiny/random"], 2, "--clip and --model"),
     ],
 )
 def test_names_that_are_no_model_are_refused(

@@ -3,7 +3,7 @@
 The timeout of a socket bounds one read, so a server that drips bytes holds its client for ever.
 Here a whole exchange (name, connection, TLS, headers, body) is a task of an event loop of its own,
 which is cancelled when its time is up. Bodies are counted as they come in. Nothing is unpacked,
-redirects are followed by downloads alone, and cookies are not kept.
+only downloads follow redirects, and cookies are not kept.
 """
 
 import asyncio
@@ -105,7 +105,7 @@ def download(
 ) -> str:
     """Write what lies at `url` to `target`; return its SHA-256 in hexadecimal.
 
-    Redirects lead to https alone, or from http to http. A page (HTML) is not a file.
+    Redirects may lead only to https, or from http to http. A page (HTML) is not a file.
 
     Args:
         url: An address of http or https.
@@ -142,7 +142,7 @@ def check_proxies() -> None:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` in a loop of its own.
+    """Run `work` in its own loop.
 
     `asyncio.run` would wait for a name server that does not answer, however late it is. Where this
     thread has a loop that runs already, as in a notebook, another thread does the work.

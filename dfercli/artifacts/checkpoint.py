@@ -1,6 +1,6 @@
 """Checkpoints: a folder with `model.safetensors` and `model.json`, training state beside them.
 
-`model.json` alone says how to build the model and what it was selected on; `model.safetensors`
+`model.json` says how to build the model and what it was selected on; `model.safetensors`
 holds its weights. Neither can run code when it is read.
 """
 

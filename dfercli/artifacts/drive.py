@@ -102,7 +102,7 @@ class _Watch:
 
 
 def _reason(error: Exception) -> str:
-    """What gdown says, in one line: it wraps the sentence of Drive's page in advice of its own."""
+    """The message of gdown in one line, without the advice that gdown adds to Drive's sentence."""
     text = str(error)
     text = text.rpartition("Failed to retrieve file url:")[2].partition("You may still be able")[0]
     text = re.sub(r"<[^>]*>", "", text)

@@ -254,8 +254,8 @@ class PairedTest:
 
     Attributes:
         num_clips: Number of clips that both predicted.
-        only_a_right: Clips that A alone recognised.
-        only_b_right: Clips that B alone recognised.
+        only_a_right: Clips that only A recognised.
+        only_b_right: Clips that only B recognised.
         mcnemar_p: Two-sided exact McNemar test of equal accuracy.
         war_difference: Difference of WAR.
         war_interval: Its 95 % bootstrap interval, over subjects where these are known.

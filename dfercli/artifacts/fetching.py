@@ -33,7 +33,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Record:
-    """What was fetched, for a file whose owners publish no checksum.
+    """The record of a fetched file whose owners publish no checksum.
 
     Attributes:
         place: Where from.
@@ -72,7 +72,7 @@ class Remote:
 
 
 def read_record(path: Path) -> Record | None:
-    """What was recorded at the first fetch; None before it.
+    """The record of the first fetch; None before it.
 
     Raises:
         ArtifactError: the record is broken.

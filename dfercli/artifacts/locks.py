@@ -99,7 +99,7 @@ def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Ite
 
 @contextmanager
 def writing_file(path: Path) -> Iterator[None]:
-    """Hold the lock of a file that is being written, so that no other process writes it as well.
+    """Hold the lock of a file that is being written; no other process then writes it.
 
     Raises:
         ArtifactError: another process does (named).

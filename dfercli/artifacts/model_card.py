@@ -218,7 +218,7 @@ class ModelCard:
         selected_on: How this checkpoint was chosen, as text.
         calibration: `temperature` that logits are divided by before the softmax; `sets` has one
             for each set of streams, with what the model was worth with them.
-        results: What was measured, where and how.
+        results: The measurements, where and how.
         origin: Of a model of others: where it came from, what they published of it, their terms.
         streams_made: How the streams of the training were made, as `parts.json` says it.
     """
@@ -269,7 +269,7 @@ class ModelCard:
         return replace(self, calibration={**self.calibration, **own})
 
     def with_streams(self, streams: Sequence[str]) -> "ModelCard":
-        """The card of a model that takes these streams alone, such as an exported one."""
+        """The card of a model that takes only these streams, such as an exported one."""
         card = self.looking_at(streams)
         if tuple(streams) == self.streams or self.model.get("method") != "finecliper":
             return card

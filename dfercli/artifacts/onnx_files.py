@@ -25,7 +25,7 @@ def read_onnx(path: Path) -> bytes:
         path: The file.
 
     Returns:
-        Its content, so that the runtime uses exactly what was checked.
+        Its content: the runtime then uses exactly the checked bytes.
 
     Raises:
         ArtifactError: missing, no ONNX model, or one with outside data, own operators, nested

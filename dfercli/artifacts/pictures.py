@@ -98,7 +98,7 @@ def check_size(path: Path, width: int, height: int, max_pixels: int | None = Non
 
 def _size_in_header(content: bytes) -> tuple[int, int] | None:
     """Width and height; None where the format is not supported."""
-    # Imported here because whoever reads videos alone does without.
+    # Imported here, as reading only videos does not need it.
     from PIL import ImageFile
     from PIL.BmpImagePlugin import BmpImageFile
     from PIL.JpegImagePlugin import JpegImageFile

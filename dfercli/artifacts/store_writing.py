@@ -1,4 +1,4 @@
-"""How a face store is written: source by source, so that a kill at any moment loses little.
+"""Writes a face store source by source, so a kill at any moment loses little.
 
 A source's crops go to a temporary folder, are renamed to `frames/<clip_id>/`, get their track
 file, and last the source gets its record `sources/<key>.json`. What has no record was never
@@ -58,7 +58,7 @@ CONTENT_FILES = (
     *("clips.jsonl", "failures.jsonl", "captions.jsonl", BUGS_FILE),
     *(PARTS_FILE, CONTENT_FILE, "dataset.json"),
 )
-ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal tracks are equal files
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time makes equal tracks equal files
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class CropSink:
         source.rmdir()
 
     def keep(self, track: int, clip_id: str, data: TrackData) -> None:
-        """Make a track the clip `clip_id`, in place of what was there."""
+        """Make a track the clip `clip_id`, and replace an existing one."""
         write_track(self._store, clip_id, data)
         remove_inside(self._store, "frames", clip_id)
         (self.folder / str(track)).rename(crops_folder(self._store, clip_id))
@@ -188,12 +188,12 @@ def keep_joined(store: Path, clip_id: str, data: TrackData, folders: Sequence[Pa
 
 @contextmanager
 def crop_sink(store: Path, key: str, *, stays: bool = False) -> Iterator[CropSink]:
-    """Open a sink for the crops of one source; what was not kept is removed at the end.
+    """Open a sink for the crops of one source; crops that were not kept are removed at the end.
 
     Args:
         store: The folder.
         key: Of the source.
-        stays: Leave what was not kept, where nothing fails: `keep_joined` takes it.
+        stays: Leave crops that were not kept, if nothing fails: `keep_joined` takes them.
 
     Raises:
         ArtifactError: the system refused a write.
@@ -294,7 +294,7 @@ def prepare_store(
 
     Raises:
         ConfigError: `store` was made with other settings (listed).
-        ArtifactError: a folder in it is a link, so that what is written may land elsewhere.
+        ArtifactError: a folder in it is a link, so files may land elsewhere.
     """
     if (store / "dataset.json").is_file():
         if not overwrite:

@@ -60,7 +60,7 @@ def check_torch_file(path: Path) -> None:
         raise ArtifactError(f"not a readable PyTorch file: {path}: {error}") from error
     if any(Path(member.filename).name == TORCHSCRIPT_MEMBER for member in members):
         raise ArtifactError(
-            f"{path} is TorchScript, which is code: expected weights alone",
+            f"{path} is TorchScript, which is code: expected only weights",
             hint="save its state_dict, as .pth or .safetensors",
         )
     packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)

@@ -1,1 +1,1 @@
-"""`dfer bench`: how fast this machine is, beside the published arithmetic."""
+"""`dfer bench`: how fast this machine is, compared with the published arithmetic."""

@@ -1,4 +1,4 @@
-"""Loading in `dfer bench`: JPEG files on disk to an augmented batch, beside the PIL path."""
+"""Loading in `dfer bench`: JPEG files on disk to an augmented batch, against the PIL path."""
 
 import tempfile
 from pathlib import Path

@@ -41,7 +41,7 @@ def peak_memory_mb(place: torch.device) -> float:
 
 
 def wait_for(place: torch.device) -> None:
-    """Wait until a device has finished, so that the host's clock is right."""
+    """Wait until a device has finished, to make the host's clock right."""
     if place.type == "cuda":
         torch.cuda.synchronize(place)
 

@@ -1,6 +1,6 @@
 """`dfer bench`: how fast this machine loads, recognises and trains, and what bounds it.
 
-Everything is measured beside the published arithmetic (`bench_reference`), alternating in one run,
+Everything is compared with the published arithmetic (`bench_reference`), alternating in one run,
 with random weights and made-up frames: ratios can be compared between machines, seconds cannot.
 """
 
@@ -44,7 +44,7 @@ BACKWARD = 3  # a training step costs about three forward passes
 
 @dataclass(frozen=True)
 class BenchResult:
-    """What was measured.
+    """The measurements.
 
     Attributes:
         machine: Processor, cores, threads, versions.
@@ -54,7 +54,7 @@ class BenchResult:
         inference: One per batch size.
         inference_parts: Seconds of the parts of recognising one clip.
         training: One step.
-        memory_mb: Most memory that the process (on a GPU: the device) held with ours alone.
+        memory_mb: Most memory that the process (on a GPU: the device) held with only ours.
         bottleneck: What bounds this machine, as text.
     """
 

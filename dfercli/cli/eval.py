@@ -59,7 +59,7 @@ def evaluate(
         from dfercli.evaluation.zero_shot import run
 
         if config.dataset is not None:
-            raise ConfigError(f"--zero-shot takes no checkpoint: name {config.dataset} alone")
+            raise ConfigError(f"--zero-shot takes no checkpoint: name only {config.dataset}")
         config = replace(config, dataset=str(config.checkpoint))
     else:
         from dfercli.evaluation.run import run

@@ -1,6 +1,6 @@
 """Make the options of a command from the fields of its config; typer parses them.
 
-Name, type and help of an option are stated beside its field (`dfercli.config.options`).
+Name, type and help of an option are stated at its field (`dfercli.config.options`).
 """
 
 import dataclasses
@@ -153,14 +153,14 @@ def offers(
 ) -> Callable[[Command], Command]:
     """Give a command the options of a config, `--config` and `--set`.
 
-    The command is called with `Asked` first, and then with the options of its own.
+    The command is called with `Asked` first, and then with its own options.
 
     Args:
         kind: The config: a dataclass whose fields have defaults.
         command: Name of the command.
-        only: Offer these fields alone, as `optim.batch_size`, without showing their defaults;
+        only: Offer only these fields, such as `optim.batch_size`, without their defaults;
             None for all that are offered.
-        panel: The panel that those of `only` stand in, instead of their own.
+        panel: The panel for those of `only`, instead of their own.
         table: Of a file, which holds the settings; None for the last word of `command`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Every setting of every stage: frozen dataclasses that alone hold the defaults.
+"""Every setting of every stage: frozen dataclasses, the only place of the defaults.
 
 The command line shows these defaults and passes what the user gave. Precedence: option, then
 `--config` file, then environment (secrets and roots only), then the default here.

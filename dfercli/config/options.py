@@ -1,4 +1,4 @@
-"""How a setting appears on the command line, stated beside its field.
+"""How a setting appears on the command line, declared at its field.
 
 `option(default, help, panel)` is a field with an option of its name, `argument` one with a place of
 its own, `setting` one that only files and `--set` reach. `dfercli.cli.offer` makes the options.
@@ -94,7 +94,7 @@ def setting(value: ValueT, help: str) -> ValueT:
 
 
 def offer_of(entry: Field[Any]) -> Offer | None:
-    """What was stated beside a field; None where nothing was."""
+    """The declaration of a field; None if it has none."""
     return entry.metadata.get(KEY)
 
 

@@ -65,7 +65,7 @@ def draw_augmentation(
         side = min(height, width)
         crop = (round(down * (height - side)), round(right * (width - side)), side, side)
     flip = bool(rng.uniform() < config.flip)
-    # Drawn last, so that a training without them draws what it always drew.
+    # Drawn last, so a training without them keeps its draws.
     operations: tuple[Operation, ...] = ()
     erased = None
     if config.rand_augment:

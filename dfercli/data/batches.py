@@ -75,7 +75,7 @@ class Batch:
         )
 
     def split(self, pieces: int) -> list["Batch"]:
-        """Split into at most so many pieces of nearly equal size."""
+        """Split into at most this many pieces of nearly equal size."""
         size = math.ceil(len(self.labels) / pieces)
         parts = [slice(start, start + size) for start in range(0, len(self.labels), size)]
         return [

@@ -1,7 +1,7 @@
 """Find what is wrong with a copy of a data set, and guess the cause.
 
 Every function checks for one kind of fault and returns its findings. Reading the lists, checking
-the disk and judging pictures are separate, so that each is as cheap as possible.
+the disk and judging pictures are separate, so each is as cheap as possible.
 """
 
 import os
@@ -41,7 +41,7 @@ class Finding:
         kind: `clips`, `classes`, `folds`, `missing`, `empty`, `short`, `count`, `duplicate`,
             `label`, `leak`, `unreadable` or `whole-frames`; of a face store also what
             `store_check` names.
-        message: What was found, one line.
+        message: The finding in one line.
         count: How many clips, frames or classes are affected.
         names: Their names.
         guess: What may have caused it, where there is a guess.

@@ -21,7 +21,7 @@ class Clip:
             happen (published lists were made after padding on disk).
         store: The face store it lies in, which may hold further views of it.
         groups: What else is known of it, such as the sex of who is seen.
-        sampled_as: As if it had so many frames; the last one stands for those that are missing.
+        sampled_as: Sample as if it had this many frames; the last one replaces missing ones.
         source: The video that it was cut from, where known: an absolute path, links resolved.
         soft_label: Share of each class by name, adding up to 1, where training shall take these
             for the one label; see `dfercli.data.targets`.

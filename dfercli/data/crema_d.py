@@ -78,7 +78,7 @@ def expected() -> list[Take]:
 
 
 def label(takes: Sequence[Take], root: Path, choice: Choice) -> Labels:
-    """Label takes by what was acted, or by what raters saw in the face alone.
+    """Label takes by the acted emotion, or by the one that raters saw in the face alone.
 
     A tie between raters' votes has no label. It is left out, or trained on with equal shares.
 

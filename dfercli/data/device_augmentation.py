@@ -1,7 +1,7 @@
 """Training augmentation of a whole batch on the device that trains.
 
 The pictures equal those of `dfercli.data.augmentation` within one or two grey levels. Crop,
-flip and resize are one linear map of rows and one of columns, so that they are two matrix products.
+flip and resize are one linear map of rows and one of columns, and so two matrix products.
 """
 
 from collections.abc import Sequence

@@ -256,7 +256,7 @@ class FeatureDataset(ClipDataset):
         self.targets = soft_targets(clips, label_set) if training else None
 
     def view(self, epoch: int, index: int) -> int:
-        """Which view of a clip an epoch takes; it depends on seed, epoch and clip alone."""
+        """Which view of a clip an epoch takes; it depends only on seed, epoch and clip."""
         views = len(self.files[index])
         if not self.training or views == 1:
             return 0

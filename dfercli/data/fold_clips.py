@@ -10,7 +10,7 @@ from dfercli.data.sampling import split_validation
 from dfercli.errors import ConfigError, DataError
 
 VALIDATION = "validation"
-VALIDATION_DRAW, TEST_DRAW = 0x5EED, 0x7E57  # so that one split says nothing about the other
+VALIDATION_DRAW, TEST_DRAW = 0x5EED, 0x7E57  # to make the two splits independent
 
 
 @dataclass(frozen=True)
@@ -165,5 +165,5 @@ def _parted(
 
 
 def _that_can_be_judged(clips: Iterable[Clip]) -> tuple[Clip, ...]:
-    """Without the clips of several classes; their subjects stay held out all the same."""
+    """Leave out the clips of several classes; their subjects still stay held out."""
     return tuple(clip for clip in clips if has_one_class(clip))

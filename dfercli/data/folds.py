@@ -89,7 +89,7 @@ def read_fold(
         frames: The folder of clips relative to `root`, where a copy holds several.
         classes: MAFW's `single` or `compound` lists.
         captions: MAFW's lists of clips with captions.
-        folds: Split a face store into so many folds by `group`.
+        folds: Split a face store into this many folds by `group`.
         group: `subject`, which every split of one's own data needs.
         seed: Seed of that split.
         allow_missing: Return clips that are not on disk, too.

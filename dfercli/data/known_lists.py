@@ -14,7 +14,7 @@ from dfercli.data.published_sizes import TOTALS, PublishedTotals
 from dfercli.errors import DataError
 
 OFF_BY = 2  # clips of a class; MAFW's lists in use lack one or two
-ONE_LIST_OFF_BY = 0.2  # of a class, where a train or test list is there alone
+ONE_LIST_OFF_BY = 0.2  # of a class, if there is only a train or a test list
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class KnownList:
     Attributes:
         benchmark: `dfew`, `ferv39k` or `mafw`.
         fold: Its published fold; None where the sizes are those of several.
-        classes: Label as written -> class, by the counts; empty where one list is there alone.
+        classes: Label as written -> class, by the counts; empty if there is only one list.
         is_exact: Whether all counts and sizes are the published ones.
     """
 

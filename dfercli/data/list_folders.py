@@ -21,7 +21,7 @@ def lists_in(folder: Path) -> list[Path]:
     Numbers in the names give the order where each list has another; else the names do.
 
     Raises:
-        DataError: lists of two benchmarks, or a list without its counterpart beside others.
+        DataError: lists of two benchmarks, or one list without its counterpart among others.
     """
     lists = _training_lists(folder)
     pairs = {path: train_and_test(path) for path in lists}

@@ -106,7 +106,7 @@ def _caption_folder(captions: bool) -> str:
 
 
 def _compound_label_set(root: Path, captions: bool) -> tuple[str, ...]:
-    """Every class of every fold, so that all folds share one order: single ones first."""
+    """Every class of every fold in one order for all folds: single ones first."""
     pattern = f"{LISTS}/compound/{_caption_folder(captions)}/set_*/*.txt"
     paths = [path for inner in ("", *NESTED) for path in (root / inner).glob(pattern)]
     names = {label for path in paths for _, label in _read_rows(path)}

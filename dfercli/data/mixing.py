@@ -17,7 +17,7 @@ from torch import Tensor
 from dfercli.config import AugmentConfig
 from dfercli.data.batches import Batch, StreamValues
 
-MIX_DRAW = 0x313  # so that its draws are none of those of a clip
+MIX_DRAW = 0x313  # to differ from the draws of a clip
 
 
 @dataclass(frozen=True)

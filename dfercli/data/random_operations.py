@@ -95,7 +95,7 @@ def draw_erased(rng: np.random.Generator) -> Erased:
 def apply_operations(
     frames: Tensor, operations: Sequence[Operation], erased: Erased | None
 ) -> Tensor:
-    """Apply what was drawn to all frames of a clip; (T, 3, S, S) uint8 -> the same."""
+    """Apply the drawn operations to all frames of a clip; (T, 3, S, S) uint8 -> the same."""
     for name, level in operations:
         frames = OPERATIONS[name](frames, level)
     if erased is None:

@@ -64,7 +64,7 @@ def expected() -> list[Take]:
 
 
 def label(takes: Sequence[Take], root: Path, choice: Choice) -> Labels:
-    """Label takes by what was acted; `calm`, which is not one of the seven, by the choice.
+    """Label takes by the acted emotion; `calm`, which is not one of the seven, by the choice.
 
     Raises:
         ConfigError: labels that RAVDESS does not have, or a choice about ties of votes.

@@ -46,7 +46,7 @@ class Choice:
 
     Attributes:
         source: Where labels come from, by the set's own word; None for its default.
-        calm: `calm` is left out, a class of its own, or neutral.
+        calm: Whether `calm` is left out, its own class, or neutral.
         ties: Takes on which votes are tied are left out, or trained on with equal shares.
     """
 

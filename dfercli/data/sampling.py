@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BALANCED = 0xBA1  # so that a sampler's draws are none of those of a clip
+BALANCED = 0xBA1  # to differ from the draws of a clip
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def read_store_fold(store: Path, *, fold: int = 1, folds: int | None = None, see
     Args:
         store: The folder of the store.
         fold: 1-based, at most `folds`.
-        folds: Split the clips by subject into so many folds; None puts all clips into `train`.
+        folds: Split the clips by subject into this many folds; None puts all clips into `train`.
         seed: Seed of the split.
 
     Raises:

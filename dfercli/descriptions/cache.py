@@ -1,4 +1,4 @@
-"""Answers of LLMs on disk, so that no request is paid for twice.
+"""Answers of LLMs on disk, to pay for no request twice.
 
 One file per answer, named by the SHA-256 of all that affects it: the rendered prompt, the images,
 the model, its parameters, and the schema of the answer. Files are whole or absent; a lock per key
@@ -28,7 +28,7 @@ class Answer:
 
     Attributes:
         key: SHA-256 of the request.
-        request: What was asked, with the images as SHA-256 sums.
+        request: The request, with the images as SHA-256 sums.
         parsed: The JSON value that was read from it.
         raw: The bodies that the server sent, the last one being the one that was parsed.
         usage: Tokens that the server counted, where it did.

@@ -27,7 +27,7 @@ from dfercli.errors import DataError, ServiceError
 
 FRAME_PX = 224
 SHEET_COLUMNS = 4
-NAMED_A_FEELING = "it names a feeling or a mood; describe positions and movements alone"
+NAMED_A_FEELING = "it names a feeling or a mood; describe only positions and movements"
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ def sample_positions(num_frames: int, wanted: int) -> tuple[int, ...]:
 def clip_images(paths: list[Path], positions: tuple[int, ...], layout: str) -> tuple[bytes, ...]:
     """JPEG files of the frames at `positions`: one contact sheet, or one image each.
 
-    They are encoded again, so that no metadata of the files leaves the machine.
+    They are encoded again, so no metadata of the files leaves the machine.
 
     Raises:
         DataError: a frame cannot be read (named).

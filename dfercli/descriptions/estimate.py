@@ -6,7 +6,7 @@ from dataclasses import dataclass
 LETTERS_PER_TOKEN = 4
 TOKENS_PER_IMAGE = 85
 TOKENS_PER_TILE = 170
-"""OpenAI's count for an image in high detail: a base, and so many per tile of 512 px."""
+"""OpenAI's count for an image in high detail: a base, and a number per tile of 512 px."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class ServiceUnusableError(ServiceError):
 
 
 class RequestLimitError(DataError):
-    """`--max-requests` requests have been sent; what was done is kept."""
+    """`--max-requests` requests have been sent; finished work is kept."""
 
 
 @dataclass(frozen=True)

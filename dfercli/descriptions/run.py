@@ -107,7 +107,7 @@ def caption_store(
 
     A single failure never stops the rest; it is reported and counted. Errors that affect every
     request (a wrong key or no server, several times in a row; the limit of requests; a full disk)
-    end the run and keep what was done.
+    end the run and keep the finished work.
 
     Args:
         store: The face store.

@@ -1,4 +1,4 @@
-"""Describe the movements of a face from its action units alone, never naming a class."""
+"""Describe the movements of a face only from its action units, without naming a class."""
 
 from types import MappingProxyType
 

@@ -1,4 +1,4 @@
-"""Labelled clips of drawn faces: expressions, and pairs that differ in the order of time alone."""
+"""Labelled clips of drawn faces: expressions, and pairs that differ only in frame order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

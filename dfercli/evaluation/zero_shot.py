@@ -61,7 +61,7 @@ def _models(config: EvalConfig, progress: Progress) -> list[ZeroShot]:
     if not config.models:
         return [ZeroShot(config.clip, config.clip, None, config.template)]
     if config.clip != EvalConfig.clip:
-        raise ConfigError("--clip names a model of its own, and so does --model")
+        raise ConfigError("--clip and --model both name a model")
     if len(set(config.models)) < len(config.models):
         raise ConfigError(f"--model names a model twice: {', '.join(config.models)}")
     found = [locate(name, progress) for name in config.models]

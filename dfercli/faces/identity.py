@@ -68,7 +68,7 @@ def people_among(portraits: Sequence[Portrait | None], apart: NDArray[np.bool_])
     """Group faces by person: average linkage of their cosines.
 
     Args:
-        portraits: Of n faces, each (D,); None where nothing is known, which is somebody alone.
+        portraits: Of n faces, each (D,); None if unknown, which makes a separate person.
         apart: (n, n) symmetric, True for two faces that cannot be one person.
 
     Returns:

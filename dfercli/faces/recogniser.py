@@ -16,7 +16,7 @@ SIDE_PX = 112  # of the upright face that the network sees
 
 
 class FaceRecogniser:
-    """Describes faces so that those of one person are alike.
+    """Describes faces by numbers that are similar for one person.
 
     Args:
         weights: The ONNX file.

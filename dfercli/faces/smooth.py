@@ -1,4 +1,4 @@
-"""Boxes averaged over time, so that crops do not shake."""
+"""Boxes averaged over time, to keep crops from shaking."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -47,7 +47,7 @@ def smoothed(
     """Yield each frame with its faces in order of track number, averaged over time.
 
     Args:
-        steps: Frames with what was seen, in order.
+        steps: Frames with their faces, in order.
         seconds: Average over so much time before and after.
         smallest_px: Smaller faces are left out.
         on_side: Called with track, longer side in pixels and time of each face, small ones, too.

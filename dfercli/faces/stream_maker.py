@@ -99,7 +99,7 @@ def setting_of(config: PreprocessConfig, device: str, margin: float | None = Non
 
 
 def yunet_of(config: FacesConfig) -> Path | None:
-    """The file of YuNet, if one was named: that of the detector, or beside haar, which has none."""
+    """The file of YuNet, if one was named: the detector's, or with haar, which has none."""
     return config.detector_weights if config.detector in ("auto", "yunet", "haar") else None
 
 

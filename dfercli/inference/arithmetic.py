@@ -105,7 +105,7 @@ def arithmetic_here() -> Arithmetic:
     """The measurement of this machine, PyTorch and number of threads; measured where none is kept.
 
     Another process that asks meanwhile waits for it. A file that is broken, or of another machine
-    or PyTorch, is measured anew.
+    or PyTorch, is measured again.
     """
     return kept_or_measured(cache_folder("machine"), torch.get_num_threads())
 
@@ -116,7 +116,7 @@ def arithmetic_file() -> Path:
 
 
 def forget() -> None:
-    """Forget what this process knows, so that the file is read again."""
+    """Forget the kept measurement; the file is then read again."""
     kept_or_measured.cache_clear()
     processor_kind.cache_clear()
 

@@ -85,7 +85,7 @@ def _asked_for(config: PredictConfig, spec: str, progress: Progress) -> ChosenMo
     """The model of `--model`, or several as one."""
     if config.clip is not None:
         raise ConfigError(
-            f"--clip names a model of its own, and so does --model {spec}",
+            f"--clip and --model {spec} both name a model",
             hint="leave one of them out",
         )
     names = split_models(spec)

@@ -117,7 +117,7 @@ def for_windows(
 
     Args:
         encoder: The image encoder, where it may be compiled.
-        compiles: What was asked for; None lets the work decide.
+        compiles: The user's choice; None lets the work decide.
         note: Told in one line what is done.
     """
     if encoder is None:

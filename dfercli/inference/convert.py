@@ -39,7 +39,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written, what it is, and what it was compared with."""
+    """The written file, its kind, and its comparison with the source."""
 
     out: Path
     card: ModelCard
@@ -73,7 +73,7 @@ def run(config: ConvertConfig, progress: Progress) -> Converted:
 
 
 def _checked(config: ConvertConfig, model: RestoredModel, written: Path) -> tuple[Comparison, ...]:
-    """What was written, compared; it is kept only where it agrees."""
+    """Compare the written file; keep it only if it agrees."""
     comparisons = tuple(_compare(config, model, written)) if config.check else ()
     for comparison in comparisons:
         if not comparison.difference <= LARGEST_DIFFERENCE:
@@ -87,7 +87,7 @@ def _checked(config: ConvertConfig, model: RestoredModel, written: Path) -> tupl
 def _write_official(path: Path, model: RestoredModel, progress: Progress) -> None:
     if not isinstance(model.module, DferClip):
         raise ArtifactError(
-            f"the published code runs DFER-CLIP alone, this is {model.card.model['method']}"
+            f"the published code runs only DFER-CLIP, this is {model.card.model['method']}"
         )
     if model.card.label_set not in (SEVEN, ELEVEN):
         progress.note(

@@ -71,12 +71,12 @@ def encode_in_int8(module: Method) -> None:
     It is made in half a minute and kept in the cache folder, by its weights.
 
     Raises:
-        ConfigError: a method that does not encode each frame alone.
+        ConfigError: a method that does not encode each frame by itself.
         ArtifactError: a package is missing, or the rounded encoder is far from the exact one.
     """
     if not module.encodes_frames_alone:
         raise ConfigError(
-            "precision int8 is for methods that encode each frame alone, as dfer-clip",
+            "precision int8 is for methods that encode each frame alone, such as dfer-clip",
             hint="use --precision 32 or bf16-mixed",
         )
     if not has_int8_instructions():

@@ -90,7 +90,7 @@ def _load_onnx(path: Path, where: torch.device, *, needs_it: bool) -> tuple[Forw
     entries = session.get_modelmeta().custom_metadata_map
     card = card_of_entry(entries.get(CARD_ENTRY), path)
     inputs = [one.name for one in session.get_inputs()]
-    if len(inputs) == 1:  # files of before look at frames alone, whatever the model did
+    if len(inputs) == 1:  # older files take only frames, whatever the model took
         card = card.with_streams((FRAMES,))
     elif inputs != list(inputs_of(card.streams)):
         raise ArtifactError(

@@ -1,6 +1,6 @@
 """Models on the hub: one is a repository with model.safetensors, model.json and README.md.
 
-Only these are loaded, and only these are uploaded. Whoever is logged in with the hub's own tools
+Only these are loaded, and only these are uploaded. A user logged in with the hub's own tools
 (`hf auth login`) is who uploads; no token passes through here.
 """
 
@@ -36,7 +36,7 @@ _PLACE = re.compile(r"(?<![\w.])(?:~|\.{1,2}|[A-Za-z]:)?[/\\](?:[^\s,;:'\"/\\]+[
 
 @dataclass(frozen=True)
 class Pushed:
-    """What was uploaded.
+    """The result of an upload.
 
     Attributes:
         repository: Its name on the hub.
@@ -114,7 +114,7 @@ def push(
         source: A run, a fold, or a checkpoint.
         repository: `owner/name`; it is made where it is missing.
         progress: Where to report.
-        private: Whether a new one is for its owner alone.
+        private: Whether a new one is only for its owner.
         licence: The hub's identifier of the terms; None where none is stated.
 
     Raises:

@@ -117,7 +117,7 @@ class LoadedModel:
             return torch.zeros(0, len(self.label_set))
         with torch.inference_mode():
             logits = self._forward(frames, **streams).float().cpu()
-        return logits.clone()  # so that callers may train on it, unlike on an inference tensor
+        return logits.clone()  # callers may train on it, unlike on an inference tensor
 
     def _check_images(self, name: str, images: Tensor, count: int | None) -> None:
         expected = (self.num_frames, 3, self.image_size, self.image_size)
@@ -142,7 +142,7 @@ class LoadedModel:
     ) -> NDArray[np.float64]:
         """Calibrated probabilities of clips that share frames; rows sum to 1.
 
-        A model that encodes each image alone encodes each one once.
+        A model that encodes images by themselves encodes each one once.
 
         Args:
             frames: (N, 3, S, S), as the frames of `logits`.
@@ -169,7 +169,7 @@ class LoadedModel:
         }
 
     def encode_frames(self, frames: Tensor) -> Tensor:
-        """Encode each image alone, where the model does; (N, 3, S, S) -> (N, D)."""
+        """Encode each image by itself, if the model does; (N, 3, S, S) -> (N, D)."""
         if self._encode is None:
             raise TypeError(f"{self.name} cannot encode single frames")
         with torch.inference_mode():
@@ -201,7 +201,7 @@ class LoadedModel:
         if FRAMES in before and FRAMES not in streams and self._restrict is None:
             raise ConfigError(
                 f"{self.name} always takes frames",
-                hint="dfer export --streams writes a file that takes others alone",
+                hint="dfer export --streams writes a file with other streams",
             )
         self.streams = tuple(name for name in before if name in streams)
         try:
@@ -261,7 +261,7 @@ def ready(
     if is_rounded:
         keep_encoder_in_bfloat16(module.clip.visual)
 
-    # On a CPU the rounded encoder alone is in bfloat16: casting the rest costs more than it saves.
+    # On a CPU only the rounded encoder is in bfloat16: casting the rest costs more than it saves.
     is_mixed = resolved not in ("32", "int8") and not (is_rounded and place.type == "cpu")
 
     def on_device(compute: Compute) -> Compute:

@@ -58,7 +58,7 @@ def locate(name: str, progress: Progress) -> Path | ZeroShot:
 
 
 def locate_card(name: str, progress: Progress) -> Path:
-    """Find a model that has a card of its own, a zero-shot one, too.
+    """Find a model that has its own card, even a zero-shot one.
 
     Raises:
         ConfigError: CLIP alone.

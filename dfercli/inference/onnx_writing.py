@@ -58,7 +58,7 @@ def write_onnx(
     import_runtime()
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
-        # All inputs have the same batch, whose name torch gives to the first alone, and says so.
+        # All inputs share a batch size, but torch names it only for the first, and warns.
         warnings.filterwarnings("ignore", message="# The axis name: batch ", category=UserWarning)
         program: Any = torch.onnx.export(
             _OfInputs(module).eval(),

@@ -14,7 +14,7 @@ def softmax(
     It is one, or (N, 1), one for each row.
 
     Raises:
-        ArtifactError: a logit is not finite, so that nothing that follows would be a number.
+        ArtifactError: a logit is not finite; nothing computed from it would be a number.
     """
     if not np.isfinite(logits).all():
         raise ArtifactError("the model's answer is not a finite number: its weights are damaged")

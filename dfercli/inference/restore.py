@@ -209,7 +209,7 @@ def restore_model(
 
     Raises:
         ArtifactError: missing, cut short, corrupt or incompatible.
-        ConfigError: `label_set` for a model whose texts belong to its own classes alone.
+        ConfigError: `label_set` for a model whose texts are only for its own classes.
     """
     if path.is_file():
         if is_exported(path):
@@ -276,7 +276,7 @@ def _card_for(card: ModelCard, config: ModelConfig, label_set: tuple[str, ...]) 
     """The card with the texts of other classes."""
     if not METHODS[config.method].wants_texts(config):
         raise ConfigError(
-            f"the linear head of {config.method} knows its own classes alone",
+            f"the linear head of {config.method} knows only its own classes",
             hint="measure the classes present in both: --classes common; or train with "
             "--set model.clip_lora.head=texts",
         )

@@ -41,7 +41,7 @@ def compare(
     if len(targets) == 0:
         raise DataError("no clips to compare")
     right_a, right_b = predicted_a == targets, predicted_b == targets
-    # (K, 4): the clips of a class that neither, B alone, A alone, or both recognised.
+    # (K, 4): the clips of a class that neither, only B, only A, or both recognised.
     cells = np.zeros((num_classes, 4), dtype=np.int64)
     np.add.at(cells, (targets, 2 * right_a + right_b), 1)
     samples, outside = _redraw(
@@ -62,7 +62,7 @@ def compare(
 
 def mcnemar_exact(only_a_right: int, only_b_right: int) -> float:
     """Two-sided exact McNemar p-value: a fair coin on the clips on which the two differ."""
-    from scipy.stats import binomtest  # slow to import, and needed here alone
+    from scipy.stats import binomtest  # slow to import, and needed only here
 
     differing = only_a_right + only_b_right
     return float(binomtest(only_a_right, differing).pvalue) if differing else 1.0

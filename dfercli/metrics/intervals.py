@@ -61,7 +61,7 @@ def rate_intervals(folds: Sequence[Counts], *, samples: int, seed: int) -> RateI
 
 
 def wilson(rate: float, clips: float) -> Interval:
-    """Wilson's score interval (1927) of a rate that was seen on so many independent clips."""
+    """Wilson's score interval (1927) of a rate observed on this many independent clips."""
     shrink = 1 + Z**2 / clips
     middle = (rate + Z**2 / (2 * clips)) / shrink
     half = Z / shrink * np.sqrt(rate * (1 - rate) / clips + Z**2 / (4 * clips**2))

@@ -98,7 +98,7 @@ def evaluate(
 
 
 def war_and_uar(scores: NDArray[np.floating], targets: NDArray[np.integer]) -> tuple[float, float]:
-    """WAR and UAR alone, for each epoch of training.
+    """Only WAR and UAR, for each epoch of training.
 
     Args:
         scores: (N, K) logits or probabilities.

@@ -51,7 +51,7 @@ class AdaptedBlock(nn.Module):
     Args:
         block: The frozen block, a plain one of open_clip or timm.
         attention_adapter: Whether there is an adapter, with skip, after the attention.
-        mlp_adapter: Whether there is an adapter beside or behind the MLP.
+        mlp_adapter: Whether there is an adapter beside or after the MLP.
         config: Ratio, scale and placement.
         drop_path: Probability in training that the MLP adapter is skipped.
     """
@@ -92,7 +92,7 @@ class AdaptedBlock(nn.Module):
 
         Args:
             q_x: (N, S, D) tokens.
-            k_x: None, as both towers use self-attention alone.
+            k_x: None, as both towers use only self-attention.
             v_x: None.
             attn_mask: (S, S), in the text encoder.
 

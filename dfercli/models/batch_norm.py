@@ -28,7 +28,7 @@ class _Gather(torch.autograd.Function):
 class GatheredBatchNorm(nn.BatchNorm2d):
     """Batch normalisation that collects the whole batch in each process.
 
-    PyTorch's own `SyncBatchNorm` shares sums alone but works on GPUs only.
+    PyTorch's own `SyncBatchNorm` shares only sums, but works only on GPUs.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class ClassTokenBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_cli
 
 
 def read_class_token_alone(visual: nn.Module) -> None:
-    """Let the last block of a ViT compute the class token alone, where no other is read."""
+    """Let the last block of a ViT compute only the class token if no other token is read."""
     if (
         isinstance(visual, VisionTransformer)
         and visual.pool_type == "tok"

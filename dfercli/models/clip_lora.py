@@ -8,7 +8,7 @@ encoder, then a linear layer, or cosines with CLIP's features of class texts:
     head `linear`: logits = Linear(f_V)
     head `texts`:  class texts -> frozen CLIP text encoder -> f_T, logits = scale x cos(f_V, f_T)
 
-B starts at zero, so that training starts from CLIP as it is. The sum is a parametrisation of torch,
+B starts at zero, so training starts from CLIP as it is. The sum is a parametrisation of torch,
 not a layer of `peft`: what open_clip uses, `nn.MultiheadAttention`, gets from peft one adapter for
 q, k and v together, by writing the weights before each call, and without dropout.
 """
@@ -125,7 +125,7 @@ class ClipLora(Method):
 
     @staticmethod
     def wants_texts(config: ModelConfig) -> bool:
-        """Whether classes are compared by their texts; the linear head knows its own alone."""
+        """Whether classes are compared by their texts; the linear head knows only its own."""
         return config.clip_lora.head == "texts"
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class ClipLora(Method):
         """Encode clips; (B, T, 3, H, W), or features (B, T, D) -> (B, D) float32 of unit length."""
         features = self.features_of_frames(frames)  # (B, T, D)
         if self.compares_texts and not len(self.temporal.blocks):
-            features = F.normalize(features.float(), dim=-1)  # so that it starts as zero-shot CLIP
+            features = F.normalize(features.float(), dim=-1)  # it then starts as zero-shot CLIP
         return F.normalize(self.temporal(features).float(), dim=-1)
 
     def text_features(self) -> Tensor:

@@ -17,7 +17,7 @@ def require_clip_texts(model: open_clip.CLIP) -> None:
     """Refuse a backbone whose texts are no tokens of CLIP, read at their end.
 
     Raises:
-        ConfigError: a SigLIP or another one with a tokenizer of its own.
+        ConfigError: a SigLIP or another one with its own tokenizer.
     """
     if model.text_pool_type != "argmax" or model.vocab_size != CLIP_VOCABULARY:
         raise ConfigError(

@@ -40,7 +40,7 @@ class ModelCost:
     activation_bytes_per_clip: int
 
     def memory_bytes(self, clips: int) -> int:
-        """Estimate of the memory that training takes with so many clips at once."""
+        """Estimate of the memory that training takes with this many clips at once."""
         return self.weight_bytes + self.training_bytes + clips * self.activation_bytes_per_clip
 
 

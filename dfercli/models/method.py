@@ -88,11 +88,11 @@ class Method(nn.Module, ABC):
         """
 
     def frame_features(self, frames: Tensor) -> Tensor:
-        """Encode each frame alone; (N, 3, H, W), float in [0, 1] or uint8 -> (N, D)."""
+        """Encode each frame by itself; (N, 3, H, W), float in [0, 1] or uint8 -> (N, D)."""
         return encode_images(self.clip, self.normalization(frames))
 
     def features_of_frames(self, frames: Tensor) -> Tensor:
-        """Encode each frame of clips alone; (B, T, 3, H, W) -> (B, T, D), which stays as it is."""
+        """Encode each frame by itself; (B, T, 3, H, W) -> (B, T, D). Features pass unchanged."""
         if frames.ndim == 3:
             return frames
         images = rearrange(frames, "b t c h w -> (b t) c h w")
@@ -111,7 +111,7 @@ class Method(nn.Module, ABC):
         return outputs
 
     def merge(self) -> None:
-        """Add what was trained beside frozen weights to them: quicker, but the end of training."""
+        """Merge trained additions into frozen weights: faster, but the end of training."""
 
     @abstractmethod
     def parameter_groups(self, optim: OptimConfig) -> list[ParameterGroup]:

@@ -184,7 +184,7 @@ def _fetch_and_unpack(
 
 @dataclass(frozen=True)
 class _Fetched:
-    """What was unpacked of an archive."""
+    """The files unpacked from an archive."""
 
     schema: str
     md5: str

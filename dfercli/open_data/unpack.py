@@ -15,7 +15,7 @@ from dfercli.names import RelativeName, inside
 
 MOST_FILES = 100_000
 MOST_TIMES_PACKED = 20
-"""Videos hardly shrink: an archive that grows more than so many times does not hold videos."""
+"""Videos hardly shrink: an archive that grows by more than this factor does not hold videos."""
 SPARE_BYTES = 256 << 20
 PART_BYTES = 1 << 20
 

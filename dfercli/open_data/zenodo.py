@@ -71,7 +71,7 @@ class Patience:
 
     Attributes:
         note: Called with one line each time.
-        wait: Waits so many seconds; it may raise to end the work.
+        wait: Waits this many seconds; it may raise to end the work.
     """
 
     note: Callable[[str], None]

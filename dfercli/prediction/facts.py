@@ -1,4 +1,4 @@
-"""What the file of a source says about itself, beside what was found in it."""
+"""Facts that the file of a source states, besides its predictions."""
 
 import os
 from dataclasses import replace

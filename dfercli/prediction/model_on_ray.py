@@ -37,7 +37,7 @@ def load_where_it_runs(chosen: ChosenModel, config: PreprocessConfig) -> LoadedM
 
 
 class _Model:
-    """Runs in a process of its own on a machine with a GPU."""
+    """Runs in its own process on a machine with a GPU."""
 
     def __init__(self, load: "Callable[[], LoadedModel]") -> None:
         self._model = load()

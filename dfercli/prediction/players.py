@@ -48,7 +48,7 @@ def make_sections(
     """Prepare the sections of the page, each of which may fail by itself.
 
     Args:
-        videos: What was found; an annotated video is shown instead of its source.
+        videos: The predictions; an annotated video is shown instead of its source.
         path: The HTML file.
         config: The settings.
         min_confidence: Below it a span is marked as uncertain.
@@ -109,10 +109,10 @@ def write_page(
 
     Args:
         path: The HTML file.
-        videos: What was found.
+        videos: The predictions.
         sections: From `make_sections`.
         config: The settings.
-        model: The model that was used.
+        model: The model in use.
         min_confidence: Below it a span is marked as uncertain.
         precision: That the model computed in, where it had to.
     """

@@ -33,7 +33,7 @@ class CheckReport:
         pictures_with_face: In how many of `pictures_seen` the detector found a face.
         pictures_seen: Pictures shown to the detector.
         is_deep: Whether every frame was read.
-        findings: What was found.
+        findings: The findings.
         groups: Of an open data set: clips of each actor and of each value of each group.
     """
 

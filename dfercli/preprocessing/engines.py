@@ -55,7 +55,7 @@ def do_jobs(
         setup: Called once in each process; returns the function that does one job.
         argument: What `setup` is called with.
         config: Names the engine and the number of workers.
-        bugs: Takes the traceback of a job that met a bug, which costs that job alone.
+        bugs: Takes the traceback of a job that hit a bug; a bug costs only that job.
         name: What to call a job there.
         on_part: Called with a job and each part of its result that it hands over before its end.
 

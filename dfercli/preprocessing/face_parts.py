@@ -145,7 +145,7 @@ def _refuse_out(store: Path, dataset: str, places: Sequence[Path]) -> None:
         )
     if (store / "dataset.json").exists():
         raise ConfigError(
-            f"--out {store} is a face store, the parts of {dataset} need a folder of their own",
+            f"--out {store} is a face store, the parts of {dataset} need their own folder",
             hint="choose another --out",
         )
 

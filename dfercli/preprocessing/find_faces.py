@@ -1,4 +1,4 @@
-"""Find the faces of sources for whoever looks at them at once: nothing is written."""
+"""Find the faces of sources for immediate use: nothing is written."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

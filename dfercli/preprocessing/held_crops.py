@@ -22,7 +22,7 @@ class CropMemory:
         self._lock = threading.Lock()
 
     def take(self, num_bytes: int) -> bool:
-        """Take so many bytes, if they are free."""
+        """Take this many bytes, if they are free."""
         with self._lock:
             if num_bytes > self._free:
                 return False

@@ -72,7 +72,7 @@ class _Crop:
 
 @dataclass(frozen=True)
 class _Result:
-    """What was made of one crop: points, a map, or nothing where the crop has a fault."""
+    """The result for one crop: points, a map, or nothing if the crop has a fault."""
 
     crop: _Crop
     points: NDArray[np.float32] | None = None
@@ -96,7 +96,7 @@ def make_streams(
 ) -> StreamsDone:
     """Make the missing streams of clips; a stream of a clip is there as a whole, or not at all.
 
-    A fault of one clip, or of one stream, leaves the others alone.
+    A fault of one clip or stream does not affect the others.
 
     Args:
         maker: Makes them.
@@ -161,7 +161,7 @@ def _map_of(result: _Result) -> NDArray[np.uint8]:
 
 
 def _results(clips: Iterable[ClipStreams], make: Make, report: Report) -> Iterator[_Result]:
-    """What was made of each crop of the clips, in order; the crops go in batches."""
+    """The result for each crop of the clips, in order; the crops go in batches."""
     crops = chain.from_iterable(map(_crops_of, clips))
     while batch := list(islice(crops, CROPS_AT_ONCE)):
         readable = [crop for crop in batch if crop.image is not None]

@@ -39,7 +39,7 @@ from dfercli.progress import Progress
 
 @dataclass(frozen=True)
 class MergeResult:
-    """What was merged.
+    """The result of a merge.
 
     Attributes:
         store: The new store.

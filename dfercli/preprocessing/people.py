@@ -43,7 +43,7 @@ def people_of(sources: Iterable[SourcePortraits], known: Known) -> dict[tuple[st
             owners.append((name, track))
             portraits.append(np.array(numbers, np.float32) if numbers else None)
     portraits = _of_one_length(portraits)
-    # Named people are a source of their own: they are different people.
+    # Named people are a separate source: they are different people.
     _, of_source = np.unique(["", *(name for name, _ in owners)], return_inverse=True)
     of_face = np.concatenate([np.repeat(of_source[:1], len(known)), of_source[1:]])
     groups = people_among(portraits, of_face[:, None] == of_face[None, :])

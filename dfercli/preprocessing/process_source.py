@@ -1,4 +1,4 @@
-"""One source: its clips into a store, or its faces to whoever looks at them."""
+"""One source: its clips into a store, or its faces to the caller."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -45,7 +45,7 @@ def process_source(
     """Write the clips of one source into the store `config.out`, and its record last.
 
     Faults of the source go into the record as a failure or as warnings. The crops of a stretch stay
-    in a folder of their own.
+    in their own folder.
 
     Args:
         config: Settings.

@@ -1,4 +1,4 @@
-"""What Ray prints of dead workers and machines, so that it does not stand among our output."""
+"""Keeps Ray's messages about dead workers and machines out of our output."""
 
 import sys
 import threading

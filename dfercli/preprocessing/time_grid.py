@@ -1,6 +1,6 @@
 """The moments at which windows look at a face: one grid of time for all windows of all sources.
 
-A window of any start holds exactly T of the grid's points, so that windows share frames, and it is
+A window of any start holds exactly T of the grid's points, so windows share frames, and it is
 known while a video is read which frames no window will ever look at.
 """
 

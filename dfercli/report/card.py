@@ -18,7 +18,7 @@ LIMITS = (
     "insurance. In the European Union the AI Act (Regulation 2024/1689, Article 5) prohibits "
     "inferring emotions of people at work and in education except for medical or safety reasons, "
     "and elsewhere asks that people are told (Article 50); faces of people who can be identified "
-    "are personal data. Other places have laws of their own: check before you use this on anyone.",
+    "are personal data. Other places have their own laws: check before you use this on anyone.",
 )
 
 

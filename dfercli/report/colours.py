@@ -19,7 +19,7 @@ OTHER_COLOURS = tuple(colour for name, colour in CLASS_COLOURS.items() if name !
 
 
 def class_colours(label_set: Sequence[str]) -> list[str]:
-    """The colours of classes as `#rrggbb`; classes without one of their own take turns."""
+    """The colours of classes as `#rrggbb`; classes without their own colour take turns."""
     taken = {CLASS_COLOURS[name] for name in label_set if name in CLASS_COLOURS}
     free = [colour for colour in OTHER_COLOURS if colour not in taken] or list(OTHER_COLOURS)
     colours, turn = [], 0

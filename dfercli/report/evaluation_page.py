@@ -55,7 +55,7 @@ def write_evaluation_page(
 
     Args:
         path: The HTML file.
-        evaluation: What was measured.
+        evaluation: The measurements.
         benchmark: The data set, where it is one of `BENCHMARKS`.
         measured_on: Which clips these were, as text.
         checkpoint: Where the model came from.

@@ -1,4 +1,4 @@
-"""What stands beside a face in a video: its name and bars of its three strongest classes."""
+"""The panel next to a face in a video: its name and bars of its three strongest classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ LETTERS_PER_SIDE = 44  # letters that would fill the shorter side, one above the
 SHOWN_CLASSES = 3
 MANY_FACES = 4  # beyond, panels have one line, as those of so many would cover the faces
 MOST_NAME = 24
-FAR_LETTERS = 3  # a panel that is further from its face than so many letters gets a line to it
+FAR_LETTERS = 3  # a panel further from its face than this many letters gets a line to it
 BACKDROP = np.array((24.0, 24.0, 24.0))
 BACKDROP_SHARE = 0.72
 INK = (255, 255, 255)
@@ -56,7 +56,7 @@ class FacePanels:
 
     @property
     def letter_px(self) -> int:
-        """How high a capital letter is: a share of the frame, so that any size can be read."""
+        """The height of a capital letter: a share of the frame, to be readable at any size."""
         return max(LEAST_LETTER_PX, round(min(self.size_wh_px) / LETTERS_PER_SIDE))
 
     def draw(
@@ -198,7 +198,7 @@ def _draw_panel(
 def _draw_leader(
     scene: NDArray[np.uint8], place: Place, face: Place, text: PanelText, letter: int
 ) -> None:
-    """A line from a face to a panel that is not beside it, so that one sees whose it is."""
+    """A line from a face to a panel that is not next to it, to show whose it is."""
     ends = []
     for low, high in ((0, 2), (1, 3)):  # x, then y
         if place[high] < face[low]:
@@ -218,7 +218,7 @@ def _draw_leader(
 def _draw_parts(
     scene: NDArray[np.uint8], corner: tuple[int, int], wide: int, bar: int, text: PanelText
 ) -> None:
-    """One bar of the strongest classes, beside each other."""
+    """Bars of the strongest classes, side by side."""
     at, under = corner
     for _, sure, colour in text.rows:
         end = at + round(sure * wide)

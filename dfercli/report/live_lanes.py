@@ -80,7 +80,7 @@ class LiveLanes:
             told: A line above the lanes.
 
         Returns:
-            (H + h, W, 3) uint8 RGB; h depends on the size of the picture alone.
+            (H + h, W, 3) uint8 RGB; h depends only on the size of the picture.
         """
         height, width = image.shape[:2]
         letter = max(LEAST_LETTER_PX, min(height, width) // 40)

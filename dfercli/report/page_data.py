@@ -19,7 +19,7 @@ MOST_TRACKS = 40  # those that are seen longest; the table of predictions holds 
 MOST_STRIPS = 3  # people in the small timeline of a video
 MOST_PARTS = 40  # of such a strip
 MOST_GAPS = 200
-# Of the whole page, so that one of very many or very long videos still opens at once.
+# For the whole page: one of very many or very long videos still opens at once.
 ALL_INTERVALS, ALL_SPANS, ALL_BOXES = 400_000, 100_000, 400_000
 ALL_PICTURE_BYTES = 14_000_000
 LEAST_BOXES_PER_SECOND = 2.0  # a box drawn between others further apart would miss the face
@@ -30,7 +30,7 @@ class PageVideo:
     """One video of the page.
 
     Attributes:
-        prediction: What was found.
+        prediction: The predictions.
         length_seconds: Its length.
         player: Address of the video, relative to the page or embedded; None shows no player.
         note: What to say about the player.
@@ -78,7 +78,7 @@ def video_section(video: PageVideo, min_confidence: float, room: PageRoom) -> di
     """All that the page shows of one video.
 
     Args:
-        video: What was found, and how to play it.
+        video: The predictions, and how to play the video.
         min_confidence: Below it a stretch is marked as uncertain.
         room: How much of it there is place for.
     """

@@ -1,4 +1,4 @@
-"""The page of `dfer predict --html`: a tool to watch videos with what was recognised in them."""
+"""The page of `dfer predict --html`: a tool to watch videos with their expressions."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Tables of runs: each fold, their mean, all clips pooled, and published numbers beside them."""
+"""Tables of runs: each fold, their mean, all clips pooled, and published numbers."""
 
 import re
 import statistics
@@ -90,7 +90,7 @@ def selection_notes(table: TextTable) -> list[str]:
 
 
 def seeds_table(runs: Sequence[RunSummary]) -> TextTable | None:
-    """Runs that differ in their seed alone, together: what the seed changes, and what the fold.
+    """Runs that differ only in their seed, together: the effect of the seed, and of the fold.
 
     The deviation over seeds is that of the runs' means; the one over folds is the mean over the
     runs of their deviation over folds.

@@ -51,7 +51,7 @@ def event_rows(video: "VideoPrediction", events: Iterable[Event]) -> list[EventR
     """What each person shows during each event of the video; a row without one where none is seen.
 
     Args:
-        video: What was found.
+        video: The predictions.
         events: Those of other videos are left out.
     """
     timelines = video.timelines()

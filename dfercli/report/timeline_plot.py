@@ -40,7 +40,7 @@ def plot_timeline(video: "VideoPrediction") -> TimelineFigure:
     """Draw the probabilities of each face over time, stacked; doubtful spans are hatched.
 
     Args:
-        video: What was found; of many faces, those that are seen longest are drawn.
+        video: The predictions; of many faces, the plot shows those seen longest.
     """
     every = sorted(video.timelines(), key=lambda timeline: -timeline.seen_seconds)
     timelines = sorted(every[:MOST_LANES], key=lambda timeline: timeline.track)

@@ -1,4 +1,4 @@
-"""What was found in one video: predictions, timelines, gaps and strongest moments."""
+"""The results of one video: predictions, timelines, gaps and strongest moments."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,7 +85,7 @@ class VideoPrediction:
         annotated: Path of the annotated video, where one was written.
         detector: Name of the face detector; None where no face was found.
         min_confidence: Below it a span is uncertain.
-        length_seconds: Length of the video; where it does not say, the end of what was predicted.
+        length_seconds: Length of the video; if unknown, the end of the predictions.
         length_is_known: Whether the video says its length.
         fps: Its frames per second, where it has any.
         recorded_at: When it was recorded, where it says so.

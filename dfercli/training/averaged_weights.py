@@ -11,7 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 class AveragedWeights:
     """The average of all trained weights of a model; it starts as they are.
 
-    The first steps count for more, so that the average soon leaves the weights of the start.
+    The first steps count more, so the average soon leaves the initial weights.
 
     Args:
         module: The bare model.

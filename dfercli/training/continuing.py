@@ -16,12 +16,12 @@ from dfercli.overrides import to_plain
 
 
 def is_begun(run_folder: Path) -> bool:
-    """Whether a run has recorded its settings, so that it can be continued."""
+    """Whether a run has recorded its settings and can be continued."""
     return any(folder.config.is_file() for folder in fold_folders(run_folder))
 
 
 def name_by_the_time(config: TrainConfig, ends: Sequence[str] = ("",)) -> str:
-    """A name of its own for a run: a second, or an hour of autumn, may come twice.
+    """A unique name for a run: a second, or an hour in autumn, may come twice.
 
     Args:
         config: Names the data set, the method and the folder of runs.

@@ -18,7 +18,7 @@ class WandbLogger(Logger):
     """Weights & Biases behind Fabric's interface; the official logger needs all of lightning.
 
     Args:
-        name: Of the run; also its id, so that a resumed run continues the same one.
+        name: Of the run; also its id, so a resumed run continues the same one.
         folder: Where its files lie.
         settings: Every setting of the training.
 

@@ -29,7 +29,7 @@ def set_up_training(
         module: The bare model.
         optim: Settings of the optimiser.
         precision: That of `fabric`.
-        compile: Trace the model into kernels of its own.
+        compile: Trace the model into its own kernels.
 
     Returns:
         The model as `update_weights` takes it, and the optimiser.

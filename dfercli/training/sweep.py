@@ -14,7 +14,7 @@ A sweep is a TOML file:
     seed = [1, 2, 3]
 
 Several tables, as of a paper, each have a title and a grid; a run that two of them want is trained
-once. Published numbers may stand beside, by data set and the values of the grid:
+once. Published numbers may be added, by data set and the values of the grid:
 
     [[tables]]
     title = "Layers"
@@ -77,7 +77,7 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class SweepRow:
-    """The runs that differ in their seed alone.
+    """The runs that differ only in their seed.
 
     Attributes:
         values: Setting -> value, without the seed.

@@ -79,7 +79,7 @@ class Camera:
             index += 1
 
     def _grab(self) -> None:
-        """Keep only the newest frame, so that the picture never lags."""
+        """Keep only the newest frame, so the picture never lags."""
         while not self._ended:
             is_there, bgr = self._capture.read()
             with self._arrived:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 THUMBNAIL_SIDE_PX = 64
 DIFFERENCE = 0.3  # of the colour histograms' mass that must have moved
-RATIO = 4.0  # over the recent average, so that fast motion or flicker is not taken for a cut
+RATIO = 4.0  # over the recent average: fast motion or flicker is not taken for a cut
 MEMORY = 0.8  # how slowly the recent average changes
 
 

@@ -1,6 +1,6 @@
 """A video file in decord: the only place that calls it, and knows its exceptions.
 
-decord has wheels for Linux and Windows on x86-64 alone. Elsewhere PyAV reads every file.
+decord has wheels only for Linux and Windows on x86-64. Elsewhere PyAV reads every file.
 """
 
 from collections.abc import Iterator

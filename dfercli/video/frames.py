@@ -34,12 +34,12 @@ class Selection:
 
     Attributes:
         every: Keep every n-th frame.
-        fps: Keep at most so many frames per second.
+        fps: Keep at most this many frames per second.
         start_seconds: Drop frames before.
         end_seconds: Drop frames from here on.
         between_seconds: Where selected frames are clearly further apart, also yield frames between
             them, about so far apart, as not wanted; None for none.
-        indices: Keep frames with these numbers alone, whatever `every` and `fps` say.
+        indices: Keep only frames with these numbers, whatever `every` and `fps` say.
     """
 
     every: int = 1
@@ -119,7 +119,7 @@ class Picker:
             self._due_seconds = pts_seconds
         if pts_seconds < self._due_seconds - 1e-3:  # decord's times are rounded
             return False
-        # Count from the time that was due, not from the frame, so that the average rate is right.
+        # Count from the due time, not from the frame, to keep the average rate right.
         self._due_seconds = max(self._due_seconds + interval, pts_seconds + interval / 2)
         return True
 

@@ -1,4 +1,4 @@
-"""Make items ahead in a thread, such as decoded frames, so that making and using them overlap."""
+"""Make items, such as decoded frames, ahead in a thread: making and using them overlap."""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""Record frames as they come into a video file, beside other work."""
+"""Record frames to a video file as they come, in the background."""
 
 import queue
 from collections.abc import Iterator

@@ -19,7 +19,7 @@ from dfercli.video.containers import av_errors, open_container, video_stream
 CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # with an index
 CODECS = ("h264", "hevc", "av1", "vp9")  # one shown picture in each packet
 WORTH_SECONDS = 5.0  # decoding so few seconds is as fast as finding a place to begin
-MARGIN_SECONDS = 0.5  # begin clearly before the wanted moment, so that frames can be compared
+MARGIN_SECONDS = 0.5  # begin clearly before the wanted moment, to compare frames
 COMPARED_FRAMES = 8
 
 

@@ -91,7 +91,7 @@ def cut_into_stretches(
                 if frames_from(container, stream, landing, expected):
                     landings.append(landing)
     except (DataError, UnclearTimesError):
-        return []  # whoever reads it as a whole says what is wrong
+        return []  # reading it as a whole will report the fault
     starts = [(landing.pts - origin) * time_base + OVERLAP_SECONDS for landing in landings]
     return [
         Stretch(place, len(starts) + 1, landing, start, end, len(times))

@@ -51,7 +51,7 @@ class Tier:
     Attributes:
         name: What the person is called.
         marks: At least one; they follow one another by time and do not overlap.
-        has_given_name: Whether somebody named the person, so that it is not a mere number.
+        has_given_name: Whether somebody named the person; else it has only a number.
     """
 
     name: str
@@ -89,7 +89,7 @@ class TieredVideo:
         return self.fps or USUAL_FPS
 
     def marks_by_time(self) -> list[tuple[str, Mark]]:
-        """The marks of all tiers, each with the name of its own."""
+        """The marks of all tiers, each with the name of its tier."""
         marks = [(tier.name, mark) for tier in self.tiers for mark in tier.marks]
         return sorted(marks, key=lambda one: one[1].start_seconds)
 
