@@ -8,8 +8,8 @@ install:  ## An environment with all that development needs.
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -e ".[dev]"
 
-test:  ## The quick tests; `$(BIN)/pytest -n 2 --dist loadfile` runs all.
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+test:  ## The quick tests; `$(BIN)/pytest -n 2 --dist loadfile -m ""` runs all.
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check:  ## Lint, types, layers.
 	$(BIN)/ruff check .
