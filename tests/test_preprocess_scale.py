@@ -137,8 +137,9 @@ def test_shards_of_other_settings_are_refused(videos, tmp_path):
         merge.run((tmp_path / "a", tmp_path / "nothing"), tmp_path / "d", LogProgress())
 
 
-def test_ray_gives_the_same_store(videos, tmp_path):
+def test_ray_gives_the_same_store(videos, tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="extra dfercli[ray]")
+    monkeypatch.setenv("RAY_ADDRESS", "local")  # whatever else runs on this machine
     preprocess(videos, out=tmp_path / "here")
     preprocess(videos, out=tmp_path / "there", engine="ray", workers=2)
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
@@ -187,8 +188,9 @@ def test_a_port_where_something_else_listens_is_one_line_within_seconds(greeting
         connection.close()
 
 
-def test_on_ray_a_job_that_crashes_or_hangs_costs_only_itself(tmp_path):
+def test_on_ray_a_job_that_crashes_or_hangs_costs_only_itself(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="extra dfercli[ray]")
+    monkeypatch.setenv("RAY_ADDRESS", "local")  # whatever else runs on this machine
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import it
     config = replace(FAST, engine="ray", workers=2, time_limit=2)
     jobs, bugs = ["crash", "one", "hang", "two"], BugLog(tmp_path / "bugs.log")

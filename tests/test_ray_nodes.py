@@ -122,11 +122,11 @@ def test_more_workers_than_the_cluster_has_cpus_lose_no_job(cluster, tmp_path, m
         return do
 
     monkeypatch.setattr(ray_engine, "START_SECONDS", 8.0)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     config = PreprocessConfig(
         sources=(".",),
         out=tmp_path,
         engine="ray",
-        ray_address=cluster.address,
         workers=3,
         time_limit=1.0,
     )

@@ -83,7 +83,6 @@ def joined_cluster(config: PreprocessConfig) -> Iterator[Any]:
             with keeping_sigterm():
                 ray.init(
                     address=config.ray_address,
-                    num_cpus=None if config.ray_address else config.workers,
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
