@@ -82,7 +82,7 @@ class FacesConfig:
         "local", "ray: a cluster that sees the same files (dfercli[ray]).", DEVICE
     )
     ray_address: str | None = option(
-        None, "Address of the Ray cluster. By default one that runs here, else one is started.", DEVICE
+        None, "Address of the Ray cluster. By default one that runs here, else a new one.", DEVICE
     )
 
 
