@@ -28,8 +28,8 @@ def unwritable(path: Path, error: OSError) -> ArtifactError:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write a file to; rename it on success.
 
-    Parent folders are made. On any failure the temporary file is removed and `path` keeps what
-    it had.
+    Parent folders are made. On any failure the temporary file is removed and `path` keeps its
+    content.
 
     Raises:
         ArtifactError: the system refused the write.
@@ -121,8 +121,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def files_together(folder: Path, last: str) -> Iterator[Path]:
     """Yield a temporary folder, whose files take their places in `folder` on success.
 
-    What else lies in `folder` stays. The file `last` says that all are there and of one making: an
-    older one goes before the others come, and the new one comes after them.
+    Other files in `folder` stay. The file `last` says that all are there and of one run: an older
+    one goes before the others come, and the new one comes after them.
 
     Raises:
         ArtifactError: the system refused the write.

@@ -1,8 +1,8 @@
 """HTTP with bounds: an exchange ends within its time and its bytes, whatever the server does.
 
 The timeout of a socket bounds one read, so a server that drips bytes holds its client for ever.
-Here a whole exchange (name, connection, TLS, headers, body) is a task of an event loop of its own,
-which is cancelled when its time is up. Bodies are counted as they come in. Nothing is unpacked,
+Here a whole exchange (name, connection, TLS, headers, body) is a task of its own event loop,
+which is cancelled when its time is up. Bodies are counted as they arrive. Nothing is unpacked,
 only downloads follow redirects, and cookies are not kept.
 """
 
@@ -36,7 +36,7 @@ _BROKEN = (
     *(httpx2.InvalidURL, httpx2.StreamError, ssl.SSLError, ConnectionError, EOFError, ValueError),
     *(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError),
 )
-"""What the client lets through of a broken connection besides its own `RequestError`."""
+"""Errors of a broken connection that the client raises besides its own `RequestError`."""
 
 
 class BodyTooLargeError(httpx2.ReadError):
@@ -47,8 +47,8 @@ class DownloadError(Exception):
     """A file could not be downloaded; the message says why.
 
     Attributes:
-        status: What the server answered, where it refused.
-        retry_after: How long it asks to wait, as it says it.
+        status: The status of the server's refusal, if it refused.
+        retry_after: The wait that it asks for, in its own words.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class DownloadError(Exception):
 
     @property
     def may_pass(self) -> bool:
-        """Whether the server refused for now only."""
+        """Whether the server refused only for now."""
         return self.status is not None and (self.status in (408, 429) or self.status >= 500)
 
 
@@ -74,7 +74,7 @@ def exchange(
     """Send a request and return the whole answer, with few of its headers.
 
     Args:
-        request: What is sent.
+        request: The request.
         seconds: Longest time for all of it.
         most_bytes: Most bytes of the body.
         login: User name and password for the server.
@@ -84,7 +84,7 @@ def exchange(
         ConfigError: the proxies or certificates that the environment names cannot be used.
     """
     request.headers.update(_PLAIN)
-    # Less than all of it, which tells "nobody there" from "no answer".
+    # Less than the whole time, to tell a missing server from one that does not answer.
     request.extensions["timeout"] = {"connect": min(CONNECT_SECONDS, 0.8 * seconds)}
     try:
         with_bound = asyncio.wait_for(_exchange(request, most_bytes, login), seconds)
@@ -103,17 +103,17 @@ def download(
     resume: bool = False,
     on_bytes: OnBytes | None = None,
 ) -> str:
-    """Write what lies at `url` to `target`; return its SHA-256 in hexadecimal.
+    """Download `url` to `target`; return the SHA-256 in hexadecimal.
 
     Redirects may lead only to https, or from http to http. A page (HTML) is not a file.
 
     Args:
         url: An address of http or https.
-        target: The file; what it holds is replaced.
-        most_bytes: More than the file has; the download ends there.
-        resume: Go on where an earlier download of the same version of the file ended. Which
-            version that was is kept beside `target`, until the file is whole.
-        on_bytes: Called with the bytes that are there, and with those of the whole file where the
+        target: The file; its content is replaced.
+        most_bytes: A bound above the size of the file; the download ends there.
+        resume: Go on where an earlier download of the same version of the file ended. The
+            version is recorded beside `target` until the file is whole.
+        on_bytes: Called with the bytes so far, and with those of the whole file if the
             server says so.
 
     Raises:
@@ -128,12 +128,12 @@ def download(
 
 
 def version_path(target: Path) -> Path:
-    """Where a download that can go on keeps which version of the file `target` is a part of."""
+    """The record of a resumable download: the version of the file of which `target` is a part."""
     return target.with_name(f"{target.name}.version")
 
 
 def check_proxies() -> None:
-    """Look at what the environment says of proxies and certificates.
+    """Check the proxies and certificates of the environment.
 
     Raises:
         ConfigError: it cannot be used.
@@ -144,8 +144,8 @@ def check_proxies() -> None:
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` in its own loop.
 
-    `asyncio.run` would wait for a name server that does not answer, however late it is. Where this
-    thread has a loop that runs already, as in a notebook, another thread does the work.
+    `asyncio.run` would wait for a name server that does not answer, however late it is. If this
+    thread already runs a loop, as in a notebook, another thread does the work.
     """
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
@@ -266,7 +266,7 @@ async def _bounded(response: httpx2.Response, most_bytes: int) -> AsyncIterator[
 
 @dataclass(frozen=True)
 class _Version:
-    """Which version of which file a part is of."""
+    """The file and version of a part."""
 
     url: str
     validator: str
@@ -274,7 +274,7 @@ class _Version:
 
 @dataclass(frozen=True)
 class _Part:
-    """The part of a file that an earlier download left, and of which version it is."""
+    """The part of a file that an earlier download left, and its version."""
 
     url: str
     target: Path
@@ -293,7 +293,7 @@ class _Part:
         try:
             version: _Version = typed(_Version, read_json(part.beside), str(part.beside))
         except ArtifactError:
-            return part  # of what it is nobody knows: from the start
+            return part  # its version is unknown: start over
         if version.url != url:
             return part
         return cls(url, target, target.stat().st_size, version.validator)
@@ -304,7 +304,7 @@ class _Part:
         return {"Range": f"bytes={self.held}-", "If-Range": self.validator}
 
     def begin(self, response: httpx2.Response) -> None:
-        """Note which version comes, where the server tells one from another."""
+        """Record the version that comes, if the server tells versions apart."""
         tag = response.headers.get("etag", "")
         validator = tag if tag.startswith('"') else response.headers.get("last-modified", "")
         if validator:
@@ -317,7 +317,7 @@ class _Part:
 
 
 def _continues(response: httpx2.Response, part: _Part | None) -> bool:
-    """Tell whether a response holds what is missing of a part."""
+    """Tell whether a response holds the missing rest of a part."""
     if response.status_code != 206 or part is None or not part.held:
         return False
     return response.headers.get("content-range", "").startswith(f"bytes {part.held}-")

@@ -1,4 +1,4 @@
-"""Where tracebacks go of what went wrong, unexpectedly, with single sources."""
+"""The log of tracebacks for unexpected errors of single sources."""
 
 import os
 import shlex
@@ -27,7 +27,7 @@ class BugLog:
         self._count = 0
 
     def add(self, source: str, crash: Crash) -> str:
-        """Put down what happened with a source; return the reason for its row of failures.
+        """Log what happened with a source; return the reason for its row of failures.
 
         A log that cannot be written costs the traceback, not the other sources: the reason says so.
         """
@@ -49,7 +49,7 @@ class BugLog:
         return f"bug: {crash.reason}; {kept}"
 
     def tell(self, progress: Progress) -> None:
-        """Ask to report the bugs, where there were any."""
+        """Ask the user to report the bugs, if there were any."""
         if self._count:
             what = "1 source" if self._count == 1 else f"{self._count} sources"
             progress.note(f"{what} hit a bug in dfer: please report it with {self._path}")
@@ -63,7 +63,7 @@ class BugLog:
 
 
 def users_log() -> Path:
-    """The log of work that writes no file beside which one could lie."""
+    """The log of work that writes no file to put a log beside."""
     from platformdirs import user_log_path
 
     return user_log_path("dfer") / BUGS_FILE

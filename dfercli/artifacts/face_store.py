@@ -3,14 +3,14 @@
     dataset.json            settings, versions, label set
     clips.jsonl             one row per face track, paths relative to the store
     failures.jsonl          one row per source that gave no clip, or lacks a part or its preview
-    bugs.log                tracebacks of sources that met a bug, where there are any
-    sources/<key>.json      what became of one source; clips.jsonl is put together from these
+    bugs.log                tracebacks of sources with a bug, if there are any
+    sources/<key>.json      the outcome of one source; these give clips.jsonl
     frames/<clip_id>/000000.jpg     face crops; the number is the frame's index in the source
     tracks/<clip_id>.npz    frame_index, pts_seconds, box_xyxy_px, score, detected,
                             points_px where known
 
 Optional: `landmarks/<clip_id>.npz`, `parsing/<clip_id>/000000.png`, `regions/` likewise,
-`parts.json` (how these were made), `captions.jsonl`. Landmarks are no part of `tracks/`: they are
+`parts.json` (how these were made), `captions.jsonl`. Landmarks are not part of `tracks/`: they are
 found on the crops, whose place in the frames is not kept, and are in pixels of the crops (see
 `face_parts`).
 """
@@ -45,19 +45,19 @@ class ClipRow:
 
     Attributes:
         clip_id: Unique in the store; the name of the folder under `frames/`.
-        source: The video or folder it came from, relative to the store. It may lie anywhere, so
-            that it only names: nothing is written or removed by it.
+        source: The video or folder it came from, relative to the store. It may lie anywhere and
+            is only a name: nothing is written or removed by it.
         track: Number of the track within its source, from 0.
-        label: Class name, where known.
-        subject: Who is seen, where known.
+        label: Class name, if known.
+        subject: The person, if known.
         num_frames: Number of face crops.
-        fps: Frames per second of the source; nan-free, 0 where it has none.
+        fps: Frames per second of the source; never NaN, 0 if it has none.
         start_seconds: Presentation time of the first crop.
         end_seconds: Presentation time of the last crop.
         detector: Name of the face detector.
-        groups: What else is known of it, such as the sex of who is seen.
-        soft_label: Share of each class, where no single one is the label: to train on.
-        person: Name or number of who it is, as `--identities all` found.
+        groups: Further facts, such as the sex of the person.
+        soft_label: Share of each class to train on, if no single one is the label.
+        person: Name or number of the person, from `--identities all`.
     """
 
     clip_id: Annotated[str, PlainName()]
@@ -85,11 +85,11 @@ class ClipRow:
 
 @dataclass(frozen=True)
 class FailureRow:
-    """A source that gave no clip, or of which a part is missing: a row of `failures.jsonl`.
+    """A source that gave no clip or lacks a part: a row of `failures.jsonl`.
 
     Attributes:
-        source: As `ClipRow` has it.
-        stage: What failed; `bug` is an exception that nobody expected.
+        source: As in `ClipRow`.
+        stage: The step that failed; `bug` is an unexpected exception.
         reason: In one line.
     """
 
@@ -99,7 +99,7 @@ class FailureRow:
 
     @property
     def is_final(self) -> bool:
-        """Whether the same would come of another try."""
+        """Whether another try would fail in the same way."""
         return self.stage not in TRIED_AGAIN
 
     def to_row(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class FailureRow:
 
 @dataclass(frozen=True)
 class GapRow:
-    """A time in which a source shows no face that was kept, and why."""
+    """A time in which a source shows no kept face, and why."""
 
     start_seconds: float
     end_seconds: float
@@ -118,7 +118,7 @@ class GapRow:
 
 @dataclass(frozen=True)
 class TrackData:
-    """What `tracks/<clip_id>.npz` holds; n is the number of crops.
+    """The content of `tracks/<clip_id>.npz`; n is the number of crops.
 
     Attributes:
         frame_index: (n,) int64, index of the frame in the source.
@@ -148,14 +148,14 @@ TRACK_ARRAYS = {
 
 
 class RawSetRecord(TypedDict):
-    """Which open data set the sources are, and where their labels come from."""
+    """The open data set of the sources, and the origin of their labels."""
 
     name: str
     labelling: str
 
 
 class Dataset(TypedDict):
-    """What `dataset.json` holds."""
+    """The content of `dataset.json`."""
 
     schema: str
     settings: dict[str, Any]

@@ -1,8 +1,8 @@
-"""Files from elsewhere: fetched once, whole, by one process, and the same ever after.
+"""Files from elsewhere: fetched once, complete, by one process, and unchanged ever after.
 
-One way for detectors' weights and for models by name: a lock, a part that is resumed, bounds, a
-checksum, and the move into place. Where no checksum is published, size and SHA-256 are recorded
-at the first fetch, and a file that has become another one is refused.
+One way for detectors' weights and for models by name: a lock, resuming, bounds, a
+checksum, and a move into place. If no checksum is published, size and SHA-256 are recorded
+at the first fetch, and a changed file is refused later.
 """
 
 import shlex
@@ -50,16 +50,16 @@ class Record:
 
 @dataclass(frozen=True)
 class Remote:
-    """A file elsewhere, and what is known of it.
+    """A file elsewhere, and the facts about it.
 
     Attributes:
-        name: As the user knows it.
+        name: Its name for the user.
         place: `https://…`, or `drive:` and the ID of a file on Google Drive.
-        most_bytes: More than it has; a download ends there.
-        record: Where size and checksum are kept.
-        sha256: Its published SHA-256, or as many of the first digits as are known.
+        most_bytes: A bound above its size; a download ends there.
+        record: The file with its recorded size and checksum.
+        sha256: Its published SHA-256, or the known first digits.
         size_bytes: Its published size.
-        hint: What to do where it cannot be fetched.
+        hint: What to do if it cannot be fetched.
     """
 
     name: str
@@ -84,7 +84,7 @@ def read_record(path: Path) -> Record | None:
 
 
 def fault_of(remote: Remote, size: int, sha256: str) -> str | None:
-    """Why a file of this size and checksum is not the one that is meant; None where it is."""
+    """Why a file of this size and checksum is not the expected one; None if it is."""
     if not sha256.startswith(remote.sha256):
         return f"its SHA-256 is {sha256}, expected {remote.sha256}"
     if remote.size_bytes is not None and size != remote.size_bytes:
@@ -99,10 +99,10 @@ def fault_of(remote: Remote, size: int, sha256: str) -> str | None:
 
 
 def accept(remote: Remote, path: Path) -> Record:
-    """Check a file against what is published and recorded of it, and record it.
+    """Check a file against its published and recorded size and checksum, and record it.
 
     Raises:
-        ArtifactError: it is another one; or a page that a browser or a server left.
+        ArtifactError: it is another file, or a page from a browser or a server.
     """
     size, sha256 = path.stat().st_size, file_sha256(path)
     if is_page(path):
@@ -135,13 +135,13 @@ def fetch_file(
 ) -> Path:
     """Fetch a file to `target`, unless it is there already.
 
-    What came of it is kept where it broke off and the server can go on there.
+    A part is kept if the download broke off and the server can resume it.
 
     Args:
         remote: The file.
         target: Where to put it.
-        progress: Where to draw how far it is.
-        is_there: Tells whether what lies at `target` will do.
+        progress: Where to report.
+        is_there: Tells whether the file at `target` will do.
 
     Raises:
         ArtifactError: it cannot be fetched, is a page, or is another one than before.
@@ -154,7 +154,7 @@ def fetch_file(
     if is_offline():
         raise _refusal(remote, "DFER_OFFLINE is set")
     with exclusive(target.with_name(f".{target.name}.lock")):
-        if is_there():  # somebody else fetched it while we waited
+        if is_there():  # another process fetched it while we waited
             return target
         part = target.with_name(f".{target.name}.part")
         try:
@@ -162,13 +162,13 @@ def fetch_file(
             try:
                 accept(remote, part)
             except ArtifactError:
-                part.unlink()  # it is whole, and not what is meant
+                part.unlink()  # it is complete, but not the expected file
                 raise
             part.chmod(0o644)
             part.replace(target)
         except DownloadError as error:
             if not version_path(part).is_file():
-                part.unlink(missing_ok=True)  # of no use: nothing can go on with it
+                part.unlink(missing_ok=True)  # useless: it cannot be resumed
             raise _refusal(remote, str(error)) from error
         except OSError as error:
             raise unwritable(target, error) from error

@@ -1,8 +1,8 @@
 """Locks between processes and threads, released by the system when their holder dies.
 
 The system's locks (flock, through filelock) do not name their holder, so a file beside the lock
-does. On a file system without such locks the lock itself is a file; filelock takes it over from a
-dead process of the same machine only.
+does. On a file system without such locks the lock itself is a file; filelock takes it over only
+from a dead process of the same machine.
 """
 
 import os
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 POLL_SECONDS = 0.01
-ENDING_SECONDS = 0.5  # until a process that was just killed is gone
-GONE_SECONDS = 10.0  # until the system frees the lock of a dead process
+ENDING_SECONDS = 0.5  # for a killed process to disappear
+GONE_SECONDS = 10.0  # for the system to free the lock of a dead process
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Holder:
             os.kill(self.process, 0)
         except ProcessLookupError:
             return True
-        except PermissionError:  # another user's
+        except PermissionError:  # it belongs to another user
             return False
         return False
 
@@ -64,7 +64,7 @@ def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Ite
     """Hold the lock that the file `path` stands for.
 
     Args:
-        path: The file that stands for the lock; it is made where it is missing.
+        path: The file that stands for the lock; it is made if missing.
         busy: What happens to what is locked, as `runs/x is being trained`: said, with who does it,
             where another holds the lock. None waits as long as that lasts.
         stays: Whether the file stays afterwards; else its folder goes, too, where that was made
@@ -73,7 +73,7 @@ def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Ite
     Raises:
         ArtifactError: the file cannot be made, or another holds the lock and `busy` is given.
     """
-    from filelock import FileLock  # not needed by a worker that finds faces
+    from filelock import FileLock  # a worker that finds faces does not need it
 
     beside = path.with_name(f"{path.name}.holder")
     lock = FileLock(path)
@@ -93,7 +93,7 @@ def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Ite
             path.unlink(missing_ok=True)
         lock.release()
         if is_new and not stays:
-            with suppress(OSError):  # it holds something
+            with suppress(OSError):  # it is not empty
                 path.parent.rmdir()
 
 
@@ -128,10 +128,10 @@ def _acquire(lock: "FileLock", beside: Path, busy: str | None) -> None:
 
 
 def _check_takes_files(folder: Path) -> None:
-    """Raise the system's error where no file can be made in a folder.
+    """Raise the system's error if no file can be made in a folder.
 
-    filelock takes a lock that is missing for one that its holder just removed, and tries again; in
-    a folder that takes no files, such as /proc, that never ends.
+    filelock takes a missing lock for one that its holder has just removed, and tries again; in a
+    folder that takes no files, such as /proc, that never ends.
     """
     with NamedTemporaryFile(dir=folder, prefix="."):
         pass
@@ -161,7 +161,7 @@ def _this_process() -> Holder:
 
 
 def _read_holder(beside: Path) -> Holder | None:
-    """Read who holds the lock; None where that is not written yet or not readable."""
+    """Read who holds the lock; None if that is not written yet or not readable."""
     with suppress(ArtifactError):
         holder: Holder = typed(Holder, read_json(beside), str(beside))
         return holder

@@ -1,4 +1,4 @@
-"""What is written takes the place of nothing that is read, nor of anything else that is written."""
+"""Outputs must not replace inputs or each other."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,9 @@ class Output:
     """A file or folder that a command writes.
 
     Attributes:
-        option: That asks for it.
-        path: Where it goes.
-        is_tree: Whether all that lies below it is the command's own, to be replaced.
+        option: The option that asks for it.
+        path: Its path.
+        is_tree: Whether everything below it belongs to the command and may be replaced.
     """
 
     option: str
@@ -28,8 +28,8 @@ def refuse_overwriting(outputs: Iterable[Output], inputs: Iterable[Path]) -> Non
     """Refuse outputs that are inputs, under this or another name, before any work.
 
     Args:
-        outputs: All that is written, what lies beside a named file with it.
-        inputs: Files and folders that are read.
+        outputs: All files that are written, including companions of a named file.
+        inputs: All files and folders that are read.
 
     Raises:
         ConfigError: an output is an input (named).
@@ -51,7 +51,7 @@ def refuse_sharing(outputs: Sequence[Output]) -> None:
     """Refuse two options that write the same file, before any work.
 
     Args:
-        outputs: All that is written. Several of one option may be the same.
+        outputs: All files that are written. Several of one option may be equal.
 
     Raises:
         ConfigError: naming both options and the file.
@@ -75,5 +75,5 @@ def _meet(one: Output, other: Output) -> bool:
 
 
 def _places(path: Path) -> tuple[str, str]:
-    """The path itself, which may be a link, and what it leads to."""
+    """The path itself, which may be a link, and its target."""
     return os.path.abspath(path.expanduser()), os.path.realpath(path.expanduser())

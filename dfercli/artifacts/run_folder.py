@@ -109,12 +109,12 @@ def newest_finished_fold(runs: Path) -> FoldFolder | None:
 
 
 def count_finished(runs: Path) -> int:
-    """The highest `RunResult.finished_as` under `runs`, 0 where there is none."""
+    """The highest `RunResult.finished_as` under `runs`, 0 if there is none."""
     return max((_ended(fold)[0] for fold in _finished_folds(runs)), default=0)
 
 
 def _ended(fold: FoldFolder) -> tuple[int, int]:
-    """What sorts folds by when they ended; times count among those that nobody counted."""
+    """The sort key for the end of folds; times decide among folds without a count."""
     try:
         counted = read_run_result(fold.result).finished_as
     except ArtifactError:
@@ -137,7 +137,7 @@ def find_checkpoint(path: Path) -> Path:
 
     Args:
         path: A checkpoint folder, a fold folder, or a run folder (its first finished fold). In a
-            fold, `best` is taken where there is one, else `last`.
+            fold, `best` is taken if there is one, else `last`.
 
     Raises:
         ArtifactError: there is none.

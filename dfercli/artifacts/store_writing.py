@@ -1,8 +1,8 @@
 """Writes a face store source by source, so a kill at any moment loses little.
 
 A source's crops go to a temporary folder, are renamed to `frames/<clip_id>/`, get their track
-file, and last the source gets its record `sources/<key>.json`. What has no record was never
-finished and is done again. `clips.jsonl` and `failures.jsonl` are put together from the records.
+file, and last the source gets its record `sources/<key>.json`. A source without one was never
+finished and is done again. The records give `clips.jsonl` and `failures.jsonl`.
 """
 
 import hashlib
@@ -63,20 +63,20 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time makes equal tracks equal files
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """What became of one source.
+    """The outcome of one source.
 
     Attributes:
         source: The video, image or folder, relative to the store.
         size_bytes: Its size when it was read, to notice that it changed.
-        modified_ns: Its time of change then; of a folder a number made of those of its frames.
+        modified_ns: Its time of change then; for a folder, a number made from those of its frames.
         num_frames: Frames decoded.
         clips: The rows of its clips.
         failure: Why it gave none, else None.
-        warnings: What went wrong on the way, one line each.
-        gaps: When no face that was kept is seen, and why.
-        remarks: Faces that were seen but left out, and doubts about who is who, one line each.
+        warnings: Problems on the way, one line each.
+        gaps: When no kept face is seen, and why.
+        remarks: Faces that were left out, and doubts about who is who, one line each.
         portraits: With `--identities`, for each clip the numbers that describe its face, empty
-            where it has none. They are biometric, and stand here only.
+            if it has none. They are biometric and stored only here.
     """
 
     source: Annotated[str, SourcePath()]
@@ -92,10 +92,10 @@ class SourceRecord:
 
 
 def source_key(slug: str, source: str) -> str:
-    """The key of a source: a slug to be read, and a hash that makes it unique.
+    """The key of a source: a readable slug, and a hash that makes it unique.
 
     Args:
-        slug: What it is called, of letters that any file system takes.
+        slug: Its name, in letters that any file system takes.
         source: Its path relative to the store.
     """
     return f"{slug}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
@@ -112,7 +112,7 @@ def write_record(store: Path, key: str, record: SourceRecord) -> None:
 
 
 def read_record(store: Path, key: str) -> SourceRecord | None:
-    """Read `sources/<key>.json`; None where it is missing.
+    """Read `sources/<key>.json`; None if it is missing.
 
     Raises:
         ArtifactError: it is broken.
@@ -135,7 +135,7 @@ def read_records(store: Path) -> Iterator[tuple[str, SourceRecord]]:
 
 
 class CropSink:
-    """Takes the face crops of one source, and keeps those of the tracks that count.
+    """Takes the face crops of one source and keeps those of the tracks that count.
 
     Attributes:
         folder: Holds a folder for each track, by its number.
@@ -147,7 +147,7 @@ class CropSink:
         self._tracks: set[int] = set()
 
     def add(self, track: int, frame_index: int, jpeg: bytes) -> None:
-        """Put away one crop."""
+        """Store one crop."""
         folder = self.folder / str(track)
         if track not in self._tracks:
             folder.mkdir()
@@ -169,7 +169,7 @@ class CropSink:
 
 
 def keep_joined(store: Path, clip_id: str, data: TrackData, folders: Sequence[Path]) -> None:
-    """Make the clip `clip_id` of crops that lie in several folders of sinks.
+    """Make the clip `clip_id` from crops in several folders of sinks.
 
     Raises:
         ArtifactError: the system refused a write.
@@ -229,7 +229,7 @@ def write_track(store: Path, clip_id: str, data: TrackData) -> None:
 
 
 def preview_paths(store: Path, key: str) -> tuple[Path, Path]:
-    """Where the contact sheet and the annotated video of a source lie."""
+    """The paths of the contact sheet and the annotated video of a source."""
     return inside(store, "preview", f"{key}.jpg"), inside(store, "preview", f"{key}.mp4")
 
 
@@ -242,9 +242,9 @@ def has_crops(store: Path, record: SourceRecord) -> bool:
 
 
 def remove_sources(store: Path, records: Mapping[str, SourceRecord]) -> None:
-    """Take sources, given by key, out of a store with all that was made of their clips.
+    """Remove sources, given by key, from a store with everything made from their clips.
 
-    Records go last: what has none is done again, but not what was added to its clips.
+    Records go last: a source without one is done again, but additions to its clips are not.
     """
     remove_captions(store, {clip.clip_id for r in records.values() for clip in r.clips})
     for key, record in records.items():
@@ -260,11 +260,11 @@ def remove_sources(store: Path, records: Mapping[str, SourceRecord]) -> None:
 
 @contextmanager
 def writing_to(store: Path, *, busy: str) -> Iterator[None]:
-    """Hold the lock of a store that exists or is to be made; nothing is written into other folders.
+    """Hold the lock of an existing or new store; nothing is written into other folders.
 
     Args:
         store: The folder.
-        busy: What to say where another holds the lock; see `exclusive`.
+        busy: The message if another process holds the lock; see `exclusive`.
 
     Raises:
         ConfigError: `store` exists and is not a store.
@@ -288,8 +288,8 @@ def prepare_store(
 
     Args:
         store: The folder.
-        settings: All that decides what is in the store, ready for JSON.
-        versions: Of the libraries that decide it, too.
+        settings: All settings that decide the content of the store, ready for JSON.
+        versions: Of the libraries that also decide it.
         overwrite: Empty an existing store first.
 
     Raises:
@@ -347,8 +347,8 @@ def assemble_store(
         store: The folder.
         classes: The label set; where empty, the canonical one that holds all labels, else the
             recorded one with new names sorted behind.
-        raw_set: The open data set that the sources are; None keeps what is recorded.
-        people: Name or number of the person of each clip, where known.
+        raw_set: The open data set of the sources; None keeps the recorded one.
+        people: Name or number of the person of each clip, if known.
     """
     records = [record for _, record in read_records(store)]
     clips = [

@@ -59,14 +59,14 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
 def read_csv_rows(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read a table that `write_table` wrote as CSV, row by row.
 
-    Columns that are not asked for are left out; an empty cell is None.
+    Other columns are left out; an empty cell is None.
 
     Yields:
         The place of a row, for messages, and its cells.
 
     Raises:
-        ArtifactError: the file is missing or broken, or a cell is not of its kind; the line and
-            the column are named.
+        ArtifactError: the file is missing or broken, or a cell has the wrong kind; the message
+            names the line and the column.
     """
     reader = csv.DictReader(_lines(path), strict=True)
     try:
@@ -91,7 +91,7 @@ def user_csv(path: Path) -> Iterator["csv.DictReader[str]"]:
     """Open a CSV file that a user wrote: UTF-8 with or without a BOM, or a pipe.
 
     Raises:
-        DataError: it cannot be read, also while its rows are.
+        DataError: it cannot be read, at the start or row by row.
     """
     try:
         text = read_document(path, may_be_pipe=True).decode("utf-8-sig")
@@ -123,7 +123,7 @@ def _cell(text: str | None, kind: type, where: str, column: str) -> Any:
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]], columns: Columns) -> None:
-    import pyarrow as pa  # a third of a second, for this one format
+    import pyarrow as pa  # the import takes a third of a second, for this one format
     import pyarrow.parquet as pq
 
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}

@@ -2,7 +2,7 @@
 
 All rows are flat; the columns of the classes are called `probability_<class>`, the shares of time
 `share_<class>`. Times are seconds of the video; `start_time` and the like are real time, ISO 8601,
-where the video says when it was recorded.
+if the video says when it was recorded.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,13 +78,13 @@ class SpanRow:
     Attributes:
         source: The video.
         track: Number of the face's track.
-        person: Name or number of who it is in all videos, where people were told apart.
+        person: Name or number of the person in all videos, if people were told apart.
         start_seconds: Where it begins.
         end_seconds: Where it ends.
         label: The class.
         confidence: Its mean probability over that time.
         uncertain: Whether that is below the threshold.
-        start_time: Real time of the beginning, where known.
+        start_time: Real time of the beginning, if known.
         end_time: Of the end.
         probabilities: The mean of each class, by its name; empty in rows that were read.
     """
@@ -115,20 +115,20 @@ class SummaryRow:
         level: One person or the whole video.
         track: Of a person.
         person: Name or number in all videos, where people were told apart.
-        num_faces: Persons in it.
-        start_seconds: When a face is first seen; None where none is.
-        end_seconds: When one is last seen.
+        num_faces: Number of persons in it.
+        start_seconds: When a face is first seen; None without a face.
+        end_seconds: When a face is last seen.
         length_seconds: Of the video.
         seen_seconds: How long the person, or any face, is seen.
         label: The class with the largest share of the time.
         num_changes: How often a person's most probable class changes, summed over persons.
-        uncertain_share: Of the seen time, in spans below the threshold of confidence.
+        uncertain_share: Share of the seen time in spans below the confidence threshold.
         strongest_label: Class of the most confident window.
         strongest_seconds: Its middle.
         strongest_confidence: Its probability.
         mean_face_px: Mean over windows of the longer side of the face's box, in pixels.
         fps: Frames per second of the video.
-        recorded_at: When it was recorded, as it says, ISO 8601.
+        recorded_at: When it was recorded, from its metadata, ISO 8601.
         failure: Why it, or a part of it, could not be used.
         shares: Share of the seen time of each class.
         probabilities: Mean probability of each class over the seen time.
@@ -169,7 +169,7 @@ class EventRow:
     Attributes:
         source: The video.
         event: Name of the event.
-        start_seconds: Its begin in the video.
+        start_seconds: Its beginning in the video.
         end_seconds: Its end.
         track: The person; None where nobody is seen during it.
         person: Name or number in all videos, where people were told apart.
@@ -215,7 +215,7 @@ def event_columns(label_set: Iterable[str]) -> Columns:
 
 @dataclass(frozen=True)
 class VideoRow:
-    """What a summary says of a video itself.
+    """The facts of a summary about a video itself.
 
     Attributes:
         source: The video.
@@ -236,8 +236,8 @@ def read_spans(path: Path) -> Iterator[SpanRow]:
     """Read a table of spans in CSV, row by row.
 
     Raises:
-        ArtifactError: the file or a row is broken, or a span ends before it starts; the line is
-            named.
+        ArtifactError: the file or a row is broken, or a span ends before it starts; the message
+            names the line.
     """
     for where, cells in read_csv_rows(path, SPAN_COLUMNS):
         span: SpanRow = typed(SpanRow, cells, where, schema=SPAN_SCHEMA)
@@ -253,7 +253,7 @@ def read_videos(path: Path) -> Iterator[VideoRow]:
     """Read the rows of the videos in a summary in CSV.
 
     Raises:
-        ArtifactError: the file or a row is broken; the line and the column are named.
+        ArtifactError: the file or a row is broken; the message names the line and the column.
     """
     for where, cells in read_csv_rows(path, SUMMARY_COLUMNS):
         row: VideoRow = typed(VideoRow, cells, where, schema=SUMMARY_SCHEMA)

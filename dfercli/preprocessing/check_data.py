@@ -1,4 +1,4 @@
-"""`dfer data check`: find what is wrong with a copy of a data set before spending GPU hours."""
+"""`dfer data check`: find faults in a copy of a data set before spending GPU hours."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -93,12 +93,12 @@ def run(config: CheckConfig, progress: Progress) -> CheckReport:
 
 
 def _has_faces(config: CheckConfig) -> bool:
-    """Tell whether the faces of an open data set are meant, and not its raw videos."""
+    """Tell whether the faces of an open data set are meant, not its raw videos."""
     return config.root is not None and is_face_store(config.root)
 
 
 def _read_folds(config: CheckConfig, progress: Progress) -> tuple[list[Fold], list[Finding]]:
-    """Every fold whose lists can be read, and a finding for each other one."""
+    """Every fold with readable lists, and a finding for each other one."""
     kind = dataset_kind(config.dataset)
     if kind == "store":
         return _read_store(Path(config.dataset), progress)
@@ -184,7 +184,7 @@ def _pictures_of(clips: Sequence[Clip]) -> list[NDArray[np.uint8]]:
         if not clip.location.is_dir():
             pictures += first_pictures([clip.location])
             continue
-        # --deep finds unreadable pictures; here they only count as without a face.
+        # --deep finds unreadable pictures; here they only count as pictures without a face.
         with suppress(DataError):
             paths = list_frames(clip.location)
             pictures.append(read_frame(paths[len(paths) // 2]))

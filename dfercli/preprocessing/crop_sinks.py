@@ -1,4 +1,4 @@
-"""Where the crops of a source go: into a face store, or to a reader who looks at windows."""
+"""The sinks for the crops of a source: a face store, or a reader of windows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,16 +26,16 @@ class Sink(Protocol):
     """Takes the crops of one source, frame by frame."""
 
     def take(self, frame: Frame, faces: list[TrackedFace]) -> int:
-        """Cut the crops that are wanted of the next frame; tell how many."""
+        """Cut the wanted crops of the next frame; return how many."""
 
     def take_one(self, frame: Frame, face: TrackedFace) -> None:
         """Cut this crop."""
 
     def end(self) -> None:
-        """There is no further frame."""
+        """End: there is no further frame."""
 
     def rows(self, track: GrowingTrack) -> NDArray[np.bool_]:
-        """Which rows of a track, known as a whole, have a crop (n,)."""
+        """Which rows of a complete track have a crop (n,)."""
 
     def join(self, track: int, into: int) -> None:
         """Put the crops of a track to those of another one, which shares no frame with it."""
@@ -100,10 +100,10 @@ class _Stretch:
 
 
 class HeldSink:
-    """Hands over the crops that windows may look at, and keeps none.
+    """Hands over the crops that windows may look at and keeps none.
 
-    Windows look at what the points of a grid show, and at all frames where a face is seen for less
-    than a window. So the crops of the first window of each stretch wait until that is known.
+    Windows look at the frames that grid points show, and at all frames if a face is seen for less
+    than a window. So the crops of the first window of each stretch wait until that is decided.
 
     Args:
         config: How to crop.
@@ -111,8 +111,8 @@ class HeldSink:
         hand_over: Takes the crops.
 
     Attributes:
-        clips: By `clip_id`, the number of the track that it was, and its data.
-        joined: Tracks whose crops belong to another one, with the number of that.
+        clips: `clip_id` -> number of its track, and its data.
+        joined: Track number -> the track that its crops belong to.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class HeldSink:
         self.joined: dict[int, int] = {}
 
     def take(self, frame: Frame, faces: list[TrackedFace]) -> int:
-        """Cut the crops that are wanted of the frame before, now that this one is known."""
+        """Cut the wanted crops of the previous frame, now that this one is known."""
         here = {face.track for face in faces}
         count = self._cut_before(frame.pts_seconds, here)
         self._before = (frame, faces)
@@ -143,18 +143,18 @@ class HeldSink:
         self._give((face.track, frame.index, encoded_crop(frame, face, self._config)))
 
     def end(self) -> None:
-        """Hand over what is left."""
+        """Hand over the remaining crops."""
         self._cut_before(float("inf"), set())
         self._before = None
         self._close_stretches(float("inf"))
         self._flush()
 
     def rows(self, track: GrowingTrack) -> NDArray[np.bool_]:
-        """Those that windows may look at."""
+        """The rows that windows may look at."""
         return self._grid.looked_at(np.array(track.pts_seconds, np.float64))
 
     def join(self, track: int, into: int) -> None:
-        """Remember that the crops of a track, which were handed over, belong to another one."""
+        """Remember that the crops of a track, handed over already, belong to another one."""
         self.joined[track] = into
 
     def keep(self, track: int, clip_id: str, data: TrackData) -> None:
@@ -188,14 +188,14 @@ class HeldSink:
         return count
 
     def _give_shown(self, stretch: _Stretch) -> None:
-        """The stretch is as long as a window: of its beginning, too, only some crops count."""
+        """The stretch is as long as a window, so only some crops of its beginning count."""
         for crop, is_shown in stretch.waiting:
             if is_shown:
                 self._give(crop)
         stretch.waiting.clear()
 
     def _close_stretches(self, now: float) -> None:
-        """Hand over all crops of the stretches that ended before they were as long as a window."""
+        """Hand over all crops of the stretches that ended shorter than a window."""
         ended = [
             track
             for track, stretch in self._stretches.items()

@@ -21,13 +21,13 @@ Ended = Finished[SourceJob, Any] | Lost[SourceJob]
 
 @dataclass(frozen=True)
 class Stage:
-    """What is done with sources.
+    """The work on sources.
 
     Attributes:
         setup: Of `source_worker`.
-        record_of: What became of a source that is done, or of which there is no result.
-        join: Makes the result of a source of those of its stretches; None to do it as a whole.
-        on_part: Takes the crops that are handed over.
+        record_of: Makes the record of a source that is done or has no result.
+        join: Makes the result of a source from those of its stretches; None: do it as a whole.
+        on_part: Takes the crops handed over.
     """
 
     setup: Setup
@@ -48,8 +48,8 @@ def do_sources(
     Args:
         jobs: The sources.
         stage: What to do with them.
-        setting: What `stage.setup` is called with.
-        bugs: Takes the tracebacks of sources that meet a bug.
+        setting: The argument of `stage.setup`.
+        bugs: Takes the tracebacks of sources with a bug.
         progress: Where to report.
     """
     frames = faces = failures = 0
@@ -73,7 +73,7 @@ def do_sources(
 def _all_events(
     jobs: Sequence[SourceJob], stage: Stage, setting: WorkerSetting, bugs: BugLog
 ) -> Iterator[Advanced | Ended]:
-    """What happens to the sources; long ones are done in stretches, or as a whole after all."""
+    """The events of the sources; long ones are done in stretches, or else as a whole."""
     pieces = with_stretches(jobs, setting.config)
     setting = replace(setting, threads=threads_each(setting.config, len(pieces)))
     whole: list[SourceJob] = []

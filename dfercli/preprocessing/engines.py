@@ -28,10 +28,10 @@ def num_workers(config: PreprocessConfig, num_jobs: int) -> int:
 
 
 def require_engine(config: PreprocessConfig) -> None:
-    """Make sure, before any work, that there is somebody to do it.
+    """Make sure, before any work, that the engine can do it.
 
     Raises:
-        ArtifactError: Ray is asked for and not installed.
+        ArtifactError: Ray is requested but not installed.
         ConfigError: an invalid address.
         ServiceError: there is no cluster at the address.
     """
@@ -53,10 +53,10 @@ def do_jobs(
     Args:
         jobs: What to do.
         setup: Called once in each process; returns the function that does one job.
-        argument: What `setup` is called with.
+        argument: The argument of `setup`.
         config: Names the engine and the number of workers.
         bugs: Takes the traceback of a job that hit a bug; a bug costs only that job.
-        name: What to call a job there.
+        name: The name of a job there.
         on_part: Called with a job and each part of its result that it hands over before its end.
 
     Raises:
@@ -96,7 +96,7 @@ def _events(
 
 @dataclass(frozen=True)
 class _Unheard:
-    """Nobody waits for signs of life of work in this process."""
+    """Do nothing: nobody waits for signs of life from this process."""
 
     job: Any
     on_part: OnPart

@@ -31,8 +31,8 @@ from dfercli.preprocessing.make_streams import (
 from dfercli.preprocessing.worker_pool import Advanced, Lost, Report
 from dfercli.progress import Progress
 
-CLIPS_AT_ONCE = 8  # whose crops go through the networks together
-BENCHMARK_MARGIN = 0.1  # published crops are close
+CLIPS_AT_ONCE = 8  # clips whose crops go through the networks together
+BENCHMARK_MARGIN = 0.1  # published crops are tight
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class PartsJob:
 
 @dataclass(frozen=True)
 class PartsResult:
-    """What a run on a benchmark's copy did.
+    """The result of a run on a benchmark's copy.
 
     Attributes:
         store: Where landmarks and parsing maps are.
         num_clips: Clips of the copy.
-        num_skipped: Of these, done by an earlier run.
+        num_skipped: Those among them that an earlier run did.
         failures: Clips whose frames could not be read.
     """
 
@@ -63,11 +63,11 @@ PartsSetting = tuple[PreprocessConfig, StreamSetting]
 
 
 def stream_setting(config: PreprocessConfig, margin: float | None = None) -> StreamSetting:
-    """Which streams `config` asks for, and how they are made; only where some are, on what device.
+    """Which streams `config` asks for, and how to make them; the device only if there are any.
 
     Args:
         config: The settings.
-        margin: In the crops, if it is not the setting's.
+        margin: The margin of the crops, if it differs from the setting.
     """
     wants = any(name in IMAGE_STREAMS for name in config.made_streams)
     return setting_of(config, torch_device(config) if wants else "cpu", margin)
@@ -76,7 +76,7 @@ def stream_setting(config: PreprocessConfig, margin: float | None = None) -> Str
 def add_parts_to_store(
     clips: Sequence[ClipRow], config: PreprocessConfig, bugs: BugLog, progress: Progress
 ) -> list[FailureRow]:
-    """Add the missing streams of a face store's clips, captions apart."""
+    """Add the missing streams of a face store's clips, except captions."""
     setting = stream_setting(config)
     return _do(
         [(clip.clip_id, crops_folder(config.out, clip.clip_id)) for clip in clips],
@@ -118,7 +118,7 @@ def run_on_benchmark(config: PreprocessConfig, progress: Progress) -> PartsResul
         for name in PART_FOLDERS:
             require_no_links(store, store / name)
         if config.overwrite and (store / PARTS_FILE).is_file():
-            # What cannot be set up must not cost the parts that are there.
+            # A failed set-up must not cost existing parts.
             set_up_parts((config, setting))
             _remove_parts(store)
         record_parts(store, setting.how_made(), dataset)
@@ -169,7 +169,7 @@ def _remove_parts(store: Path) -> None:
 def _do(
     clips: Sequence[tuple[str, Path]], setting: PartsSetting, bugs: BugLog, progress: Progress
 ) -> list[FailureRow]:
-    """Make what is missing of clips, given as their names and the folders of their crops."""
+    """Make missing streams of clips, given as names and folders of crops."""
     config = setting[0]
     missing = _missing(clips, setting)
     jobs = [
@@ -210,11 +210,11 @@ def _place(folder: Path, config: PreprocessConfig) -> str:
 def stream_failures(
     done: StreamsDone, place: Callable[[str], str], bugs: BugLog
 ) -> list[FailureRow]:
-    """The rows of `failures.jsonl` of what could not be made; bugs are logged once per reason.
+    """The rows of `failures.jsonl` for missing streams; bugs are logged once per reason.
 
     Args:
-        done: What became of clips.
-        place: What to call a clip there.
+        done: The outcome of the clips.
+        place: The name of a clip there.
         bugs: Takes the tracebacks.
     """
     rows = []
@@ -230,7 +230,7 @@ def stream_failures(
 
 
 def tell_of_crops_without(done: StreamsDone, progress: Progress) -> None:
-    """Say on how many crops there were no landmarks."""
+    """Note on how many crops there were no landmarks."""
     if done.num_without:
         progress.note(
             f"no landmarks on {done.num_without} of {done.num_crops} crops: "

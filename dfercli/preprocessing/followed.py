@@ -1,4 +1,4 @@
-"""The faces of a source as they were followed, and those of its stretches joined into one."""
+"""The followed faces of a source, and how those of its stretches are joined."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -12,12 +12,12 @@ from dfercli.preprocessing.growing_tracks import GrowingTrack
 from dfercli.video.stretches import Stretch
 
 SAME_FACE = 0.5  # of the union of two boxes in one frame
-LOCAL_TRACKS = 1_000_000  # more than a stretch has
+LOCAL_TRACKS = 1_000_000  # more than any stretch has
 
 
 @dataclass
 class Seen:
-    """What a follower knows of all faces, kept or not; see `FaceFollower`."""
+    """What a follower knows about all faces, kept or not; see `FaceFollower`."""
 
     absences: list[Absence] = field(default_factory=list)
     doubts: list[tuple[int, float]] = field(default_factory=list)
@@ -30,11 +30,11 @@ class Followed:
     """The faces of a source, or of a stretch of it.
 
     Attributes:
-        tracks: The faces by number of their track.
-        num_frames: How many frames were kept.
+        tracks: The faces by track number.
+        num_frames: Number of kept frames.
         largest_face_px: The longer side of the largest face, whether kept or not.
         fps: Of the source.
-        warnings: What went wrong while reading.
+        warnings: Problems while reading.
         seen: All faces, kept or not.
         span_seconds: Of the first and of the last frame.
     """
@@ -49,7 +49,7 @@ class Followed:
 
     @property
     def interval(self) -> float:
-        """Mean seconds between frames, 0 where there is one."""
+        """Mean seconds between frames, 0 for a single frame."""
         first, last = self.span_seconds
         return (last - first) / (self.num_frames - 1) if self.num_frames > 1 else 0.0
 
@@ -60,7 +60,7 @@ class Joined:
 
     Attributes:
         followed: As of one source.
-        parts: By track, the (stretch, number of its track there) that it is made of, in order.
+        parts: For each track, its parts in order: (stretch, track number there).
     """
 
     followed: Followed
@@ -68,10 +68,10 @@ class Joined:
 
 
 def join(stretches: Sequence[tuple[Stretch, Followed]]) -> Joined:
-    """Join the faces of neighbouring stretches that are the same in the frames that both read.
+    """Join the faces of neighbouring stretches that agree in the frames that both read.
 
     Args:
-        stretches: In order, each with the faces of all of its frames, its own and those around.
+        stretches: In order, each with the faces of its own frames and those around them.
     """
     named = _named(stretches)
     parts: dict[int, list[tuple[int, int]]] = {}
@@ -87,7 +87,7 @@ def join(stretches: Sequence[tuple[Stretch, Followed]]) -> Joined:
     numbers = {name: number for number, name in enumerate(order)}
     for names in named:
         for name in names.values():
-            numbers.setdefault(name, len(numbers))  # of these there is no row, but maybe a size
+            numbers.setdefault(name, len(numbers))  # these have no row, but maybe a size
     first, last = stretches[0][1], stretches[-1][1]
     count = sum(followed.num_frames for _, followed in stretches)
     span = (first.span_seconds[0], last.span_seconds[1])
@@ -104,7 +104,7 @@ def join(stretches: Sequence[tuple[Stretch, Followed]]) -> Joined:
 
 
 def _named(stretches: Sequence[tuple[Stretch, Followed]]) -> list[dict[int, int]]:
-    """For each stretch the name that each of its tracks has in the whole."""
+    """For each stretch, the number of each of its tracks in the whole."""
     named: list[dict[int, int]] = []
     count = 0
     for place, (_, followed) in enumerate(stretches):
@@ -120,7 +120,7 @@ def _named(stretches: Sequence[tuple[Stretch, Followed]]) -> list[dict[int, int]
 
 
 def _same(one: Followed, other: Followed) -> dict[int, int]:
-    """Which tracks of `other` are which of `one`, by the frames in which both have their box."""
+    """Match tracks of `other` to tracks of `one` by the frames in which their boxes agree."""
     pairs = []
     for mine, track in one.tracks.items():
         for theirs, later in other.tracks.items():
@@ -159,7 +159,7 @@ def _overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np
 
 
 def _seen(stretches: Sequence[tuple[Stretch, Followed]], numbers: Iterable[dict[int, int]]) -> Seen:
-    """What each stretch saw in its own time, by the numbers of the whole."""
+    """What each stretch saw in its own time, with the numbers of the whole."""
     seen = Seen()
     for (stretch, followed), number in zip(stretches, numbers, strict=True):
         own = followed.seen

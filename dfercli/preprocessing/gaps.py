@@ -1,4 +1,4 @@
-"""What is said of faces that a source shows and that did not become clips, and of gaps."""
+"""Notes about faces that did not become clips, and about gaps."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,9 +10,9 @@ from dfercli.faces.absence import NO_FACE, Absence
 from dfercli.preprocessing.growing_tracks import GrowingTrack
 
 SHORTEST_GAP_SECONDS = 0.25
-FEW_FRAMES = 2  # what is seen in fewer frames of a video may be no face
+FEW_FRAMES = 2  # anything seen in fewer frames of a video may be no face
 NEAR_SECONDS = 0.2  # between the last sighting of a face and the beginning of a gap
-KEPT_SHARE = 0.9  # of the smallest size that was seen: an option that keeps it for sure
+KEPT_SHARE = 0.9  # of the smallest size seen: an option with this surely keeps it
 
 
 def left_out(
@@ -22,10 +22,10 @@ def left_out(
     num_frames: int,
     interval: float,
 ) -> list[str]:
-    """Count the faces that were followed and not kept, with the option that keeps them.
+    """Count the faces that were followed but not kept, with the option that keeps them.
 
     Args:
-        sides_px: Of every track the longer side of its boxes.
+        sides_px: The longer side of the boxes of every track.
         chosen: The tracks that were kept.
         config: Settings.
         num_frames: Of the source.
@@ -40,7 +40,7 @@ def left_out(
     }
     small = [side for side in others.values() if side < config.min_face]
     large = [number for number, side in others.items() if side >= config.min_face]
-    # With --faces, what is missing is as long as what was kept, or just not among the largest.
+    # With --faces, missing tracks are as long as kept ones, or just not among the largest.
     limited = config.faces != "all" and bool(kept)
     lines = []
     if small:
@@ -68,7 +68,7 @@ def _them(count: int) -> str:
 
 
 def doubtful(doubts: Iterable[tuple[int, float]], chosen: Sequence[int]) -> list[str]:
-    """Say where the number of a kept track may have gone to somebody else."""
+    """Note where the number of a kept track may have gone to somebody else."""
     numbers = {track: number for number, track in enumerate(chosen)}
     first: dict[int, float] = {}
     for track, seconds in doubts:
@@ -131,7 +131,7 @@ def _left_out_between(
     end: float,
     min_face: int,
 ) -> str | None:
-    """Why a face that is seen for most of a gap was not kept; None where there is none."""
+    """Why a face that is seen for most of a gap was not kept; None without one."""
     for number, track in tracks.items():
         times = np.array(track.pts_seconds)
         if number in chosen or ((times > start) & (times < end)).sum() < 2:

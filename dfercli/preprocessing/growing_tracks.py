@@ -1,4 +1,4 @@
-"""The growing face tracks of one source, and which of them become clips, or why none does."""
+"""The growing face tracks of one source; which of them become clips, or why none does."""
 
 from array import array
 from bisect import bisect_left
@@ -13,7 +13,7 @@ from dfercli.config.preprocessing import USUAL_MIN_SECONDS
 from dfercli.faces.smooth import TrackedFace
 from dfercli.video.frames import Frame
 
-# What a track holds, and how many values of it each row has.
+# The columns of a track, and the number of values per row.
 ROWS = {
     "frame_index": 1,
     "pts_seconds": 1,
@@ -40,7 +40,7 @@ class GrowingTrack:
         self._smooth_points = array("f")
 
     def add(self, frame: Frame, face: TrackedFace) -> None:
-        """Add the face that was seen in a frame."""
+        """Add the face in a frame."""
         self.frame_index.append(frame.index)
         self.pts_seconds.append(frame.pts_seconds)
         self.scores.append(face.score)
@@ -53,7 +53,7 @@ class GrowingTrack:
 
     @classmethod
     def merged(cls, pieces: Sequence["GrowingTrack"]) -> "GrowingTrack":
-        """One track of several that share no frame and have points all or none of them."""
+        """Join several tracks that share no frame, all with points or all without."""
         whole = cls()
         frames = np.concatenate([np.array(piece.frame_index, np.int64) for piece in pieces])
         order = np.argsort(frames)
@@ -69,7 +69,7 @@ class GrowingTrack:
         part = GrowingTrack()
         for name, wide in ROWS.items():
             values = getattr(self, name)
-            if len(values) == wide * len(self):  # there may be no points
+            if len(values) == wide * len(self):  # points may be missing
                 getattr(part, name).extend(values[wide * first : wide * last])
         return part
 
@@ -87,7 +87,7 @@ class GrowingTrack:
         return len(self.frame_index)
 
     def face(self, row: int, track: int) -> TrackedFace:
-        """The face of one row, as it was added."""
+        """The face of one row, as added."""
         boxes, points = slice(4 * row, 4 * row + 4), slice(10 * row, 10 * row + 10)
         has_points = len(self._points) == 10 * len(self)
         return TrackedFace(
@@ -134,7 +134,7 @@ def faces_by_frame(
 
     Args:
         tracks: The faces.
-        chosen: Which rows of each track are yielded (n,).
+        chosen: Which rows of each track to yield (n,).
     """
     numbers = list(tracks)
     rows_of = [np.flatnonzero(chosen[number]) for number in numbers]
@@ -168,7 +168,7 @@ def choose_tracks(
 
 
 def _needed_frames(config: PreprocessConfig, interval: float, num_frames: int) -> float:
-    """Crops that a track needs: `min_seconds` of them; a single picture's track needs one."""
+    """The number of crops that a track needs: `min_seconds` of them; one for a single picture."""
     if interval <= 0:
         return 1
     if config.min_seconds is not None:

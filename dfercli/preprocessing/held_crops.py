@@ -1,6 +1,6 @@
-"""The crops of many sources between those who find faces and the model: in memory, up to a bound.
+"""The crops of many sources on their way to the model: in memory, up to a bound.
 
-What is more than the bound lies in a file without a name, which is gone with the process.
+Crops beyond the bound go to a file without a name, which disappears with the process.
 """
 
 import tempfile
@@ -30,7 +30,7 @@ class CropMemory:
             return True
 
     def give_back(self, num_bytes: int) -> None:
-        """Let others have them."""
+        """Free these bytes for others."""
         with self._lock:
             self._free += num_bytes
 
@@ -49,10 +49,10 @@ class HeldCrops:
         self._size = 0
 
     def add(self, crops: Iterable[HeldCrop]) -> None:
-        """Put crops away; one that is there already stays as it is.
+        """Store crops; an existing one stays as it is.
 
         Raises:
-            ArtifactError: the system refuses to write what is more than the memory holds.
+            ArtifactError: the system refuses to write crops beyond the bound.
         """
         for track, frame_index, jpeg in crops:
             of_track = self._crops.setdefault(track, {})
@@ -96,7 +96,7 @@ class HeldCrops:
         return self._file.read(crop.length)
 
     def rename(self, numbers: Mapping[int, int]) -> None:
-        """Give tracks other numbers, several of them the same; forget the others."""
+        """Renumber tracks; several may get one number, and tracks without one are forgotten."""
         before, self._crops = self._crops, {}
         for track, crops in before.items():
             if track in numbers:

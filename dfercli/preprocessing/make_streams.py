@@ -1,4 +1,4 @@
-"""Make the streams of some clips of one face store: batches of crops run on from clip to clip."""
+"""Make the streams of some clips of one face store, in batches that span clips."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class ClipStreams:
 
 @dataclass(frozen=True)
 class StreamFailure:
-    """Why a clip lacks a stream: what a user can mend, or a bug."""
+    """Why a clip lacks a stream: a user's error, or a bug."""
 
     clip_id: str
     stream: str
@@ -40,12 +40,12 @@ class StreamFailure:
 
 @dataclass
 class StreamsDone:
-    """What became of the streams of some clips.
+    """The outcome for the streams of some clips.
 
     Attributes:
-        failures: What could not be made.
-        num_crops: Crops on which landmarks were looked for.
-        num_without: Of these, crops on which there were none.
+        failures: The streams that could not be made.
+        num_crops: Crops that were searched for landmarks.
+        num_without: Those among them that have none.
     """
 
     failures: list[StreamFailure] = field(default_factory=list)
@@ -53,7 +53,7 @@ class StreamsDone:
     num_without: int = 0
 
     def add(self, other: "StreamsDone") -> None:
-        """Add what became of further clips."""
+        """Add the outcome of further clips."""
         self.failures += other.failures
         self.num_crops += other.num_crops
         self.num_without += other.num_without
@@ -85,7 +85,7 @@ Make = Callable[[list[_Crop]], list[_Result]]
 def missing_streams(
     store: Path, clip_id: str, folder: Path, setting: StreamSetting
 ) -> ClipStreams | None:
-    """The streams of a clip that are still to be made; None where all of them are there."""
+    """The streams of a clip that are still missing; None if all are there."""
     wanted = setting.how_made()
     streams = tuple(name for name in wanted if not stream_place(store, name, clip_id).exists())
     return ClipStreams(clip_id, folder, streams) if streams else None
@@ -94,14 +94,14 @@ def missing_streams(
 def make_streams(
     maker: StreamMaker, store: Path, clips: Sequence[ClipStreams], report: Report
 ) -> StreamsDone:
-    """Make the missing streams of clips; a stream of a clip is there as a whole, or not at all.
+    """Make the missing streams of clips; a stream of a clip is complete or absent.
 
     A fault of one clip or stream does not affect the others.
 
     Args:
         maker: Makes them.
         store: The face store, or the folder of a benchmark's streams.
-        clips: Whose crops are there.
+        clips: The clips; their crops exist.
         report: Called as crops are done.
     """
     done = StreamsDone()
@@ -118,7 +118,7 @@ def make_streams(
         work = partial(_make_all, store, stream, make[stream], report, done, finished)
         if not isinstance(attempt(partial(work, own)), Crash):
             continue
-        for clip in own:  # whose fault is it?
+        for clip in own:  # which clip is at fault?
             if clip.clip_id not in finished:
                 alone = attempt(partial(work, [clip]))
                 if isinstance(alone, Crash):
@@ -135,7 +135,7 @@ def _make_all(
     finished: set[str],
     clips: Sequence[ClipStreams],
 ) -> None:
-    """Make one stream of all clips, and write each clip's as soon as it is complete."""
+    """Make one stream of all clips; write that of each clip as soon as it is complete."""
     for clip, results in groupby(_results(clips, make, report), lambda one: one.crop.clip):
         try:
             if stream == "landmarks":
@@ -199,7 +199,7 @@ def _maps(maker: StreamMaker, crops: list[_Crop]) -> list[_Result]:
 def _regions(
     store: Path, points_of: dict[str, NDArray[np.float32] | str], crops: list[_Crop]
 ) -> list[_Result]:
-    """Draw regions from the landmarks that are there; `points_of` keeps those of the last clip."""
+    """Draw regions from existing landmarks; `points_of` keeps those of the last clip."""
     results = []
     for crop in crops:
         clip_id = crop.clip.clip_id

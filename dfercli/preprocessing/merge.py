@@ -66,8 +66,8 @@ class _Copy:
 def run(shards: tuple[Path, ...], out: Path, progress: Progress) -> MergeResult:
     """Merge face stores made with equal settings into a new one, with all of their content.
 
-    Files are copied. A source that lies in several shards is taken once; it must be the same in
-    all. Its path and its key are those that `dfer preprocess` would give it in the new store. The
+    Files are copied. A source in several shards is taken once; it must be the same in
+    all. It gets the path and key that `dfer preprocess` would give it in the new store. The
     same call completes an interrupted merge; a refused one writes nothing.
 
     Raises:
@@ -121,7 +121,7 @@ def _refuse_other_settings(shards: Sequence[Path], out: Path) -> None:
 
 
 def _parts_made(stores: Sequence[Path]) -> dict[str, str]:
-    """How streams were made, where that is recorded; refuses two ways."""
+    """How streams were made, if recorded; refuses two ways."""
     made: dict[str, tuple[str, Path]] = {}
     for store in stores:
         for name, how in parts_made(store).items():
@@ -142,12 +142,12 @@ def _refuse_damage(shard: Path) -> None:
         if finding.kind != "orphan":
             raise DataError(
                 f"{shard}: {finding.message}: {finding.names[0]}",
-                hint=f"list everything that is wrong with: dfer data check {shard}",
+                hint=f"list all faults with: dfer data check {shard}",
             )
 
 
 def _plan(shards: Sequence[Path], out: Path, known: dict[str, SourceRecord]) -> list[_Copy]:
-    """What is to be copied; `known` are records of `out` by source, and get the new ones."""
+    """The sources to copy; `known` holds the records of `out` by source and gets the new ones."""
     copies = []
     for shard in shards:
         for key_before, before in read_records(shard):
@@ -213,13 +213,13 @@ def _copy_folder(source: Path, target: Path, shard: Path) -> None:
 
 
 def _refuse_outside(path: Path, shard: Path) -> None:
-    """Refuse a link that leaves a shard: its target would get into a store that is passed on."""
+    """Refuse a link that leaves a shard: its target would end up in a store that others get."""
     if not path.resolve().is_relative_to(shard.resolve()):
         raise DataError(f"{path} is a link out of {shard}", hint="put the file itself there")
 
 
 def _merge_captions(shards: Sequence[Path], out: Path, known: dict[str, SourceRecord]) -> None:
-    """Write the captions of all shards; of a clip with several, the first is taken."""
+    """Write the captions of all shards; if a clip has several, the first one."""
     captions = read_captions(out)
     for shard in shards:
         in_shard = read_captions(shard)
@@ -234,7 +234,7 @@ def _merge_captions(shards: Sequence[Path], out: Path, known: dict[str, SourceRe
 
 
 def _own_classes(shards: tuple[Path, ...]) -> tuple[str, ...]:
-    """The label set of the shards where it is not one of the canonical ones."""
+    """The label set of the shards if it is not one of the canonical ones."""
     for shard in shards:
         label_set = tuple(read_dataset(shard)["label_set"])
         if label_set and label_set not in (SEVEN, ELEVEN):

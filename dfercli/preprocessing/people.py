@@ -19,7 +19,7 @@ from dfercli.preprocessing.detectors import build_recogniser, find_detector, wit
 from dfercli.progress import Progress, SilentProgress
 from dfercli.video.images import IMAGE_SUFFIXES, read_image
 
-# Of a source its name, and of each of its tracks the numbers of a portrait, empty without one.
+# A source's name, and for each of its tracks the numbers of a portrait, or none.
 SourcePortraits = tuple[str, Mapping[int, Sequence[float]]]
 Known = Mapping[str, Portrait]  # portraits of people by name
 
@@ -27,14 +27,14 @@ Known = Mapping[str, Portrait]  # portraits of people by name
 def people_of(sources: Iterable[SourcePortraits], known: Known) -> dict[tuple[str, int], str]:
     """Name or number each person in many sources.
 
-    Two tracks of one source are two people: those of one person were joined before.
+    Two tracks of one source are two people, as those of one person have been joined.
 
     Args:
         sources: The tracks of each source.
         known: Portraits of people who have a name.
 
     Returns:
-        By source and track the name of its person, else a number from 1 on, in order of `sources`.
+        For each source and track the person's name, else a number from 1 on, in order of `sources`.
     """
     owners: list[tuple[str, int]] = []
     portraits: list[Portrait | None] = list(known.values())
@@ -55,7 +55,7 @@ def people_of(sources: Iterable[SourcePortraits], known: Known) -> dict[tuple[st
 
 
 def _of_one_length(portraits: list[Portrait | None]) -> list[Portrait | None]:
-    """Leave out portraits of another network than most were taken by."""
+    """Leave out portraits by another network than most."""
     lengths = [len(portrait) for portrait in portraits if portrait is not None]
     usual = max(lengths, key=lengths.count, default=0)
     return [
@@ -69,7 +69,7 @@ def people_in(store: Path, identities: str | None, known: Known) -> dict[str, st
 
     Args:
         store: The face store.
-        identities: As `--identities`; nobody has a number unless it is `all`.
+        identities: The value of `--identities`; only `all` gives numbers.
         known: Portraits of people who have a name.
     """
     if identities != "all":
@@ -94,7 +94,7 @@ def pictures_of_people(config: FacesConfig) -> dict[str, list[Path]]:
     """The pictures of `--people` by name; to be asked before anything is fetched.
 
     Raises:
-        ConfigError: people are not told apart in all videos.
+        ConfigError: people are not told apart across videos.
         DataError: the folder is missing, or holds none.
     """
     if config.people is None:
@@ -134,7 +134,7 @@ def set_up_people(config: PreprocessConfig, progress: Progress) -> dict[str, Por
     Raises:
         ConfigError: settings that do not go together.
         DataError: a picture cannot be used.
-        ArtifactError: weights are missing or are others.
+        ArtifactError: weights are missing or wrong.
     """
     if config.people is None:
         return {}

@@ -1,4 +1,4 @@
-"""Join the pieces of a person's track by how the face looks, for `--identities`."""
+"""Join the pieces of a person's track by the look of the face, for `--identities`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ DIGITS = 5  # of the numbers of a portrait
 
 @dataclass(frozen=True)
 class Pieces:
-    """Which tracks of a source are one person; each person goes by their earliest track.
+    """Which tracks of a source are one person; each person has the number of the earliest track.
 
     Attributes:
         of_person: The tracks of each person, earliest first.
@@ -24,14 +24,14 @@ class Pieces:
     portraits: Portraits
 
     def person_of(self, track: int) -> int:
-        """The number that a track goes by."""
+        """The number of a track's person."""
         for person, tracks in self.of_person.items():
             if track in tracks:
                 return person
         return track
 
     def joined(self, tracks: Mapping[int, GrowingTrack]) -> dict[int, GrowingTrack]:
-        """One track a person."""
+        """One track per person."""
         whole = {}
         for person, numbers in self.of_person.items():
             pieces = [tracks[number] for number in numbers]
@@ -39,13 +39,13 @@ class Pieces:
         return whole
 
     def portraits_of(self, people: Sequence[int]) -> tuple[tuple[float, ...], ...]:
-        """What tells each person apart, as it is recorded; empty where nothing does."""
+        """The recorded numbers that describe each person; empty if there are none."""
         means = [self.portraits.portrait(self.of_person[person]) for person in people]
         rows = [[] if mean is None else mean.tolist() for mean in means]
         return tuple(tuple(round(number, DIGITS) for number in row) for row in rows)
 
     def remarks(self, chosen: list[int]) -> list[str]:
-        """Say which of the kept tracks were put together."""
+        """Note which of the kept tracks were joined."""
         return [
             f"face {number} was joined from {len(self.of_person[person])} pieces by its look"
             for number, person in enumerate(chosen)
@@ -54,7 +54,7 @@ class Pieces:
 
 
 def find_pieces(tracks: Mapping[int, GrowingTrack], portraits: Portraits) -> Pieces:
-    """Find the tracks that are one person: alike, and never seen in the same frame."""
+    """Find the tracks of one person: similar, and never in the same frame."""
     numbers = sorted(tracks, key=lambda number: (tracks[number].frame_index[0], number))
     frames = [np.array(tracks[number].frame_index, np.int64) for number in numbers]
     apart = np.zeros((len(numbers), len(numbers)), np.bool_)

@@ -1,4 +1,4 @@
-"""Pictures of what preprocess found: a contact sheet and an annotated video of each source."""
+"""Pictures of the faces found: a contact sheet and an annotated video of each source."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -36,10 +36,10 @@ from dfercli.video.images import read_image
 CROPS_PER_ROW = 12
 CELL_PX = 112
 LABEL_PX = 22
-MOST_ROWS = 200  # of a contact sheet; a JPEG ends at 65,500 rows of pixels, patience sooner
+MOST_ROWS = 200  # of a contact sheet; a JPEG has at most 65,500 rows of pixels, readers want fewer
 WIDEST_PX = 960  # of the annotated video
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-# One colour for each track in turn (RGB), told apart by most colour-blind readers, too.
+# Colours for the tracks in turn (RGB); most colour-blind readers can tell them apart, too.
 COLOURS = (
     *((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167)),
     *((86, 180, 233), (213, 94, 0), (240, 228, 66)),
@@ -57,7 +57,7 @@ class PreviewJob:
 def set_up_previews(config: PreprocessConfig) -> Callable[[Any, Report], Any]:
     """Prepare a process for previews, and return the function that makes those of one source.
 
-    It returns the reason why there are none, or None.
+    The function returns the reason if it could make none, else None.
     """
     silence_decoders()
     cv2.setNumThreads(1)
@@ -148,7 +148,7 @@ def make_previews(
     bugs: BugLog,
     progress: Progress,
 ) -> list[FailureRow]:
-    """Draw the previews of sources that have clips and lack one; why some could not be drawn."""
+    """Draw missing previews of sources with clips; return why some could not be drawn."""
     failures = []
     wanted = [
         PreviewJob(job, done[job.key].clips)

@@ -29,9 +29,9 @@ class HeldFaces:
     """The faces of one source; their crops were handed over.
 
     Attributes:
-        record: What became of the source.
-        clips: By `clip_id`, the number that the track has in the crops, and its data.
-        joined: Numbers in the crops that belong to another one, with that.
+        record: The outcome of the source.
+        clips: `clip_id` -> number of the track in the crops, and its data.
+        joined: Track number in the crops -> the track that it belongs to.
     """
 
     record: SourceRecord
@@ -74,7 +74,7 @@ def process_source(
 def hold_source(
     config: PreprocessConfig, networks: Networks, grid: TimeGrid, job: SourceJob, report: Report
 ) -> HeldFaces | StretchFaces:
-    """Hand over the crops of one source that windows look at; nothing is written.
+    """Hand over the crops of one source that windows look at; write nothing.
 
     Args:
         config: Settings.
@@ -105,7 +105,7 @@ def _stretch(
     open_sink: OpenSink,
     folders: list[Path],
 ) -> StretchFaces:
-    """The faces of a stretch; of one that cannot be read, nothing, with the reason as a warning."""
+    """The faces of a stretch; none if it cannot be read, with the reason as a warning."""
     try:
         found = follow_stretch(job, config, networks.detector, report, open_sink)
         return replace(found, folder=folders[-1] if folders else None)

@@ -1,4 +1,4 @@
-"""A source to do, and the record of what became of it."""
+"""A source to do, and the record of its outcome."""
 
 import os
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ class SourceJob:
     """One source to do.
 
     Attributes:
-        source: Where it is.
+        source: Its place.
         key: Unique in the store, safe as a file name; its clips are called `<key>-<track>`.
         name_in_store: Its path relative to the store.
-        label: Class name, where known.
-        subject: Who is seen, where known.
-        groups: What else is known, such as the sex of who is seen.
-        soft_label: Share of each class, where no single one is the label.
-        stretch: The part of it to do; None for all of it.
+        label: Class name, if known.
+        subject: The person, if known.
+        groups: Further facts, such as the sex of the person.
+        soft_label: Share of each class, if no single one is the label.
+        stretch: The part of it to do; None: all of it.
     """
 
     source: Source
@@ -36,7 +36,7 @@ class SourceJob:
 
 
 def path_in_store(path: Path, store: Path) -> str:
-    """The path of a source as records of a store have it: relative to the store.
+    """The path of a source in the records of a store: relative to the store.
 
     A name that is not UTF-8 is recorded escaped; its source is refused later.
     """
@@ -56,7 +56,7 @@ def record_of(
     remarks: tuple[str, ...] = (),
     portraits: tuple[tuple[float, ...], ...] = (),
 ) -> SourceRecord:
-    """The record of a source as it was before it was read; without `signature` as it is now."""
+    """The record of a source with its state before reading; without `signature` its state now."""
     size_bytes, modified_ns = signature or source_signature(job.source.path)
     return SourceRecord(
         job.name_in_store,

@@ -14,9 +14,9 @@ from dfercli.processes import num_cores
 from dfercli.video.probe import probe_video
 from dfercli.video.stretches import Stretch, cut_into_stretches
 
-LONG_SECONDS = 120.0  # a shorter video is done before it is worth the while
-MANY_SOURCES = 4  # for each worker: with more of them, all are busy without cutting
-ON_A_CLUSTER = 8  # workers are assumed there, where nobody says how many
+LONG_SECONDS = 120.0  # a shorter video is not worth the effort
+MANY_SOURCES = 4  # per worker: with more videos, all workers are busy without cutting
+ON_A_CLUSTER = 8  # the assumed number of workers there, if none is given
 
 Gathered = list[tuple[Stretch, StretchFaces]]
 
@@ -24,8 +24,8 @@ Gathered = list[tuple[Stretch, StretchFaces]]
 def with_stretches(jobs: Sequence[SourceJob], config: PreprocessConfig) -> list[SourceJob]:
     """The jobs, with each long video in as many stretches as there are workers, or a multiple.
 
-    Videos stay whole where one worker does all, where there is plenty of them, where not all
-    frames are looked at, and where people are told apart by their faces.
+    Videos stay whole if one worker does all, if there are plenty of them, if not all
+    frames are needed, and if people are told apart by their faces.
     """
     workers = config.workers
     if workers is None:
@@ -41,7 +41,7 @@ def with_stretches(jobs: Sequence[SourceJob], config: PreprocessConfig) -> list[
 
 
 def _stretches(job: SourceJob, config: PreprocessConfig, workers: int) -> list[Stretch]:
-    if not job.source.path.is_file():  # a pipe would be waited for
+    if not job.source.path.is_file():  # opening a pipe would block
         return []
     facts = probe_video(job.source.path)
     seconds = 0.0 if facts is None else facts.seconds or 0.0
@@ -52,9 +52,9 @@ def _stretches(job: SourceJob, config: PreprocessConfig, workers: int) -> list[S
 
 
 def joined_or_none(gathered: Gathered) -> Joined | None:
-    """The faces of all stretches of a source; None where one worker has to do it as a whole.
+    """The faces of all stretches of a source; None if one worker has to do it as a whole.
 
-    That is where a stretch met damage, the source changed, or a frame is missing.
+    That is the case if a stretch is damaged, the source changed, or a frame is missing.
     """
     first = gathered[0][1]
     same = all(one.state == first.state for _, one in gathered)
@@ -87,7 +87,7 @@ def join_in_store(
 
 
 def numbers_in_crops(joined: Joined) -> dict[int, int]:
-    """Of each track of a stretch, by `number_of_part`, the number in the whole."""
+    """The number in the whole of each track of a stretch, by `number_of_part`."""
     return {
         number_of_part(place, local): number
         for number, parts in joined.parts.items()
@@ -96,5 +96,5 @@ def numbers_in_crops(joined: Joined) -> dict[int, int]:
 
 
 def number_of_part(stretch: int, track: int) -> int:
-    """The number that a stretch's track has among the crops of its source."""
+    """The number of a stretch's track among the crops of its source."""
     return (stretch + 1) * LOCAL_TRACKS + track

@@ -1,18 +1,18 @@
-"""How many bytes of pictures wait until their crops can be cut."""
+"""Count the bytes of pictures that wait until their crops can be cut."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class Waiting:
-    """Counts the bytes of pictures between two threads: those that look for faces, and that cut.
+    """Counts the bytes of pictures between two threads: one finds faces, the other cuts crops.
 
     Args:
-        max_bytes: How many they may be.
-        looks_ahead: How many pictures wait in any case, once so many have come.
+        max_bytes: The bound.
+        looks_ahead: The number of pictures that always wait, once that many have come.
 
     Attributes:
-        is_too_much: Whether they were more; set once, by the first of the two threads.
+        is_too_much: Whether the bound was exceeded; set once, by the first of the two threads.
     """
 
     def __init__(self, max_bytes: int, looks_ahead: int) -> None:
@@ -32,5 +32,5 @@ class Waiting:
         return not self.is_too_much
 
     def goes(self, image: NDArray[np.uint8]) -> None:
-        """A picture waits no more."""
+        """A picture no longer waits."""
         self._gone += image.nbytes
