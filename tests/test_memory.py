@@ -28,9 +28,10 @@ from dfercli.report.video_prediction import VideoPrediction
 from dfercli.video import images
 from dfercli.video.cuts import CutFinder
 from dfercli.video.decode import VideoReader
-from dfercli.video.frames import Frame, Selection
+from dfercli.video.frames import Frame, Selection, num_bytes
 from dfercli.video.images import ImageReader
 from dfercli.video.prefetch import prefetched
+from dfercli.video.reorder import pictures_with_times
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +246,29 @@ def test_broken_pictures_of_a_folder_are_not_kept(tmp_path, monkeypatch):
     assert len(alive) <= 1
     assert len(reader.warnings) == images.MOST_WARNINGS + 1
     assert "9 more" in reader.warnings[-1]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_picture_that_was_looked_at_is_kept_by_nobody(video, monkeypatch, ahead):
+    """Neither by the reader nor by what passes frames on, while the next one is not asked for."""
+    monkeypatch.setattr("dfercli.video.decode.open_decord", lambda path: None)
+    reader = VideoReader(video)
+    frames = face_clips._with_cuts(prefetched(reader, 1, 1, num_bytes) if ahead else reader, None)
+    seen = 0
+    for frame, _ in frames:
+        picture = weakref.ref(frame.image)
+        del frame
+        assert picture() is None
+        seen += 1
+    assert seen > 10
+
+
+def test_the_decoders_picture_is_let_go_before_the_next_one():
+    class Picture:
+        time = 0.0
+
+    decoded = (Picture() for _ in range(3))
+    for picture, _ in pictures_with_times(decoded, "mp4", has_b_frames=False):
+        kept = weakref.ref(picture)
+        del picture
+        assert kept() is None

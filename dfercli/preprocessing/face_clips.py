@@ -5,6 +5,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -354,8 +355,11 @@ def _without_image(frame: Frame) -> Frame:
 def _with_cuts(frames: Iterator[Frame], waiting: Waiting | None) -> Iterator[tuple[Frame, bool]]:
     """Each frame, and whether it begins a scene, as long as there is room for waiting frames."""
     finder = CutFinder()
-    for frame in frames:
-        if waiting is not None and not waiting.comes(frame.image):
-            return
-        yield frame, finder.is_cut(frame.image)
-        del frame  # else it stays in memory until the next one is decoded
+
+    def has_room(frame: Frame) -> bool:
+        return waiting is None or waiting.comes(frame.image)
+
+    def with_cut(frame: Frame) -> tuple[Frame, bool]:
+        return frame, finder.is_cut(frame.image)
+
+    return map(with_cut, takewhile(has_room, frames))  # which keep no picture

@@ -142,8 +142,11 @@ class VideoReader:
                     if picker.is_over(index, seconds):
                         break
                     wanted = picker.pick(index, seconds)
-                    if wanted is not None and index >= skip:
-                        yield Frame(index, seconds, _upright(frame), wanted)
+                    if wanted is None or index < skip:
+                        continue
+                    image = [_upright(frame)]
+                    del frame  # nothing here keeps a picture while another is decoded or looked at
+                    yield Frame(index, seconds, image.pop(), wanted)
                 else:
                     self._compare_length(index, seconds=pts_seconds[-1] if pts_seconds else 0.0)
         except av.error.FFmpegError as error:

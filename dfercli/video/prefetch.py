@@ -83,7 +83,7 @@ def prefetched(
                     return
                 num_bytes = size_of(item)
                 room.take(num_bytes)
-                if not put((item, num_bytes)):
+                if not put([item, num_bytes]):
                     return
                 del item  # else it lives until the next one is made
         except BaseException as error:  # noqa: BLE001 - handed to the reader, who raises it
@@ -98,10 +98,8 @@ def prefetched(
                 if taken.error is not None:
                     raise taken.error
                 return
-            item, num_bytes = taken
-            del taken
-            yield item
-            del item
+            num_bytes = taken.pop()
+            yield taken.pop()  # whoever takes it may let it go before asking for the next one
             room.take(-num_bytes)
     finally:
         stopped.set()

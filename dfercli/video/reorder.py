@@ -25,8 +25,7 @@ def pictures_with_times(
         FFmpegError: as `frames` raises it, after the pictures before it.
     """
     if container not in SWAPPED_IN or not has_b_frames:
-        for frame in frames:
-            yield frame, frame.time
+        yield from map(_with_its_time, frames)  # which keeps no picture
         return
     waiting: deque[Any] = deque()
     times: list[float] = []
@@ -49,6 +48,10 @@ def pictures_with_times(
         yield _first(waiting, times)
     if fault is not None:
         raise fault
+
+
+def _with_its_time(frame: Any) -> tuple[Any, float | None]:
+    return frame, frame.time
 
 
 def _first(waiting: deque[Any], times: list[float]) -> tuple[Any, float | None]:

@@ -134,8 +134,9 @@ def frames_from(container: Any, stream: Any, landing: Landing, expected: list[in
 def decode_from(container: Any, stream: Any, landing: Landing) -> Iterator[av.VideoFrame]:
     """Yield the frames of an open container after a landing."""
     container.seek(landing.pts, stream=stream, backward=True)
-    for frame in container.decode(stream):
-        # Leading pictures of an open group, or a seek that went further back.
-        if frame.pts is not None and frame.pts < landing.pts:
-            continue
-        yield frame
+
+    def is_after(frame: av.VideoFrame) -> bool:
+        # Others are leading pictures of an open group, or of a seek that went further back.
+        return frame.pts is None or frame.pts >= landing.pts
+
+    yield from filter(is_after, container.decode(stream))  # which keeps no picture
