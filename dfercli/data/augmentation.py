@@ -27,7 +27,7 @@ CROP_ASPECT = (3 / 4, 4 / 3)
 
 @dataclass(frozen=True)
 class AugmentDraw:
-    """What happens to every frame of one clip, in this order.
+    """The changes to every frame of one clip, in this order.
 
     Attributes:
         brightness: Factor; the result is clipped at white.
@@ -36,7 +36,7 @@ class AugmentDraw:
         flip: Whether the frames are mirrored.
         nearest: Whether a rotated pixel is the nearest one of the picture, not a mean of four.
         operations: RandAugment's.
-        erased: A rectangle that is painted over.
+        erased: A rectangle to paint over.
     """
 
     brightness: float
@@ -48,7 +48,7 @@ class AugmentDraw:
     erased: Erased | None = None
 
     def of_drawn_images(self) -> "AugmentDraw":
-        """The draw for landmark and parsing images: they have a place, and no light."""
+        """The draw for landmark and parsing images: it moves them but keeps their brightness."""
         moves = tuple(own for own in self.operations if own[0] in MOVES)
         return replace(self, brightness=1.0, operations=moves, erased=None)
 
@@ -101,8 +101,8 @@ def augment(frames: Tensor, draw: AugmentDraw, size: int) -> Tensor:
     """Apply one draw to all frames of a clip, on the CPU.
 
     Args:
-        frames: (T, 3, H, W) uint8; fastest where the channels are last in memory.
-        draw: What to do.
+        frames: (T, 3, H, W) uint8; fastest if the channels are last in memory.
+        draw: The draw.
         size: Side S of the result in pixels.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Stack clips to batches, and move these to the device."""
+"""Stack clips into batches and move these to the device."""
 
 import math
 from collections import deque
@@ -28,7 +28,7 @@ class Batch:
     Attributes:
         frames: (B, T, 3, S, S) uint8, or raw clips to be augmented on the device; or features of
             the frames, (B, T, D) float.
-        labels: (B,) int64 indices into the label set, -1 where a clip has no label; or shares of
+        labels: (B,) int64 indices into the label set, -1 for a clip without a label; or shares of
             the classes, (B, K) float32, see `dfercli.data.targets`.
         clips: (B,) int64 positions in the data set's list of clips.
         streams: Further views of the clips by name, with (B,) bool for which clips have them:
@@ -41,7 +41,7 @@ class Batch:
     streams: dict[str, StreamValues] = field(default_factory=dict)
 
     def inputs(self, device: torch.device) -> dict[str, Any]:
-        """What a model's `forward` takes, by name; raw clips are augmented on the device."""
+        """The inputs of a model's `forward`, by name; raw clips are augmented on the device."""
         streams = {
             name: (_on_device(values, device), present.to(device, non_blocking=True))
             for name, (values, present) in self.streams.items()
@@ -96,7 +96,7 @@ def _on_device(values: Tensor | RawClips, device: torch.device) -> Tensor:
 
 
 def collate(items: list[Item | DferError]) -> Batch | DferError:
-    """Stack items into a batch; an item that could not be read replaces its batch."""
+    """Stack items into a batch; the error of an unreadable item replaces its batch."""
     read = []
     for item in items:
         if isinstance(item, DferError):
@@ -119,13 +119,13 @@ def _stack(values: Sequence[Any]) -> Tensor | RawClips:
     if isinstance(values[0], RawClip):
         return RawClips.of(values)
     if values[0].dtype == torch.uint8:
-        # NumPy allocates huge pages, so fresh memory takes a third of torch's time.
+        # NumPy allocates huge pages, so fresh memory takes a third of the time of torch.
         return torch.from_numpy(np.stack([own.numpy() for own in values]))
     return torch.stack(list(values))
 
 
 def prefetch_to_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """Move batches to the device, each while the one before is being processed there.
+    """Move batches to the device, each while the previous one is processed there.
 
     On CUDA a separate stream copies and augments while the device still processes the batch
     before, unless the host waits for the device in each step. At most two steps are in flight. On

@@ -1,4 +1,4 @@
-"""Find what is wrong with a copy of a data set, and guess the cause.
+"""Find faults in a copy of a data set, and guess their causes.
 
 Every function checks for one kind of fault and returns its findings. Reading the lists, checking
 the disk and judging pictures are separate, so each is as cheap as possible.
@@ -44,8 +44,8 @@ class Finding:
         message: The finding in one line.
         count: How many clips, frames or classes are affected.
         names: Their names.
-        guess: What may have caused it, where there is a guess.
-        is_fault: False for what is as published and merely good to know.
+        guess: The possible cause, if there is a guess.
+        is_fault: False for published facts that are merely good to know.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ClipOnDisk:
-    """What exists at the location of a clip.
+    """The state of the location of a clip.
 
     Attributes:
         exists: Whether there is anything.
@@ -196,7 +196,7 @@ def check_frame_counts(
     on_disk: Mapping[str, ClipOnDisk],
     totals: PublishedTotals | None,
 ) -> list[Finding]:
-    """Find clips of fewer than 16 frames, and clips with another number than their list says."""
+    """Find clips of fewer than 16 frames, and clips whose number differs from their list."""
     counted = {
         clip.clip_id: number
         for clip in clips
@@ -247,8 +247,8 @@ def read_everything(
 
     Args:
         clips: The clips.
-        on_disk: What lies at their locations.
-        count_video_frames: Decodes a whole video file; raises DataError where it is damaged.
+        on_disk: The states of their locations.
+        count_video_frames: Decodes a whole video file; raises DataError if it is damaged.
         advance: Called after each clip.
         threads: How many clips are read at once.
 
@@ -305,11 +305,11 @@ def check_crops(
 ) -> tuple[list[Finding], int]:
     """Use a face detector to judge whether pictures are face crops.
 
-    A crop is filled by its face. Where the largest face takes up less than 35 % of the shorter side
+    A face fills its crop. If the largest face takes up less than 35 % of the shorter side
     in the median picture, these are whole frames; pictures without a face say nothing.
 
     Returns:
-        The findings, and in how many pictures there was a face.
+        The findings, and the number of pictures with a face.
     """
     shares = []
     for picture in pictures:

@@ -14,17 +14,17 @@ class Clip:
     Attributes:
         clip_id: Unique within its data set.
         location: The folder of frames (jpg or png, natural order), or the video file.
-        label: Class name, where known.
-        subject: Who is seen, where known.
-        listed_frames: The number of frames that a list or manifest claims, where it claims one.
-        exact: Whether another number of frames on disk is an error (a face store) or is known to
+        label: Class name, if known.
+        subject: The person, if known.
+        listed_frames: The number of frames that a list or manifest claims, if any.
+        exact: Whether another number of frames on disk is an error (a face store), or known to
             happen (published lists were made after padding on disk).
-        store: The face store it lies in, which may hold further views of it.
-        groups: What else is known of it, such as the sex of who is seen.
+        store: Its face store, which may hold further streams of it.
+        groups: Further facts, such as the sex of the person.
         sampled_as: Sample as if it had this many frames; the last one replaces missing ones.
-        source: The video that it was cut from, where known: an absolute path, links resolved.
-        soft_label: Share of each class by name, adding up to 1, where training shall take these
-            for the one label; see `dfercli.data.targets`.
+        source: The video that it was cut from, if known: an absolute path, links resolved.
+        soft_label: Share of each class by name, adding up to 1, if training should take these
+            instead of the label; see `dfercli.data.targets`.
     """
 
     clip_id: str
@@ -48,12 +48,12 @@ def main_label(clip: Clip) -> str | None:
 
 
 def has_one_class(clip: Clip) -> bool:
-    """Whether a prediction of the clip is right or wrong; not so where classes share it."""
+    """Whether a prediction of the clip can be right or wrong; not if classes share it."""
     return clip.label is not None or not clip.soft_label
 
 
 def label_index(clip: Clip, label_set: Sequence[str]) -> int:
-    """The index of a clip's class in the label set, -1 where it has none.
+    """The index of a clip's class in the label set, -1 if it has none.
 
     Raises:
         DataError: the label is not in the label set.
@@ -70,7 +70,7 @@ def label_index(clip: Clip, label_set: Sequence[str]) -> int:
 
 
 def group_of(clip: Clip) -> str:
-    """What a split keeps together: the clips of a subject, else of a source, else the clip."""
+    """The group that a split keeps together: the subject, else the source, else the clip."""
     if clip.subject is not None:
         return clip.subject
     return f"source {clip.source}" if clip.source is not None else f"clip {clip.clip_id}"
@@ -85,12 +85,12 @@ class Fold:
         fold: 1-based, as published.
         label_set: Class names; the order gives the index of each class in a model's output.
         train: Clips to train on; the validation part is split off these.
-        test: Clips of the published test list; empty where the data set has none.
+        test: Clips of the published test list; empty if the data set has none.
         official: Whether these are the published lists.
-        frame_source: What the frames are, for reports: the folder they came from.
-        labelling: Where the labels come from, where the data leave a choice: every result says it.
-        benchmark: Of lists that are known by their counts, the benchmark they are of.
-        published_fold: Of such lists, the fold of it, where the counts tell.
+        frame_source: The kind of frames, for reports: the folder they came from.
+        labelling: The origin of the labels if the data leave a choice; every result names it.
+        benchmark: The benchmark of lists that are recognised by their counts.
+        published_fold: Its fold, if the counts tell.
     """
 
     dataset: str

@@ -1,15 +1,15 @@
-"""Clips that show the same: copies that were renamed, compressed again or moved by a few pixels.
+"""Find clips that show the same: copies that were renamed, recompressed or slightly moved.
 
 Three frames of a clip are hashed: the signs of the lowest 255 cosine frequencies of the grey
-picture, against their median (a perceptual hash of 16 x 16; Zauner 2010). A picture that is
-compressed again changes few of them. One that is moved changes many, so that each clip is also
+picture, against their median (a perceptual hash of 16 x 16; Zauner 2010). Compressing a picture
+again changes few of them. Moving it changes many, so each clip is also
 hashed moved by two pixels in eight directions, and the nearest counts. Two clips show the same
-where all three frames differ in at most a fifth of the signs: copies at JPEG quality 70, moved by
+if all three frames differ in at most a fifth of the signs: copies at JPEG quality 70, moved by
 two pixels, differ in up to a twelfth at 224 pixels, two clips of one drawn person in more than a
 quarter.
 
-The package imagehash has the same hash, without the shifts, through Pillow and with PyWavelets; the
-cosine transform is OpenCV's here, which decodes the frames anyhow.
+The package imagehash has the same hash without the shifts, but needs Pillow and PyWavelets; here
+OpenCV, which decodes the frames anyway, computes the cosine transform.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,13 +27,13 @@ from dfercli.data.loading import read_frame
 from dfercli.errors import ArtifactError, DataError, TooLargeError
 
 SIDE = 16  # cosine frequencies in each direction
-SMALL = 64  # pixels that the picture is brought to before
+SMALL = 64  # pixels of the scaled picture
 NUM_FRAMES = 3
 SHIFT = 2  # pixels
 SHIFTS = tuple((x, y) for x in (0, -SHIFT, SHIFT) for y in (0, -SHIFT, SHIFT))
 SHAPE = (len(SHIFTS), NUM_FRAMES, SIDE * SIDE // 64)
 MOST_DIFFERENT = (SIDE * SIDE - 1) // 5
-FLAT = 3.0  # grey levels of deviation below which a picture shows nothing
+FLAT = 3.0  # deviation in grey levels below which a picture shows nothing
 BLOCK = 256
 THREADS = 4
 
@@ -45,12 +45,12 @@ def contents_of(
 ) -> list[NDArray[np.uint64] | None]:
     """The hashes of clips, (S, F, W) each; None where frames show nothing or cannot be read.
 
-    Those of a face store are kept in it, in `content.jsonl`.
+    A face store keeps the hashes of its clips in `content.jsonl`.
 
     Args:
         clips: The clips.
         advance: Called after each clip.
-        note: Told where a store cannot be written.
+        note: Gets a line if a store cannot be written.
     """
     stores = {clip.store for clip in clips if clip.store is not None}
     known: dict[Path, dict[str, ClipContent]] = {
@@ -108,7 +108,7 @@ def same_content(
 def _near(block: NDArray[np.uint64], still: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
     """Pairs of a block (B, S, F, W) and all clips (M, F, W) that are near at some shift."""
     for shift in range(block.shape[1]):
-        # The first frame sorts out nearly all pairs; the others are looked at where it is near.
+        # The first frame rules out nearly all pairs; the others count only if it is near.
         candidates = _distance(block[:, None, shift, 0], still[None, :, 0]) <= MOST_DIFFERENT
         ours, theirs = np.nonzero(candidates)
         for frame in range(1, block.shape[2]):
@@ -151,7 +151,7 @@ def _hash_clip(clip: Clip, kept: ClipContent | None) -> ClipContent:
             return kept
         hashes = [_hash_picture(read_frame(path)) for path in chosen]
     except (DataError, TooLargeError, OSError, IndexError):
-        # A damaged clip is the loader's to report; here it only resembles nothing.
+        # The loader reports a damaged clip; here it only resembles nothing.
         return ClipContent(clip.clip_id, "nothing that can be read", None)
     if any(one is None for one in hashes):
         return ClipContent(clip.clip_id, made_from, None)

@@ -46,7 +46,7 @@ class ViewSource:
         folder: Where the files lie.
         encoder: Digest of the image encoder and of how it is run.
         image_size: Side S of the frames in pixels.
-        augmentation: What views are drawn from.
+        augmentation: The settings of the draws.
         seed: Seed of these draws.
     """
 
@@ -57,7 +57,7 @@ class ViewSource:
     seed: int
 
     def path(self, content: str, view: int | None) -> Path:
-        """The file of one view of a clip, None being the clip as it is."""
+        """The file of one view of a clip; None is the clip as it is."""
         drawn = None
         if view is not None:
             drawn = {"seed": self.seed, "number": view, **self.augmentation.of_pictures}
@@ -85,7 +85,7 @@ class ViewFile:
         num_frames: n.
         view: Number of the view; None is the clip as it is.
         path: The file.
-        state: What is at `path`.
+        state: The state of `path`.
     """
 
     clip: Clip
@@ -121,7 +121,7 @@ class ClipContents(Dataset["list[ViewFile] | DferError"]):
 
     Args:
         wanted: Clips, and which views of each.
-        source: What features are made from.
+        source: The inputs of the features.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class FramesToEncode(Dataset["Piece | DferError"]):
 
     Args:
         files: The views.
-        source: What features are made from.
+        source: The inputs of the features.
     """
 
     def __init__(self, files: Sequence[ViewFile], source: ViewSource) -> None:

@@ -1,7 +1,7 @@
-"""Which type of numbers this machine multiplies fastest: measured once, kept in the cache folder.
+"""Measure once which type of numbers this machine multiplies fastest; keep it in the cache folder.
 
-No flag of a processor tells. With AVX-512 instructions for bfloat16, AMD's multiply it at twice the
-rate of float32, and some of Intel's at half of it.
+No flag of a processor tells. With AVX-512 instructions for bfloat16, AMD CPUs multiply it at twice
+the rate of float32, and some Intel CPUs at half of it.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from dfercli.typed import Range, typed
 
 ARITHMETIC_SCHEMA = "dfer.arithmetic/1"
 ENVIRONMENT_NAME = "DFER_PRECISION"
-WORTH = 1.2  # bfloat16 rounds; less than this is not worth it
+WORTH = 1.2  # bfloat16 rounds; a smaller gain is not worth it
 WIDTH, HIDDEN = 768, 3072  # the MLP of ViT-B, most of its work
 FEW_TOKENS, TOKENS = 50, 200  # of one image and of four
 CLEARLY_SLOWER = 3.0
@@ -44,14 +44,14 @@ Rate = Annotated[float, Range(1e-6)]
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What a machine was found to do.
+    """The measurement of a machine.
 
     Attributes:
         processor: Its name.
         kind: Digest of name, model and instructions; processors of one name may differ in these.
         torch: Version of PyTorch.
-        threads: That PyTorch uses for one product.
-        float32_gflops: Billions of operations a second of one core, in products of ViT-B's shapes.
+        threads: Number of threads that PyTorch uses for one product.
+        float32_gflops: Billions of operations per second of one core in products of ViT-B's shapes.
         bfloat16_gflops: The same in bfloat16.
         seconds: How long the measurement took.
         measured_at: Local time, ISO 8601.
@@ -68,7 +68,7 @@ class Arithmetic:
 
     @property
     def ratio(self) -> float:
-        """The rate of bfloat16 by that of float32."""
+        """The rate of bfloat16 over that of float32."""
         return self.bfloat16_gflops / self.float32_gflops
 
     @property
@@ -78,7 +78,7 @@ class Arithmetic:
 
 
 def as_asked(precision: AnswerPrecision) -> AnswerPrecision:
-    """The precision that is asked for: `DFER_PRECISION` stands in for `auto`.
+    """The requested precision: `DFER_PRECISION` replaces `auto`.
 
     Raises:
         ConfigError: another word; the known ones are listed.
@@ -102,16 +102,16 @@ def prefers_bfloat16() -> bool:
 
 
 def arithmetic_here() -> Arithmetic:
-    """The measurement of this machine, PyTorch and number of threads; measured where none is kept.
+    """The measurement for this machine, PyTorch and number of threads; made if none is kept.
 
-    Another process that asks meanwhile waits for it. A file that is broken, or of another machine
-    or PyTorch, is measured again.
+    Another process that asks meanwhile waits for it. A broken file, or one of another machine
+    or PyTorch, is replaced by a new measurement.
     """
     return kept_or_measured(cache_folder("machine"), torch.get_num_threads())
 
 
 def arithmetic_file() -> Path:
-    """Where the measurement of this machine is kept."""
+    """The file with the measurement of this machine."""
     return _file(cache_folder("machine"), torch.get_num_threads())
 
 
@@ -123,7 +123,7 @@ def forget() -> None:
 
 @cache
 def kept_or_measured(folder: Path, threads: int) -> Arithmetic:
-    """The measurement that is kept in `folder`, else a new one; each process asks once."""
+    """The measurement kept in `folder`, else a new one; each process asks once."""
     path = _file(folder, threads)
     kept = _read(path, threads)
     if kept is not None:
@@ -145,7 +145,7 @@ def _file(folder: Path, threads: int) -> Path:
 
 
 def _read(path: Path, threads: int) -> Arithmetic | None:
-    """What is kept in `path`; None where nothing is, or nothing of this machine."""
+    """The measurement in `path`; None if there is none, or none of this machine."""
     try:
         kept: Arithmetic = typed(Arithmetic, read_json(path), str(path), schema=ARITHMETIC_SCHEMA)
     except ArtifactError:
@@ -157,8 +157,8 @@ def _read(path: Path, threads: int) -> Arithmetic | None:
 def measure() -> Arithmetic:
     """Measure this machine; takes 0.2 s.
 
-    One core is measured, in the time that it computes: on a busy machine several threads wait for
-    one another, and the types would look alike.
+    This measures one core by its computing time: on a busy machine several threads would wait for
+    each other, and the types would look alike.
     """
     begun, threads = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(1)
@@ -182,7 +182,7 @@ def measure() -> Arithmetic:
 
 
 def _seconds_by_turns(tokens: int) -> dict[torch.dtype, float]:
-    """Median seconds of an MLP's two products in each type, by turns after one to warm up."""
+    """Median seconds of an MLP's two products in each type, in turns after one to warm up."""
     works = {dtype: _products(dtype, tokens) for dtype in (torch.float32, torch.bfloat16)}
     taken: dict[torch.dtype, list[float]] = {dtype: [] for dtype in works}
     with torch.inference_mode():
@@ -203,16 +203,16 @@ def _products(dtype: torch.dtype, tokens: int) -> Callable[[], Tensor]:
 
 
 def seconds_of(work: Callable[[], Tensor], _: torch.dtype) -> float:
-    """Seconds that this thread computes for `work`; tests put another clock here."""
+    """The computing time of this thread for `work`; tests replace this clock."""
     begun = time.thread_time()
     work()
     return max(time.thread_time() - begun, 1e-9)
 
 
 def has_int8_instructions() -> bool:
-    """Whether this processor multiplies 8-bit numbers by instructions for it (VNNI, AMX).
+    """Whether this processor has instructions to multiply 8-bit numbers (VNNI, AMX).
 
-    Where nothing is known of its instructions, it may.
+    True if its instructions are unknown.
     """
     facts = _facts()
     flags = (facts.get("flags") or facts.get("Features") or "").split()
@@ -220,20 +220,20 @@ def has_int8_instructions() -> bool:
 
 
 def processor_name() -> str:
-    """The processor's name, as the system gives it."""
+    """The processor's name from the system."""
     return _facts().get("model name") or platform.processor() or platform.machine()
 
 
 @cache
 def processor_kind() -> str:
-    """Digest of the processor's model and instructions, which its name alone does not tell."""
+    """Digest of the processor's model and instructions, which its name does not reveal."""
     facts = _facts()
     known = [facts.get(name, "") for name in FACTS_OF_A_KIND]
     return _digest("\n".join([platform.machine(), *known]))
 
 
 def _facts() -> dict[str, str]:
-    """What Linux says about the first core."""
+    """Linux's description of the first core."""
     if not CPU_FACTS.is_file():
         return {}
     first = CPU_FACTS.read_text().partition("\n\n")[0]

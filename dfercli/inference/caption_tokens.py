@@ -1,4 +1,4 @@
-"""Captions as a model takes them: tokens, without the words that name a class."""
+"""Captions as tokens for a model, without the words that name a class."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,15 +17,15 @@ def caption_tokens(
     """Tokenise the captions of clips; words that name a class are masked, as in training.
 
     Args:
-        captions: B texts; None for a clip that has none.
+        captions: B texts; None for a clip without one.
         label_set: Class names.
         context_length: Of the model's text encoder.
 
     Returns:
-        (B, L) int64 tokens, zeros for a clip without; and (B,) bool, which clips have one.
+        (B, L) int64 tokens, zeros for a clip without one; and (B,) bool, which clips have one.
 
     Raises:
-        DataError: something else than texts.
+        DataError: something other than texts.
     """
     if isinstance(captions, str | Tensor) or not all(
         one is None or isinstance(one, str) for one in captions

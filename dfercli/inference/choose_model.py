@@ -1,4 +1,4 @@
-"""Which model predicts: one that is named, the newest finished run, or the best that is here."""
+"""Choose the model: a named one, the newest finished run, or the best one that is here."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -39,10 +39,10 @@ class ChosenModel:
     """The chosen model.
 
     Attributes:
-        name: Where it came from, as text.
-        card: What it says about itself.
-        load: Loads it. That imports torch and open_clip, which takes seconds; faces can be found
-            meanwhile.
+        name: Its origin, as text.
+        card: Its card.
+        load: Loads it. That imports torch and open_clip, which takes seconds; meanwhile faces can
+            be found.
     """
 
     name: str
@@ -56,20 +56,20 @@ class ChosenModel:
 
 
 def ready_choice(model: "LoadedModel") -> ChosenModel:
-    """A model that is loaded already."""
+    """Use a loaded model."""
     return ChosenModel(model.name, model.card, lambda: model)
 
 
 def choose_model(config: PredictConfig, progress: Progress) -> ChosenModel:
-    """Find the model that `config` asks for, and say in one line which it is and how good.
+    """Find the model for `config`, and print one line with its name and quality.
 
-    Without a name it is the newest finished run, else the preferred trained model for the seven
+    The default is the newest finished run, else the preferred trained model for the seven
     classes that is here, else a zero-shot model that is here, else CLIP.
 
     Raises:
         ConfigError: settings that contradict each other, or an unknown CLIP.
-        ArtifactError: a model or weights that are missing or cannot be used; of a folder, faults
-            of the weights are found by `load`.
+        ArtifactError: a model or weights that are missing or unusable; for a folder, `load`
+            finds faults of the weights.
     """
     if config.model is not None:
         model = _asked_for(config, config.model, progress)
@@ -119,7 +119,7 @@ def _asked_for(config: PredictConfig, spec: str, progress: Progress) -> ChosenMo
 
 
 def _by_itself(config: PredictConfig, progress: Progress) -> ChosenModel:
-    """The model where none was named."""
+    """The default model."""
     fold = newest_finished_fold(config.runs)
     if fold is not None:
         model = _trained(fold.path, config)
@@ -144,7 +144,7 @@ def _by_itself(config: PredictConfig, progress: Progress) -> ChosenModel:
 
 
 def _any_zero_shot(config: PredictConfig) -> ZeroShot:
-    """The zero-shot model of the settings: CLIP where it is named, else the best that is here."""
+    """The zero-shot model of the settings: a named CLIP, else the best one that is here."""
     found = None
     if config.clip is None and config.clip_weights is None:
         found = best_zero_shot()
@@ -155,12 +155,12 @@ def _any_zero_shot(config: PredictConfig) -> ZeroShot:
 
 
 def _preferred() -> NamedModel:
-    """The trained model for the seven classes that is better than any zero-shot one on DFEW."""
+    """The trained model for the seven classes, which beats any zero-shot one on DFEW."""
     return next(model for model in named_models() if model.label_set == SEVEN)
 
 
 def _introduced(model: ChosenModel, why: str, better: NamedModel | None = None) -> str:
-    """One line: which model, why, how good it is said to be, and how to get a better one."""
+    """One line: which model, why, its published quality, and how to get a better one."""
     line = f"model: {model.name} ({why})"
     rates, results = model.card.origin.get("results", ()), model.card.results
     if rates:
@@ -177,7 +177,7 @@ def _introduced(model: ChosenModel, why: str, better: NamedModel | None = None) 
 
 
 def _ways_out(config: PredictConfig) -> str:
-    """Lines to paste where there is no model and none can be fetched."""
+    """Lines to paste if there is no model and none can be fetched."""
     source = shlex.quote(config.sources[0]) if config.sources else "VIDEO"
     return "\n".join(
         (
@@ -202,7 +202,7 @@ def _trained(path: Path, config: PredictConfig) -> ChosenModel:
             trust_code=config.trust_code,
         )
 
-    if path.is_file():  # only its content says what it is
+    if path.is_file():  # only the content tells what it is
         return ready_choice(load())
     checkpoint = find_checkpoint(path)
     card = read_model_card(checkpoint)
@@ -244,7 +244,7 @@ def _zero_shot(
 
 
 def table_of_texts(texts: Mapping[str, Sequence[str]]) -> list[str]:
-    """What classes will be compared with, as lines of a table."""
+    """The texts to compare classes with, as lines of a table."""
     rows = [("class", "is compared with")]
     for name, own in texts.items():
         more = f"  (and {len(own) - 1} like it)" if len(own) > 1 else ""
@@ -257,7 +257,7 @@ def class_texts(labels: tuple[str, ...], templates: str) -> dict[str, list[str]]
     """The texts of zero-shot classes.
 
     Args:
-        labels: Each a name, which goes into the templates, or NAME=TEXT; or a single .json file of
+        labels: Names, which go into the templates, or NAME=TEXT; or a single .json file of
             descriptions by `dfer describe`.
         templates: A set of zero-shot templates.
 

@@ -15,14 +15,14 @@ from dfercli.processes import Asked, Stopped, StopSignals
 def read_together(
     fabric: Fabric, batches: Iterator[Batch], signals: StopSignals | None = None
 ) -> Iterator[Batch]:
-    """Yield batches; if one process cannot read its own, all of them raise its error.
+    """Yield batches; if one process cannot read its batch, all processes raise its error.
 
     Otherwise the others would wait for it forever. A signal to one process makes all of them
     stop or save before the same batch (`signals.agreed`).
 
     Raises:
-        Stopped: before a batch, where `signals` hold a stop.
-        DferError: of a process that cannot read.
+        Stopped: before a batch, if `signals` hold a stop.
+        DferError: the error of a process that cannot read.
     """
     while True:
         batch, error = None, None
@@ -44,7 +44,7 @@ def read_together(
 
 
 def first_failure(fabric: Fabric, error: DferError | None) -> DferError | None:
-    """The error of this process, or else of the first that has one; all must call this."""
+    """The error of this process, else of the first process with one; all must call this."""
     failure, _ = agree(fabric, error, Asked())
     return failure
 

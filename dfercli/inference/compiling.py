@@ -1,7 +1,7 @@
-"""Long work compiles itself: where more waits than compiling costs, on a CPU.
+"""Compile a model on a CPU if enough work waits to pay for it.
 
-Compiling (`torch.compile`) takes about a minute and then saves some of the time. What is measured
-here decides; a model that turns out no faster goes on as it was.
+Compiling (`torch.compile`) takes about a minute and then saves some of the time. Measurements
+during the work decide; a model that turns out no faster goes on uncompiled.
 """
 
 import os
@@ -27,7 +27,7 @@ COMPILERS = ("g++", "clang++", "c++")
 
 @dataclass(frozen=True)
 class Compiling:
-    """What compiling is known to cost and to save; measured on two cores, see `benchmarks/`.
+    """The known cost and gain of compiling; measured on two cores, see `benchmarks/`.
 
     Attributes:
         costs: Seconds.
@@ -39,18 +39,18 @@ class Compiling:
 
 
 FORWARD, TRAINING = Compiling(45.0, 0.15), Compiling(120.0, 0.12)
-WORTH = 2.0  # what is saved by what compiling costs, both being estimates
-FEW, MANY = 3, 5  # works to know the speed before, and after
+WORTH = 2.0  # gain over cost of compiling, both estimates
+FEW, MANY = 3, 5  # pieces of work to measure the speed before, and after
 
 
 class LongWork:
-    """Compiles an image encoder once it is known to pay, and takes it back where it did not.
+    """Compiles an image encoder once that should pay, and undoes it if it did not.
 
     Args:
         encoder: Compiled in place; its weights keep their names.
-        note: Told in one line what is done.
+        note: Gets one line about what happens.
         expected: What compiling costs and saves.
-        what: What is waited for, as `windows`.
+        what: The kind of waiting items, such as `windows`.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class LongWork:
         self._stage = "measuring"
 
     def done(self, items: int, seconds: float, waiting: int) -> None:
-        """Take note of work that was done, and compile before the next if that pays.
+        """Record finished work, and compile before the next if that pays.
 
         Args:
-            items: How much was done.
-            seconds: In what time.
-            waiting: How much is known to come.
+            items: Number of finished items.
+            seconds: Their time.
+            waiting: Number of items known to come.
         """
         if self._stage == "measuring":
             self._before.append(seconds / max(1, items))
@@ -113,12 +113,12 @@ class LongWork:
 def for_windows(
     encoder: nn.Module | None, compiles: bool | None, note: Callable[[str], None]
 ) -> LongWork | None:
-    """What decides for `dfer predict`; None where nothing is to be decided.
+    """The decision for `dfer predict`; None if there is nothing to decide.
 
     Args:
-        encoder: The image encoder, where it may be compiled.
+        encoder: The image encoder, if it may be compiled.
         compiles: The user's choice; None lets the work decide.
-        note: Told in one line what is done.
+        note: Gets one line about what happens.
     """
     if encoder is None:
         if compiles:
@@ -136,7 +136,7 @@ def for_windows(
 def for_steps(
     module: Method, compiles: bool | None, fabric: "Fabric", note: Callable[[str], None]
 ) -> LongWork | None:
-    """What decides for `dfer train`, as `for_windows`; several processes must not differ."""
+    """The decision for `dfer train`, as `for_windows`; several processes must agree."""
     is_alone = fabric.device.type == "cpu" and fabric.world_size == 1
     if compiles is not None or not is_alone or not is_large(module):
         return None
@@ -144,12 +144,12 @@ def for_steps(
 
 
 def compile_in_place(module: nn.Module) -> None:
-    """Compile a module where it is; its weights keep their names."""
+    """Compile a module in place; its weights keep their names."""
     module.compile(dynamic=True)
 
 
 def what_compiling_lacks() -> str | None:
-    """What this machine lacks to compile on a CPU, as text; None where all is here."""
+    """What this machine lacks to compile on a CPU, as text; None if nothing."""
     named = os.environ.get("CXX")
     if not any(shutil.which(name) for name in ([named] if named else COMPILERS)):
         return f"there is no C++ compiler here ({named or ', '.join(COMPILERS)})"

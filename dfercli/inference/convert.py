@@ -1,4 +1,4 @@
-"""`dfer convert`: published DFER-CLIP checkpoints to ours, and ours to theirs."""
+"""`dfer convert`: published DFER-CLIP checkpoints to ours, and ours to the published form."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ class Comparison:
     """How far the logits of the written checkpoint differ from others.
 
     Attributes:
-        reference: What they were compared with, as text.
+        reference: The reference, as text.
         difference: The largest difference.
     """
 
@@ -94,7 +94,7 @@ def _write_official(path: Path, model: RestoredModel, progress: Progress) -> Non
             "the published code knows classes by number only; here they are in the order "
             f"{', '.join(model.card.label_set)}"
         )
-    # The entries that the published trainer writes; we have no optimiser or plots in its form.
+    # The entries of the published trainer; we have no optimiser or plots in its form.
     content = {
         "epoch": 0,
         "state_dict": published_weights(model.module, list(model.card.class_texts)),
@@ -138,7 +138,7 @@ def _largest(difference: Tensor) -> float:
 
 
 def wave_frames(num_frames: int, side: int) -> Tensor:
-    """Two clips of waves, the input that golden values were computed from.
+    """Two clips of waves, the input of the golden values.
 
     Returns:
         (2, T, 3, side, side) float32 in [0, 1].

@@ -21,18 +21,18 @@ from dfercli.inference.arithmetic import (
 from dfercli.models.clip_backbone import TOYS
 from dfercli.models.method import Method
 
-WORTH_BFLOAT16 = 10_000_000  # weights; in a smaller encoder matrix products take little of the time
+WORTH_BFLOAT16 = 10_000_000  # weights; in a smaller encoder, matrix products take little time
 
 
 def resolve_precision(precision: Precision, accelerator: str = "auto") -> Precision:
-    """Resolve `auto` to what `DFER_PRECISION` says, else to the best precision of the device.
+    """Resolve `auto` to `DFER_PRECISION`, else to the best precision of the device.
 
     That is `bf16-mixed` on a CUDA device that has bfloat16, else `16-mixed`; elsewhere `32`.
     `32-true` is `32`; `bf16-true` is `bf16-mixed` with the image encoder's weights in bfloat16,
     too (see `rounds_weights`).
 
     Raises:
-        ConfigError: another word, the known ones are listed; or `int8`.
+        ConfigError: an unknown precision (the message lists the known ones), or `int8`.
     """
     asked = _not_int8(as_asked(precision))
     if asked in ("32-true", "bf16-true"):
@@ -57,18 +57,18 @@ def _not_int8(precision: AnswerPrecision) -> Precision:
 def rounds_weights(
     precision: AnswerPrecision, resolved: AnswerPrecision, device: torch.device
 ) -> bool:
-    """Whether the weights of an image encoder that answers are kept in bfloat16.
+    """Whether to keep the weights of an image encoder for inference in bfloat16.
 
-    With `bf16-true` as asked; on a CPU also with `bf16-mixed`, which would round them each time.
+    True with `bf16-true`; on a CPU also with `bf16-mixed`, which would round them each time.
     """
     on_cpu = resolved == "bf16-mixed" and device.type == "cpu"
     return as_asked(precision) == "bf16-true" or on_cpu
 
 
 def precision_for_training(config: TrainConfig) -> Precision:
-    """The precision that a model is trained in.
+    """The precision for training a model.
 
-    As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` where it was measured to multiply
+    As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` if it was measured to multiply
     faster in bfloat16 (see `arithmetic`), except for toys, which are too small to gain from it.
 
     Raises:
@@ -135,9 +135,9 @@ def precision_for_answers(
 ) -> tuple[AnswerPrecision, torch.dtype]:
     """The precision of inference with a trained model, and the type of mixed products.
 
-    As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` where the image encoder is large and
-    the CPU was measured to multiply faster in bfloat16 (see `arithmetic`). `int8` is never chosen,
-    only asked for.
+    As `resolve_precision`; but `auto` on a CPU is `bf16-mixed` if the image encoder is large and
+    the CPU was measured to multiply faster in bfloat16 (see `arithmetic`). `int8` is never the
+    default.
 
     Raises:
         ConfigError: `16-mixed` without a CUDA device, or `int8` on another device than a CPU.
@@ -155,13 +155,13 @@ def precision_for_answers(
 
 @dataclass(frozen=True)
 class MachineArithmetic:
-    """What `dfer info --machine` says.
+    """The content of `dfer info --machine`.
 
     Attributes:
         arithmetic: The measurement.
-        file: Where it is kept.
-        asked: What `DFER_PRECISION` says; `auto` where it is not set.
-        answers: The precision of `dfer predict` with a large model, by default.
+        file: Its file.
+        asked: The value of `DFER_PRECISION`; `auto` if it is not set.
+        answers: The default precision of `dfer predict` with a large model.
         training: The same of `dfer train`.
         evaluation: The same of `dfer eval`.
     """
@@ -174,7 +174,7 @@ class MachineArithmetic:
     evaluation: str
 
     def to_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The output of `--json`."""
         return {
             **asdict(self),
             "file": str(self.file),
@@ -203,10 +203,10 @@ class MachineArithmetic:
 
 
 def describe_arithmetic() -> MachineArithmetic:
-    """What this machine was measured to do, and what `auto` takes for large models.
+    """The measurement of this machine, and the precision that `auto` takes for large models.
 
     Raises:
-        ConfigError: `DFER_PRECISION` is no precision.
+        ConfigError: `DFER_PRECISION` is not a precision.
     """
     found, asked, device = arithmetic_here(), as_asked("auto"), resolve_device("auto")
     faster = "bf16-mixed" if found.prefers_bfloat16 else "32"
@@ -221,7 +221,7 @@ def describe_arithmetic() -> MachineArithmetic:
 
 
 def is_large(module: Method) -> bool:
-    """Whether most of the time of a model goes into products of its image encoder."""
+    """Whether products of the image encoder take most of a model's time."""
     weights = sum(parameter.numel() for parameter in module.clip.visual.parameters())
     return bool(weights >= WORTH_BFLOAT16)
 

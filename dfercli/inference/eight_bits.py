@@ -1,6 +1,6 @@
-"""Image encoders with products in 8 bits, on a CPU: made when a model is loaded, and kept.
+"""Image encoders with products in 8 bits on a CPU, made when a model is loaded, and kept.
 
-ONNX Runtime computes them, with the instructions for it that the processor has (VNNI, AMX). The
+ONNX Runtime computes them with the processor's instructions for this (VNNI, AMX). The
 rest of the model stays in PyTorch and in float32.
 """
 
@@ -24,13 +24,13 @@ from dfercli.inference.onnx_writing import round_to_int8, write_onnx
 from dfercli.models.method import Method
 from dfercli.progress import LogProgress
 
-LEAST_COSINE = 0.98  # of a feature in 8 bits with the same in float32, on noise
-TRACED_IMAGES, CHECKED_IMAGES = 2, 3  # different, to notice a number that was frozen
+LEAST_COSINE = 0.98  # cosine of a feature in 8 bits with the same in float32, on noise
+TRACED_IMAGES, CHECKED_IMAGES = 2, 3  # different, to notice a frozen batch size
 KEPT = "int8"
 
 
 class Int8Encoder(nn.Module):
-    """An image encoder in 8 bits, in the place of CLIP's.
+    """An image encoder in 8 bits, in place of CLIP's.
 
     Args:
         content: Its ONNX file.
@@ -54,7 +54,7 @@ class Int8Encoder(nn.Module):
 
 
 class _Encoder(nn.Module):
-    """What is exported: an image encoder, whose argument has the name of the file's input."""
+    """The module to export: an image encoder whose argument has the name of the file's input."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -66,9 +66,9 @@ class _Encoder(nn.Module):
 
 
 def encode_in_int8(module: Method) -> None:
-    """Put an encoder in 8 bits into the place of the image encoder, permanently.
+    """Replace the image encoder by one in 8 bits, permanently.
 
-    It is made in half a minute and kept in the cache folder, by its weights.
+    Making it takes half a minute; the cache folder keeps it by its weights.
 
     Raises:
         ConfigError: a method that does not encode each frame by itself.
@@ -97,7 +97,7 @@ def encode_in_int8(module: Method) -> None:
 def _write(visual: nn.Module, size: int, path: Path) -> None:
     images = torch.rand(TRACED_IMAGES, 3, size, size)
     with atomic_path(path) as temporary, torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about its own code
+        warnings.simplefilter("ignore")  # warnings of the exporter about its own code
         write_onnx(_Encoder(visual).eval(), {"frames": images}, temporary, {})
         round_to_int8(temporary, {})
         noise = torch.rand(CHECKED_IMAGES, 3, size, size)

@@ -18,7 +18,7 @@ TINIEST = 1e-12  # a probability of zero has no logarithm
 
 
 def ensemble(models: "Sequence[LoadedModel]") -> "LoadedModel":
-    """Make one model of several with the same classes, such as the folds of a benchmark.
+    """Combine several models with the same classes, such as the folds of a benchmark.
 
     Each model's logits are divided by its own temperature; the probabilities are averaged. The
     logits of the whole are the logarithms of that mean.
@@ -70,12 +70,12 @@ def _own(model: "LoadedModel", streams: "Mapping[str, Stream]") -> "dict[str, St
 
 
 def name_of_ensemble(names: Sequence[str]) -> str:
-    """What several models together are called."""
+    """The name of several models together."""
     return f"{len(names)} models: {', '.join(names)}"
 
 
 def card_of_ensemble(members: Sequence[tuple[str, ModelCard]]) -> ModelCard:
-    """The card of several models together; of what differs between them, it says each.
+    """The card of several models together; it lists values that differ.
 
     Args:
         members: Name and card of each.

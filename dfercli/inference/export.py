@@ -34,7 +34,7 @@ from dfercli.progress import Progress
 SUFFIXES = {"onnx": ONNX_SUFFIX, "torchscript": TORCHSCRIPT_SUFFIX}
 TOLERANCE = 1e-4  # between the exported logits and PyTorch's
 INT8_TOLERANCE = 1.0  # logits are 100 times cosines
-TRACED_CLIPS, CHECKED_CLIPS = 2, 3  # different, to notice a batch size that was frozen
+TRACED_CLIPS, CHECKED_CLIPS = 2, 3  # different, to notice a frozen batch size
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class _Exported(nn.Module):
         frames = views.pop(FRAMES, (values[0], None))[0]
         features, there = method.stream_features(frames, **views)
         own = {name: present[:, column] for column, name in enumerate(method.streams)}
-        columns = [  # of the training; streams that the file does not take are nowhere there
+        columns = [  # the card is of the training; it omits streams that the file does not take
             own.get(name, there[:, column]) for column, name in enumerate(method.fusion.streams)
         ]
         video = method.fuse(features, torch.stack(columns, dim=1))
@@ -95,7 +95,7 @@ class _Exported(nn.Module):
 
 
 def _exportable(method: Method, streams: Sequence[str], progress: Progress) -> None:
-    """Restrict a model to the streams that its file is to take, and say which."""
+    """Restrict a model to the streams for its file, and return their names."""
     look_at(method, streams)
     if method.streams != (FRAMES,):
         progress.note(f"inputs: {', '.join(inputs_of(method.streams))}")
@@ -163,7 +163,7 @@ def _out_path(config: ExportConfig) -> Path:
 
 
 def _noise(clips: int, method: Method) -> tuple[Tensor, ...]:
-    """Views of random clips as the exported model takes them; some lack all streams but one."""
+    """Random clips as inputs of the exported model; some lack all streams but one."""
     draw = torch.Generator().manual_seed(clips)
     side, length = method.image_size, method.clip.context_length
     views = []

@@ -31,8 +31,8 @@ PRESENT = "present"
 def inputs_of(streams: Sequence[str]) -> tuple[str, ...]:
     """The inputs of an exported model, in order.
 
-    Frames alone are one. Of several streams, each is one, and last comes which of them each clip
-    has: (B, M) bool.
+    For frames alone there is one input. For several streams there is one input each, and a last one
+    says which of them each clip has: (B, M) bool.
     """
     return tuple(streams) if tuple(streams) == (FRAMES,) else (*streams, PRESENT)
 
@@ -44,7 +44,7 @@ def load_exported(
 
     Args:
         path: An .onnx or .torchscript file that `dfer export` wrote.
-        device: `auto` takes a GPU where there is one.
+        device: `auto` takes a GPU if there is one.
         trust_code: Load TorchScript, which can do whatever the user of this process may do.
 
     Returns:
@@ -85,7 +85,7 @@ def _load_onnx(path: Path, where: torch.device, *, needs_it: bool) -> tuple[Forw
         providers.insert(0, (wanted, {"device_id": where.index or 0}))
     try:
         session = runtime.InferenceSession(content, providers=providers)
-    except Exception as error:  # onnxruntime has a dozen unrelated kinds; all mean this
+    except Exception as error:  # onnxruntime raises a dozen unrelated kinds; all mean this
         raise ArtifactError(f"not a readable ONNX model: {path}: {_reason(error)}") from error
     entries = session.get_modelmeta().custom_metadata_map
     card = card_of_entry(entries.get(CARD_ENTRY), path)
@@ -179,5 +179,5 @@ def import_runtime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise ArtifactError("onnxruntime is not installed", hint=INSTALL_HINT) from error
-    onnxruntime.set_default_logger_severity(4)  # what it says comes in exceptions, too
+    onnxruntime.set_default_logger_severity(4)  # its messages come in exceptions, too
     return onnxruntime

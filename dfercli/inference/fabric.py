@@ -1,4 +1,4 @@
-"""Lightning-fabric set up for any device and any number of processes."""
+"""Set up lightning-fabric for any device and any number of processes."""
 
 import os
 from typing import Any, cast
@@ -55,7 +55,7 @@ def make_fabric(
 
 
 def agree(fabric: Fabric, error: DferError | None, asked: Asked) -> tuple[DferError | None, Asked]:
-    """Share the first process's error and what signals asked of any; all must call this."""
+    """Share the first process's error and the signals of any process; all must call this."""
     if fabric.world_size == 1:
         return error, asked
     told = torch.tensor([error is not None, asked.stop, asked.save], device=fabric.device)

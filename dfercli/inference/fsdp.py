@@ -1,4 +1,4 @@
-"""Models that are sharded over processes (FSDP), and their full state."""
+"""Models sharded over processes (FSDP), and their full state."""
 
 from typing import Any, cast
 

@@ -1,7 +1,7 @@
-"""Models on the hub: one is a repository with model.safetensors, model.json and README.md.
+"""Models on the hub: each is a repository with model.safetensors, model.json and README.md.
 
 Only these are loaded, and only these are uploaded. A user logged in with the hub's own tools
-(`hf auth login`) is who uploads; no token passes through here.
+(`hf auth login`) uploads; no token passes through here.
 """
 
 import json
@@ -42,7 +42,7 @@ class Pushed:
         repository: Its name on the hub.
         url: Its page.
         files: The files of the commit.
-        private: Whether it was asked to be private.
+        private: Whether a private repository was requested.
     """
 
     repository: str
@@ -60,7 +60,7 @@ def pull(repository: str, progress: Progress) -> Path:
     """The folder of a model on the hub: from the hub's cache, or downloaded once.
 
     Raises:
-        ArtifactError: there is none, it may not be read, it is not a model of dfer, or it cannot be
+        ArtifactError: there is none, it is not readable, it is not a model of dfer, or it cannot be
             downloaded.
     """
     if cached := _cached(repository):
@@ -88,9 +88,9 @@ def pull(repository: str, progress: Progress) -> Path:
             if (sizes[name] or 0) > most:
                 raise ArtifactError(f"{repository}: {name} has {sizes[name]} bytes, at most {most}")
         progress.note(f"fetching {repository} from the hub, commit {(found.sha or '?')[:12]}")
-        # By the branch and not by the commit: only then does the cache find them by their names.
+        # By branch, not by commit: only then does the cache find them by their names.
         card = fetched(CARD_NAME)
-        read_model_card(card.parent)  # before the weights, which may be large
+        read_model_card(card.parent)  # the card comes before the weights, which may be large
         weights = fetched(WEIGHTS_NAME)
     if card.parent != weights.parent:
         raise ArtifactError(
@@ -112,10 +112,10 @@ def push(
 
     Args:
         source: A run, a fold, or a checkpoint.
-        repository: `owner/name`; it is made where it is missing.
+        repository: `owner/name`; it is made if missing.
         progress: Where to report.
         private: Whether a new one is only for its owner.
-        licence: The hub's identifier of the terms; None where none is stated.
+        licence: The hub's identifier of the terms; None if none is stated.
 
     Raises:
         ConfigError: no name of a repository, or a model of others.
@@ -160,7 +160,7 @@ def push(
 
 
 def without_places(card: ModelCard) -> ModelCard:
-    """The card without the folders of this machine: of each path its last part is left."""
+    """The card without folders of this machine: only the last part of each path stays."""
     backbone = {**card.backbone, "file": None}
     return replace(
         card,
@@ -190,7 +190,7 @@ def _without_places(value: Any) -> Any:
 
 @contextmanager
 def _hub_errors(repository: str) -> Iterator[None]:
-    """Turn what the hub's client raises into one line."""
+    """Turn errors of the hub's client into one line."""
     from huggingface_hub import errors
     from huggingface_hub.constants import ENDPOINT
 

@@ -37,7 +37,7 @@ def read_model_card(path: Path) -> tuple[Path, ModelCard]:
 
 
 def run(config: ModelConfig, label_set: tuple[str, ...] = SEVEN) -> ModelCost:
-    """Count what a method costs; no weights are loaded.
+    """Count the cost of a method without loading weights.
 
     Raises:
         ConfigError: an unknown CLIP, or one that the method cannot use.

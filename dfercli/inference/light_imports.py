@@ -9,8 +9,8 @@ UNUSED = "transformers"  # for CLIPs with a text tower of Hugging Face, which ha
 def import_models() -> None:
     """Import PyTorch, torchvision, open_clip and our models, in a process that only recognises.
 
-    open_clip imports transformers where it is installed, and does without it elsewhere: so it does
-    here. Call this before anything else has imported open_clip; else it changes nothing.
+    open_clip imports transformers if it is installed, and works without it; this makes it do so.
+    Call this before anything else imports open_clip; otherwise it changes nothing.
     """
     from dfercli.torch_private import without_dynamo  # imports torch
 

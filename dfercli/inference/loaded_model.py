@@ -32,8 +32,8 @@ from dfercli.models.method import FRAMES, Method
 
 Compute = Callable[..., Tensor]
 Stream = tuple[Tensor, Tensor]
-"""One further stream of B clips: images as the frames, or tokens (B, L); and (B,) bool, which clips
-have it."""
+"""One further stream of B clips: images in the shape of the frames, or tokens (B, L); and (B,)
+bool, which clips have it."""
 
 
 class LoadedModel:
@@ -44,18 +44,18 @@ class LoadedModel:
             are keywords, see `Method.forward`.
         card: What the model says about itself.
         name: Where it came from, as text.
-        encode: Where the model encodes each image alone: images (N, 3, S, S) to their features
+        encode: If the model encodes images by themselves: images (N, 3, S, S) to their features
             (N, D), which `forward` takes as (B, T, D) in place of images.
         precision: That it computes in.
-        encoder: The part that takes the time, where it may be compiled.
-        restrict: Makes the model leave the frames out where these streams lack them.
+        encoder: The slow part, if it may be compiled.
+        restrict: Makes the model leave out the frames if they are not among these streams.
 
     Attributes:
         card: What the model says about itself.
         name: Where it came from, as text.
-        precision: That it computes in, as `bf16-mixed`.
-        encoder: The image encoder, where it is on a CPU, large, and may be compiled.
-        streams: The streams that it looks at where it is given them.
+        precision: The precision of the computation, such as `bf16-mixed`.
+        encoder: The image encoder, if it is on a CPU, large, and may be compiled.
+        streams: The streams that it uses if it gets them.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class LoadedModel:
 
     @property
     def shares_frames(self) -> bool:
-        """Whether a frame that several clips hold is encoded once."""
+        """Whether a frame in several clips is encoded only once."""
         return self._encode is not None
 
     def logits(self, frames: Tensor, **streams: Stream) -> Tensor:
@@ -176,7 +176,7 @@ class LoadedModel:
             return self._encode(frames)
 
     def probabilities_of_features(self, features: Tensor, **streams: Stream) -> NDArray[np.float64]:
-        """Calibrated probabilities (B, K) of what `encode_frames` gave for clips, (B, T, D)."""
+        """Calibrated probabilities (B, K) of features (B, T, D) from `encode_frames`."""
         with torch.inference_mode():
             return self._calibrated(self._forward(features, **streams).float().cpu(), streams)
 
@@ -192,7 +192,7 @@ class LoadedModel:
 
     @contextmanager
     def looking_at(self, streams: Sequence[str]) -> Iterator[None]:
-        """Look at some of the streams for a while.
+        """Use only some of the streams for a while.
 
         Raises:
             ConfigError: frames, which an exported file always takes.
@@ -295,8 +295,8 @@ def load_checkpoint(
     Args:
         path: Where it is.
         device: `auto`, `cpu`, `cuda`, `mps`.
-        precision: Of an exported file always 32 bits.
-        clip_weights: File of the CLIP that the model was trained on, where the checkpoint leaves
+        precision: An exported file always uses 32 bits.
+        clip_weights: File of the CLIP that the model was trained on, if the checkpoint leaves
             it out.
         trust_code: Load a .torchscript file, which is code and can do whatever you may do.
 
@@ -305,7 +305,7 @@ def load_checkpoint(
         ConfigError: TorchScript that is not trusted; or the device or the precision is
             not available.
     """
-    as_asked(precision)  # refuses a wrong word before weights are read
+    as_asked(precision)  # refuses a wrong precision before weights are read
     if is_exported(path):
         forward, card = load_exported(path, device, trust_code=trust_code)
         return LoadedModel(forward, card, str(path))

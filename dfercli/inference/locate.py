@@ -1,4 +1,4 @@
-"""What `--model` means: a path, a name of `dfer models`, or a repository on the hub."""
+"""Find the model of `--model`: a path, a name of `dfer models`, or a repository on the hub."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from dfercli.registry import expand, named_model, similar_names
 
 
 def split_models(spec: str) -> tuple[str, ...]:
-    """The models that a text names: several with commas, or the folds that a name stands for.
+    """The models in a text: several, separated by commas, or the folds of one name.
 
     Raises:
         ConfigError: an empty name.
@@ -27,7 +27,7 @@ def split_models(spec: str) -> tuple[str, ...]:
 
 
 def locate(name: str, progress: Progress) -> Path | ZeroShot:
-    """Find one model; a named one that is not here is fetched, with its terms said.
+    """Find one model; fetch a missing named one and print its terms.
 
     Args:
         name: A run, a fold, a checkpoint, a file; else a name of `dfer models`; else `owner/name`
@@ -35,7 +35,7 @@ def locate(name: str, progress: Progress) -> Path | ZeroShot:
         progress: Where to report.
 
     Returns:
-        The path of a trained model, or what a zero-shot model is made of.
+        The path of a trained model, or the parts of a zero-shot model.
 
     Raises:
         ArtifactError: there is none, or it cannot be fetched.
@@ -74,7 +74,7 @@ def locate_card(name: str, progress: Progress) -> Path:
 
 
 def unknown_name(name: str) -> ArtifactError:
-    """The error for what is neither a path nor a name."""
+    """The error for a text that is neither a path nor a name."""
     near = similar_names(name)
     return ArtifactError(
         f"no such checkpoint or run, and no name of `dfer models`: {name}",

@@ -1,7 +1,7 @@
-"""Models by name: which are here, and how one is fetched, converted and kept with its card.
+"""Models by name: find those that are here; fetch, convert and keep one with its card.
 
-They lie in the cache, under `models/NAME`, as dfer checkpoints; CLIP's weights lie in the hub's
-own cache. What is published is a pickle, and is read as `dfer convert` does: nothing in it runs.
+They are in the cache, under `models/NAME`, as dfer checkpoints; CLIP's weights are in the hub's own
+cache. The published files are pickles, read as in `dfer convert`: nothing in them runs.
 """
 
 from collections.abc import Iterator
@@ -32,10 +32,10 @@ class ZeroShot:
     """A zero-shot model: which CLIP, which matrix on it, and the templates of its classes.
 
     Attributes:
-        name: As the user knows it.
+        name: Its name for the user.
         clip: MODEL/TAG.
         projection: The folder with the matrix of Exp-CLIP; None for CLIP alone.
-        templates: The set of templates that it was published with.
+        templates: The set of templates of its publication.
     """
 
     name: str
@@ -50,12 +50,12 @@ def models_folder() -> Path:
 
 
 def folder_of(name: str) -> Path:
-    """Where a model of that name lies, if it is here."""
+    """The folder of a model of that name, if it is here."""
     return inside(models_folder(), name)
 
 
 def state_of(model: NamedModel) -> State:
-    """Whether a model is here, wholly or but for the weights of CLIP."""
+    """Whether a model is here, perhaps except for the weights of CLIP."""
     if model.kind != "clip" and not is_checkpoint(folder_of(model.name)):
         return "not here"
     if has_clip(model):
@@ -71,7 +71,7 @@ def has_clip(model: NamedModel) -> bool:
 
 
 def own_names() -> list[str]:
-    """The names that the user gave to models of `dfer models add`."""
+    """The names that the user gave in `dfer models add`."""
     folder = models_folder()
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     return [
@@ -101,7 +101,7 @@ def best_zero_shot() -> NamedModel | None:
 
 
 def zero_shot_of(model: NamedModel) -> ZeroShot:
-    """A zero-shot model out of the table."""
+    """A zero-shot model from the table."""
     assert model.clip is not None
     assert model.templates is not None
     folder = folder_of(model.name) if model.kind == "exp-clip" else None
@@ -123,7 +123,7 @@ def remote_of(model: NamedModel) -> Remote:
 
 
 def record_of(model: NamedModel) -> Record | None:
-    """Size and checksum of a model's file, as they were at the first fetch."""
+    """Size and checksum of a model's file at the first fetch."""
     return None if model.kind == "clip" else read_record(remote_of(model).record)
 
 
@@ -131,12 +131,12 @@ def get(model: NamedModel, progress: Progress, *, with_clip: bool = True) -> Pat
     """Fetch a model unless it is here, check it, convert it, and write its card.
 
     Args:
-        model: Which.
+        model: The model.
         progress: Where to report.
-        with_clip: Fetch the weights of CLIP, too, where it is a zero-shot model.
+        with_clip: For a zero-shot model, also fetch the weights of CLIP.
 
     Returns:
-        Its folder; None for CLIP alone, which lies in the hub's cache.
+        Its folder; None for CLIP alone, which is in the hub's cache.
 
     Raises:
         ArtifactError: it cannot be fetched, is another file than before, or cannot be used.
@@ -165,7 +165,7 @@ def _fetch_and_convert(model: NamedModel, folder: Path, progress: Progress) -> N
     _say_terms(model, progress)
     raw = inside(models_folder(), "downloads", f"{model.name}.pth")
     with exclusive(models_folder() / f".{model.name}.lock"):
-        if is_checkpoint(folder):  # another process made it while we waited
+        if is_checkpoint(folder):  # another process made it in the meantime
             return
         try:
             with _known_once_usable(model):
@@ -179,7 +179,7 @@ def _fetch_and_convert(model: NamedModel, folder: Path, progress: Progress) -> N
 def _known_once_usable(model: NamedModel) -> Iterator[None]:
     """Forget the checksum of a first file that turns out to be no such model.
 
-    Else the right file, which comes next, would count as one that has changed.
+    Otherwise the right file, which comes next, would count as a changed one.
     """
     record = remote_of(model).record
     is_first = not record.is_file()
@@ -197,7 +197,7 @@ def _say_terms(model: NamedModel, progress: Progress) -> None:
 
 
 def add(name: str, source: Path, progress: Progress) -> Path:
-    """Keep a model under a name: a file that was saved by hand, or a model of one's own.
+    """Keep a model under a name: a file saved by hand, or your own model.
 
     Args:
         name: Of a model in the table, whose published file `source` is; or a new one.
@@ -209,7 +209,7 @@ def add(name: str, source: Path, progress: Progress) -> Path:
 
     Raises:
         ConfigError: a name that cannot be one, or is taken.
-        ArtifactError: a file that is missing, a page, damaged, or another one than is meant.
+        ArtifactError: a file that is missing, a page, damaged, or not the expected one.
     """
     model = named_model(name)
     if model is None:
@@ -250,7 +250,7 @@ def _add_own(name: str, source: Path) -> Path:
 
 
 def _convert(model: NamedModel, raw: Path, folder: Path, record: Record) -> None:
-    """Write our checkpoint of a published file, with its card."""
+    """Turn a published file into our checkpoint, with its card."""
     from dfercli.artifacts.checkpoint import save_checkpoint
     from dfercli.inference.restore import PROJECTION, restore_model
 
@@ -289,7 +289,7 @@ def _trained_on(model: NamedModel) -> dict[str, Any]:
 
 
 def origin_of(model: NamedModel, record: Record | None = None) -> dict[str, Any]:
-    """What a card says of where a model came from."""
+    """The origin of a model for its card."""
     known = {} if record is None else asdict(record)
     return {
         "name": model.name,

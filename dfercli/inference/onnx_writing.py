@@ -14,9 +14,9 @@ from dfercli.inference.exported import INSTALL_HINT, import_runtime
 
 
 class _OfInputs(nn.Module):
-    """A module with up to six inputs, each a parameter, as the exporter wants them.
+    """A module with up to six inputs, each a parameter, as the exporter needs.
 
-    What it knows only as one of `*inputs` keeps the batch size of the example for ever.
+    An input inside `*inputs` would keep the batch size of the example forever.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -42,10 +42,10 @@ def write_onnx(
     """Write a module with one output `logits`, of any batch size.
 
     Args:
-        module: It.
-        inputs: An example of each input by name, in order; the first size may be another later.
+        module: The module.
+        inputs: An example of each input by name, in order; the first size may change later.
         path: The file.
-        entries: Texts that go into the file.
+        entries: Texts to put into the file.
 
     Raises:
         ArtifactError: a package is missing.

@@ -31,7 +31,7 @@ def predict_logits(
 ) -> NDArray[np.float32]:
     """Compute logits of all clips, each exactly once over all processes.
 
-    Of a clip that is looked at several times it is the mean.
+    A clip with several views gets their mean.
 
     Args:
         fabric: The engine.
@@ -40,21 +40,21 @@ def predict_logits(
         progress: Where to report.
         batch_size: Clips per forward pass in each process.
         workers: Processes that read frames; see `num_readers`.
-        description: What the progress bar says.
-        signals: A stop that these hold ends the work in all processes before the same batch.
-        one_view: Look once, whatever the data set's sampling says.
+        description: The text of the progress bar.
+        signals: A stop in these ends the work in all processes before the same batch.
+        one_view: Use one view, whatever the data set's sampling says.
 
     Returns:
-        (N, K) float32, in the order of the clips; of a model that gives other rows, these.
+        (N, K) float32, in the order of the clips; or other rows that the model returns.
 
     Raises:
-        Stopped: before a batch, where `signals` hold a stop.
+        Stopped: before a batch, if `signals` hold a stop.
     """
     views = 1 if one_view else dataset.sampling.num_views
     was_training = model.training
     model.eval()
     logits = []
-    # Not inference_mode, in which FSDP cannot gather its weights.
+    # Not inference_mode: in it FSDP cannot gather its weights.
     with torch.no_grad(), progress.task(description, total=len(dataset) * views) as task:
         for view in range(views):
             keys = evaluation_batches(
@@ -89,7 +89,7 @@ def _predict_batches(
 
 
 def _gather(fabric: Fabric, rows: dict[int, torch.Tensor], num_clips: int) -> NDArray[np.float32]:
-    """Gather the rows of all processes; a clip that two of them hold counts once."""
+    """Gather the rows of all processes; a clip in two of them counts once."""
     shape = next(iter(rows.values())).shape if rows else (0,)
     logits = torch.full((num_clips, *shape), -torch.inf, device=fabric.device)
     for index, row in rows.items():
@@ -100,7 +100,7 @@ def _gather(fabric: Fabric, rows: dict[int, torch.Tensor], num_clips: int) -> ND
 def num_readers(workers: int | None, fabric: Fabric) -> int:
     """How many processes read frames for this one, given `workers`.
 
-    By default two, which suffice beside a CPU's forward pass. A GPU gets one per core.
+    By default two, which suffice for a CPU's forward pass. A GPU gets one per core.
     """
     if workers is not None or fabric.device.type != "cuda":
         return 2 if workers is None else workers

@@ -11,7 +11,7 @@ def softmax(
 ) -> NDArray[np.float64]:
     """Probabilities (N, K) from logits (N, K), divided by a calibration temperature.
 
-    It is one, or (N, 1), one for each row.
+    The temperature is one number, or (N, 1), one for each row.
 
     Raises:
         ArtifactError: a logit is not finite; nothing computed from it would be a number.

@@ -30,7 +30,7 @@ from dfercli.models.zero_shot import ZeroShotClip
 from dfercli.overrides import override, to_plain
 from dfercli.typed import typed
 
-# What CLIP's constructors raise at sizes that do not go together.
+# The errors of CLIP's constructors for sizes that do not fit together.
 BUILD_FAULTS = (
     *(ConfigError, KeyError, TypeError, ValueError, RuntimeError, AssertionError),
     *(AttributeError, ZeroDivisionError, IndexError),
@@ -44,7 +44,7 @@ SAMPLING_RULES = {
 
 @dataclass(frozen=True)
 class RestoredModel:
-    """A model with its weights and what its checkpoint says about it."""
+    """A model with its weights and its card."""
 
     module: Method
     card: ModelCard
@@ -52,7 +52,7 @@ class RestoredModel:
 
 
 def class_texts_for(config: ModelConfig, label_set: tuple[str, ...]) -> ClassTexts:
-    """The class texts that a model is trained with.
+    """The class texts for training a model.
 
     Raises:
         ConfigError: no text for a class.
@@ -155,7 +155,7 @@ def zero_shot_model(
 
 
 def texts_of_method(config: ModelConfig, label_set: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """The positive texts and, where the method wants them, the negative texts of all classes."""
+    """The positive texts and, if the method needs them, the negative texts of all classes."""
     if not METHODS[config.method].wants_texts(config):
         return list(label_set), []
     texts = class_texts_for(config, label_set)
@@ -174,10 +174,10 @@ def texts_of_method(config: ModelConfig, label_set: tuple[str, ...]) -> tuple[li
 def checkpoint_weights(
     weights: dict[str, Tensor], module: Method, card: ModelCard
 ) -> dict[str, Tensor]:
-    """What a checkpoint of a model holds, out of all its weights.
+    """The weights of a model that its checkpoint holds.
 
-    That is everything, but for a frozen CLIP whose weights file is known: of such a model only
-    what was trained. A frozen CLIP of random weights is held, since nothing else has it.
+    These are all weights, or only the trained ones if CLIP is frozen and its weights file is known.
+    A frozen CLIP with random weights is included, as it exists nowhere else.
     """
     left_out = set(_left_out(module, card))
     return {name: weight for name, weight in weights.items() if name not in left_out}
@@ -201,8 +201,8 @@ def restore_model(
 
     Args:
         path: Folder with model.json and model.safetensors, or a published checkpoint file.
-        class_position: For a published file only, which does not store it.
-        clip_weights: File of the CLIP that the model was trained on, where it is not in its place
+        class_position: Only for a published file, which does not store it.
+        clip_weights: File of the CLIP that the model was trained on, if it is not in its place
             and the checkpoint does not hold it.
         label_set: Other classes than the model's own, by their texts (open vocabulary).
         descriptions: Texts of these classes; None for the shipped ones of the model's text type.
@@ -262,7 +262,7 @@ def restore_model(
 
 
 def _backbone_for(card: ModelCard, config: ModelConfig, weights: Path | None, where: str) -> CLIP:
-    """CLIP, with its weights where the checkpoint does not hold them."""
+    """CLIP, with its weights if the checkpoint does not hold them."""
     identity: BackboneIdentity = typed(BackboneIdentity, card.backbone, where, field="backbone")
     if not METHODS[config.method].backbone_is_frozen or identity.sha256 is None:
         try:
