@@ -14,7 +14,7 @@ from dfercli.documents import end_of_json, parse_json
 T = TypeVar("T")
 
 MOST_LETTERS = 400_000
-"""Longest answer that is read."""
+"""Longest answer to read."""
 MOST_TEXT_LETTERS = 4_000
 """Longest text in an answer; a class text or a caption has a few hundred letters."""
 MOST_TRIES = 64
@@ -30,7 +30,7 @@ class AnswerForm(Generic[T]):
     """The form that an answer must have.
 
     Attributes:
-        name: Name of the form, for servers that want one.
+        name: Name of the form, for servers that need one.
         schema: Its JSON schema.
         read: Converts the JSON value for the caller; raises ValueError with the reason if it does
             not fit.
@@ -47,8 +47,8 @@ def parse_answer(text: str, form: AnswerForm[T], clean: Callable[[str], str]) ->
     Tries the whole text, then code fences, then every `{` or `[` in it.
 
     Args:
-        text: What the LLM wrote.
-        form: What it should be.
+        text: The LLM's text.
+        form: The expected form.
         clean: Applied to every text in the value, such as taking secrets out.
 
     Raises:

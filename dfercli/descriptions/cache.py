@@ -29,9 +29,9 @@ class Answer:
     Attributes:
         key: SHA-256 of the request.
         request: The request, with the images as SHA-256 sums.
-        parsed: The JSON value that was read from it.
-        raw: The bodies that the server sent, the last one being the one that was parsed.
-        usage: Tokens that the server counted, where it did.
+        parsed: The JSON value in it.
+        raw: The bodies that the server sent; the last one was parsed.
+        usage: Tokens that the server counted, if it did.
         created: ISO 8601 in UTC.
     """
 
@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """What a cache holds."""
+    """The content of a cache."""
 
     folder: Path
     answers: int
@@ -65,7 +65,7 @@ class AnswerCache:
         self.folder = folder
 
     def get(self, key: str) -> Answer | None:
-        """The answer to a request; None where there is none, or its file is not usable."""
+        """The answer to a request; None if there is none or its file is unusable."""
         try:
             path = self._path(key)
             answer: Answer = typed(Answer, read_json(path), str(path), schema=ANSWER_SCHEMA)

@@ -58,7 +58,7 @@ class CaptionPlan:
 
     @cached_property
     def words(self) -> re.Pattern[str]:
-        """Matches what names a class of the label set."""
+        """Matches words that name a class of the label set."""
         return word_pattern(self.label_set)
 
     @cached_property
@@ -80,14 +80,14 @@ class CaptionPlan:
         )
 
     def image_sizes_px(self) -> tuple[tuple[int, int], ...]:
-        """Height and width of the images that are sent for a clip."""
+        """Height and width of the images for a clip."""
         if self.config.images == "separate":
             return ((FRAME_PX, FRAME_PX),) * self.config.frames
         rows, columns = _grid(self.config.frames)
         return ((rows * FRAME_PX, columns * FRAME_PX),)
 
     def prompt(self, shown: int) -> str:
-        """Render the prompt for a clip of which `shown` frames are shown.
+        """Render the prompt for a clip with `shown` frames.
 
         Raises:
             ConfigError: the user's template asks for an unknown variable.
@@ -149,7 +149,7 @@ def caption_clip(
 
 @dataclass(frozen=True)
 class Caption:
-    """What an LLM says of some frames: the text, how many words were masked, its answers."""
+    """An LLM's caption of some frames: the text, the number of masked words, the answers."""
 
     text: str
     masked: int
@@ -167,8 +167,8 @@ def caption_images(
     """Write a caption: one request with the images, one that shortens the text.
 
     Args:
-        images: JPEG files, as `layout_images` gives them.
-        shown: How many frames they show.
+        images: JPEG files from `layout_images`.
+        shown: The number of frames in them.
         paths: Names of the source that the caption must not repeat.
         plan: Everything that shapes it.
         llm: The LLM.

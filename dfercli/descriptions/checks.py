@@ -21,7 +21,7 @@ def text_problems(
     count: Callable[[str], int],
     forbidden: Iterable[re.Pattern[str]] = (),
 ) -> list[str]:
-    """Say what is wrong with a text: empty, not plain, too long, a forbidden word.
+    """Describe the fault of a text: empty, not plain, too long, a forbidden word.
 
     Args:
         text: A tidy text.

@@ -18,12 +18,12 @@ from dfercli.descriptions.tokens import text_limit
 from dfercli.errors import ServiceError
 
 WORDS_PER_TOKEN = 0.7
-"""How many words fit in a CLIP token, conservatively."""
+"""Words per CLIP token, conservatively."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The texts of one class: positive, and negative where the style has them."""
+    """The texts of one class: positive, and negative if the style has them."""
 
     positive: tuple[str, ...]
     negative: tuple[str, ...] = ()
@@ -59,10 +59,10 @@ def write_class_texts(
     """Request the texts of all classes at once; request unusable ones once more.
 
     Args:
-        classes: The classes, with definitions where the user gave them.
+        classes: The classes, with the user's definitions, if any.
         config: Style, variants, language, limits.
-        llm: Who is asked.
-        model: Which model.
+        llm: The LLM.
+        model: Its model.
         count: The CLIP token counter.
 
     Raises:

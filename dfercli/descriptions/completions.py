@@ -1,4 +1,4 @@
-"""The body of an OpenAI-compatible server's answer: its text, or what is wrong with it."""
+"""The body of an OpenAI-compatible server's answer: its text, or its fault."""
 
 import json
 import re
@@ -21,10 +21,10 @@ class Completion:
 
     Attributes:
         raw: The body without secrets, as it may be stored.
-        text: What the LLM wrote; empty where there is a fault.
-        fault: What is wrong with the body.
-        refusal: The server's words, where it answers with an error.
-        status: The status that such an error names.
+        text: The LLM's text; empty if there is a fault.
+        fault: The fault of the body.
+        refusal: The server's words, if it answers with an error.
+        status: The status in such an error.
         usage: Tokens that the server counted.
     """
 

@@ -37,7 +37,7 @@ class Tally:
     """What a run has sent so far.
 
     Attributes:
-        sent: Requests, the client's own retries not counted.
+        sent: Requests, without the client's own retries.
         from_cache: Requests that the cache answered.
         usage: Tokens that the server counted.
     """
@@ -236,7 +236,7 @@ class Llm:
 def open_llm(
     config: DescribeConfig, environment: Mapping[str, str], note: Callable[[str], None]
 ) -> Llm:
-    """Set up the LLM that the environment names; nothing is sent yet.
+    """Set up the LLM of the environment without sending anything.
 
     Raises:
         ConfigError: there is no key.

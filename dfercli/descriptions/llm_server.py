@@ -41,7 +41,7 @@ class RequestLimitError(DataError):
 
 @dataclass(frozen=True)
 class LlmServer:
-    """Where the LLM is, and the key to it.
+    """The address of the LLM and its key.
 
     Attributes:
         base_url: Address of an OpenAI-compatible server; None for OpenAI's own.
@@ -59,7 +59,7 @@ class LlmServer:
 
     @property
     def plain_url(self) -> str | None:
-        """The address without user name and password, which clients write to logs."""
+        """The address without user name and password, for clients that log it."""
         if self.base_url is None:
             return None
         parts = urlsplit(self.base_url)
@@ -67,7 +67,7 @@ class LlmServer:
 
     @property
     def login(self) -> tuple[str, str] | None:
-        """User name and password of the address, where it has them."""
+        """User name and password in the address, if any."""
         parts = urlsplit(self.base_url or "")
         if parts.username is None:
             return None
@@ -86,7 +86,7 @@ class LlmServer:
 
 
 def server_from_environment(environment: Mapping[str, str]) -> LlmServer:
-    """Read `OPENAI_BASE_URL` and `OPENAI_API_KEY`; a server of one's own needs no key.
+    """Read `OPENAI_BASE_URL` and `OPENAI_API_KEY`; your own server needs no key.
 
     Raises:
         ConfigError: neither is set, or the address is invalid.
@@ -129,10 +129,10 @@ class _Bounded(httpx2.BaseTransport):
 
 
 def open_client(server: LlmServer, config: DescribeConfig) -> "OpenAI":
-    """A client of the server, each request of which is bounded in time and bytes.
+    """A client of the server; each request is bounded in time and bytes.
 
     Raises:
-        ConfigError: the proxies that the environment names cannot be used.
+        ConfigError: the proxies of the environment cannot be used.
     """
     from openai import OpenAI
 

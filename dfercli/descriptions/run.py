@@ -34,18 +34,18 @@ from dfercli.labels import ELEVEN
 from dfercli.progress import Progress
 
 HOPELESS_AFTER = 20
-"""Failures in a row, without a single caption, after which the rest is not tried."""
+"""Failures in a row, without any caption, after which the rest is skipped."""
 UNUSABLE_AFTER = 3
 """Refusals in a row, such as of a key, that are no longer a coincidence."""
 
 
 class ClipBugError(DataError):
-    """A bug that one clip met; its traceback is in the log that the message names."""
+    """A bug in one clip; its traceback is in the log that the message names."""
 
 
 @dataclass
 class CaptionResult:
-    """What a run over a face store did.
+    """The result of a run over a face store.
 
     Attributes:
         clips: Clips in the store.
@@ -67,9 +67,9 @@ class CaptionResult:
 def describe_classes(
     classes: LabelList, config: DescribeConfig, progress: Progress
 ) -> tuple[ClassTexts, Tally]:
-    """Return the texts of `classes`: the shipped ones, or an LLM's where they are missing.
+    """Return the texts of `classes`: shipped ones, or an LLM's if they are missing.
 
-    An LLM is asked where `config` names a model, or where there is no shipped text for a class.
+    An LLM is asked if `config` names a model, or if a class has no shipped text.
 
     Raises:
         ConfigError: an LLM is needed and there is no key, or a template is faulty.
@@ -113,8 +113,8 @@ def caption_store(
         store: The face store.
         config: The settings.
         progress: Where to report.
-        only: The clips that are wanted; None for all.
-        bugs: Takes the tracebacks of clips that meet a bug; by default `bugs.log` in the store,
+        only: The wanted clips; None for all.
+        bugs: Takes the tracebacks of clips with a bug; by default `bugs.log` in the store,
             which the user is asked to report.
 
     Raises:
@@ -182,7 +182,7 @@ def _caption_all(
 def _fault(
     store: Path, row: ClipRow, outcome: CaptionRow | DferError | Crash, bugs: BugLog
 ) -> DferError | None:
-    """Write the caption of a clip, if it has one; what went wrong, if anything did."""
+    """Write the caption of a clip, if it has one; return the error, if any."""
     fault = (
         attempt(partial(append_caption, store, outcome))
         if isinstance(outcome, CaptionRow)
@@ -202,7 +202,7 @@ def _stop_if_hopeless(result: CaptionResult, last: DferError) -> None:
 def plan_captions(
     store: Path, config: DescribeConfig, progress: Progress, only: Set[str] | None = None
 ) -> Estimate:
-    """Estimate the requests of `caption_store` at most; nothing is sent."""
+    """Estimate the most requests of `caption_store`; nothing is sent."""
     _check(config)
     plan = _caption_plan(store, config)
     todo = _without_caption(store, _wanted(store, only), plan, progress)

@@ -25,7 +25,7 @@ class ClassTexts:
         positive: Per class its texts, one or several variants; the same number for every class.
         negative: Per class its negative texts (FineCLIPER), or empty.
         style: `description`, `name`, `context` or `pn` (positive and negative).
-        provenance: Where the texts come from: `source` is `shipped` or `llm`.
+        provenance: The origin of the texts: `source` is `shipped` or `llm`.
     """
 
     label_set: tuple[str, ...]
@@ -186,7 +186,7 @@ def load_texts(path: Path, label_set: tuple[str, ...]) -> ClassTexts:
 
 
 def fill(template: str, name: str) -> str:
-    """Put a class name into a zero-shot template, without what else `str.format` evaluates."""
+    """Put a class name into a zero-shot template, without evaluating anything else."""
     return template.replace("{name}", name)
 
 

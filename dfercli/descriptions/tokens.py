@@ -1,4 +1,4 @@
-"""How many CLIP tokens a text takes."""
+"""Count the CLIP tokens of a text."""
 
 from collections.abc import Callable
 from functools import cache
@@ -20,5 +20,5 @@ def token_counter() -> Callable[[str], int]:
 
 
 def text_limit(context_tokens: int) -> int:
-    """Tokens that a text may take beside start, end and `context_tokens` learned tokens."""
+    """Tokens left for a text besides start, end and `context_tokens` learned tokens."""
     return CLIP_TOKENS - 2 - context_tokens

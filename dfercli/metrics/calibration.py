@@ -13,7 +13,7 @@ from dfercli.artifacts.evaluation import ReliabilityBin
 from dfercli.metrics.inputs import checked
 
 CALIBRATION_BINS = 15
-TEMPERATURES = (0.05, 20.0, 601)  # tried in calibration: from, to, and how many, 1 % apart
+TEMPERATURES = (0.05, 20.0, 601)  # temperatures to try: from, to, and how many, 1 % apart
 LOG_TEMPERATURE_DEVIATION = 0.5
 CROSS_FITS = 5
 
@@ -49,8 +49,8 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) 
 def choose_threshold(probabilities: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
     """The confidence that best separates right from wrong predictions.
 
-    The right ones below it and the wrong ones at or above it are fewest together; what lies below
-    was wrong more often than right. Without a mistake it is the lowest confidence seen.
+    It minimises the right ones below it plus the wrong ones at or above it; predictions below it
+    were wrong more often than right. Without a mistake it is the lowest confidence seen.
 
     Args:
         probabilities: (N, K).
@@ -59,7 +59,9 @@ def choose_threshold(probabilities: NDArray[np.floating], targets: NDArray[np.in
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == targets
     order = np.argsort(confidence)
-    candidates, below = np.unique(confidence[order], return_index=True)  # clips below each
+    candidates, below = np.unique(
+        confidence[order], return_index=True
+    )  # number of clips below each
     right_below = np.concatenate([[0], np.cumsum(right[order])])[below]
     wrong_below = below - right_below
     faults = right_below + (~right).sum() - wrong_below
@@ -72,15 +74,15 @@ def cross_fitted(
     """Probabilities of clips under a temperature that other clips fitted.
 
     Groups are dealt to `CROSS_FITS` parts, and each part gets the temperature of the others. Their
-    calibration error shows what the temperature does for new clips.
+    calibration error shows the effect of the temperature on new clips.
 
     Args:
         logits: (N, K).
         targets: (N,) index of the true class.
-        groups: What must stay together, for each clip: its subject, else the clip.
+        groups: The group of each clip, which stays together: its subject, else the clip.
 
     Returns:
-        (N, K); None where there are fewer than two groups.
+        (N, K); None if there are fewer than two groups.
     """
     names = sorted(set(groups))
     if len(names) < 2:

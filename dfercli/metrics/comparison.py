@@ -31,7 +31,7 @@ def compare(
         predicted_b: (N,) classes that run B predicted.
         targets: (N,) true classes.
         num_classes: K.
-        subjects: The person in each clip, where known; then subjects are resampled.
+        subjects: The person in each clip, if known; then subjects are resampled.
         bootstrap_samples: Number of resamples for the intervals; both runs share each resample.
         seed: Seed of the resamples.
 
@@ -87,7 +87,7 @@ def _redraw(
     of_units = np.zeros((number, *cells.shape), dtype=np.int64)
     np.add.at(of_units, (units, targets, outcome), 1)
     times = rng.multinomial(number, np.full(number, 1 / number), size=samples)
-    # With few subjects percentiles lie too near; so far out they lie where Student's t would be.
+    # With few subjects the usual percentiles are too narrow; these lie where Student's t would.
     far = -float(stdtrit(number - 1, 1 - OUTSIDE)) * np.sqrt(number / (number - 1))
     return np.tensordot(times, of_units, axes=1), float(ndtr(far))
 

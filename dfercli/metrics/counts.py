@@ -12,8 +12,8 @@ class Counts:
     """The clips of one test list, counted by who they show, class, and missed or recognised.
 
     Attributes:
-        cells: (U, K, 2) int64; U is the number of subjects, or 1 where clips are independent.
-        subjects: Number of subjects, or None where clips are independent of one another.
+        cells: (U, K, 2) int64; U is the number of subjects, or 1 if clips are independent.
+        subjects: Number of subjects, or None if clips are independent of each other.
     """
 
     cells: NDArray[np.int64]
@@ -52,7 +52,7 @@ def count(
 
 
 def units_of(subjects: Sequence[str | None] | None, num_clips: int) -> NDArray[np.int64] | None:
-    """The number of each clip's subject, (N,); None where clips are independent."""
+    """The number of each clip's subject, (N,); None if clips are independent."""
     if subjects is None:
         return None
     names = [("known", name) if name else ("clip", str(i)) for i, name in enumerate(subjects)]
@@ -68,7 +68,7 @@ def war(cells: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.float64
 
 
 def recalls(cells: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.float64]:
-    """(..., K) recalls of (..., K, 2) cells, nan where a class has no clip."""
+    """(..., K) recalls of (..., K, 2) cells, nan if a class has no clip."""
     totals = cells.sum(axis=-1)
     safe = np.where(totals > 0, totals, 1)
     return np.where(totals > 0, cells[..., 1] / safe, np.nan)

@@ -7,8 +7,8 @@
   few subjects the spread is itself uncertain, hence Student's t with one degree of freedom less
   than there are subjects. Such an interval is never narrower than the one of independent clips.
 
-Log odds keep an interval inside [0, 1]. At exactly 0 or 100 % no draw differs from another, so that
-the bootstrap would claim certainty; Wilson's interval of as many clips does not.
+Log odds keep an interval inside [0, 1]. At exactly 0 or 100 % all draws are equal, so the bootstrap
+would claim certainty; Wilson's interval of as many clips does not.
 `benchmarks/interval_coverage.py` measures how often these intervals contain the true rate.
 """
 
@@ -65,7 +65,7 @@ def wilson(rate: float, clips: float) -> Interval:
     shrink = 1 + Z**2 / clips
     middle = (rate + Z**2 / (2 * clips)) / shrink
     half = Z / shrink * np.sqrt(rate * (1 - rate) / clips + Z**2 / (4 * clips**2))
-    # Its ends are exactly 0 and 1 at these rates, but for the last bits.
+    # Its ends are exactly 0 and 1 at these rates, except for the last bits.
     low = 0.0 if rate == 0 else max(0.0, float(middle - half))
     return low, 1.0 if rate == 1 else min(1.0, float(middle + half))
 

@@ -30,7 +30,7 @@ class Predicted:
     Attributes:
         probabilities: (N, K), rows that sum to 1; the predicted class is the highest one.
         targets: (N,) index of the true class in the label set.
-        subjects: Of each clip the person it shows, where known; None where nobody is.
+        subjects: The person in each clip, if known; None if nobody is known.
         selected: Whether these clips also chose the checkpoint or fitted its temperature.
     """
 

@@ -2,7 +2,7 @@
 
 Yang et al., "AIM: Adapting Image Models for Efficient Video Action Recognition", ICLR 2023,
 arXiv 2302.03024. Each block of open_clip or timm is wrapped by an `AdaptedBlock`, which calls the
-block's own frozen attention and MLP. The last layer of every adapter starts at zero, so that an
+block's own frozen attention and MLP. The last layer of every adapter starts at zero, so an
 adapted tower begins as the frozen one, frame by frame.
 """
 
@@ -26,7 +26,7 @@ class Adapter(nn.Module):
 
     Args:
         width: D.
-        ratio: Width of the bottleneck by D.
+        ratio: Width of the bottleneck over D.
         skip: Whether the input is added to the output.
     """
 
@@ -46,7 +46,7 @@ class Adapter(nn.Module):
 
 
 class AdaptedBlock(nn.Module):
-    """What the wrapped blocks of both towers share: attention, then MLP, each with its adapter.
+    """The common part of the wrapped blocks of both towers: attention and MLP with adapters.
 
     Args:
         block: The frozen block, a plain one of open_clip or timm.

@@ -16,7 +16,7 @@ from dfercli.models.method import Method
 
 
 class MethodClass(Protocol):
-    """What each class of a method offers."""
+    """The interface of a method's class."""
 
     backbone_is_frozen: bool
 
@@ -43,7 +43,7 @@ def build_model(clip: CLIP, texts: Sequence[str], config: ModelConfig) -> Method
 
     Args:
         clip: The backbone with its weights.
-        texts: The text of each class; then the negative text of each, where the method wants them.
+        texts: The text of each class; then the negative text of each, if the method needs them.
         config: The settings.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A ViT of which only the class token is read: its last block computes no other."""
+"""The last block of a ViT computes only the class token if no other token is read."""
 
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class ClassTokenBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip has no types
     """The last block of an image encoder of which only the class token is read.
 
-    The same for that token to rounding. The others are keys and values in it, and no more: of a
+    That token is the same up to rounding. The others are only keys and values in it: of a
     ViT-B's 12 blocks three quarters of one are not computed.
     """
 

@@ -60,14 +60,14 @@ TOYS = {"tiny": TINY, "tiny-vit": TINY_VIT}
 
 @dataclass(frozen=True)
 class BackboneIdentity:
-    """Which CLIP a model was built on: enough to build it again and to tell another apart.
+    """The CLIP of a model: enough to build it again and to tell it from another one.
 
     Attributes:
         name: open_clip's model name, `tiny` or `tiny-vit`.
         tag: open_clip's pretrained tag, `random`, or `file` for a local weights file.
         sha256: Check sum of the weights file; None for random weights.
         architecture: open_clip's model configuration (`embed_dim`, `vision_cfg`, `text_cfg`, …).
-        file: Where a local weights file lay.
+        file: The path of a local weights file.
     """
 
     name: str
@@ -111,7 +111,7 @@ def split_clip_name(clip: str) -> tuple[str, str]:
 
 
 def require_clip(clip: str, weights: Path | None) -> None:
-    """Refuse a name that no backbone has, before any work.
+    """Refuse an unknown backbone name before any work.
 
     Args:
         clip: `MODEL/TAG`. With `weights`, the tag is not used and may be left out.
@@ -184,8 +184,8 @@ def build_clip(architecture: dict[str, Any], *, draw: bool = True) -> open_clip.
 class QuickGelu(nn.Module):
     """x * sigmoid(1.702 x), CLIP's activation, as silu(1.702 x) / 1.702.
 
-    The same to rounding. On a CPU a training step takes about a fifth less time than with
-    open_clip's three operations, each of which keeps a tensor for the backward pass.
+    The result is the same up to rounding. On a CPU a training step takes about a fifth less time
+    than with open_clip's three operations, each of which keeps a tensor for the backward pass.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -238,7 +238,7 @@ def load_same_backbone(identity: BackboneIdentity, weights: Path | None) -> open
     """Build the CLIP that a checkpoint was trained on and does not hold.
 
     Args:
-        identity: Which it was.
+        identity: The identity of that CLIP.
         weights: A local file with its weights; None for where they were, or the tag's download.
 
     Raises:
@@ -317,12 +317,12 @@ PIXELS_AT_ONCE = 16 * 224 * 224
 
 
 def encode_images(model: open_clip.CLIP, images: Tensor, together: int = 1) -> Tensor:
-    """Encode images by CLIP's image encoder, whatever type its weights have.
+    """Encode images with CLIP's image encoder, whatever type its weights have.
 
     Args:
         model: The backbone.
         images: (N, 3, S, S) float, normalised.
-        together: So many images in a row see one another, and are not parted.
+        together: This many consecutive images attend to each other and stay together.
 
     Returns:
         (N, D) image features, not normalised; float32 where the weights are bfloat16.

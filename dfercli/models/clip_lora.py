@@ -37,11 +37,11 @@ QKV = ("q", "k", "v")
 
 
 class LowRank(nn.Module):
-    """What is added to a frozen matrix: alpha / rank B A for each chosen part of its rows.
+    """The addition to a frozen matrix: alpha / rank B A for each chosen part of its rows.
 
     Args:
         shape: Rows and columns of the matrix.
-        parts: Into how many equal parts its rows are divided: q, k and v, or 1.
+        parts: Number of equal parts of its rows: 3 for q, k and v, or 1.
         chosen: Which of them are adapted.
         config: Rank, alpha, dropout.
     """
@@ -87,7 +87,7 @@ class ClipLora(Method):
         config: The settings, mainly those of `config.clip_lora`.
 
     Raises:
-        ConfigError: a CLIP that is no vision transformer, or settings that do not go together.
+        ConfigError: a CLIP other than a vision transformer, or conflicting settings.
     """
 
     encodes_frames_alone = True
@@ -175,7 +175,7 @@ def adapt(clip: CLIP, config: ClipLoraConfig) -> None:
     """Add low-rank matrices to the blocks of CLIP's image encoder, in place; freeze it before.
 
     Raises:
-        ConfigError: it is no plain vision transformer, or nothing is to be adapted.
+        ConfigError: it is not a plain vision transformer, or there is nothing to adapt.
     """
     blocks = vit_blocks(clip, "low-rank adapters")
     if not config.targets:
@@ -200,7 +200,7 @@ def _add(place: WeightPlace, parts: int, chosen: Sequence[int], config: ClipLora
 
 
 def merge(module: nn.Module) -> None:
-    """Make plain weights of all that are parametrised; they stay what they are at this moment."""
+    """Turn all parametrised weights into plain ones, with their current values."""
     for part in list(module.modules()):
         if parametrize.is_parametrized(part):
             assert isinstance(part.parametrizations, nn.ModuleDict)

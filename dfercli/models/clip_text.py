@@ -14,7 +14,7 @@ CLIP_VOCABULARY = 49_408
 
 
 def require_clip_texts(model: open_clip.CLIP) -> None:
-    """Refuse a backbone whose texts are no tokens of CLIP, read at their end.
+    """Refuse a backbone whose texts are not CLIP tokens, read at their end.
 
     Raises:
         ConfigError: a SigLIP or another one with its own tokenizer.

@@ -13,7 +13,7 @@ from dfercli.artifacts.network import require_server
 from dfercli.errors import ArtifactError
 
 URL_CACHE = Path("~/.cache/clip").expanduser()
-"""Where open_clip puts what is not on the hub."""
+"""The folder of open_clip for files that are not on the hub."""
 
 
 def fetch_weights(name: str, tag: str) -> Path:
@@ -22,7 +22,7 @@ def fetch_weights(name: str, tag: str) -> Path:
     `DFER_OFFLINE=1` never touches the network.
 
     Raises:
-        ArtifactError: it is not cached and cannot be downloaded; the place and ways out are named.
+        ArtifactError: it is not cached and cannot be downloaded; the message names ways out.
     """
     source = open_clip.get_pretrained_cfg(name, tag)
     repository = source.get("hf_hub", "").rpartition("/")[0]

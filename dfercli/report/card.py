@@ -1,4 +1,4 @@
-"""The model card as text: what a checkpoint is, its training, its results and its limits."""
+"""The model card as text: the checkpoint, its training, its results and its limits."""
 
 from typing import Any
 
@@ -64,7 +64,7 @@ def _trained_on(trained: dict[str, Any]) -> str:
         f"{trained.get('dataset')} fold {trained.get('fold')}"
         f"{'' if trained.get('official_split') else ' (a split of our own)'}"
     ]
-    if "num_train" in trained:  # models of others do not say
+    if "num_train" in trained:  # models of others do not record it
         parts += [
             f"{trained['num_train']} clips{f' of {subjects} people' if subjects else ''}",
             f"{trained.get('num_held_out')} held out",
@@ -74,7 +74,7 @@ def _trained_on(trained: dict[str, Any]) -> str:
 
 
 def _origin(origin: dict[str, Any]) -> list[tuple[str, str]]:
-    """Whose model it is, what they published of it, and their terms."""
+    """The owners of the model, their published results, and their terms."""
     if not origin:
         return []
     rows = [("made by others", f"{origin.get('name')}, from {origin.get('place')}")]

@@ -17,7 +17,7 @@ from dfercli.report.tables import NO_ECE, NO_VALUE, per_class_table, percent, pe
 BENCHMARKS = ("dfew", "ferv39k", "mafw")  # with published results to compare with
 PLOT_LEFT, PLOT_BOTTOM = 40, 260
 PLOT_WIDTH, PLOT_HEIGHT = 290, 250
-MOST_TINT = 45  # per cent of the accent: text stays readable on it in light and dark
+MOST_TINT = 45  # per cent of the accent: text on it stays readable in light and dark
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Mistake:
     Attributes:
         clip_id: The clip.
         label: Its class.
-        predicted: What the model said.
+        predicted: The predicted class.
         confidence: The probability of that class.
-        jpeg: A frame of it; empty where none can be read.
+        jpeg: A frame of it; empty if none can be read.
     """
 
     clip_id: str
@@ -56,9 +56,9 @@ def write_evaluation_page(
     Args:
         path: The HTML file.
         evaluation: The measurements.
-        benchmark: The data set, where it is one of `BENCHMARKS`.
-        measured_on: Which clips these were, as text.
-        checkpoint: Where the model came from.
+        benchmark: The data set, if it is one of `BENCHMARKS`.
+        measured_on: The clips, as text.
+        checkpoint: The origin of the model.
         selected_on: How it was chosen, as text.
         class_texts: The texts of the classes.
         mistakes: The most confident ones, strongest first.

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from dfercli.report.drawn_text import drawn_text
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-CAPITAL_PX = 22  # how high a capital letter of this font is at scale 1
+CAPITAL_PX = 22  # height of a capital letter of this font at scale 1
 LEAST_LETTER_PX = 9  # smaller ones cannot be read
-LETTERS_PER_SIDE = 44  # letters that would fill the shorter side, one above the other
+LETTERS_PER_SIDE = 44  # letters that would fill the shorter side, stacked
 SHOWN_CLASSES = 3
-MANY_FACES = 4  # beyond, panels have one line, as those of so many would cover the faces
+MANY_FACES = 4  # with more, panels have one line, as they would cover the faces
 MOST_NAME = 24
 FAR_LETTERS = 3  # a panel further from its face than this many letters gets a line to it
 BACKDROP = np.array((24.0, 24.0, 24.0))
@@ -26,7 +26,7 @@ Place = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
 
 @dataclass(frozen=True)
 class PanelText:
-    """What a panel says.
+    """The content of a panel.
 
     Attributes:
         track: Of the face.
@@ -43,7 +43,7 @@ class PanelText:
 
 @dataclass
 class FacePanels:
-    """Draws panels into the frames of one video; each stays on its side where it can.
+    """Draws panels into the frames of one video; each stays on its side if it can.
 
     Args:
         size_wh_px: Width and height of the frames.
@@ -67,7 +67,7 @@ class FacePanels:
         Args:
             scene: (H, W, 3) uint8 BGR, changed in place.
             boxes: (n, 4) in pixels.
-            texts: One for each box.
+            texts: The content for each box.
         """
         is_short = len(texts) > MANY_FACES
         letter = self.letter_px if not is_short else max(LEAST_LETTER_PX, self.letter_px * 3 // 4)
@@ -92,7 +92,7 @@ class FacePanels:
         faces: Sequence[Place],
         taken: Sequence[Place],
     ) -> Place:
-        """Where a panel covers least of the faces, first its own, and of other panels."""
+        """The place where a panel covers least of faces, its own first, and of other panels."""
         corners = _corners(face, size, self.size_wh_px)
         options = [self._inside(corner, size) for corner, _ in corners]
         costs = [
@@ -105,7 +105,7 @@ class FacePanels:
         best = int(np.argmin(costs))
         before = self._sides.get(track, best)
         if costs[before] <= costs[best] + 0.05 * size[0] * size[1]:
-            best = before  # rather than jump about
+            best = before  # to avoid jumping
         self._sides[track] = best
         return options[best]
 
@@ -123,9 +123,9 @@ def _whole(box: NDArray[np.float64]) -> Place:
 def _corners(
     face: Place, size: tuple[int, int], frame: tuple[int, int]
 ) -> list[tuple[tuple[int, int], float]]:
-    """Upper left corners to try, each with what it costs to be so far away.
+    """Upper left corners to try, each with a cost for its distance.
 
-    Beside the face, above and below it, one row further, and last in the corners of the frame.
+    Next to the face, above and below it, one row further, and last in the corners of the frame.
     """
     left, top, right, bottom = face
     width, height = size

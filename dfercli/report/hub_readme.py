@@ -12,9 +12,9 @@ def hub_readme(card: ModelCard, repository: str, licence: str | None) -> str:
     """Write the README.
 
     Args:
-        card: The model card, without places of this machine.
+        card: The model card, without paths of this machine.
         repository: `owner/name` on the hub.
-        licence: The hub's identifier of the terms; None where none is stated.
+        licence: The hub's identifier of the terms; None if none is stated.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -74,5 +74,5 @@ def hub_readme(card: ModelCard, repository: str, licence: str | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text of anybody as one line of Markdown: nothing in it is a link, a tag or a cell."""
+    """Untrusted text as one line of Markdown: nothing in it is a link, a tag or a cell."""
     return re.sub(r"([\\`*_\[\]<>|#!])", r"\\\1", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""The lanes below a live picture: what each face showed in the last half minute."""
+"""The lanes below a live picture: the expressions of each face in the last half minute."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class LiveLanes:
         end_seconds: float,
         probabilities: NDArray[np.float64],
     ) -> None:
-        """Add what a face shows in a stretch of time; stretches of a face come in order.
+        """Add the expression of a face in a stretch of time; stretches of a face come in order.
 
         Args:
             track: The face.
@@ -58,12 +58,12 @@ class LiveLanes:
             probabilities: (K,).
         """
         parts = self._parts.setdefault(track, deque())
-        if parts:  # windows overlap: the newest says what is shown from where the last one ended
+        if parts:  # windows overlap: the newest counts from where the last one ended
             start_seconds = max(start_seconds, parts[-1].end_seconds)
         parts.append(_Part(start_seconds, end_seconds, probabilities))
 
     def shown(self, seconds: float) -> list[int]:
-        """The faces of the last half minute, those that were seen last first."""
+        """The faces of the last half minute, the latest seen first."""
         for track, parts in list(self._parts.items()):
             while parts and parts[0].end_seconds < seconds - SHOWN_SECONDS:
                 parts.popleft()
@@ -76,7 +76,7 @@ class LiveLanes:
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            seconds: Now.
+            seconds: The current time.
             told: A line above the lanes.
 
         Returns:

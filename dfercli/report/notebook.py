@@ -1,4 +1,4 @@
-"""How a video's result shows itself in a notebook."""
+"""The display of a video's result in a notebook."""
 
 import base64
 from html import escape
@@ -60,5 +60,5 @@ def _lines(video: "VideoPrediction") -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Text that any encoding holds: halves of surrogate pairs, from names of files, spelt out."""
+    """Text for any encoding: halves of surrogate pairs, from names of files, are spelt out."""
     return text.encode("utf-8", "backslashreplace").decode()

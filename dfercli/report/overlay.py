@@ -1,4 +1,4 @@
-"""What is drawn into a video: box, name, bars of the strongest classes, and a small timeline."""
+"""The drawing in a video: box, name, bars of the strongest classes, and a small timeline."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class ShownFace:
     Attributes:
         track: Number of its track.
         box_xyxy_px: (4,) in pixels of the frame.
-        probabilities: (K,), or None where nothing is known of this moment.
+        probabilities: (K,), or None if unknown at this moment.
     """
 
     track: int
@@ -41,9 +41,9 @@ class Overlay:
         label_set: The K class names.
         timelines: Of all tracks.
         size_wh_px: Width and height of the frames.
-        length_seconds: Where the video ends.
-        min_confidence: Below it an expression is shown with a question mark.
-        names: Of the persons, by track; others are called by the number of their track.
+        length_seconds: The end of the video.
+        min_confidence: An expression below it gets a question mark.
+        names: Names of the persons, by track; others are named by track number.
     """
 
     def __init__(

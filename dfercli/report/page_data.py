@@ -1,4 +1,4 @@
-"""What the page of `dfer predict --html` knows of a video, as small JSON values.
+"""The data of a video for the page of `dfer predict --html`, as small JSON values.
 
 Times are whole milliseconds, probabilities whole thousandths, and a class is its number.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dfercli.report.timeline import Span, Timeline, spans_of
 from dfercli.report.video_prediction import FaceTrace, Moment, VideoPrediction
 
-MOST_TRACKS = 40  # those that are seen longest; the table of predictions holds all
+MOST_TRACKS = 40  # those seen longest; the table of predictions holds all
 MOST_STRIPS = 3  # people in the small timeline of a video
 MOST_PARTS = 40  # of such a strip
 MOST_GAPS = 200
@@ -33,7 +33,7 @@ class PageVideo:
         prediction: The predictions.
         length_seconds: Its length.
         player: Address of the video, relative to the page or embedded; None shows no player.
-        note: What to say about the player.
+        note: The note about the player.
         offset_seconds: The moment of the source at which the player's video begins.
     """
 
@@ -46,10 +46,10 @@ class PageVideo:
 
 @dataclass(frozen=True)
 class PageRoom:
-    """How much of one video or track a page can hold.
+    """The room on a page for one video or track.
 
     Attributes:
-        intervals: Of the timeline of a track; more are averaged.
+        intervals: Of a track's timeline; more are averaged.
         spans: Of a video.
         boxes: Of a track.
         picture_bytes: Of a video.
@@ -75,12 +75,12 @@ def room_for(videos: Sequence[VideoPrediction]) -> PageRoom:
 
 
 def video_section(video: PageVideo, min_confidence: float, room: PageRoom) -> dict[str, Any]:
-    """All that the page shows of one video.
+    """The data of the page for one video.
 
     Args:
         video: The predictions, and how to play the video.
         min_confidence: Below it a stretch is marked as uncertain.
-        room: How much of it there is place for.
+        room: The room for it.
     """
     found = video.prediction
     every = sorted(found.timelines(), key=lambda timeline: (-timeline.seen_seconds, timeline.track))
@@ -127,7 +127,7 @@ def video_section(video: PageVideo, min_confidence: float, room: PageRoom) -> di
 
 
 def nobody_seen(found: VideoPrediction) -> bool:
-    """Whether all is well with a video but that it shows no face that was kept."""
+    """Whether a video is fine except that it shows no kept face."""
     return not found.predictions and (found.failure is None or found.failure.stage == "faces")
 
 
@@ -211,13 +211,13 @@ def thinned(timeline: Timeline, most: int) -> tuple[NDArray[np.float64], NDArray
 def _between(
     coarse: NDArray[np.float64], edges: NDArray[np.float64], amounts: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """What falls between each two of the coarse edges, of amounts spread evenly over intervals."""
+    """The amounts between coarse edges, if those of intervals are spread evenly over them."""
     reached = np.concatenate([[0.0], np.cumsum(amounts)])
     return np.diff(np.interp(coarse, edges, reached))
 
 
 def _boxes(trace: FaceTrace | None, most: int) -> list[list[int]]:
-    """The boxes of a face, fewer where there is little room; none where they would be too few."""
+    """The boxes of a face, fewer if there is little room; none if too few would be left."""
     if trace is None or not trace.boxes:
         return []
     step = -(-len(trace.boxes) // max(1, most))

@@ -9,7 +9,7 @@ from dfercli.report.card import LIMITS
 
 
 def clock(seconds: float) -> str:
-    """Seconds as `m:ss.s`, with hours where there are any."""
+    """Seconds as `m:ss.s`, with hours if there are any."""
     tenths = round(seconds * 10)
     minutes, tenths = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)

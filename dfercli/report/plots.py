@@ -103,7 +103,7 @@ def plot_reliability(evaluation: Evaluation, path: Path, title: str) -> None:
 
 
 def _write_shares(axes: Axes, evaluation: Evaluation, shares: np.ndarray) -> None:
-    """Write each share into its cell; nothing where there is nothing."""
+    """Write each share into its cell; leave empty cells empty."""
     for row, counts in enumerate(evaluation.confusion):
         for column, count in enumerate(counts):
             if count:

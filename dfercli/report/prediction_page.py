@@ -24,15 +24,15 @@ def write_prediction_page(
 ) -> None:
     """Write the page atomically.
 
-    The start view needs the summaries alone; what is known of one video is a script of its own that
-    is read once that video is opened.
+    The start view needs only the summaries; the data of each video is a separate script, which is
+    read when that video is opened.
 
     Args:
         path: The HTML file.
         videos: From `video_section`, in the order to show them.
         label_set: The K class names.
         card: Of the model.
-        model_name: Where the model came from.
+        model_name: The origin of the model.
         settings: (name, value) rows to show.
     """
     names = [video["name"] for video in videos]

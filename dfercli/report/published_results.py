@@ -1,4 +1,4 @@
-"""Results that papers publish on DFEW, FERV39k and MAFW, to compare one's own with."""
+"""Published results on DFEW, FERV39k and MAFW, to compare your own with."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class PublishedResult:
     Attributes:
         method: Its name and year.
         modality: V video, A audio, T text.
-        results: Data set -> (UAR, WAR) in per cent, None where a paper gives none. DFEW and MAFW
+        results: Data set -> (UAR, WAR) in per cent, None if a paper gives none. DFEW and MAFW
             are means over five folds; MAFW is the one of eleven single classes.
     """
 

@@ -33,14 +33,14 @@ class RunSummary:
 
     Attributes:
         name: Its name.
-        dataset: What it was trained on.
-        folds: Numbers of the folds that are finished, in the order of `summary.folds`.
+        dataset: The training data.
+        folds: Numbers of the finished folds, in the order of `summary.folds`.
         summary: Its results.
         selected_on: How its checkpoints were chosen, as text.
-        measured_on: On which clips each fold was measured, as text.
+        measured_on: The measured clips of each fold, as text.
         official_split: Whether every fold is a published one.
         seed: Of the training.
-        settings: What tells it from other runs besides its seed; empty where it is not known.
+        settings: Its differences from other runs besides the seed; empty if unknown.
     """
 
     name: str
@@ -57,7 +57,7 @@ class RunSummary:
 def results_table(
     dataset: str, runs: Sequence[RunSummary], *, with_published: bool = True
 ) -> TextTable:
-    """All runs on one data set; below them the published numbers, where there are any."""
+    """All runs on one data set; below them the published numbers, if any."""
     rows = [row for run in runs for row in _run_rows(run)]
     if with_published:
         rows += _published_rows(dataset)
@@ -96,7 +96,7 @@ def seeds_table(runs: Sequence[RunSummary]) -> TextTable | None:
     runs of their deviation over folds.
 
     Returns:
-        None where no two runs are such.
+        None if no two runs differ only in their seed.
     """
     groups: dict[tuple[str, str], list[RunSummary]] = {}
     for run in runs:

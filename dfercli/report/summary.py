@@ -1,4 +1,4 @@
-"""What the persons of a video show, as rows: spans, a summary, and what they show during events."""
+"""The expressions of people in a video as rows: spans, a summary, and events."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ class Event:
     Attributes:
         source: The video, by the name that predictions have.
         name: Of the event.
-        start_seconds: Its begin in the video.
+        start_seconds: Its beginning in the video.
         end_seconds: Its end.
     """
 
@@ -48,7 +48,7 @@ def summary_rows(video: "VideoPrediction") -> list[SummaryRow]:
 
 
 def event_rows(video: "VideoPrediction", events: Iterable[Event]) -> list[EventRow]:
-    """What each person shows during each event of the video; a row without one where none is seen.
+    """The expressions of each person during each event; a row without a person if none is seen.
 
     Args:
         video: The predictions.
@@ -76,7 +76,7 @@ def real_time(recorded_at: datetime | None, seconds: float) -> str | None:
 
 @dataclass(frozen=True)
 class _Course:
-    """What is seen of one or several persons.
+    """The expressions of one or several persons.
 
     Attributes:
         seconds: In all.
@@ -102,7 +102,7 @@ def _course(timelines: Sequence[Timeline]) -> _Course:
 
 
 def _cut(timeline: Timeline, start: float, end: float) -> Timeline | None:
-    """The part of a timeline between two times; None where the face is not seen then."""
+    """The part of a timeline between two times; None if the face is not seen then."""
     edges = timeline.edges_seconds.clip(start, end)
     keeps = np.diff(edges) > 0
     if not (keeps & timeline.is_seen).any():

@@ -19,7 +19,7 @@ class TextTable:
     """A table that is ready to print: every cell is plain text.
 
     Attributes:
-        title: What it shows.
+        title: Its title.
         columns: Column names.
         rows: One tuple of cells per row, as many as there are columns.
     """
@@ -109,7 +109,7 @@ def to_csv(table: TextTable) -> str:
 
 
 def to_markdown(table: TextTable) -> str:
-    """The table as Markdown, with what would end a cell escaped."""
+    """The table as Markdown; characters that would end a cell are escaped."""
 
     def row(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
@@ -141,7 +141,7 @@ def _latex_escape(cell: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {character: f"\\{character}" for character in "&%$#_{}"}
     special |= {"±": r"$\pm$", "→": r"$\to$", "<": r"\textless{}", ">": r"\textgreater{}"}
-    # Behind the end of a row, these would be an option of it.
+    # After the end of a row, these would be an option of it.
     special |= {"|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}"}
     printable = (character if character.isprintable() else " " for character in cell)
     return "".join(special.get(character, character) for character in printable)

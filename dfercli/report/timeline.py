@@ -15,7 +15,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Timeline:
-    """What one face shows, in M consecutive intervals of time.
+    """The expressions of one face in M consecutive intervals of time.
 
     Attributes:
         track: Number of the face's track.
@@ -71,7 +71,7 @@ class Span:
 
 
 def called(person: str | None, track: int) -> str:
-    """What a face is called: the person it is, where people were told apart, else its track."""
+    """The name of a face: its person, if people were told apart, else its track."""
     if person is None:
         return f"face {track}"
     return f"person {person}" if person.isdecimal() else person

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST_LETTERS = 16  # of a name
 MOST_CLASSES = 28  # in the legend
-MOST_LANES = 12  # those that are seen longest
+MOST_LANES = 12  # those seen longest
 WIDTH_INCHES, LANE_INCHES, FRAME_INCHES = 10.0, 0.75, 1.1
 DOTS_PER_INCH = 110
 INK, FAINT = "#1f2933", "#d9dee4"
@@ -30,7 +30,7 @@ SMALL = 9
 
 
 class TimelineFigure(Figure):
-    """A figure that shows itself in a notebook once, whether or not pyplot is in use."""
+    """A figure that a notebook shows once, whether or not pyplot is in use."""
 
     def _repr_png_(self) -> bytes:
         return png_of(self)
@@ -64,7 +64,7 @@ def plot_timeline(video: "VideoPrediction") -> TimelineFigure:
         words.set(transform=lanes[0].transAxes, color=INK, fontsize=SMALL, parse_math=False)
     more = f" ({len(every) - MOST_LANES} more faces)" if len(every) > MOST_LANES else ""
     title = figure.suptitle(f"{shortened(video.source, 90)}{more}", fontsize=11, color=INK)
-    title.set_parse_math(False)  # a $ in a name is no mathematics
+    title.set_parse_math(False)  # a $ in a name is not mathematics
     if timelines:
         _add_legend(figure, video)
     return figure

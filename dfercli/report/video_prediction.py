@@ -52,12 +52,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class FaceTrace:
-    """What one face looks like and where it is, at some of the times at which it is seen.
+    """The look and place of one face, at some of the times at which it is seen.
 
     Attributes:
         track: Number of the face's track.
         pictures: Crops, by time.
-        best: Which of them shows the face best.
+        best: Index of the best picture.
         boxes: Time in ms, left, top, right and bottom in pixels of the source, by time.
     """
 
@@ -69,26 +69,26 @@ class FaceTrace:
 
 @dataclass(frozen=True)
 class VideoPrediction:
-    """What the faces of one video show.
+    """The predictions for the faces of one video.
 
     Attributes:
-        source: The video, as a path relative to the current folder where it lies below.
+        source: The video, as a path relative to the current folder if it lies below it.
         label_set: The K class names.
         predictions: One per face track and window, by track, then by time.
         gaps: Stretches (start, end) in seconds in which no face was seen.
         gap_reasons: Why, for each of them.
-        remarks: Faces that were seen and left out, and doubts about who is who, one line each.
-        portraits: By track what tells its face from others, where that was asked for.
+        remarks: Faces that were left out, and doubts about who is who, one line each.
+        portraits: By track, the numbers that describe its face, if requested.
         failure: Why the video, or a part of it, could not be used; else None.
-        moments: The strongest moments with their crops, where a report needs them.
-        traces: The faces through time, where a report needs them.
-        annotated: Path of the annotated video, where one was written.
-        detector: Name of the face detector; None where no face was found.
+        moments: The strongest moments with their crops, if a report needs them.
+        traces: The faces through time, if a report needs them.
+        annotated: Path of the annotated video, if one was written.
+        detector: Name of the face detector; None if no face was found.
         min_confidence: Below it a span is uncertain.
         length_seconds: Length of the video; if unknown, the end of the predictions.
         length_is_known: Whether the video says its length.
-        fps: Its frames per second, where it has any.
-        recorded_at: When it was recorded, where it says so.
+        fps: Its frames per second, if it has any.
+        recorded_at: When it was recorded, if it says so.
         signature: See `source_signature`, of when its faces were found; None where it is not read.
     """
 
@@ -113,11 +113,11 @@ class VideoPrediction:
 
     @cached_property
     def people(self) -> dict[int, str]:
-        """The name or number of the person of each track, where people were told apart."""
+        """The name or number of the person of each track, if people were told apart."""
         return {one.track: one.person for one in self.predictions if one.person is not None}
 
     def reasons(self) -> list[str]:
-        """Why no face was seen, for each gap; as much as is known."""
+        """Why no face was seen, for each gap, as far as known."""
         return [*self.gap_reasons, *["no face found"] * (len(self.gaps) - len(self.gap_reasons))]
 
     def timelines(self) -> list[Timeline]:
