@@ -60,7 +60,9 @@ class Holder:
 
 
 @contextmanager
-def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Iterator[None]:
+def exclusive(
+    path: Path, *, busy: str | None = None, stays: bool = True, of: Path | None = None
+) -> Iterator[None]:
     """Hold the lock that the file `path` stands for.
 
     Args:
@@ -69,6 +71,7 @@ def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Ite
             where another holds the lock. None waits as long as that lasts.
         stays: Whether the file stays afterwards; else its folder goes, too, where that was made
             for it and is empty.
+        of: The output that it guards, which is named where the file cannot be made.
 
     Raises:
         ArtifactError: the file cannot be made, or another holds the lock and `busy` is given.
@@ -82,7 +85,7 @@ def exclusive(path: Path, *, busy: str | None = None, stays: bool = True) -> Ite
         path.parent.mkdir(parents=True, exist_ok=True)
         _acquire(lock, beside, busy)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(of or path, error) from error
     try:
         if busy is not None:
             write_json(beside, asdict(_this_process()))
@@ -105,7 +108,7 @@ def writing_file(path: Path) -> Iterator[None]:
         ArtifactError: another process does (named).
     """
     with exclusive(
-        path.with_name(f".{path.name}.lock"), busy=f"{path} is being written", stays=False
+        path.with_name(f".{path.name}.lock"), busy=f"{path} is being written", stays=False, of=path
     ):
         yield
 
