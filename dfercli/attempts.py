@@ -24,7 +24,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True)
 class Crash:
-    """An exception that nobody expected.
+    """An unexpected exception.
 
     Attributes:
         reason: Its kind and message, and where it happened, in one line.
@@ -36,7 +36,7 @@ class Crash:
 
 
 class SetUpError(RuntimeError):
-    """A bug in what was set up for all sources, maybe in another process.
+    """A bug in the set-up for all sources, maybe in another process.
 
     Args:
         crash: What happened there.
@@ -47,7 +47,7 @@ class SetUpError(RuntimeError):
 
 
 def attempt(work: Callable[[], ResultT]) -> ResultT | Crash:
-    """Do the work of one source; an exception that nobody expected becomes a `Crash`.
+    """Do the work of one source; an unexpected exception becomes a `Crash`.
 
     Raises:
         DferError: one that the work raised, or what it says of a full or read-only disk.
@@ -56,7 +56,7 @@ def attempt(work: Callable[[], ResultT]) -> ResultT | Crash:
         return work()
     except DferError:
         raise
-    except Exception as error:  # one source must not end the others; whoever called logs it
+    except Exception as error:  # one source must not end the others; the caller logs it
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             where = f" {error.filename}" if error.filename else ""
             raise ArtifactError(f"cannot write{where}: {error.strerror}") from error

@@ -1,6 +1,6 @@
 """`dfer demo`: draw labelled videos, then run all five stages on them as a user would.
 
-The faces are drawn and the model is a toy; the code is the one that real videos go through.
+The faces are drawn and the model is a toy; the code is the one that processes real videos.
 """
 
 import csv
@@ -54,7 +54,7 @@ CROP_MARGIN = 0.0  # brows to chin: the tiny model sees 48 pixels only
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made and measured.
+    """The results of the demo.
 
     Attributes:
         out: The demo's folder.
@@ -224,7 +224,7 @@ def _render_person(person: _Person, report: Callable[[int, int], None]) -> None:
 
 
 def video_path(folder: Path, number: int, label: str) -> Path:
-    """Where the video of one person with one expression lies."""
+    """The path of the video of one person with one expression."""
     return folder / label / f"person-{number:03d}.mp4"
 
 

@@ -33,7 +33,7 @@ MOST_FOLDS = 6
 
 @dataclass(frozen=True)
 class RealDemoResult:
-    """What the demo made and measured.
+    """The results of the demo.
 
     Attributes:
         videos: Folder of the raw videos.
@@ -55,7 +55,7 @@ class RealDemoResult:
 
 
 def plan(config: DemoConfig, progress: Progress) -> get.Plan | None:
-    """What has to be fetched first; None where the user has fetched the videos.
+    """The files to fetch first; None if the user has fetched the videos.
 
     Raises:
         ConfigError: no such data set or actors.
@@ -67,23 +67,23 @@ def plan(config: DemoConfig, progress: Progress) -> get.Plan | None:
     raw_set, root = get.wanted_set(wanted)
     if raw_set.zenodo is not None and config.root is None:
         return get.plan(wanted, progress)
-    dataset_root(raw_set.name, root)  # it is there, or the error says where it was looked for
+    dataset_root(raw_set.name, root)  # it exists, or the error names the place
     return None
 
 
 def videos_folder(config: DemoConfig) -> Path:
-    """Where the raw videos are, or go: `--root`, else below the demo's own folder."""
+    """The folder of the raw videos: `--root`, else below the demo's own folder."""
     return config.root or config.out / "videos" / str(config.real)
 
 
 def run(config: DemoConfig, wanted: get.Plan | None, progress: Progress) -> RealDemoResult:
     """Fetch, find faces, train on all actors but one, measure on that one, and draw a page.
 
-    What an earlier run fetched and preprocessed is used again.
+    Files that an earlier run fetched and preprocessed are used again.
 
     Args:
         config: The settings.
-        wanted: What `plan` found.
+        wanted: The result of `plan`.
         progress: Where to report.
 
     Raises:
@@ -160,7 +160,7 @@ def _train_config(config: DemoConfig, name: str, store: Path) -> TrainConfig:
 
 
 def _video_of_test(config: DemoConfig, name: str, videos: Path, store: Path) -> Path:
-    """A video of an actor who is tested: a happy one, as anybody can check it."""
+    """A video of the tested actor: a happy one, as anybody can check it."""
     clips = read_fold_clips(_train_config(config, name, store), 1)
     tested = {clip.subject for clip in clips.test}
     takes = find_takes(RAW_SETS[name], videos).takes

@@ -10,7 +10,7 @@ class DferError(Exception):
 
     Args:
         message: One line: what, where, got and expected.
-        hint: The next step, where there is a useful one.
+        hint: The next step, if there is a useful one.
     """
 
     exit_code = 1
@@ -21,7 +21,7 @@ class DferError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[type["DferError"], tuple[str, str | None]]:
-        """Pickle with the hint, so that an error survives the way back from a worker process."""
+        """Pickle with the hint, so an error survives the way back from a worker process."""
         return type(self), (self.message, self.hint)
 
 

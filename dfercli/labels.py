@@ -1,6 +1,6 @@
 """Class names: the canonical label sets and the words that data sets use for them.
 
-Labels are names everywhere; an index means something only beside the ordered label set it came
+Labels are names everywhere; an index means something only with the ordered label set it came
 with. Three index orders of the same classes are in use in the field.
 """
 

@@ -72,7 +72,7 @@ def plain_name(text: str, otherwise: str) -> str:
 
     Args:
         text: Any text.
-        otherwise: The name where nothing is left of `text`.
+        otherwise: The name if nothing is left of `text`.
     """
     letters = (letter if letter.isalnum() or letter in "-_.+" else "_" for letter in text)
     name = "".join(letters).lstrip(".")

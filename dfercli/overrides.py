@@ -154,7 +154,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _read_as(hint: Any, value: Any, literal: bool) -> Any:
-    """Read `value` as the type `hint`; raise TypeError or ValueError where it does not fit."""
+    """Read `value` as the type `hint`; raise TypeError or ValueError if it does not fit."""
     origin = get_origin(hint)
     if origin is Annotated:
         base, allowed = get_args(hint)
@@ -197,7 +197,7 @@ def _read_as(hint: Any, value: Any, literal: bool) -> Any:
         return number if math.isfinite(number) else _refuse()
     if not isinstance(value, str if hint is str else (str, Path)) or "\0" in str(value):
         raise TypeError
-    if hint is Path and str(value) == "-":  # elsewhere a stream; here it would be a file
+    if hint is Path and str(value) == "-":  # `-` is a stream elsewhere; here it would be a file
         raise TypeError
     return hint(value)
 

@@ -11,7 +11,7 @@ class PathEnds:
     """Paths by their ends, as `talk.mp4` and `monday/talk.mp4` of `videos/monday/talk.mp4`.
 
     Args:
-        paths: What can be meant.
+        paths: The candidates.
         folder: The folder that relative paths begin at.
     """
 
@@ -34,7 +34,7 @@ class PathEnds:
         return self._by_end.get(self._parts(asked)) or self._by_end.get(end, [])
 
     def one(self, asked: str, where: str, what: str = "videos") -> str | None:
-        """The one path that a row of a table means; None where none fits.
+        """The one path that a row of a table means; None if none fits.
 
         Args:
             asked: As the row calls it.

@@ -1,4 +1,4 @@
-"""What `dfer bench` compares with: the arithmetic of the published code of DFER-CLIP.
+"""The reference of `dfer bench`: the arithmetic of the published code of DFER-CLIP.
 
 A stand-in, written from scratch: float32 throughout, the class texts encoded in full length in
 every forward pass, frames read and augmented one by one with PIL, plain SGD. It is used for

@@ -1,4 +1,4 @@
-"""`dfer bench`: how fast this machine loads, recognises and trains, and what bounds it.
+"""`dfer bench`: how fast this machine loads, recognises and trains, and what limits it.
 
 Everything is compared with the published arithmetic (`bench_reference`), alternating in one run,
 with random weights and made-up frames: ratios can be compared between machines, seconds cannot.
@@ -55,7 +55,7 @@ class BenchResult:
         inference_parts: Seconds of the parts of recognising one clip.
         training: One step.
         memory_mb: Most memory that the process (on a GPU: the device) held with only ours.
-        bottleneck: What bounds this machine, as text.
+        bottleneck: The limit of this machine, as text.
     """
 
     machine: dict[str, Any]
@@ -69,7 +69,7 @@ class BenchResult:
     bottleneck: str
 
     def to_json(self) -> dict[str, Any]:
-        """What `dfer bench --json` prints; the first batch size gives inference's own numbers."""
+        """The output of `dfer bench --json`; the first batch size gives inference's own numbers."""
         table: dict[str, Any] = {
             "schema": BENCH_SCHEMA,
             "machine": self.machine,

@@ -22,7 +22,7 @@ class Speed:
         seconds: Median time of one batch.
         reference_seconds: The same of the reference.
         share_of_peak: Of the rate at which this machine multiplies large matrices in that
-            precision; None where nothing is multiplied.
+            precision; None if nothing is multiplied.
     """
 
     batch_size: int

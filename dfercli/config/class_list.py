@@ -10,7 +10,7 @@ QUOTE = '"'
 
 @dataclass
 class _Entry:
-    """What stands between two commas."""
+    """The text between two commas."""
 
     text: str = ""
     is_quoted: bool = False

@@ -28,13 +28,13 @@ class Offer:
     """How a field appears on the command line.
 
     Attributes:
-        help: What the setting is, as `--help` says it.
+        help: The help text of the setting.
         kind: `option`, `argument`, or `setting` (neither).
         panel: The panel of `--help` that the option stands in.
         flags: Its flags; empty for `--name-of-the-field`.
-        metavar: What stands for a value; None for the type.
-        default: How help describes a default that is not a fixed value.
-        suggestions: Values that the shell completes where others are accepted, too.
+        metavar: The placeholder for a value; None for the type.
+        default: The help text for a default that is not a fixed value.
+        suggestions: Values that the shell completes; others are accepted, too.
         required: The command line must give it, whatever the default for Python is.
     """
 

@@ -1,4 +1,4 @@
-"""The streams that a model uses besides the frames, and where they are read from."""
+"""The streams that a model uses besides the frames, and their readers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ def available_streams(clips: Sequence[Clip], folder: Path | None) -> tuple[Strea
 
 
 def how_made(names: Sequence[str], clips: Sequence[Clip], folder: Path | None) -> dict[str, str]:
-    """How the streams of clips were made, where that is recorded; of captions, by which LLM.
+    """How the streams of clips were made, if recorded; for captions, by which LLM.
 
     Raises:
         ArtifactError: a broken record.
@@ -47,7 +47,7 @@ def how_made(names: Sequence[str], clips: Sequence[Clip], folder: Path | None) -
 
 
 def tell_of_other_making(made: Mapping[str, str], now: Mapping[str, str], note: Note) -> None:
-    """Say in one line which streams were made by something else than those of the training."""
+    """Print one line about streams that were made in another way than in training."""
     others = [
         f"{name} by {how}, in training by {made[name]}"
         for name, how in sorted(now.items())

@@ -18,7 +18,7 @@ MOST_NAMES = 5
 
 
 def read_groups(path: Path) -> dict[str, dict[str, str]]:
-    """Read what is known of subjects: subject -> field -> value.
+    """Read the facts about subjects: subject -> field -> value.
 
     Raises:
         DataError: no table with a column `subject` and others, or a subject that comes twice.

@@ -41,7 +41,7 @@ class Cell:
     war: float
 
     def to_json(self) -> dict[str, Any]:
-        """What `dfer eval --on --json` prints."""
+        """The output of `dfer eval --on --json`."""
         return {**vars(self), "classes": list(self.classes)}
 
 

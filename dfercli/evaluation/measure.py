@@ -46,14 +46,14 @@ class Measured:
         checkpoint: The checkpoint folder or file.
         selected_on: How the checkpoint was chosen, as text.
         measured_on: Which clips these were, as text.
-        folder: Where the results lie.
+        folder: The folder of the results.
         evaluation: The metrics.
         class_texts: The texts of the classes.
         streams: The streams of the clips that the model used.
         missing: How many clips lack each further stream; they are judged by the others.
-        made: How these streams of the clips were made, where that is recorded.
+        made: How these streams of the clips were made, if recorded.
         classes: Which classes these are, as text, if they are not the model's.
-        groups: The same rates of parts of the clips, where something is known to part them by.
+        groups: The same rates of groups of clips, if groups are known.
         precision: That the model computed in.
     """
 
@@ -71,7 +71,7 @@ class Measured:
     precision: str = "32"
 
     def to_json(self) -> dict[str, Any]:
-        """What `dfer eval --json` prints."""
+        """The output of `dfer eval --json`."""
         return {
             "checkpoint": str(self.checkpoint),
             "selected_on": self.selected_on,
@@ -95,7 +95,7 @@ class Classes:
     Attributes:
         label_set: Their names.
         from_texts: Whether the model has to encode their texts, as they are not its own classes.
-        note: What to tell the user; None where they are the model's own.
+        note: The note for the user; None if they are the model's own.
     """
 
     label_set: tuple[str, ...]
@@ -319,7 +319,7 @@ def choose_classes(
 
     Args:
         known: The model's.
-        asked: The data set's; None where they are the model's.
+        asked: The data set's classes; None if they are the model's.
         how: See `EvalConfig.classes`.
 
     Raises:

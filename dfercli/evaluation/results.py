@@ -176,7 +176,7 @@ def summarise_run(name: str, folds: Sequence[FoldPredictions]) -> RunSummary:
 
 
 def _settings_of(folder: Path) -> str:
-    """All settings of a run but for its seed and its place; empty where they are not there."""
+    """All settings of a run except its seed and its place; empty if there are none."""
     folds = [fold for fold in fold_folders(folder) if fold.config.is_file()]
     if not folds:
         return ""

@@ -132,7 +132,7 @@ def _fold_number(checkpoint: Path) -> int:
 def _evaluate_on(
     config: EvalConfig, dataset: str, others: list[Path], fabric: Fabric, progress: Progress
 ) -> Measured:
-    """Measure a checkpoint on the test clips of a data set, or on all where it has no test list."""
+    """Measure a checkpoint on the test clips of a data set, or on all if it has no test list."""
     fold = read_fold_of(dataset, config.data, fold=config.fold)
     if warning := split_warning(fold):
         progress.note(warning)

@@ -33,10 +33,10 @@ class DetectorChoice:
 
 
 def choose_detector(name: str, weights: Path | None, device: str) -> DetectorChoice:
-    """Find a detector's weights, fetching them where they are missing.
+    """Find a detector's weights; fetch them if missing.
 
     Args:
-        name: Of the detector; `auto` is yunet where it is available, else haar.
+        name: Of the detector; `auto` is yunet if it is available, else haar.
         weights: A file to use instead of the cached one.
         device: `cpu` or `cuda`.
 

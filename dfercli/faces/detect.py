@@ -21,9 +21,9 @@ class Faces:
 
     Attributes:
         box_xyxy_px: (n, 4) float32, left, top, right, bottom; may leave the image.
-        score: (n,) float32 in [0, 1]; 1 where the detector gives none.
+        score: (n,) float32 in [0, 1]; 1 if the detector gives none.
         points_px: (n, 5, 2) float32: the eye on the left of the image, the other eye, nose tip,
-            mouth corner on the left, the other corner; None where the detector gives none.
+            mouth corner on the left, the other corner; None if the detector gives none.
     """
 
     box_xyxy_px: NDArray[np.float32]
@@ -35,7 +35,7 @@ class Faces:
         return len(self.score)
 
     def select(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Faces":
-        """The chosen faces only, in the order of `chosen` where it holds numbers."""
+        """Only the chosen faces, in the order of `chosen` if it holds numbers."""
         points = None if self.points_px is None else self.points_px[chosen]
         return Faces(self.box_xyxy_px[chosen], self.score[chosen], points)
 
@@ -68,7 +68,7 @@ def without_doubles(found: list[Faces], overlap: float) -> Faces:
 
 @contextmanager
 def opencv_faults(detector: str, image: NDArray[np.uint8]) -> Iterator[None]:
-    """Turn what OpenCV throws at a picture into the failure of its source.
+    """Turn an OpenCV error for a picture into the failure of its source.
 
     Raises:
         DataError: the detector cannot look at `image`.

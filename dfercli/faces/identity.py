@@ -1,4 +1,4 @@
-"""Who is who: portraits of the tracks of a source, and which of many faces are one person."""
+"""Portraits of the tracks of a source, and the grouping of faces into people."""
 
 from collections.abc import Iterable, Sequence
 
@@ -36,7 +36,7 @@ class Portraits:
 
         Args:
             image: (H, W, 3) uint8 RGB, the whole frame.
-            face: Where the face is in it.
+            face: The place of the face in it.
             seconds: The frame's time; later than the time before.
         """
         number, points = face.track, face.points_px
@@ -58,7 +58,7 @@ class Portraits:
 
 
 def mean_portrait(portraits: Iterable[NDArray[np.floating]]) -> Portrait | None:
-    """The mean direction of several portraits; None where there is none."""
+    """The mean direction of several portraits; None if there is none."""
     total = np.sum([np.asarray(one, np.float64) for one in portraits] or [np.zeros(1)], axis=0)
     length = float(np.linalg.norm(total))
     return (total / length).astype(np.float32) if length > 0 else None

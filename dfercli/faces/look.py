@@ -24,7 +24,7 @@ class Look:
 
     Attributes:
         face: Of the face.
-        chest: Of what is below it; None where that is out of the picture.
+        chest: Of the area below it; None if that is outside the picture.
     """
 
     face: NDArray[np.float32]
@@ -46,7 +46,7 @@ def look_of(image: NDArray[np.uint8], box_xyxy_px: NDArray[np.float32]) -> Look 
         box_xyxy_px: (4,) left, top, right, bottom.
 
     Returns:
-        The look, or None where the box lies outside of the image.
+        The look, or None if the box lies outside the image.
     """
     left, top, right, bottom = (float(value) for value in box_xyxy_px)
     face = _colours(image, left, top, right, bottom)
@@ -78,7 +78,7 @@ def _colours(
 
 
 def difference(one: Look | None, other: Look | None) -> float:
-    """0 for the same colours, 1 for no common one; 0 where a look is not known."""
+    """0 for the same colours, 1 for no common one; 0 if a look is unknown."""
     if one is None or other is None:
         return 0.0
     differs = _distance(one.face, other.face)

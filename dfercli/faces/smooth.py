@@ -23,9 +23,9 @@ class TrackedFace:
         track: Number of its track.
         box_xyxy_px: (4,) float32, as detected, or interpolated between two detections.
         smooth_box_xyxy_px: (4,) float32, averaged over time.
-        score: The detector's score, the lower of the two where interpolated.
-        detected: False where interpolated.
-        points_px: (5, 2) float32 as detected or interpolated, None where the detector has none.
+        score: The detector's score; if interpolated, the lower of the two.
+        detected: False if interpolated.
+        points_px: (5, 2) float32 as detected or interpolated; None if the detector has none.
         smooth_points_px: (5, 2) float32, averaged over time, or None.
     """
 

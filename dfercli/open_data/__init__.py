@@ -1,1 +1,1 @@
-"""`dfer data get`: fetching open data sets, and what to type where that is the user's step."""
+"""`dfer data get`: fetch open data sets, or print the commands if fetching is the user's step."""

@@ -1,4 +1,4 @@
-"""`dfer data get`: what there is to fetch, and fetching it."""
+"""`dfer data get`: plan what to fetch, and fetch it."""
 
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
@@ -26,12 +26,12 @@ FETCHED_SCHEMA = "dfer.fetched/1"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a `dfer data get` will fetch.
+    """The plan of a `dfer data get`.
 
     Attributes:
         raw_set: The data set.
-        root: Where it goes.
-        files: What is to be fetched.
+        root: The target folder.
+        files: The files to fetch.
         num_done: Files that lie there already.
         num_bytes: Of `files`.
     """
@@ -43,7 +43,7 @@ class Plan:
 
     @property
     def num_bytes(self) -> int:
-        """What is to be fetched."""
+        """The files to fetch, as text."""
         return sum(file.size for file in self.files)
 
     def lines(self) -> list[str]:
@@ -57,7 +57,7 @@ class Plan:
 
 
 def wanted_set(config: GetConfig) -> tuple[RawSet, Path]:
-    """The data set that is meant, and where it goes: `--root`, else `data/<name>`.
+    """The requested data set and its folder: `--root`, else `data/<name>`.
 
     Raises:
         ConfigError: no such data set.
@@ -75,7 +75,7 @@ def wanted_set(config: GetConfig) -> tuple[RawSet, Path]:
 
 
 def plan(config: GetConfig, progress: Progress) -> Plan:
-    """Find out what is to be fetched; nothing is written.
+    """Find out what to fetch, without writing anything.
 
     Raises:
         ConfigError: no such data set, one of git LFS, or actors that it does not have.
@@ -96,16 +96,16 @@ def plan(config: GetConfig, progress: Progress) -> Plan:
     files = [there[name] for name in names]
     missing = tuple(file for file in files if not _is_done(root, file))
     found = Plan(raw_set, root, missing, len(files) - len(missing))
-    # Each archive lies beside its unpacked files until these are whole.
+    # Each archive stays beside its unpacked files until these are complete.
     largest = sorted((file.size for file in missing), reverse=True)[:AT_ONCE]
     require_room(root, found.num_bytes + sum(largest), raw_set.title)
     return found
 
 
 def run(wanted: Plan, progress: Progress) -> int:
-    """Fetch and unpack what a plan holds; return how many files were unpacked.
+    """Fetch and unpack the files of a plan; return how many were unpacked.
 
-    An archive that was begun is gone on with; one that is unpacked is not fetched again.
+    A partial archive is resumed; an unpacked one is not fetched again.
 
     Raises:
         ArtifactError: a wrong MD5, a hostile archive, or the system refuses a write.
@@ -141,7 +141,7 @@ class _StoppedError(Exception):
 
 
 class _Megabytes:
-    """Adds up what several downloads report."""
+    """Adds up the reports of several downloads."""
 
     def __init__(self, task: Task, stop: Event) -> None:
         self._task = task
@@ -208,7 +208,7 @@ def _is_done(root: Path, file: RecordFile) -> bool:
 
 
 def _subjects(raw_set: RawSet, actors: str) -> list[str]:
-    """The subjects that `1-3,7` means; all where it is empty."""
+    """The subjects in `1-3,7`; all if it is empty."""
     subjects = [subject for fold in raw_set.folds for subject in fold]
     if not actors:
         return subjects
@@ -225,7 +225,7 @@ def _subjects(raw_set: RawSet, actors: str) -> list[str]:
 
 
 def own_steps(raw_set: RawSet, root: Path) -> tuple[str, list[str]]:
-    """What to type where a data set comes through git LFS, and what of it is missing.
+    """The commands for a data set that comes through git LFS, and its missing files.
 
     Returns:
         The commands, one per line, and the names of videos that are not there or only as pointers.

@@ -28,7 +28,7 @@ def unpack(
 ) -> list[str]:
     """Unpack files of a zip archive below `folder`, over those of the same names.
 
-    The files are unpacked beside their place and moved into it one by one once all are whole.
+    The files are unpacked beside their place and moved into it one by one once all are complete.
 
     Args:
         archive: The archive.
@@ -104,7 +104,7 @@ def _checked(archive: Path, content: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
             raise ArtifactError(f"{archive}: {name[:80]!r} is a link or a device, expected files")
         is_hidden = any(part.startswith(".") for part in PurePosixPath(name).parts)
         if is_hidden and ".." not in name:
-            continue  # what systems leave beside files
+            continue  # leftovers of operating systems
         if not RelativeName().accepts(name):
             raise ArtifactError(
                 f"{archive}: expected names {RelativeName()}, got {name[:80]!r}",

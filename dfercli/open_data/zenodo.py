@@ -54,7 +54,7 @@ class _Record:
 
 
 def zenodo_place() -> str:
-    """Where Zenodo is: `DFER_ZENODO`, such as a mirror, else zenodo.org.
+    """The address of Zenodo: `DFER_ZENODO`, such as a mirror, else zenodo.org.
 
     Raises:
         ConfigError: `DFER_ZENODO` is not the address of a server.
@@ -104,7 +104,7 @@ def fetch_file(
     patience: Patience,
     on_bytes: OnBytes,
 ) -> None:
-    """Fetch a file of a record to `target`; a part that is there is gone on with.
+    """Fetch a file of a record to `target`; resume an existing part.
 
     Raises:
         ArtifactError: another MD5 than the record says, twice; or it cannot be written.
@@ -129,7 +129,7 @@ class _RefusedError(Exception):
 
     Attributes:
         may_help: Whether trying again may help.
-        wait_seconds: What the server asks to wait, where it does.
+        wait_seconds: The wait that the server asks for, if any.
     """
 
     def __init__(self, reason: str, *, may_help: bool, wait_seconds: float | None) -> None:
@@ -139,7 +139,7 @@ class _RefusedError(Exception):
 
 
 def _patiently(work: Callable[[], T], what: str, patience: Patience) -> T:
-    """Do `work`; where the server refuses for now, wait as it asks, and try again."""
+    """Do `work`; if the server refuses for now, wait as it asks and try again."""
     for number in range(1, TRIES + 1):
         try:
             return work()

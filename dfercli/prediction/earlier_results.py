@@ -1,4 +1,4 @@
-"""What an earlier run left where this one writes: it is not lost without a word."""
+"""Results of an earlier run in the places of this one: they are not lost silently."""
 
 import os
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from dfercli.progress import Progress
 
 
 def tell_replaced(config: PredictConfig, names: Iterable[str], progress: Progress) -> None:
-    """Say in one line what is replaced, and refuse to lose what this run does not make again.
+    """Print one line about replaced files, and refuse to lose results that this run does not make.
 
     With `overwrite`, neither.
 

@@ -1,4 +1,4 @@
-"""Where the faces for prediction come from: face stores directly, everything else by preprocess."""
+"""The sources of faces for prediction: face stores directly, everything else by preprocess."""
 
 import os
 from collections.abc import Iterable, Mapping

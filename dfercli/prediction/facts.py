@@ -12,7 +12,7 @@ CHANGED = "it changed after its faces were found"
 
 
 def length_seconds(video: VideoPrediction) -> float:
-    """Length of a source; where it does not say, the end of its last window."""
+    """Length of a source; if it does not say, the end of its last window."""
     return _length(_facts(video), video)
 
 
@@ -30,7 +30,7 @@ def with_facts(video: VideoPrediction, min_confidence: float) -> VideoPrediction
 
 
 def has_changed(video: VideoPrediction) -> bool:
-    """Whether the source's file is another one by now than the one in which faces were found."""
+    """Whether the source's file has changed since its faces were found."""
     return video.signature not in (None, source_signature(Path(os.path.abspath(video.source))))
 
 

@@ -1,4 +1,4 @@
-"""How fast live prediction is: frames a second, and the delay of what is shown."""
+"""The speed of live prediction: frames per second, and the delay of the picture."""
 
 import time
 from collections import deque
@@ -31,7 +31,7 @@ class LivePace:
         self._came[index] = at_seconds
 
     def shown(self, index: int) -> None:
-        """The frame and what is known of it were shown."""
+        """The frame and its predictions were shown."""
         now = time.monotonic()
         delay = now - self._came.pop(index)
         self._first = self._first if self.delays_seconds else now
@@ -51,7 +51,7 @@ class LivePace:
         return f"{rate:.0f} frames/s, delay {1000 * delay:.0f} ms"
 
     def whole(self) -> str | None:
-        """All of it in a line; None where there were fewer than two frames."""
+        """A summary in one line; None if there were fewer than two frames."""
         count = len(self.delays_seconds)
         if count < 2:
             return None

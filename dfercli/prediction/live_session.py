@@ -1,4 +1,4 @@
-"""What a camera has shown so far, and the files that are made of it at the end."""
+"""The predictions of a camera so far, and the files made from them at the end."""
 
 import os
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ NEAR_SECONDS = 0.5  # between the loss of a face and the beginning of a gap
 
 @dataclass
 class _Seen:
-    """What is kept of one face."""
+    """The kept data of one face."""
 
     boxes: list[tuple[int, int, int, int, int]] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
@@ -37,10 +37,10 @@ class _Seen:
 
 
 class LiveSession:
-    """Collects what a camera shows.
+    """Collects the predictions of a camera.
 
     Args:
-        source: What the camera is called in rows.
+        source: The name of the camera in rows.
         with_pictures: Whether to keep pictures of faces, for a page.
     """
 

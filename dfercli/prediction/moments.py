@@ -1,4 +1,4 @@
-"""What a report shows of faces: strongest moments, pictures and places, while the crops exist."""
+"""Facts about faces for a report: strongest moments, pictures and places, while the crops exist."""
 
 import cv2
 import numpy as np

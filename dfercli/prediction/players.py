@@ -45,7 +45,7 @@ def make_sections(
     min_confidence: float,
     with_bug: Callable[[VideoPrediction, Crash], VideoPrediction],
 ) -> tuple[list[VideoPrediction], list[dict[str, Any]]]:
-    """Prepare the sections of the page, each of which may fail by itself.
+    """Prepare the sections of the page; each may fail by itself.
 
     Args:
         videos: The predictions; an annotated video is shown instead of its source.

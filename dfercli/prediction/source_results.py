@@ -1,4 +1,4 @@
-"""What is to be done with each source, and the result of one: gaps, moments, annotated copy."""
+"""The work for each source and its result: gaps, moments, annotated copy."""
 
 import threading
 from dataclasses import dataclass, replace
@@ -31,12 +31,12 @@ class Plan:
         model: The model, to be loaded while faces are found.
         windows: How tracks are cut.
         crop: Settings of the preprocess stage.
-        journal: Where finished sources are put down, if there will be a table.
-        bugs: Takes the tracebacks of sources that meet a bug.
+        journal: Records finished sources, if there will be a table.
+        bugs: Takes the tracebacks of sources with a bug.
         events: Of the experiment.
         with_pictures: Whether pictures of faces are kept in the result.
         known: Portraits of people who have a name.
-        streams: What the model looks at, and how it is made.
+        streams: The streams for the model, and how they are made.
     """
 
     config: PredictConfig

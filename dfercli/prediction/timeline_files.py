@@ -34,13 +34,13 @@ Names = Mapping[str, Mapping[int, str]]  # of persons, by source and track
 
 @dataclass(frozen=True)
 class NameRow:
-    """What a table calls a face.
+    """The name of a face in a table.
 
     Attributes:
         line: Of the row in its file.
         source: The video, as the row names it.
         track: Number of the face's track.
-        name: What the person is called.
+        name: The name of the person.
     """
 
     line: int
@@ -54,7 +54,7 @@ def run(config: ConvertTimelineConfig, progress: Progress) -> list[Path]:
 
     Args:
         config: Settings.
-        progress: Where to say which names fit nobody.
+        progress: Where to report names that match nobody.
 
     Returns:
         The files that were written.
@@ -103,7 +103,7 @@ def write_exports(
 
 
 def read_names(path: Path) -> list[NameRow]:
-    """Read what persons are called.
+    """Read the names of persons.
 
     Args:
         path: CSV with the columns source, track and person, as the page saves it with the names
@@ -135,7 +135,7 @@ def _names_of(
     folder: Path,
     progress: Progress,
 ) -> Names:
-    """The names of a table by source and track; rows that fit nobody are told in one line."""
+    """The names of a table by source and track; one line reports rows that match nobody."""
     faces = {(span.source, span.track) for span in spans}
     ends = PathEnds((video.source for video in videos), folder)
     names: dict[str, dict[int, str]] = {}

@@ -37,7 +37,7 @@ class WindowCaptions:
     Args:
         config: Names the LLM.
         label_set: Classes that a caption must not name.
-        progress: Is told once why there are no more captions.
+        progress: Gets one note if there are no more captions.
 
     Raises:
         ConfigError: there is no key, and no server of one's own.
@@ -59,7 +59,7 @@ class WindowCaptions:
         return self._plan.model
 
     def tell_cost(self, windows: int, of_what: str) -> None:
-        """Say what captions will take, before anything is sent."""
+        """Estimate the cost of captions, before anything is sent."""
         config = self._plan.config
         prompts = self._plan.prompt(config.frames), self._plan.refine_prompt("(the first answer)")
         tokens = estimate_tokens(prompts[0], self._plan.image_sizes_px()) + estimate_tokens(
@@ -71,7 +71,7 @@ class WindowCaptions:
         )
 
     def write(self, windows: Sequence[Window], on_bug: Callable[[Crash], None]) -> list[str | None]:
-        """The caption of each window; None where there is none. `on_bug` takes bugs."""
+        """The caption of each window; None if there is none. `on_bug` takes bugs."""
         found: list[str | None] = [None] * len(windows)
         if self._failures >= GIVEN_UP_AFTER:
             return found

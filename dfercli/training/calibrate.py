@@ -146,7 +146,7 @@ def _fitted(
     groups: Sequence[str],
     streams: Sequence[str],
 ) -> dict[str, Any]:
-    """Fit the temperature and the threshold on clips, and measure what they are worth there."""
+    """Fit the temperature and the threshold on clips, and measure their effect there."""
     temperature = fit_temperature(logits, targets)
     probabilities = softmax(logits, temperature)
     by_others = cross_fitted(logits, targets, groups)

@@ -46,7 +46,7 @@ def is_stillborn(run_folder: Path) -> bool:
 def refuse_other_settings(run_folder: Path, wanted: TrainConfig, *, hint: str) -> None:
     """Refuse to continue a run that was begun with other settings.
 
-    Where the run and its features lie, its name, and where its settings came from are not settings.
+    The places of the run and its features, its name, and the origin of its settings do not count.
 
     Raises:
         ConfigError: naming the settings that differ.

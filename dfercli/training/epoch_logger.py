@@ -19,7 +19,7 @@ class WandbLogger(Logger):
 
     Args:
         name: Of the run; also its id, so a resumed run continues the same one.
-        folder: Where its files lie.
+        folder: The folder for its files.
         settings: Every setting of the training.
 
     Raises:

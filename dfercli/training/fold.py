@@ -64,7 +64,7 @@ def train_fold(
 
     Args:
         asked: The settings as the user gave them.
-        folder: Where the fold is written.
+        folder: The folder of the fold.
         number: The fold, 1-based.
         fabric: The engine, launched.
         progress: Where to report.

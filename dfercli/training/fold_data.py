@@ -12,7 +12,7 @@ class FoldData:
     Attributes:
         train: With augmentation.
         held_out: The clips that choose the checkpoint: the validation part, or the test list for
-            `best-on-test`; None where nothing is chosen.
+            `best-on-test`; None if nothing is chosen.
         held_out_name: `validation` or `test`.
     """
 

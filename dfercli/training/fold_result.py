@@ -25,8 +25,8 @@ class FoldResult:
         fold: 1-based.
         checkpoint: The selected checkpoint.
         selected_on: How it was selected, as text.
-        measured_on: What `evaluation` was measured on, as text.
-        evaluation: Its metrics; None where there was nothing to measure on.
+        measured_on: The clips of `evaluation`, as text.
+        evaluation: Its metrics; None if there was nothing to measure on.
     """
 
     fold: int

@@ -29,7 +29,7 @@ def is_named_model(path: Path) -> bool:
 
 
 def require_texts(config: TrainConfig) -> None:
-    """Refuse a recipe whose texts are its authors' where nothing holds them.
+    """Refuse a recipe whose texts are its authors' if nothing provides them.
 
     Raises:
         ConfigError: no checkpoint and no leave to go on with our own texts.

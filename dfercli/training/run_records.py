@@ -1,4 +1,4 @@
-"""What a run records about itself: where it ran, and what it was trained on."""
+"""The records of a run about itself: its environment and its training data."""
 
 import os
 import platform

@@ -15,8 +15,8 @@ TrainIt = Callable[[TrainConfig, Progress], TrainResult]
 def run(config: TrainConfig, progress: Progress, train_it: TrainIt) -> tuple[TrainResult, ...]:
     """Train once with each seed, each in a run folder `NAME-seed-N`.
 
-    Folds, validation and test parts are those of the first seed for all, so that what differs
-    between the runs is the seed alone.
+    All runs use the folds, validation and test parts of the first seed, so the runs differ only in
+    their seed.
 
     Raises:
         ConfigError: a seed that comes twice, or several processes.

@@ -66,7 +66,7 @@ class Training:
         optimizer: Set up by `fabric`.
         data: The clips.
         config: The settings as used.
-        folder: Where the fold is written.
+        folder: The folder of the fold.
         card: The content of model.json, without the selection.
         progress: Where to report.
         logger: Where epochs are logged, besides metrics.jsonl.

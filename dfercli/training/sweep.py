@@ -95,7 +95,7 @@ class SweepRow:
 
 
 def run(config: SweepConfig, progress: Progress) -> tuple[SweepRow, ...]:
-    """Train what is not trained yet, and summarise everything. Begun runs are continued.
+    """Train the missing runs, continue begun ones, and summarise all.
 
     Raises:
         ConfigError: the file is not a sweep, or settings are wrong; before any training.
@@ -283,7 +283,7 @@ def _name(values: dict[str, str]) -> str:
 
 
 def _short(names: list[str]) -> dict[str, str]:
-    """Each setting's name without its tables, where that is unambiguous."""
+    """Each setting's name without its tables, if that is unambiguous."""
     last = {name: name.rpartition(".")[2] for name in names}
     counts = Counter(last.values())
     return {name: own if counts[own] == 1 else name for name, own in last.items()}

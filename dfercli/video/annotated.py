@@ -39,8 +39,8 @@ def write_annotated(
     Args:
         path: The file to write; its name ends in `.mp4`.
         frames: RGB, with strictly increasing times.
-        sound_of: A video whose sound is kept where it has any; None writes none.
-        note: Called with one line where there is sound that cannot be kept.
+        sound_of: A video whose sound is kept, if it has any; None: write none.
+        note: Called with one line if there is sound that cannot be kept.
         crf: x264 constant rate factor: 18 is visually lossless, 35 shows blocks.
 
     Returns:

@@ -23,7 +23,7 @@ class Camera:
 
     Args:
         name: Number of a camera, or the address of a stream or file.
-        max_pixels: The largest picture that is taken.
+        max_pixels: The largest accepted picture.
 
     Attributes:
         fps: The rate that it reports.

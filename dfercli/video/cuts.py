@@ -13,7 +13,7 @@ MEMORY = 0.8  # how slowly the recent average changes
 
 
 class CutFinder:
-    """Compares each frame with the one before by colour histograms in four quarters."""
+    """Compares each frame with the previous one by colour histograms in four quarters."""
 
     def __init__(self) -> None:
         self._histograms: NDArray[np.float32] | None = None

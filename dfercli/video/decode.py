@@ -1,4 +1,4 @@
-"""Decode a video as a stream of frames: by decord where it is correct, else by PyAV.
+"""Decode a video as a stream of frames: with decord if that is correct, else with PyAV.
 
 Memory does not grow with the length of the file. A damaged file yields the frames before the
 damage; `VideoReader.warnings` says what happened.
@@ -53,8 +53,8 @@ class VideoReader:
 
     Attributes:
         path: The file.
-        fps: Frames per second, 0 where unknown; what the file says until it was read to its end.
-        warnings: What went wrong while reading, one line each.
+        fps: Frames per second, 0 if unknown; the file's claim until it was read to its end.
+        warnings: Problems while reading, one line each.
 
     Raises:
         TooLargeError: at construction, a file whose frames are larger.

@@ -37,7 +37,7 @@ class Selection:
         fps: Keep at most this many frames per second.
         start_seconds: Drop frames before.
         end_seconds: Drop frames from here on.
-        between_seconds: Where selected frames are clearly further apart, also yield frames between
+        between_seconds: If selected frames are clearly further apart, also yield frames between
             them, about so far apart, as not wanted; None for none.
         indices: Keep only frames with these numbers, whatever `every` and `fps` say.
     """
@@ -59,11 +59,11 @@ def num_bytes(frame: Frame) -> int:
 
 
 class Picker:
-    """Decides frame by frame, in order, what a `Selection` keeps.
+    """Decides frame by frame, in order, which frames a `Selection` keeps.
 
     Args:
-        selection: What to keep.
-        fps: Frame rate of the source, 0 where unknown.
+        selection: The frames to keep.
+        fps: Frame rate of the source, 0 if unknown.
     """
 
     def __init__(self, selection: Selection, fps: float) -> None:
@@ -138,7 +138,7 @@ class Clock:
         self.repaired = 0
 
     def next(self, pts_seconds: float | None) -> float:
-        """Return the time of the next frame, given what the file says."""
+        """Return the time of the next frame, given the time in the file."""
         last = self._last
         if last is None:
             now = 0.0 if pts_seconds is None else pts_seconds

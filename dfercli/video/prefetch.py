@@ -99,7 +99,7 @@ def prefetched(
                     raise taken.error
                 return
             num_bytes = taken.pop()
-            yield taken.pop()  # whoever takes it may let it go before asking for the next one
+            yield taken.pop()  # the consumer may free it before asking for the next one
             room.take(-num_bytes)
     finally:
         stopped.set()

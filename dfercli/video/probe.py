@@ -19,10 +19,10 @@ class VideoFacts:
     """The metadata of a video file.
 
     Attributes:
-        seconds: Its length; None where it does not say.
+        seconds: Its length; None if it does not say.
         codec: Name of the video codec, such as `h264`.
         pixel_format: Such as `yuv420p`.
-        fps: Mean frames per second; None where it does not say.
+        fps: Mean frames per second; None if it does not say.
         recorded_at: When it was recorded, as it says, with a time zone; else None.
     """
 
@@ -34,7 +34,7 @@ class VideoFacts:
 
 
 def probe_video(path: Path) -> VideoFacts | None:
-    """Read what a file says about itself; None where it is not a video that can be decoded."""
+    """Read the metadata of a file; None if it is not a video that can be decoded."""
     try:
         with av_errors(path), open_container(path) as container:
             stream = container.streams.best("video")

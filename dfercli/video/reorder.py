@@ -1,4 +1,4 @@
-"""Sort the times of pictures where a container stores them in decoding order."""
+"""Sort the times of pictures if a container stores them in decoding order."""
 
 import heapq
 from collections import deque

@@ -1,4 +1,4 @@
-"""Where decoding can begin in the middle of a file, and the number of that frame.
+"""Find where decoding can begin in the middle of a file, and the number of that frame.
 
 Frames are numbered from the beginning of the source. Packets are read and counted up to the wanted
 moment, which is far cheaper than decoding them. The count is a frame number only if every packet

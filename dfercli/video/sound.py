@@ -1,4 +1,4 @@
-"""The sound of an annotated video: copied where MP4 certainly takes it, else re-encoded as AAC."""
+"""The sound of an annotated video: copied if MP4 certainly takes it, else re-encoded as AAC."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from dfercli.video.containers import open_container
 
 CODEC = "aac"
 COPIED = ("aac", "mp3")  # what browsers play in MP4
-GAP_SECONDS = 0.1  # what is less is the coarseness of a container's times
+GAP_SECONDS = 0.1  # anything less is the coarseness of a container's times
 REFUSED = (av.error.FFmpegError, ValueError)  # PyAV raises both for sound that it cannot take
 
 
@@ -33,9 +33,9 @@ def open_sound(
     Args:
         target: The open MP4 container to write to.
         source: The video.
-        from_seconds: Time of the first frame that is written, from the start of the source's video.
+        from_seconds: Time of the first written frame, from the start of the source's video.
         stack: Closes the source.
-        note: Called with one line where there is sound, but it cannot be kept.
+        note: Called with one line if there is sound that cannot be kept.
     """
     try:
         opened = stack.enter_context(open_container(source))
@@ -72,7 +72,7 @@ def open_sound(
 
 
 def _nearest_rate(rate: int) -> int | None:
-    """The sample rate nearest to `rate` that AAC has; None where the source has no rate."""
+    """The sample rate of AAC that is nearest to `rate`; None if the source has no rate."""
     rates = av.Codec(CODEC, "w").audio_rates or [rate]
     return min(rates, key=lambda other: abs(other - rate)) if rate > 0 else None
 
@@ -98,9 +98,9 @@ class Sound:
         target: The container to write to.
         stream: Its stream of sound.
         packets: Of the source's sound.
-        offset_seconds: The source's time of the first frame that is written.
-        note: Called with one line where the sound ends before its time.
-        resampler: For sound that is re-encoded; None where packets are copied.
+        offset_seconds: The source's time of the first written frame.
+        note: Called with one line if the sound ends too early.
+        resampler: For re-encoding; None if packets are copied.
     """
 
     def __init__(

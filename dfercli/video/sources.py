@@ -1,4 +1,4 @@
-"""Find sources: videos, folders of numbered frames and single images, from what a user typed."""
+"""Find the sources in a user's arguments: videos, folders of numbered frames, single images."""
 
 import glob
 import hashlib
@@ -86,7 +86,7 @@ def find_sources(
 def _without_own(
     found: dict[Path, Source], note: Callable[[str], None] | None
 ) -> dict[Path, Source]:
-    # One that cannot even be looked at is left to who reads it, and says why it cannot.
+    # A source that cannot even be inspected is kept: reading it will say why.
     own = [path for path, one in found.items() if attempt(partial(_is_own, one)) is True]
     if len(own) == len(found):
         raise DataError(
@@ -154,7 +154,7 @@ def _is_store(folder: Path) -> bool:
 
 
 def source_signature(path: Path) -> tuple[int, int]:
-    """Size and modification time, to notice that a source changed; (0, 0) where it is gone.
+    """Size and modification time, to notice that a source changed; (0, 0) if it is gone.
 
     A folder keeps its time when a frame is overwritten. So for a folder, the time is a number that
     changes with the name, size and time of any frame.
@@ -177,7 +177,7 @@ def source_signature(path: Path) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class SourceState:
-    """A source as it is before it is read.
+    """The state of a source before it is read.
 
     Attributes:
         path: Where it is.
@@ -191,7 +191,7 @@ class SourceState:
     inodes: tuple[int, ...]
 
     def require_same(self) -> None:
-        """Make sure that nobody wrote or replaced the source since.
+        """Make sure that the source was not written or replaced since.
 
         Raises:
             ChangedError: somebody did.
@@ -201,7 +201,7 @@ class SourceState:
 
 
 def source_state(path: Path) -> SourceState:
-    """What a source is now, to be compared once it was read."""
+    """The current state of a source, to be compared after reading it."""
     inodes = []
     with suppress(OSError):
         inodes.append(path.stat().st_ino)

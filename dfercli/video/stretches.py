@@ -60,11 +60,11 @@ class Stretch:
 def cut_into_stretches(
     path: Path, count: int, max_pixels: int, alive: Callable[[], None] = lambda: None
 ) -> list[Stretch]:
-    """Cut a video into about equal stretches; an empty list where it cannot be cut.
+    """Cut a video into about equal stretches; return an empty list if it cannot be cut.
 
     Args:
         path: The video.
-        count: How many are wanted; there are fewer where key frames are rare.
+        count: The wanted number; there are fewer if key frames are rare.
         max_pixels: Larger frames are not decoded.
         alive: Called for each packet read.
     """
