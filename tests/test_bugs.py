@@ -419,6 +419,25 @@ def test_of_a_source_that_is_replaced_predict_tells_all_or_nothing(
     assert base64.b64encode(other.read_bytes()).decode() not in (tmp_path / "p.html").read_text()
 
 
+def test_a_source_of_a_store_that_is_made_again_meanwhile_is_a_failure(
+    store_of_three: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = shutil.copytree(store_of_three, tmp_path / "faces")
+    read = loading.read_frames
+
+    def replaced(paths: list[Path]) -> Any:
+        for record in (store / "sources").glob("b-*.json"):
+            os.replace(shutil.copy(record, tmp_path / "new"), record)
+        return read(paths)
+
+    monkeypatch.setattr(loading, "read_frames", replaced)
+    out = tmp_path / "t.csv"
+    predict(store, "--checkpoint", checkpoint, "--out", out, code=3)
+    (row,) = map(json.loads, (tmp_path / "t.failures.jsonl").read_text().splitlines())
+    assert (Path(row["source"]).name, row["stage"]) == ("b.mp4", "changed")
+    assert set(pd.read_csv(out)["source"].map(os.path.basename)) == {"a.mp4", "c.mp4"}
+
+
 def test_a_folder_of_frames_is_recognised_by_its_files(tmp_path: Path) -> None:
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((4, 4, 3), np.uint8))

@@ -126,12 +126,18 @@ def read_record(store: Path, key: str) -> SourceRecord | None:
 
 def read_records(store: Path) -> Iterator[tuple[str, SourceRecord]]:
     """All records of a store with their keys, sorted by key."""
-    folder = store / "sources"
-    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    for path in paths:
-        record = read_record(store, path.stem) if is_plain(path.stem) else None
+    for key, _ in record_paths(store):
+        record = read_record(store, key)
         if record is not None:
-            yield path.stem, record
+            yield key, record
+
+
+def record_paths(store: Path) -> Iterator[tuple[str, Path]]:
+    """The files of the records of a store with their keys, sorted by key."""
+    folder = store / "sources"
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+        if is_plain(path.stem):
+            yield path.stem, path
 
 
 class CropSink:

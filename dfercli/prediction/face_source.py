@@ -8,7 +8,7 @@ from typing import Any
 
 from dfercli.artifacts.face_store import ClipRow, is_face_store, read_clips
 from dfercli.artifacts.model_card import ModelCard
-from dfercli.artifacts.store_writing import read_records
+from dfercli.artifacts.store_writing import read_records, record_paths
 from dfercli.config import FacesConfig, PredictConfig, PreprocessConfig
 from dfercli.config.preprocessing import in_seconds
 from dfercli.errors import ArtifactError, ConfigError
@@ -18,6 +18,7 @@ from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.preprocessing.people import portraits_of_record
 from dfercli.preprocessing.source_jobs import path_in_store
 from dfercli.progress import Progress
+from dfercli.video.sources import source_state
 
 # The settings of a crop; a model should see crops like those it was trained on.
 CROP_SETTINGS = (
@@ -89,20 +90,25 @@ def sources_of_store(store: Path) -> list[TrackedSource]:
     Raises:
         DataError: not a face store, or a broken row.
     """
+    # Before the clips: a source that is made again meanwhile has another record by then.
+    states = {key: source_state(path) for key, path in record_paths(store)}
+    known = {
+        record.source: (
+            *(record.gaps, record.remarks, portraits_of_record(record)[1]),
+            states.get(key),
+        )
+        for key, record in read_records(store)
+    }
     by_source: dict[str, list[ClipRow]] = {}
     for row in read_clips(store):
         by_source.setdefault(row.source, []).append(row)
-    known = {
-        record.source: (record.gaps, record.remarks, portraits_of_record(record)[1])
-        for _, record in read_records(store)
-    }
     return [
         TrackedSource(
             shown_path(store, source),
             StoredFaces(store),
             tuple(clips),
             None,
-            *known.get(source, ((), (), {})),
+            *known.get(source, ((), (), {}, None)),
         )
         for source, clips in by_source.items()
     ]

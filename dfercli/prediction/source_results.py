@@ -63,6 +63,10 @@ def finish_source(plan: Plan, done: RecognisedSource, stop: threading.Event) -> 
         portraits=source.portraits,
         signature=source.signature,
     )
+    if source.record is not None and source.record.is_other():
+        # Some of the crops may be of before, and some of after.
+        failure = FailureRow(source.name, "changed", "its faces were made again meanwhile")
+        return replace(video, predictions=(), failure=failure)
     for step in (_with_gaps, _with_moments, _with_annotated):
         try:
             outcome = attempt(partial(step, plan, source, video, stop))

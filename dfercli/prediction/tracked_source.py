@@ -7,6 +7,7 @@ from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.faces.absence import NO_FACE
 from dfercli.prediction.clip_faces import ClipFaces
+from dfercli.video.sources import SourceState
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class TrackedSource:
         gaps: When no face is seen, and why, as far as is known.
         remarks: Faces that were left out, and doubts about who is who.
         portraits: By track what tells its face from others, where that was asked for.
+        record: Of a face store, the source's record before its clips were read.
         signature: See `source_signature`, of when its faces were found; None where it is not read.
     """
 
@@ -49,6 +51,7 @@ class TrackedSource:
     gaps: tuple[GapRow, ...] = ()
     remarks: tuple[str, ...] = ()
     portraits: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    record: SourceState | None = None
 
     def reason_of(self, start_seconds: float, end_seconds: float) -> str:
         """Why no face is seen then: the reason that holds for most of the time."""

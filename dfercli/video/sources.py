@@ -190,13 +190,17 @@ class SourceState:
     signature: tuple[int, int]
     inodes: tuple[int, ...]
 
+    def is_other(self) -> bool:
+        """Whether somebody wrote or replaced the source since."""
+        return source_state(self.path) != self
+
     def require_same(self) -> None:
         """Make sure that the source was not written or replaced since.
 
         Raises:
             ChangedError: somebody did.
         """
-        if source_state(self.path) != self:
+        if self.is_other():
             raise ChangedError(f"{self.path}: it changed while it was read")
 
 
