@@ -1,4 +1,4 @@
-"""The slowest tests: `pytest -m "not slow"` leaves them out, CI runs them.
+"""The slowest tests: pytest leaves them out unless called with `-m ""`; CI runs them.
 
 Most start processes, train several times, or compute in bfloat16, which many CPUs emulate. An entry
 is a file, or one test in it; `conftest.py` marks them and refuses an entry that matches nothing.
