@@ -124,11 +124,11 @@ def test_a_stopped_run_goes_on_where_it_stopped(folder, checkpoint, tmp_path, mo
             raise KeyboardInterrupt
         return finish(plan, source, stop)
 
-    finish = predict_stage._finish_source
-    monkeypatch.setattr(predict_stage, "_finish_source", stop_at_the_third)
+    finish = predict_stage.finish_source
+    monkeypatch.setattr(predict_stage, "finish_source", stop_at_the_third)
     predict(folder, "--checkpoint", checkpoint, "--out", out, "--batch-size", 1, code=130)
     assert not out.exists()
-    monkeypatch.setattr(predict_stage, "_finish_source", finish)
+    monkeypatch.setattr(predict_stage, "finish_source", finish)
     capsys.readouterr()
     predict(folder, "--checkpoint", checkpoint, "--out", out, code=3)
     assert "3 of 4 sources were done before" in capsys.readouterr().err
@@ -169,11 +169,11 @@ def test_a_folder_of_results_that_was_stopped_goes_on(
             raise KeyboardInterrupt
         return finish(plan, source, stop)
 
-    finish = predict_stage._finish_source
-    monkeypatch.setattr(predict_stage, "_finish_source", stop_at_the_second)
+    finish = predict_stage.finish_source
+    monkeypatch.setattr(predict_stage, "finish_source", stop_at_the_second)
     predict(*arguments, "--batch-size", 1, code=130)
     assert not out.exists()
-    monkeypatch.setattr(predict_stage, "_finish_source", finish)
+    monkeypatch.setattr(predict_stage, "finish_source", finish)
     capsys.readouterr()
     predict(*arguments, code=3)
     assert "sources were done before" in capsys.readouterr().err
