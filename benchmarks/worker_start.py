@@ -2,7 +2,8 @@
 
 Begins a worker as `dfer predict` does, from a script like that of the installed command, and waits
 until it is ready for its first source; beside it Python's bare start, NumPy, OpenCV and PyAV alone.
-Only the worker's own time counts, user and system, so that other work on the machine matters less.
+Only the worker's own time counts, user and system, so that other work on the machine matters less;
+with bytecode, as an installed package has it, whatever PYTHONDONTWRITEBYTECODE says.
 
     python benchmarks/worker_start.py [--beside CHECKOUT] [--runs 9]
 
@@ -60,18 +61,24 @@ def script_of(checkout: Path, folder: Path) -> Path:
     return script
 
 
-def worker_seconds(checkout: Path, script: Path) -> float:
-    """Processor time of a worker of a checkout until it is ready."""
+def environment_of(checkout: Path, folder: Path) -> dict[str, str]:
+    """The environment that imports dfer from a checkout; bytecode lies in the folder."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     paths = [str(checkout), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**environment, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def worker_seconds(script: Path, environment: dict[str, str]) -> float:
+    """Processor time of a worker until it is ready."""
     command = [sys.executable, str(script)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return float(done.stdout)
 
 
-def seconds_alone(code: str) -> float:
+def seconds_alone(code: str, environment: dict[str, str]) -> float:
     """Processor time of a process that does this alone."""
-    process = subprocess.Popen([sys.executable, "-c", code])
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, code
@@ -87,23 +94,25 @@ def main() -> None:
     checkouts = [HERE, *([options.beside.resolve()] if options.beside else [])]
     seconds: dict[str, list[float]] = {}
     print(f"load {os.getloadavg()[0]:.1f} before")
-    with tempfile.TemporaryDirectory(prefix="dfer-start-") as folder:
-        scripts = {checkout: script_of(checkout, Path(folder)) for checkout in checkouts}
+    with tempfile.TemporaryDirectory(prefix="dfer-start-") as name_of_folder:
+        folder = Path(name_of_folder)
+        scripts = {checkout: script_of(checkout, folder) for checkout in checkouts}
+        own = environment_of(HERE, folder)
         for number in range(options.runs + 1):  # the first is to warm up
             for checkout, script in scripts.items():
-                took = worker_seconds(checkout, script)
+                took = worker_seconds(script, environment_of(checkout, folder))
                 if number:
                     seconds.setdefault(f"a worker of {checkout.name}", []).append(took)
             for name, code in ALONE.items():
-                took = seconds_alone(code)
+                took = seconds_alone(code, own)
                 if number:
                     seconds.setdefault(name, []).append(took)
     for name, values in seconds.items():
         median, least, most = statistics.median(values), min(values), max(values)
         print(f"{median:6.3f} s ({least:.3f} to {most:.3f})  {name}")
     bare = statistics.median(seconds[BARE])
-    own = statistics.median(seconds[f"a worker of {HERE.name}"]) - bare
-    print(f"imports and set-up of a worker: {own:.3f} s beside Python's bare start")
+    beside = statistics.median(seconds[f"a worker of {HERE.name}"]) - bare
+    print(f"imports and set-up of a worker: {beside:.3f} s beside Python's bare start")
 
 
 if __name__ == "__main__":
