@@ -39,6 +39,18 @@ def read_document(path: Path, *, may_be_pipe: bool = False) -> bytes:
     return content
 
 
+def decoded(content: bytes, encoding: str = "utf-8-sig") -> str:
+    """Decode the text that somebody wrote; a byte order mark is dropped.
+
+    Raises:
+        ValueError: other bytes, or a zero byte, which no text holds and no path can.
+    """
+    text = content.decode(encoding)
+    if "\0" in text:
+        raise ValueError(f"a zero byte in line {text[: text.index(chr(0))].count(chr(10)) + 1}")
+    return text
+
+
 def read_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
     """Read the lines of a file one by one.
 

@@ -212,3 +212,25 @@ def test_more_folds_than_subjects_are_refused(tmp_path):
 def test_folds_of_data_with_published_ones_are_refused(dfew):
     with pytest.raises(ConfigError, match="dfew has its own lists"):
         read_fold("dfew", root=dfew, folds=3, group="subject")
+
+
+@pytest.mark.parametrize("key", ["Action/Sad/\0", "../../Sad/0001", "/Sad/0001", "n" * 5000])
+def test_a_name_that_is_no_clip_of_ferv39k_is_refused_with_its_line(tmp_path, key):
+    root = make_ferv39k(tmp_path / "f")
+    path = root / "4_setups/All_scenes/train_All.csv"
+    path.write_text(f"{path.read_text()}\n{key} Sad\n")
+    with pytest.raises(DataError, match=r"line \d+"):
+        read_fold("ferv39k", root=root)
+
+
+def test_a_clip_with_a_name_longer_than_any_file_is_missing(tmp_path):
+    root = make_ferv39k(tmp_path / "f")
+    rows = ["Action/Sad/0001 Sad", f"Action/{'n' * 5000}/0001 Sad"]
+    with pytest.raises(DataError, match="1 of 2 clips"):
+        read_fold(str(write_list(tmp_path / "list.txt", rows)), root=root)
+
+
+def test_a_list_of_absolute_and_relative_paths_is_refused(tmp_path):
+    path = write_list(tmp_path / "list.txt", ["/data/Action/Sad/0001 Sad", "Action/Sad/0002 Sad"])
+    with pytest.raises(DataError, match="some of its paths are absolute and some relative"):
+        read_fold(str(path))

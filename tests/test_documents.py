@@ -5,8 +5,13 @@ import pytest
 
 from dfercli.artifacts.atomic import read_json
 from dfercli.artifacts.jsonl import append_row, read_rows
+from dfercli.artifacts.tables import user_csv
+from dfercli.data.layout import numbered_lines
+from dfercli.descriptions.label_lists import read_label_list
+from dfercli.descriptions.prompt_files import read_template
 from dfercli.documents import MAX_DEPTH, MAX_DOCUMENT_BYTES, parse_json, parse_toml
-from dfercli.errors import ArtifactError, ConfigError
+from dfercli.errors import ArtifactError, ConfigError, DataError
+from dfercli.evaluation.group_file import read_groups
 from dfercli.overrides import read_toml
 
 HOSTILE_JSON = {
@@ -108,3 +113,32 @@ def test_a_torn_end_is_told_from_a_broken_line(tmp_path: Path) -> None:
         file.write(b"\n")
     with pytest.raises(ArtifactError, match="line 2"):
         list(read_rows(path, allow_torn_end=True))
+
+
+@pytest.mark.parametrize(
+    ("read", "error"),
+    [
+        (lambda path: numbered_lines(path), DataError),
+        (lambda path: read_groups(path), DataError),
+        (lambda path: read_label_list(str(path)), DataError),
+        (lambda path: read_template("unused", path), ConfigError),
+        (lambda path: user_rows(path), DataError),
+    ],
+)
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"subject,sex\na\0b,f\n", "zero byte in line 2"), (None, "larger")]
+)
+def test_texts_of_users_are_bounded_and_hold_no_zero_byte(tmp_path, read, error, content, reason):
+    path = tmp_path / "text"
+    if content is None:
+        with path.open("wb") as file:
+            file.truncate(MAX_DOCUMENT_BYTES + 1)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(error, match=reason):
+        read(path)
+
+
+def user_rows(path):
+    with user_csv(path) as rows:
+        return list(rows)

@@ -11,7 +11,7 @@ from typing import Any
 from dfercli.artifacts.atomic import atomic_path, write_text
 from dfercli.artifacts.csv_cells import plain_cell, safe_cell
 from dfercli.artifacts.jsonl import write_rows
-from dfercli.documents import BOM, read_document, read_lines
+from dfercli.documents import BOM, decoded, read_document, read_lines
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.typed import shown
 
@@ -94,7 +94,7 @@ def user_csv(path: Path) -> Iterator["csv.DictReader[str]"]:
         DataError: it cannot be read, at the start or row by row.
     """
     try:
-        text = read_document(path, may_be_pipe=True).decode("utf-8-sig")
+        text = decoded(read_document(path, may_be_pipe=True))
         yield csv.DictReader(io.StringIO(text, newline=""))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error

@@ -12,6 +12,7 @@ from dfercli.data.layout import (
 )
 from dfercli.errors import DataError
 from dfercli.labels import SEVEN, canonical_label
+from dfercli.names import RelativeName
 
 LABEL_SET = SEVEN
 NESTED = ("FERV39k", "FERV39K")
@@ -63,7 +64,7 @@ def _read_rows(path: Path) -> list[tuple[str, str]]:
     for number, line in numbered_lines(path):
         key, _, word = line.rpartition(" ")
         label = canonical_label(word)
-        if not key or label not in LABEL_SET:
+        if not RelativeName().accepts(key.strip()) or label not in LABEL_SET:
             raise DataError(
                 f"{path}, line {number}: expected a row such as 'Action/Sad/0010 Sad', "
                 f"got {line[:60]!r}"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dfercli.data.frames import is_video_file
-from dfercli.documents import read_document
+from dfercli.documents import decoded, read_document
 from dfercli.errors import DataError
 
 ROOT_VARIABLE = "DFER_DATA"
@@ -114,9 +114,11 @@ def read_list_text(path: Path) -> str:
         raise DataError(f"cannot read the list {path}: {error}") from error
     for encoding in ("utf-8-sig", "gb18030"):
         try:
-            return content.decode(encoding)
+            return decoded(content, encoding)
         except UnicodeDecodeError:
             continue
+        except ValueError as error:
+            raise DataError(f"cannot read the list {path}: {error}") from error
     raise DataError(f"the list {path} is neither UTF-8 nor GBK text")
 
 

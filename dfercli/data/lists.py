@@ -12,7 +12,7 @@ those of another machine: their last parts are looked up below a root.
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -85,7 +85,7 @@ def read_list_fold(
     parts = train_and_test(path)
     rows = [[] if part is None else read_list(part) for part in parts]
     everything = [row for part in rows for row in part]
-    common = _common_folder(row.path for row in everything)
+    common = _common_folder(path, [row.path for row in everything])
     by_folder = [label_from_path(row.path.relative_to(common)) for row in everything]
     known = recognise([row.label for row in rows[0]], [row.label for row in rows[1]], path)
     labels, label_set = _resolve_labels(everything, by_folder, label_order, path, known)
@@ -298,7 +298,9 @@ def _root_of(path: Path, root: Path | None) -> Path:
     return path.parent
 
 
-def _common_folder(paths: Iterable[PurePosixPath]) -> PurePosixPath:
+def _common_folder(where: Path, paths: Sequence[PurePosixPath]) -> PurePosixPath:
+    if len({path.is_absolute() for path in paths}) > 1:
+        raise DataError(f"{where}: some of its paths are absolute and some relative")
     return PurePosixPath(os.path.commonpath([str(path.parent) for path in paths]))
 
 
@@ -328,7 +330,7 @@ class _Locator:
         if self._known is not None:
             base, dropped = self._known
             expected = base.joinpath(*path.parts[dropped:])
-            return expected if expected.exists() else self._search(path, dropped) or expected
+            return expected if os.path.exists(expected) else self._search(path, dropped) or expected
         return self._search(path, len(path.parts) - 1) or self.root / path.name
 
     def _search(self, path: PurePosixPath, most_dropped: int) -> Path | None:
@@ -336,7 +338,7 @@ class _Locator:
         for dropped in range(first, most_dropped + 1):
             for base in self._bases:
                 found = base.joinpath(*path.parts[dropped:])
-                if found.exists():
+                if os.path.exists(found):  # Path.exists raises where a name is too long
                     self._known = base, dropped
                     return found
         return None

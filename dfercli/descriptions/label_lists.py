@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dfercli.documents import parse_json, read_document
+from dfercli.documents import decoded, parse_json, read_document
 from dfercli.errors import ConfigError, DataError
 from dfercli.labels import ELEVEN, SEVEN
 from dfercli.typed import shown
@@ -41,7 +41,7 @@ def read_label_list(classes: str) -> LabelList:
         return LabelList(ELEVEN, name="11")
     path = Path(classes)
     try:
-        content = read_document(path, may_be_pipe=True).decode("utf-8-sig")
+        content = decoded(read_document(path, may_be_pipe=True))
     except FileNotFoundError:
         raise ConfigError(f"--classes takes 7, 11 or a file, got {classes!r}") from None
     except (OSError, ValueError) as error:

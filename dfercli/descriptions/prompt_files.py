@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from string import Template
 
-from dfercli.documents import read_document
+from dfercli.documents import decoded, read_document
 from dfercli.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ def read_template(name: str, own: Path | None = None) -> str:
     if own is None:
         return read_prompt_file(name)
     try:
-        return read_document(own, may_be_pipe=True).decode("utf-8")
+        return decoded(read_document(own, may_be_pipe=True))
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read the prompt template {own}: {error}") from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dfercli.artifacts.evaluation import GroupRates
-from dfercli.documents import read_document
+from dfercli.documents import decoded, read_document
 from dfercli.errors import ArtifactError, DataError
 from dfercli.evaluation.results import find_runs, read_run
 from dfercli.metrics.groups import rates_per_group
@@ -24,9 +24,9 @@ def read_groups(path: Path) -> dict[str, dict[str, str]]:
         DataError: no table with a column `subject` and others, or a subject that comes twice.
     """
     try:
-        text = read_document(path).decode("utf-8-sig")
+        text = decoded(read_document(path))
         rows = list(csv.DictReader(io.StringIO(text, newline=""), restkey="more", restval=""))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {error}") from error
     found: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, start=2):
