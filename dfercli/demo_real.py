@@ -14,6 +14,7 @@ import torch
 
 from dfercli.artifacts.evaluation import Evaluation
 from dfercli.config import DemoConfig, GetConfig, PredictConfig, PreprocessConfig, TrainConfig
+from dfercli.config.data import DATASETS
 from dfercli.data.fold_clips import read_fold_clips
 from dfercli.data.layout import dataset_root
 from dfercli.data.open_sets import RAW_SETS
@@ -141,7 +142,7 @@ def run(config: DemoConfig, wanted: get.Plan | None, progress: Progress) -> Real
 def _train_config(config: DemoConfig, name: str, store: Path) -> TrainConfig:
     """The recipe of the data set, on a CPU with a frozen image encoder and its features kept."""
     settings = TrainConfig(dataset=str(store), out=config.out / "runs", seed=config.seed)
-    for table in read_recipe(name, name):
+    for table in read_recipe(name, name, DATASETS):
         settings = override(settings, table, where=f"recipe {name}")
     if config.clip is not None:
         settings = replace(settings, model=replace(settings.model, clip=config.clip))

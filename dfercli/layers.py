@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from dfercli.config import TrainConfig
+from dfercli.config.data import DATASETS
 from dfercli.config.options import offer_of
 from dfercli.errors import ConfigError
 from dfercli.overrides import override, read_toml, set_by_path, to_plain
@@ -93,7 +94,9 @@ def layered(defaults: ConfigT, layers: Sequence[Layer]) -> ConfigT:
     recipe = asked.recipe or own
     if recipe is None:
         return asked
-    tables = [Layer(table, f"recipe {recipe}") for table in read_recipe(recipe, asked.dataset)]
+    tables = [
+        Layer(table, f"recipe {recipe}") for table in read_recipe(recipe, asked.dataset, DATASETS)
+    ]
     config = cast(TrainConfig, _over(defaults, [*tables, *layers]))
     return cast(ConfigT, replace(config, recipe=recipe))
 

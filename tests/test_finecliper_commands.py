@@ -26,7 +26,7 @@ def test_the_recipe_is_the_published_training(capsys):
     from dfercli.recipes import read_recipe
 
     config = TrainConfig()
-    for table in read_recipe("finecliper", "dfew"):
+    for table in read_recipe("finecliper", "dfew", ("dfew", "ferv39k")):
         config = override(config, table, where="recipe")
     optim, model = config.optim, config.model
     assert (optim.optimizer, optim.lr_adapter, optim.weight_decay) == ("adamw", 3e-4, 0.05)

@@ -7,6 +7,7 @@ import pytest
 
 from dfercli.cli.app import run as dfer
 from dfercli.config import AugmentConfig, ModelConfig, OptimConfig, TrainConfig
+from dfercli.config.data import DATASETS
 from dfercli.errors import ConfigError
 from dfercli.progress import Progress
 from dfercli.recipes import read_recipe, recipe_names
@@ -92,6 +93,13 @@ def test_an_own_recipe(config_of: Settle, tmp_path: Path) -> None:
     assert config_of("dfew", "--recipe", str(mine)).optim.epochs == 8
 
 
+def test_settings_for_an_unknown_data_set_are_refused(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text("[for.ferv38k.optim]\nepochs = 8\n")
+    with pytest.raises(ConfigError, match=r"\[for.ferv38k\] is no data set \(dfew, ferv39k"):
+        read_recipe(str(mine), "dfew", DATASETS)
+
+
 @pytest.mark.parametrize(
     ("options", "field", "value"),
     [
@@ -114,5 +122,5 @@ def test_the_ablations_of_the_paper_are_options(
 def test_every_recipe_in_the_package_can_be_used(config_of: Settle) -> None:
     assert "dfer-clip" in recipe_names()
     for name in recipe_names():
-        assert read_recipe(name, "dfew")
+        assert read_recipe(name, "dfew", DATASETS)
         assert config_of("dfew", "--recipe", name).optim.epochs >= 1

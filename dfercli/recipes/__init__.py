@@ -1,5 +1,6 @@
 """Recipes: the settings of a published training, as TOML files."""
 
+from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,16 @@ def sweep_file(sweep: Path) -> Path:
     return Path(str(files("dfercli.recipes") / "sweeps" / f"{sweep}.toml"))
 
 
-def read_recipe(recipe: str, dataset: str) -> list[dict[str, Any]]:
+def read_recipe(recipe: str, dataset: str, known: Collection[str]) -> list[dict[str, Any]]:
     """Read a recipe: its settings, then those for one data set, to be put over one another.
 
     Args:
         recipe: A name out of `recipe_names`, or the path of a TOML file.
         dataset: Settings under `[for.<dataset>]` are added.
+        known: Data sets that have names; others are paths.
 
     Raises:
-        ConfigError: no such recipe, or a file that is not TOML.
+        ConfigError: no such recipe, a file that is not TOML, or settings for an unknown data set.
     """
     path = Path(recipe)
     if recipe in recipe_names():
@@ -59,4 +61,9 @@ def read_recipe(recipe: str, dataset: str) -> list[dict[str, Any]]:
     per_dataset = settings.pop("for", {})
     if not isinstance(per_dataset, dict):
         raise ConfigError(f"{path}: for is a table of data sets, got {shown(per_dataset)}")
+    for name in per_dataset:
+        if name not in known and name != dataset.lower() and not Path(name).exists():
+            raise ConfigError(
+                f"{path}: [for.{name}] is no data set ({', '.join(known)}, or a path)"
+            )
     return [settings, per_dataset.get(dataset.lower(), {})]
