@@ -1,6 +1,8 @@
 """Opening video files: titles in any encoding, and files that dfer wrote itself."""
 
+import os
 import re
+import threading
 from pathlib import Path
 
 import av
@@ -105,3 +107,15 @@ def test_what_pyav_says_becomes_one_line_with_the_file(tmp_path):
         open_container(tmp_path / "gone.mp4")
     with pytest.raises(ZeroDivisionError), av_errors(tmp_path):
         raise ZeroDivisionError  # a bug stays a bug
+
+
+def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path):
+    pipe = tmp_path / "pipe.mp4"
+    os.mkfifo(pipe)
+    found = []
+    reading = threading.Thread(target=lambda: found.append(probe_video(pipe)), daemon=True)
+    reading.start()
+    reading.join(timeout=20)
+    assert found == [None]
+    with pytest.raises(DataError, match="not a regular file"):
+        open_container(pipe)

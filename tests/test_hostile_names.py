@@ -19,8 +19,9 @@ from dfercli.artifacts.run_config import dataset_name
 from dfercli.artifacts.run_folder import FoldFolder
 from dfercli.artifacts.store_writing import preview_paths, read_record
 from dfercli.cli.app import run as dfer
-from dfercli.errors import ArtifactError
+from dfercli.errors import ArtifactError, DataError
 from dfercli.names import inside, is_plain, plain_name
+from dfercli.video.sources import find_sources
 
 HOSTILE = [
     "",
@@ -260,3 +261,10 @@ def test_a_source_may_lie_anywhere_and_is_never_removed(place: Path) -> None:
     assert json.loads(path.read_text())["source"] == "../face.mp4"
     assert preprocess_again(place) == 0
     assert (place / "face.mp4").is_file()
+
+
+def test_a_face_store_without_its_dataset_file_is_never_taken_for_pictures(tmp_path):
+    store = bright_and_dark_store(tmp_path / "faces")
+    (store / "dataset.json").unlink()
+    with pytest.raises(DataError, match=r"a face store whose dataset\.json cannot be read"):
+        find_sources((str(store),))

@@ -49,7 +49,8 @@ def test_a_name_that_is_not_utf8_is_a_failure_and_never_lost(videos, checkpoint,
         assert set(pd.read_csv("t.csv")["source"]) == {"videos/a.mp4"}
         (failure,) = read_rows(Path("t.failures.jsonl"))
         assert failure["source"] == "videos/caf\\udce9.mp4"
-        assert "not valid UTF-8" in failure["reason"]
+        assert failure["stage"] == "decode"
+        assert failure["reason"] == "its name is not valid UTF-8: rename it"
         assert "1 of 2 sources failed" in capsys.readouterr().err
 
 
@@ -142,6 +143,9 @@ def test_a_folder_of_results_keeps_nothing_of_an_earlier_run(videos, checkpoint,
 def test_results_of_other_videos_are_replaced_only_with_overwrite(videos, checkpoint, capsys):
     out, other = Path("r"), videos / "b.mp4"
     model = ("--checkpoint", checkpoint, "--out", out)
+    (videos / "c.mp4").write_text("no video")
+    predict(videos, *model, code=3)
+    (videos / "c.mp4").unlink()  # there is no result of it to lose
     predict(videos / "a.mp4", *model)
     shutil.copy(videos / "a.mp4", other)
     before = (out / "windows.csv").read_bytes()

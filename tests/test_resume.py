@@ -90,6 +90,18 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again(
     assert_same_run(tmp_path / "run", uninterrupted)
 
 
+def test_other_options_of_a_resume_are_named_as_ignored(
+    uninterrupted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dfer(["train", "--resume", str(uninterrupted), "--quiet"]) == 0
+    told = capsys.readouterr().err
+    assert f"{uninterrupted} is finished" in told
+    assert "ignored" not in told
+    for more in (["--epochs", "3"], ["--set", "seed=7"]):
+        assert dfer(["train", "--resume", str(uninterrupted), "--quiet", *more]) == 0
+        assert "keeps the settings of the run: other options are ignored" in capsys.readouterr().err
+
+
 def test_resuming_a_finished_run_repeats_its_result_without_training(uninterrupted: Path) -> None:
     before = (uninterrupted / "fold-1" / "checkpoints" / "last" / "model.safetensors").stat()
     result = train.resume(uninterrupted, Interrupting(1))
@@ -104,6 +116,8 @@ def test_a_full_disk_keeps_the_previous_checkpoint(
     with pytest.raises(KeyboardInterrupt):
         train.run(small_config(store, tmp_path), Interrupting(STEPS_PER_EPOCH + 1))
     run = tmp_path / "run"
+    assert dfer(["eval", str(run), "--quiet"]) == 0
+    assert "its training is not finished" in capsys.readouterr().err
     before = last_weights(run)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))

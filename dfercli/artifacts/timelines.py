@@ -223,6 +223,8 @@ class VideoRow:
         length_seconds: Its length.
         fps: Its frames per second.
         recorded_at: When it was recorded, ISO 8601.
+        seen_seconds: How long any face is seen.
+        failure: Why it, or a part of it, could not be used.
     """
 
     source: Annotated[str, SourcePath()]
@@ -230,6 +232,8 @@ class VideoRow:
     length_seconds: Annotated[float, Range(0)]
     fps: Annotated[float, Range(0.001)] | None
     recorded_at: str | None
+    seen_seconds: Annotated[float, Range(0)] = 0.0
+    failure: str | None = None
 
 
 def read_spans(path: Path) -> Iterator[SpanRow]:

@@ -49,7 +49,12 @@ def train(
         if resume is not None and resume != "auto":
             if "dataset" in asked.typed:
                 raise ConfigError("--resume takes the data set from the run: omit DATASET")
-            result = stage.resume(Path(resume), progress, asked.config().features_in)
+            config = asked.config()
+            if _has_other_settings(asked):
+                progress.note(
+                    "--resume RUN keeps the settings of the run: other options are ignored"
+                )
+            result = stage.resume(Path(resume), progress, config.features_in)
         else:
             config = asked.config()
             if not config.dataset:
@@ -75,6 +80,11 @@ def train(
         print_json(_as_json(result))
     else:
         _print_result(result)
+
+
+def _has_other_settings(asked: Asked[TrainConfig]) -> bool:
+    """Whether more was typed than what a resumed run takes."""
+    return bool(set(asked.typed) - {"features_in"} or asked.assignments or asked.file)
 
 
 def _show_seeds(runs: list[Path], progress: ConsoleProgress, *, json: bool) -> None:

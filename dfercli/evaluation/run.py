@@ -87,6 +87,8 @@ def _evaluate_fold(
     config: EvalConfig, folder: FoldFolder, fabric: Fabric, progress: Progress
 ) -> Measured:
     """Measure a fold of a run on its test clips."""
+    if not folder.is_finished:
+        progress.note(f"{folder.path}: its training is not finished")
     trained = read_asked_config(folder)
     if config.root is not None:
         trained = replace(trained, data=replace(trained.data, root=config.root))

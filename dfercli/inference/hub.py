@@ -219,7 +219,9 @@ def _hub_errors(repository: str) -> Iterator[None]:
         if getattr(response, "status_code", None) in (401, 403):
             raise _not_logged_in(repository) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ArtifactError(f"the hub at {ENDPOINT}: {repository}: {reason}") from error
+        raise ArtifactError(
+            f"no such checkpoint or run: {repository}; and the hub at {ENDPOINT}: {reason}"
+        ) from error
 
 
 def _not_logged_in(repository: str) -> ArtifactError:

@@ -50,7 +50,10 @@ def _require_same(folder: Path, names: Iterable[str]) -> int:
             f"--out {folder} holds results that cannot be read: {error.message}", hint=hint
         ) from error
     now = {os.path.abspath(name) for name in names}
-    lost = [r.source for r in rows if os.path.abspath(Path(started_in, r.source)) not in now]
+    with_results = [r.source for r in rows if r.failure is None or r.seen_seconds > 0]
+    lost = [
+        source for source in with_results if os.path.abspath(Path(started_in, source)) not in now
+    ]
     if lost:
         raise ConfigError(
             f"--out {folder} holds results of {len(lost)} of {len(rows)} videos that are not "

@@ -97,7 +97,9 @@ def checked_facts(plan: Plan, video: VideoPrediction) -> VideoPrediction:
     A file that is another one by now has none, and that is the video's failure.
     """
     made = attempt(partial(with_facts, video, plan.windows.min_confidence))
-    if has_changed(video) and (video.failure is None or "it changed" not in video.failure.reason):
+    told = video.failure is not None and "it changed" in video.failure.reason
+    has_faces = video.failure is None or bool(video.predictions)
+    if has_faces and not told and has_changed(video):
         made = made if isinstance(made, Crash) else _failed(made, "changed", CHANGED)
     return with_bug(plan, video, made) if isinstance(made, Crash) else made
 

@@ -88,8 +88,6 @@ def run_or_resume(config: TrainConfig, progress: Progress) -> TrainResult:
     refuse_other_settings(run_folder, config, hint="choose another --name")
     if not is_begun(run_folder):
         return run(config, progress)
-    if all(FoldFolder(run_folder / f"fold-{n}").is_finished for n in wanted_folds(config)):
-        progress.note(f"{run_folder} is finished")
     return resume(run_folder, progress, config.features_in)
 
 
@@ -117,6 +115,8 @@ def resume(run_folder: Path, progress: Progress, features_in: Path | None = None
             f"--features-in {config.features_in} uses it"
         )
     config = replace(config, features_in=features_in)
+    if all(FoldFolder(run_folder / f"fold-{n}").is_finished for n in wanted_folds(config)):
+        progress.note(f"{run_folder} is finished")
     fabric = _launch(config)
     with _locked(run_folder, fabric):
         return _train_folds(config, run_folder, wanted_folds(config), fabric, progress)

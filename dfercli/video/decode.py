@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from dfercli.artifacts.pictures import check_size
 from dfercli.config.preprocessing import MAX_PIXELS
 from dfercli.errors import DataError
-from dfercli.video.containers import av_errors, av_reason, open_container, video_stream
+from dfercli.video.containers import (
+    av_errors,
+    av_reason,
+    open_container,
+    require_regular,
+    video_stream,
+)
 from dfercli.video.decord_file import DecordError, DecordFile, open_decord, silence_decord
 from dfercli.video.frames import ALL_FRAMES, Clock, Frame, Picker, Selection
 from dfercli.video.reorder import pictures_with_times
@@ -215,8 +221,7 @@ def _probe(path: Path, max_pixels: int) -> _Claims:
         DataError: not a video; with the reason.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise DataError(f"{path}: not a regular file")
+        require_regular(path)
         if path.stat().st_size == 0:
             raise DataError(f"{path}: empty file (0 bytes)")
         with av_errors(path), open_container(path, max_pixels=max_pixels) as container:

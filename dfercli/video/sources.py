@@ -111,7 +111,8 @@ def _expand(place: str) -> list[Path]:
         if matches:
             return [Path(match) for match in matches]
         raise DataError(f"nothing matches {place}")
-    raise DataError(f"no such file or folder: {place}")
+    hint = "--camera takes addresses" if "://" in place else None
+    raise DataError(f"no such file or folder: {place}", hint=hint)
 
 
 def _from_file(path: Path, name: str) -> Source:
@@ -148,7 +149,11 @@ def _is_store(folder: Path) -> bool:
     """Tell whether a folder is a face store: its crops are not sources."""
     try:
         dataset = parse_json(read_document(folder / "dataset.json"))
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if (folder / "clips.jsonl").is_file() and (folder / "frames").is_dir():
+            raise DataError(
+                f"{folder} is a face store whose dataset.json cannot be read: {error}"
+            ) from error
         return False
     return isinstance(dataset, dict) and str(dataset.get("schema")).startswith("dfer.face_store/")
 
