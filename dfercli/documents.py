@@ -4,6 +4,7 @@
 knows whose error it is.
 """
 
+import errno
 import json
 import math
 import os
@@ -37,6 +38,17 @@ def read_document(path: Path, *, may_be_pipe: bool = False) -> bytes:
     if len(content) > MAX_DOCUMENT_BYTES:
         raise ValueError(f"larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
     return content
+
+
+def require_regular(path: Path) -> Path:
+    """Refuse what is there and not a file: opening a pipe would wait forever for its writer.
+
+    Raises:
+        OSError: a folder, a pipe or a device.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path
 
 
 def decoded(content: bytes, encoding: str = "utf-8-sig") -> str:

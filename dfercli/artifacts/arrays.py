@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from dfercli.documents import require_regular
 from dfercli.errors import ArtifactError
 
 MAX_ARRAY_BYTES = 256 << 20
@@ -65,7 +66,7 @@ def read_arrays(
     """
     found: dict[str, NDArray[np.generic]] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(require_regular(path)) as archive:
             names = set(archive.namelist())
             for name, spec in specs.items():
                 if f"{name}.npy" in names:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dfercli.artifacts.arrays import ArraySpec, read_arrays
 from dfercli.artifacts.atomic import atomic_folder, atomic_path
 from dfercli.artifacts.pictures import decode_picture
+from dfercli.documents import require_regular
 from dfercli.errors import ArtifactError, DataError
 from dfercli.names import inside
 
@@ -82,7 +83,7 @@ def read_parsing(path: Path) -> NDArray[np.uint8]:
         DataError: missing, not a picture of one channel, or a value that is not a region.
     """
     try:
-        content = path.read_bytes()
+        content = require_regular(path).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read parsing map {path}: {error.strerror or error}") from error
     regions = decode_picture(content, path, cv2.IMREAD_UNCHANGED)

@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dfercli.artifacts.atomic import write_bytes
+from dfercli.documents import require_regular
 from dfercli.errors import ArtifactError
 
 FEATURES_SCHEMA = "dfer.features/1"
@@ -65,7 +66,7 @@ def read_features(path: Path) -> Tensor:
         ArtifactError: the file is gone or damaged since it was written or checked.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(require_regular(path), framework="pt") as file:
             features: Tensor = file.get_tensor(TENSOR_NAME)
             return features
     except (SafetensorError, OSError) as error:

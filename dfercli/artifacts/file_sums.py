@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from dfercli.documents import require_regular
 from dfercli.errors import ArtifactError
 
 PART_BYTES = 1 << 20
@@ -28,7 +29,7 @@ def file_md5(path: Path) -> str:
 
 def _digest(path: Path, digest: "hashlib._Hash") -> str:
     try:
-        with path.open("rb") as file:
+        with require_regular(path).open("rb") as file:
             while part := file.read(PART_BYTES):
                 digest.update(part)
     except OSError as error:

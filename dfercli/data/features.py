@@ -29,6 +29,7 @@ from dfercli.data.clips import Clip
 from dfercli.data.loading import ClipDataset, clip_frames, read_ahead, read_frames
 from dfercli.data.sampling import AS_PUBLISHED, Sampling, clip_rng, sample_training, sample_view
 from dfercli.data.targets import soft_targets
+from dfercli.documents import require_regular
 from dfercli.errors import DataError, DferError
 
 ItemT = TypeVar("ItemT")
@@ -105,7 +106,7 @@ def frame_digests(paths: Sequence[Path]) -> list[bytes]:
     digests = []
     for path in paths:
         try:
-            digests.append(hashlib.sha256(path.read_bytes()).digest())
+            digests.append(hashlib.sha256(require_regular(path).read_bytes()).digest())
         except OSError as error:
             raise DataError(f"cannot read frame {path}: {error.strerror or error}") from error
     return digests

@@ -32,6 +32,7 @@ from dfercli.data.sampling import (
 from dfercli.data.shared_memory import note_once, share_what_fits
 from dfercli.data.streams import StreamReader
 from dfercli.data.targets import soft_targets
+from dfercli.documents import require_regular
 from dfercli.errors import DataError, DferError
 from dfercli.processes import block_signals
 from dfercli.torch_private import shut_down_readers
@@ -49,7 +50,7 @@ def read_frame(path: Path) -> np.ndarray:
         DataError: missing, cut short, or not a picture; the file is named.
     """
     try:
-        content = path.read_bytes()
+        content = require_regular(path).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read frame {path}: {error.strerror or error}") from error
     # OpenCV fills the lost part of a JPEG that was cut short with grey and says nothing.

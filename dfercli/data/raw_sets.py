@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dfercli.documents import require_regular
 from dfercli.errors import DataError
 
 Calm = Literal["drop", "own", "neutral"]
@@ -178,7 +179,7 @@ def find_takes(raw_set: RawSet, root: Path) -> RawCopy:
 def is_lfs_pointer(path: Path) -> bool:
     """Tell whether a file is git LFS's stand-in for one that was not fetched."""
     try:
-        with path.open("rb") as file:
+        with require_regular(path).open("rb") as file:
             return file.read(len(LFS_MARK)) == LFS_MARK
     except OSError:
         return False

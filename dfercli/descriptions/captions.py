@@ -23,6 +23,7 @@ from dfercli.descriptions.leaks import LeakGuard, path_pattern, word_pattern
 from dfercli.descriptions.llm import Llm
 from dfercli.descriptions.prompt_files import read_template, render, sha256_of
 from dfercli.descriptions.tokens import text_limit
+from dfercli.documents import require_regular
 from dfercli.errors import DataError, ServiceError
 
 FRAME_PX = 224
@@ -298,7 +299,7 @@ def _read_frame(path: Path) -> NDArray[np.uint8]:
     from dfercli.artifacts.pictures import decode_picture
 
     try:
-        content = path.read_bytes()
+        content = require_regular(path).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     image = decode_picture(content, path)

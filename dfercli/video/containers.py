@@ -15,6 +15,7 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from dfercli.config.preprocessing import MAX_PIXELS
+from dfercli.documents import require_regular
 from dfercli.errors import DataError
 
 MARK_FIELD = "comment"
@@ -40,22 +41,12 @@ def open_container(
     Raises:
         DataError: not a readable video; with the reason.
     """
-    require_regular(path)
     options = _bounded(max_pixels) if looks_at_pictures else {"skip_frame": "all"}
     with av_errors(path):
+        require_regular(path)
         # An absolute path is never taken for the name of a protocol, such as `concat:`.
         container: InputContainer = av.open(os.path.abspath(path), options=options, **LENIENT)
         return container
-
-
-def require_regular(path: Path) -> None:
-    """Refuse what is there and not a file: opening a pipe would wait forever for its writer.
-
-    Raises:
-        DataError: it is a folder, a pipe or a device.
-    """
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path}: not a regular file")
 
 
 def video_stream(

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from dfercli.artifacts.pictures import check_size
 from dfercli.config.preprocessing import MAX_PIXELS
+from dfercli.documents import require_regular
 from dfercli.errors import DataError
 from dfercli.video.containers import (
     av_errors,
     av_reason,
     open_container,
-    require_regular,
     video_stream,
 )
 from dfercli.video.decord_file import DecordError, DecordFile, open_decord, silence_decord

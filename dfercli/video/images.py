@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfercli.artifacts.pictures import decode_picture
+from dfercli.documents import require_regular
 from dfercli.errors import DataError
 from dfercli.video.frames import ALL_FRAMES, Frame, Picker, Selection
 
@@ -30,7 +31,7 @@ def read_image(path: Path, max_pixels: int | None = None) -> NDArray[np.uint8]:
         DataError: missing, empty, or not an image.
     """
     try:
-        content = path.read_bytes()
+        content = require_regular(path).read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
     if not content:
