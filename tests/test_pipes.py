@@ -1,4 +1,4 @@
-"""A pipe in place of a file, in a folder of a stranger: refused by every reader, never waited for."""
+"""A pipe in place of a file, in a folder of a stranger: every reader refuses it and none waits."""
 
 import os
 import threading
