@@ -34,6 +34,7 @@ METHODS = {
     "clip-lora": ModelConfig(method="clip-lora", context_tokens=0),
 }
 OPTIM = OptimConfig(optimizer="adamw")
+STREAMS = ("landmarks", "parsing", "captions")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,34 @@ def seconds(fabric: Fabric, own: Contestant, batch: Batch) -> float:
     return clock() - began
 
 
+def print_windows(clip: str, num_frames: int, turns: int) -> None:
+    """Seconds of one thread for FineCLIPER's answer to one window, by the streams that it has."""
+    base = METHODS["finecliper"]
+    settings = replace(base.finecliper, streams=("frames", *STREAMS))
+    config = replace(base, num_frames=num_frames, finecliper=settings)
+    fabric = make_fabric("cpu", 1, "32")
+    module = ready_for_steps(fabric, config, f"{clip}-quickgelu", "32").module.eval()
+    size = module.image_size
+    pictures = torch.randint(0, 256, (1, num_frames, 3, size, size), dtype=torch.uint8)
+    there = torch.ones(1, dtype=torch.bool)
+    given = {name: (pictures, there) for name in STREAMS if name != "captions"}
+    given["captions"] = (torch.ones(1, 77, dtype=torch.int64), there)
+    sets = [STREAMS[:number] for number in range(len(STREAMS) + 1)]
+    times: dict[tuple[str, ...], list[float]] = {streams: [] for streams in sets}
+    for _ in range(turns + 1):
+        for streams, taken in times.items():
+            began = time.process_time()
+            with torch.inference_mode():
+                module(pictures, **{name: given[name] for name in streams})
+            taken.append(time.process_time() - began)
+    print(f"\nOne window of {num_frames} frames, {clip}, one thread\n")
+    print("| FineCLIPER looks at | s | ratio |\n|---|---|---|")
+    alone = statistics.median(times[()][1:])  # the first one allocates
+    for streams, taken in times.items():
+        median = statistics.median(taken[1:])
+        print(f"| {' + '.join(('frames', *streams))} | {median:.3g} | {median / alone:.2f} |")
+
+
 def main() -> None:
     """Print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -77,9 +106,13 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--accelerator", default="cpu")
+    parser.add_argument("--windows", action="store_true", help="only windows, on a CPU")
     parser.add_argument("--precision", default="32")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    if asked.windows:
+        print_windows(asked.clips[0], asked.num_frames, asked.steps)
+        return
     fabric = make_fabric(asked.accelerator, 1, asked.precision)
     print(
         f"{asked.batch_size} clips of {asked.num_frames} frames per step, {fabric.device.type}, "
