@@ -121,7 +121,7 @@ def test_more_workers_than_the_cluster_has_cpus_lose_no_job(cluster, tmp_path, m
 
         return do
 
-    monkeypatch.setattr(ray_engine, "START_SECONDS", 8.0)
+    monkeypatch.setattr(ray_engine, "START_SECONDS", 15.0)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     config = PreprocessConfig(
         sources=(".",),
@@ -130,7 +130,7 @@ def test_more_workers_than_the_cluster_has_cpus_lose_no_job(cluster, tmp_path, m
         workers=3,
         time_limit=1.0,
     )
-    jobs, bugs = [str(number) for number in range(40)], BugLog(tmp_path / "bugs.log")
+    jobs, bugs = [str(number) for number in range(80)], BugLog(tmp_path / "bugs.log")
     with joined_cluster(config):
         events = list(do_jobs(jobs, set_up_slow, "did", config, bugs, str))
     finished = [event.result for event in events if isinstance(event, Finished)]
