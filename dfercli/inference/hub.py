@@ -71,7 +71,8 @@ def pull(repository: str, progress: Progress) -> Path:
             "hub's cache, and DFER_OFFLINE is set",
             hint=f"where there is a network: dfer models get {repository}",
         )
-    with _hub_errors(repository):
+    # Whoever mistypes the path of a run ends here as well.
+    with _hub_errors(repository, unknown=f"no such checkpoint or run: {repository}; and "):
         from huggingface_hub import HfApi, hf_hub_download
 
         def fetched(name: str) -> Path:
@@ -189,8 +190,8 @@ def _without_places(value: Any) -> Any:
 
 
 @contextmanager
-def _hub_errors(repository: str) -> Iterator[None]:
-    """Turn errors of the hub's client into one line."""
+def _hub_errors(repository: str, unknown: str = "") -> Iterator[None]:
+    """Turn errors of the hub's client into one line, which begins with `unknown`."""
     from huggingface_hub import errors
     from huggingface_hub.constants import ENDPOINT
 
@@ -208,8 +209,7 @@ def _hub_errors(repository: str) -> Iterator[None]:
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise ArtifactError(
-            f"no such checkpoint or run: {repository}; and the hub has no such model, or it is "
-            "private",
+            f"{unknown}the hub has no such model, or it is private: {repository}",
             hint="for a private one: hf auth login",
         ) from error
     except errors.LocalTokenNotFoundError as error:
@@ -219,9 +219,7 @@ def _hub_errors(repository: str) -> Iterator[None]:
         if getattr(response, "status_code", None) in (401, 403):
             raise _not_logged_in(repository) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ArtifactError(
-            f"no such checkpoint or run: {repository}; and the hub at {ENDPOINT}: {reason}"
-        ) from error
+        raise ArtifactError(f"{unknown}the hub at {ENDPOINT}: {repository}: {reason}") from error
 
 
 def _not_logged_in(repository: str) -> ArtifactError:
