@@ -87,3 +87,4 @@ def test_preprocess_without_streams_runs_without_torch(tmp_path):
     imported = set(json.loads(answer.stdout.splitlines()[-1]))
     assert "cv2" in imported
     assert not imported & {"torch", "scipy", "pandas", "matplotlib", "ray", "transformers"}
+    assert not imported & {"httpx2", "openai"}

@@ -10,7 +10,9 @@ import io
 import shutil
 import tempfile
 import zipfile
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -58,6 +60,7 @@ CONTENT_FILES = (
     *("clips.jsonl", "failures.jsonl", "captions.jsonl", BUGS_FILE),
     *(PARTS_FILE, CONTENT_FILE, "dataset.json"),
 )
+MOST_WRITES = 64  # crops that wait to be written
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time makes equal tracks equal files
 
 
@@ -143,25 +146,40 @@ def record_paths(store: Path) -> Iterator[tuple[str, Path]]:
 class CropSink:
     """Takes the face crops of one source and keeps those of the tracks that count.
 
+    A thread writes the crops, as a new file may take longer than the crop in it; an error of the
+    system is raised by a later call.
+
     Attributes:
         folder: Holds a folder for each track, by its number.
     """
 
-    def __init__(self, store: Path, folder: Path) -> None:
+    def __init__(self, store: Path, folder: Path, writer: Executor) -> None:
         self._store = store
         self.folder = folder
-        self._tracks: set[int] = set()
+        self._writer = writer
+        self._writes: deque[Future[int]] = deque()
+        self._folders: dict[int, Path] = {}
 
     def add(self, track: int, frame_index: int, jpeg: bytes) -> None:
         """Store one crop."""
-        folder = self.folder / str(track)
-        if track not in self._tracks:
-            folder.mkdir()
-            self._tracks.add(track)
-        (folder / f"{frame_index:06d}.jpg").write_bytes(jpeg)
+        if track not in self._folders:
+            self._folders[track] = self.folder / str(track)
+            self._folders[track].mkdir()
+        path = self._folders[track] / f"{frame_index:06d}.jpg"
+        self._writes.append(self._writer.submit(path.write_bytes, jpeg))
+        self._wait(MOST_WRITES)
+
+    def end(self) -> None:
+        """Wait until all crops are written."""
+        self._wait(0)
+
+    def _wait(self, most: int) -> None:
+        while len(self._writes) > most:
+            self._writes.popleft().result()
 
     def join(self, track: int, into: int) -> None:
         """Put the crops of a track to those of another one, which shares no frame with it."""
+        self.end()
         source, target = self.folder / str(track), self.folder / str(into)
         for crop in source.iterdir():
             crop.rename(target / crop.name)
@@ -169,6 +187,7 @@ class CropSink:
 
     def keep(self, track: int, clip_id: str, data: TrackData) -> None:
         """Make a track the clip `clip_id`, and replace an existing one."""
+        self.end()
         write_track(self._store, clip_id, data)
         remove_inside(self._store, "frames", clip_id)
         (self.folder / str(track)).rename(crops_folder(self._store, clip_id))
@@ -209,7 +228,10 @@ def crop_sink(store: Path, key: str, *, stays: bool = False) -> Iterator[CropSin
     try:
         frames.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=frames, prefix=f".{key}{TEMPORARY_MARK}"))
-        yield CropSink(store, folder)
+        with ThreadPoolExecutor(1) as writer:
+            sink = CropSink(store, folder, writer)
+            yield sink
+            sink.end()
         if stays:
             folder = None
     except OSError as error:

@@ -30,8 +30,8 @@ def square_transform(
     left, top, right, bottom = (float(value) for value in box_xyxy_px)
     side = max(right - left, bottom - top, 1.0) * (1 + 2 * margin)
     scale = size_px / side
-    centre = np.array([(left + right) / 2, (top + bottom) / 2])
-    return np.column_stack([np.eye(2) * scale, size_px / 2 - scale * centre])
+    x, y = (left + right) / 2, (top + bottom) / 2
+    return np.array([[scale, 0, size_px / 2 - scale * x], [0, scale, size_px / 2 - scale * y]])
 
 
 def points_transform(
@@ -68,7 +68,8 @@ def warp(
         transform: (2, 3) similarity from picture to crop.
         size_px: Side of the crop.
     """
-    scale = float(np.sqrt(abs(np.linalg.det(transform[:, :2]))))
+    (a, b), (c, d) = transform[:, :2].tolist()
+    scale = abs(a * d - b * c) ** 0.5
     shrink = int(1 / scale) if scale > 0 else 1
     if shrink >= 2:
         # A bilinear warp reads four pixels; average first where many fall on one.

@@ -2,8 +2,8 @@
 
 Frames go in and come out one by one and in order, each with the faces seen in it. The follower
 holds back only as many as it needs to interpolate, to bridge a short loss and to smooth, so memory
-does not grow with the length. If a face is not clearly found again, it also detects on the frames
-between two detections.
+does not grow with the length. While all faces keep still or move evenly, it detects less often. If
+a face is not clearly found again, it also detects on the frames between two detections.
 """
 
 import itertools
@@ -47,12 +47,13 @@ class FollowSettings:
     Attributes:
         detect_seconds: Time from one detection to the next; the detector also sees the first and
             the last frame of a scene.
+        calm_seconds: The same, if longer, while no face moves unevenly, comes or goes.
         min_face_px: Smaller faces are left out.
         lost_seconds: How long a face may be hidden and keep its identity.
         smooth_seconds: Boxes are averaged over this much time before and after.
         region_xywh_px: The part of the picture to look in; None: all of it.
-        on_grid: Detect at multiples of `detect_seconds`, so a follower that begins later uses
-            the same frames.
+        on_grid: Detect at multiples of these times, so a follower that begins later uses the
+            same frames.
     """
 
     detect_seconds: float
@@ -61,6 +62,7 @@ class FollowSettings:
     smooth_seconds: float
     region_xywh_px: tuple[int, int, int, int] | None = None
     on_grid: bool = False
+    calm_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,9 @@ class FaceFollower(Generic[FrameT]):
         self._counted = counted
         self._smallest_px = TRACKING_SLACK * settings.min_face_px
         self._found_px = TRACKING_SLACK * min(settings.min_face_px, FOUND_ALIKE_PX)
+        # A detector of batches is fast with many pictures at once, not with one more.
+        calm_seconds = settings.calm_seconds if detector.batch_size == 1 else 0.0
+        self._every = max(settings.detect_seconds, calm_seconds)
         self._tracker = FaceTracker(settings.lost_seconds, detector.new_track_score, self._found_px)
         self._before: Step[FrameT] | None = None  # the last one given to the detector
         self._missing: dict[int, _Missing] = {}
@@ -135,7 +140,7 @@ class FaceFollower(Generic[FrameT]):
                 hand frames on as they are.
         """
         held: list[Step[FrameT]] = []
-        every = self._settings.detect_seconds
+        every = self._every
         due_seconds = last_seconds = float("-inf")
         for frame, is_cut in frames:
             seconds = frame.pts_seconds
@@ -251,7 +256,8 @@ class FaceFollower(Generic[FrameT]):
         seconds = now.frame.pts_seconds
         sightings = list(sightings_of(now.faces))
         looks = [self._look_of(now, sighting.geometry) for sighting in sightings]
-        if between and not self._tracker.is_sure(now.faces, seconds, looks):
+        is_long = between and self._passed(now) > self._settings.detect_seconds + CLOCK_SECONDS
+        if between and not self._tracker.is_sure(now.faces, seconds, looks, calm=bool(is_long)):
             if self._detector.batch_size > 1:
                 self._look_at(between)
                 for step in between:
@@ -288,6 +294,11 @@ class FaceFollower(Generic[FrameT]):
         if now.unnamed:
             self.unnamed_seconds.append(seconds)
         self._before = now
+
+    def _passed(self, now: Step[FrameT]) -> float:
+        """Seconds since the last frame that the detector saw."""
+        assert self._before is not None
+        return now.frame.pts_seconds - self._before.frame.pts_seconds
 
     def _why_missing(self, number: int, before: Step[FrameT], now: Step[FrameT]) -> _Missing:
         assert now.faces is not None

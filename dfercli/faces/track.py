@@ -28,6 +28,10 @@ TOUCHING = 0.05  # overlap at which a box shows a part of another face, too
 # Matches within these are sure without a look at the frames between two detections.
 SURE_DISTANCE = 0.35
 SURE_STRETCH = 0.25
+# Within these a face moved evenly: its boxes between two detections can be interpolated, as they
+# err by about a quarter of this.
+CALM_DISTANCE = 0.12
+CALM_STRETCH = 0.12
 LOST_COST = 0.2  # for a lost person, against one who was not lost
 RIVAL = 0.5  # a second candidate this much worse does not count
 DOUBT = 0.15  # one only this much worse makes a match doubtful
@@ -84,6 +88,7 @@ class _Pair:
     row: int
     cost: float
     is_near: bool  # close enough to be sure if it were alone
+    is_calm: bool  # as close as if it moved evenly
 
 
 class FaceTracker:
@@ -124,13 +129,20 @@ class FaceTracker:
         self._seconds = None
         return numbers
 
-    def is_sure(self, faces: Faces, seconds: float, looks: list[Look | None] | None = None) -> bool:
+    def is_sure(
+        self,
+        faces: Faces,
+        seconds: float,
+        looks: list[Look | None] | None = None,
+        calm: bool = False,
+    ) -> bool:
         """Tell whether every face of the previous image is clearly one of these, and which.
 
         Args:
             faces: What was detected.
             seconds: Their time.
             looks: Of each face; None where they are not to count.
+            calm: Whether all must have moved evenly, and nobody may have come or come back.
         """
         here = [person for person in self._people if not person.is_lost]
         steady = [
@@ -138,7 +150,7 @@ class FaceTracker:
             for person in here
             if person.score >= STEADY_SCORE and person.size_px >= self._smallest_px
         ]
-        if not steady:
+        if not steady and not calm:
             return True
         pairs = self._pairs(here, faces, seconds, looks or [None] * len(faces))
         matches = _matches(pairs)
@@ -146,7 +158,14 @@ class FaceTracker:
             match = matches.get(id(person))
             if match is None or not match.is_near or _rival_cost(match, pairs) < RIVAL:
                 return False
-        return True
+        if not calm:
+            return True
+        known = {match.row for match in matches.values()}
+        comes = any(
+            row not in known and score >= self._new_track_score
+            for row, score in enumerate(faces.score.tolist())
+        )
+        return not comes and all(match.is_calm for match in matches.values())
 
     def update(
         self, faces: Faces, seconds: float, looks: list[Look | None] | None = None
@@ -191,8 +210,9 @@ class FaceTracker:
                 if looks_differ > unlike:
                     continue
                 is_near = distance <= SURE_DISTANCE and stretched <= SURE_STRETCH
+                is_calm = distance <= CALM_DISTANCE and stretched <= CALM_STRETCH
                 cost = distance + stretched + LOOK_WEIGHT * looks_differ
-                pairs.append(_Pair(person, row, cost, is_near))
+                pairs.append(_Pair(person, row, cost, is_near, is_calm))
         return pairs
 
     def _commit(

@@ -107,7 +107,9 @@ def run(
     pace = LivePace()
     seconds: list[float] = []  # of the newest frame
     on_bug = _first_bug(source, BugLog(bugs_path(config)), progress)
-    follower = FaceFollower[Frame](build_detector(choice), follow_settings(crop))
+    # Frames wait for the next detection, so it may not come later while faces are calm.
+    follow = replace(follow_settings(crop), calm_seconds=0.0)
+    follower = FaceFollower[Frame](build_detector(choice), follow)
     with ExitStack() as stack:
         stack.enter_context(model.looking_at(plan.streams))
         for path in outputs_of(config).values():

@@ -69,7 +69,8 @@ class StoreSink:
         self._sink.add(face.track, frame.index, encoded_crop(frame, face, self._config))
 
     def end(self) -> None:
-        """Nothing waits."""
+        """Wait until all crops are written."""
+        self._sink.end()
 
     def rows(self, track: GrowingTrack) -> NDArray[np.bool_]:
         """All of them."""

@@ -9,6 +9,10 @@ from dfercli.faces.follow import FollowSettings
 from dfercli.faces.smooth import TrackedFace
 from dfercli.video.frames import Frame
 
+# While faces are calm, the detector looks this many times more rarely, but at least this often.
+CALM_TIMES = 2.0
+CALM_SECONDS = 0.24
+
 
 def follow_settings(config: PreprocessConfig) -> FollowSettings:
     """How to follow faces."""
@@ -20,6 +24,7 @@ def follow_settings(config: PreprocessConfig) -> FollowSettings:
         smooth_seconds=config.smooth,
         region_xywh_px=(x, y, width, height) if config.region else None,
         on_grid=config.every == 1 and config.fps is None,
+        calm_seconds=min(CALM_TIMES * config.detect_every, CALM_SECONDS),
     )
 
 

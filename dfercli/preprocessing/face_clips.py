@@ -226,7 +226,7 @@ def _follow(
     waiting = None
     if sink is not None:
         max_bytes = WAITING_BYTES * min(MOST_BATCHED, detector.batch_size)
-        seconds = settings.detect_seconds + settings.smooth_seconds
+        seconds = max(settings.detect_seconds, settings.calm_seconds) + settings.smooth_seconds
         waiting = Waiting(max_bytes, round(seconds * (reader.fps or UNKNOWN_FPS)))
     tracks: dict[int, GrowingTrack] = {}
     num_frames, first_seconds, last_seconds = 0, 0.0, 0.0

@@ -30,7 +30,6 @@ from dfercli.faces.build import build_detector
 from dfercli.faces.stream_maker import FIVE
 from dfercli.overrides import check, to_plain
 from dfercli.preprocessing import face_parts as parts_of_faces
-from dfercli.preprocessing.clip_captions import caption_clips, require_llm
 from dfercli.preprocessing.detectors import find_detector, identity_settings, with_recogniser
 from dfercli.preprocessing.do_sources import Ended, Stage, do_sources
 from dfercli.preprocessing.engines import require_engine
@@ -144,6 +143,8 @@ def run(
     if "landmarks" in streams.streams and streams.landmarks == FIVE:
         progress.note("landmarks: five points of YuNet, a weak stand-in for 68")
     if "captions" in config.made_streams:
+        from dfercli.preprocessing.clip_captions import require_llm  # clients of HTTP load slowly
+
         require_llm(config)
     require_engine(config)
     if config.overwrite and (config.out / "dataset.json").is_file():
@@ -190,6 +191,8 @@ def run(
         if streams.streams and before:
             lost += add_parts_to_store(before, config, bugs or own_bugs, progress)
         if "captions" in config.made_streams:
+            from dfercli.preprocessing.clip_captions import caption_clips
+
             lost += caption_clips(result.clips, config, bugs or own_bugs, progress)
         if config.preview:
             lost += make_previews(jobs, done, config, bugs or own_bugs, progress)
