@@ -17,14 +17,15 @@ CALM_SECONDS = 0.24
 def follow_settings(config: PreprocessConfig) -> FollowSettings:
     """How to follow faces."""
     x, y, width, height = config.region or (0, 0, 0, 0)
+    takes_all = config.every == 1 and config.fps is None  # few frames: each one matters
     return FollowSettings(
         detect_seconds=config.detect_every,
         min_face_px=config.min_face,
         lost_seconds=config.lost_seconds,
         smooth_seconds=config.smooth,
         region_xywh_px=(x, y, width, height) if config.region else None,
-        on_grid=config.every == 1 and config.fps is None,
-        calm_seconds=min(CALM_TIMES * config.detect_every, CALM_SECONDS),
+        on_grid=takes_all,
+        calm_seconds=min(CALM_TIMES * config.detect_every, CALM_SECONDS) if takes_all else 0.0,
     )
 
 
