@@ -10,7 +10,7 @@ from typing import Any
 from open_clip import CLIP
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
-from timm.layers.attention import Attention
+from timm.models.vision_transformer import Attention
 from timm.models.vision_transformer import Block as TimmBlock
 from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
 from torch import Tensor, nn
