@@ -254,12 +254,16 @@ def test_frames_of_old_stores_and_cards_are_read_as_seconds():
 
 def test_faces_that_were_left_out_are_counted_with_the_option_that_keeps_them():
     sides = {0: [100.0] * 50, 1: [41.0] * 50, 2: [36.0] * 50, 3: [90.0] * 5, 4: [20.0]}
+    sides |= {5: [40.0] * 9, 6: [60.0] * 50}
     sides = {number: array("f", values) for number, values in sides.items()}
-    small, short = left_out(sides, [0], PreprocessConfig(), 50, 0.04)
-    assert small == "2 more faces, the largest 41 px: --min-face 32 keeps them"
-    assert short == ("1 more face, the longest seen for 0.20 s: a smaller --min-seconds keeps it")
-    _, limited = left_out(sides, [0], PreprocessConfig(faces="largest"), 50, 0.04)
-    assert limited == "1 more face: --faces all keeps those seen long enough"
+    assert left_out({}, sides, [0, 6], PreprocessConfig(), 50, 0.04) == [
+        "2 more faces, the largest 41 px: --min-face 32 keeps them",
+        "1 more face, the longest seen for 0.20 s: --min-seconds 0.18 keeps it",
+        "1 more face, the largest 40 px, the longest seen for 0.36 s: --min-face 36 --min-seconds "
+        "0.32 keep it",
+    ]
+    *_, limited = left_out({}, sides, [0], PreprocessConfig(faces="largest"), 50, 0.04)
+    assert limited == "1 more face: --faces all keeps it"
     assert doubtful([(7, 2.0), (3, 1.0), (7, 3.0)], [3, 5]) == [
         "face 0 is doubtful from 1.00 s on: two faces met there, or it came back changed"
     ]

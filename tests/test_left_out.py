@@ -1,6 +1,7 @@
 """The note about faces that were left out is true: the option that it names keeps them."""
 
 import re
+from array import array
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from dfercli.artifacts.store_writing import read_records
 from dfercli.config import PreprocessConfig
 from dfercli.preprocessing import run as preprocess_stage
 from dfercli.preprocessing import source_worker
+from dfercli.preprocessing.gaps import Holes, gaps
+from dfercli.preprocessing.growing_tracks import GrowingTrack
 from dfercli.progress import LogProgress
 from dfercli.video.write import write_video
 
@@ -51,6 +54,31 @@ def test_the_named_size_keeps_the_small_faces(tmp_path, monkeypatch):
     assert (second.num_clips, remarks) == (3, ())
 
 
+def test_the_named_options_keep_faces_that_are_small_or_seen_briefly(tmp_path, monkeypatch):
+    for stage in (source_worker, preprocess_stage):
+        monkeypatch.setattr(stage, "build_detector", lambda choice: SquareDetector())
+    pictures = [
+        ((20, 40, 90, RED), *(((140, 60, 41, BLUE), (230, 60, 80, GREEN)) if 8 < row < 13 else ()))
+        for row in range(24)
+    ]
+    video = tmp_path / "brief.mp4"
+    write_video(video, (squares(*drawn) for drawn in pictures), 24, crf=10)
+    weights = tmp_path / "any"
+    weights.touch()
+    config = PreprocessConfig(
+        sources=(str(video),), detector="yunet", detector_weights=weights, workers=0
+    )
+    first, remarks = preprocess(config, tmp_path / "first")
+    assert first.num_clips == 1
+    brief, both = (re.findall(r"--(min-\S+) (\S+)", remark) for remark in remarks)
+    assert [name for name, _ in brief] == ["min-seconds"]
+    assert [name for name, _ in both] == ["min-face", "min-seconds"]
+    asked = {"min_seconds": float(brief[0][1])}
+    assert preprocess(config, tmp_path / "second", **asked)[0].num_clips == 2
+    asked = {"min_face": int(both[0][1]), "min_seconds": float(both[1][1])}
+    assert preprocess(config, tmp_path / "third", **asked)[0].num_clips == 3
+
+
 @pytest.mark.media
 def test_the_named_size_keeps_the_small_faces_of_a_photograph(tmp_path, shared):
     config = PreprocessConfig(
@@ -68,3 +96,22 @@ def test_the_named_size_keeps_the_small_faces_of_a_photograph(tmp_path, shared):
     assert some.num_clips + count == every.num_clips
     again, _ = preprocess(config, tmp_path / "again", min_face=size)
     assert again.num_clips == every.num_clips
+
+
+def test_where_no_frame_is_the_gap_says_so():
+    holes = Holes()
+    for seconds in (0.0, 0.1, 0.2, 5.0, 5.1, 5.2):
+        holes.passes(seconds)
+    assert holes.up_to(5.3) == [(0.2, 5.0)]
+    assert holes.up_to(9.0) == [(0.2, 5.0), (5.2, 9.0)]
+    track = GrowingTrack()
+    track.pts_seconds.extend((0.0, 0.1, 0.2, 5.0, 5.1, 5.2))
+    found = gaps({0: track}, [0], [], [], holes.up_to(9.0), (0.0, 5.2), 0.1, 48)
+    assert [(row.start_seconds, row.end_seconds, row.reason) for row in found] == [
+        (0.2, 5.0, "no frames"),
+        (5.2, 9.0, "no frames"),
+    ]
+    seldom = [(float(at), at + 1.0) for at in range(9)]  # a picture a second hides nothing
+    track.pts_seconds[:] = array("d", (0.0, 8.0))
+    (row,) = gaps({0: track}, [0], [], [], seldom[:8], (0.0, 8.0), 1.0, 48)
+    assert row.reason == "no face found"

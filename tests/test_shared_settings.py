@@ -33,6 +33,7 @@ FACES: dict[str, Any] = {
     "detector_weights": Path("weights"),
     "faces": "largest",
     "min_face": 9,
+    "min_seconds": 0.75,
     "region": (1, 2, 3, 4),
     "detect_every": 0.5,
     "lost_seconds": 9.0,

@@ -84,6 +84,11 @@ def test_the_summary_says_how_long_each_person_shows_what():
     assert (video.level, video.num_faces, video.track) == ("video", 2, None)
     assert video.seen_seconds == 5.0  # 0 to 4 and 5 to 6, whoever is seen
     assert video.shares["a"] == pytest.approx(5 / 7)  # of the seen time of all persons
+    assert (video.notes, person.notes) == (None, None)
+    told = replace(VIDEO, gaps=((4.0, 5.0),), gap_reasons=("cut",), remarks=("1 more face",))
+    video, person, _ = summary_rows(told)
+    assert video.notes == "no face seen from 4.00 to 5.00 s (cut); 1 more face"
+    assert person.notes is None
     (empty,) = summary_rows(VideoPrediction("b.mp4", ("a", "b"), ()))
     assert (empty.num_faces, empty.seen_seconds, empty.label) == (0, 0.0, None)
     assert dict(empty.shares) == {"a": None, "b": None}

@@ -93,6 +93,11 @@ class SourceRecord:
     remarks: tuple[str, ...] = ()
     portraits: tuple[tuple[float, ...], ...] = ()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of it besides its clips: warnings and remarks."""
+        return (*self.warnings, *self.remarks)
+
 
 def source_key(slug: str, source: str) -> str:
     """The key of a source: a readable slug, and a hash that makes it unique.

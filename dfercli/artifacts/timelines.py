@@ -56,6 +56,7 @@ SUMMARY_COLUMNS: Columns = {
     "fps": float,
     "recorded_at": str,
     "failure": str,
+    "notes": str,
 }
 EVENT_COLUMNS: Columns = {
     "schema": str,
@@ -130,6 +131,7 @@ class SummaryRow:
         fps: Frames per second of the video.
         recorded_at: When it was recorded, from its metadata, ISO 8601.
         failure: Why it, or a part of it, could not be used.
+        notes: In the row of a video: gaps and why, damage, faces that were left out, doubts.
         shares: Share of the seen time of each class.
         probabilities: Mean probability of each class over the seen time.
     """
@@ -153,6 +155,7 @@ class SummaryRow:
     fps: float | None
     recorded_at: str | None
     failure: str | None
+    notes: str | None
     shares: ByClass
     probabilities: ByClass
 

@@ -136,12 +136,5 @@ def _print_video(video: "VideoPrediction", min_confidence: float, top: int) -> N
     columns = ("face", "from s", "to s", "expression", "then")
     print_line(video.source)
     print_table("", columns, rows, left=5)
-    if video.gaps:
-        shown = ", ".join(
-            f"{start:.2f} to {end:.2f} s ({reason})"
-            for (start, end), reason in zip(video.gaps[:5], video.reasons(), strict=False)
-        )
-        more = f" and {len(video.gaps) - 5} more" if len(video.gaps) > 5 else ""
-        print_line(f"no face seen from {shown}{more}")
-    for remark in video.remarks:
-        print_line(remark)
+    for line in filter(None, (video.gap_line(), *video.remarks)):
+        print_line(line)

@@ -43,6 +43,12 @@ class FacesConfig:
         "Longer side of the smallest face, in pixels of the source (median over its boxes).",
         FACES,
     )
+    min_seconds: Positive | None = option(
+        None,
+        "Shortest time for which a face must be seen.",
+        FACES,
+        default=f"{USUAL_MIN_SECONDS}; half of a source shorter than {2 * USUAL_MIN_SECONDS:g} s",
+    )
     region: tuple[CountOrNone, ...] = option(
         (), "Find faces only in this region, in pixels.", FACES, metavar="X,Y,W,H"
     )
@@ -132,12 +138,6 @@ class PreprocessConfig(FacesConfig):
         0.25, "Part of the face's longer side added on each side.", FACES
     )
     jpeg_quality: Annotated[int, Range(1, 100)] = option(95, "Quality of the face crops.", OUTPUT)
-    min_seconds: Positive | None = option(
-        None,
-        "Shortest time for which a face must be seen.",
-        FACES,
-        default=f"{USUAL_MIN_SECONDS}; half of a source shorter than {2 * USUAL_MIN_SECONDS:g} s",
-    )
     smooth: Annotated[float, Range(0, 2)] = option(
         0.16, "Average boxes over this many seconds before and after.", FACES
     )

@@ -94,7 +94,7 @@ def sources_of_store(store: Path) -> list[TrackedSource]:
     states = {key: source_state(path) for key, path in record_paths(store)}
     known = {
         record.source: (
-            *(record.gaps, record.remarks, portraits_of_record(record)[1]),
+            *(record.gaps, record.notes, portraits_of_record(record)[1]),
             states.get(key),
         )
         for key, record in read_records(store)

@@ -220,6 +220,8 @@ def _check(config: PredictConfig) -> None:
         raise ConfigError("--camera does not go with SOURCE")
     if config.identities != "off":
         raise ConfigError("--camera does not go with --identities")
+    if config.min_seconds is not None:
+        raise ConfigError("--camera does not go with --min-seconds: it shows faces at once")
     if config.captions:
         raise ConfigError("--camera does not go with --captions: an LLM takes too long")
     if config.video is not None or config.faces_out is not None or config.clock is not None:

@@ -46,10 +46,12 @@ class ResultsRecord:
     Attributes:
         model: Where the model comes from.
         folder: The folder that paths of videos are relative to.
+        label_set: The classes.
     """
 
     model: str
     folder: str
+    label_set: tuple[str, ...] = ()
 
 
 def is_folder(out: Path) -> bool:

@@ -209,12 +209,15 @@ def _find_faces(
         signature = (record.size_bytes, record.modified_ns)
         if record.failure is None:
             portraits = portraits_of_record(record)[1]
-            found = (record.clips, signature, record.gaps, record.remarks, portraits)
+            found = (record.clips, signature, record.gaps, record.notes, portraits)
             work.sources.put(TrackedSource(name, faces, *found))
             return
         failure = replace(record.failure, source=name)
         video = VideoPrediction(
-            name, plan.model.label_set, (), failure=failure, signature=signature
+            *(name, plan.model.label_set, ()),
+            failure=failure,
+            remarks=record.notes,
+            signature=signature,
         )
         if plan.journal is not None:
             plan.journal.add(video, signature)

@@ -18,7 +18,14 @@ from dfercli.names import inside
 from dfercli.overrides import check
 from dfercli.path_ends import PathEnds
 from dfercli.prediction.result import PredictResult
-from dfercli.prediction.results_folder import EXPORTS, RUN, SPANS, SUMMARY, read_record
+from dfercli.prediction.results_folder import (
+    EXPORTS,
+    RUN,
+    SPANS,
+    SUMMARY,
+    ResultsRecord,
+    read_record,
+)
 from dfercli.progress import Progress
 from dfercli.report.formats import timeline_files
 from dfercli.report.formats.tiers import TieredVideo, make_tiers, unique_keys
@@ -73,7 +80,7 @@ def run(config: ConvertTimelineConfig, progress: Progress) -> list[Path]:
     names: Names = {}
     if config.names is not None:
         names = _names_of(config.names, spans, videos, Path(record.folder), progress)
-    tiered = _tiered(spans, videos, record.model, Path(record.folder), names)
+    tiered = _tiered(spans, videos, record, names)
     out = config.out or config.results / EXPORTS
     read = [config.results / name for name in (RUN, SPANS, SUMMARY)]
     read += [] if config.names is None else [config.names]
@@ -98,7 +105,8 @@ def write_exports(
         )
         for video in result.videos
     ]
-    tiered = _tiered(result.spans(), videos, result.model.name, Path.cwd(), {})
+    record = ResultsRecord(result.model.name, str(Path.cwd()), result.model.label_set)
+    tiered = _tiered(result.spans(), videos, record, {})
     return _write(folder / EXPORTS, formats, tiered, (), overwrite=True)
 
 
@@ -158,8 +166,7 @@ def _names_of(
 def _tiered(
     spans: Iterable[SpanRow],
     videos: Sequence[VideoRow],
-    model: str,
-    folder: Path,
+    record: ResultsRecord,
     names: Names,
 ) -> list[TieredVideo]:
     by_source: dict[str, list[SpanRow]] = {video.source: [] for video in videos}
@@ -175,12 +182,13 @@ def _tiered(
         tiered.append(
             TieredVideo(
                 source=video.source,
-                media=Path(os.path.abspath(folder / video.source)),
+                media=Path(os.path.abspath(Path(record.folder, video.source))),
                 key=keys[video.source],
                 length_seconds=max([video.length_seconds, *ends]),
                 fps=video.fps,
                 recorded_at=_moment(video.recorded_at),
-                model=model,
+                model=record.model,
+                label_set=record.label_set,
                 tiers=tiers,
             )
         )

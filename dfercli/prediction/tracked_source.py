@@ -38,7 +38,7 @@ class TrackedSource:
         faces: Their crops and boxes.
         clips: Its tracks.
         gaps: When no face is seen, and why, as far as is known.
-        remarks: Faces that were left out, and doubts about who is who.
+        remarks: Damage, faces that were left out, and doubts about who is who.
         portraits: By track what tells its face from others, where that was asked for.
         record: Of a face store, the source's record before its clips were read.
         signature: See `source_signature`, of when its faces were found; None where it is not read.

@@ -62,7 +62,7 @@ def do_sources(
             else:
                 record = stage.record_of(event)
                 failures += record.failure is not None
-                for warning in (*record.warnings, *record.remarks):
+                for warning in record.notes:
                     progress.note(f"{record.source}: {warning}")
                 task.advance()
                 yield event, record

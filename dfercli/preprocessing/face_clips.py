@@ -21,6 +21,7 @@ from dfercli.faces.recogniser import FaceRecogniser
 from dfercli.preprocessing.crop_sinks import Sink
 from dfercli.preprocessing.crops import follow_settings
 from dfercli.preprocessing.followed import Followed, Seen
+from dfercli.preprocessing.gaps import Holes
 from dfercli.preprocessing.growing_tracks import (
     GrowingTrack,
     choose_tracks,
@@ -33,7 +34,9 @@ from dfercli.preprocessing.sources import open_source
 from dfercli.preprocessing.waiting import Waiting
 from dfercli.preprocessing.worker_pool import Report
 from dfercli.video.cuts import CutFinder
+from dfercli.video.decode import VideoReader
 from dfercli.video.frames import UNKNOWN_FPS, Frame, num_bytes
+from dfercli.video.images import ImageReader
 from dfercli.video.prefetch import prefetched
 from dfercli.video.sources import SourceState, source_state
 from dfercli.video.stretches import Stretch
@@ -230,6 +233,7 @@ def _follow(
         waiting = Waiting(max_bytes, round(seconds * (reader.fps or UNKNOWN_FPS)))
     tracks: dict[int, GrowingTrack] = {}
     num_frames, first_seconds, last_seconds = 0, 0.0, 0.0
+    holes = Holes()
     # Decoding, detecting and cropping overlap: the first two run in their own threads.
     frames = _with_cuts(prefetched(reader, DECODE_AHEAD, DECODE_BYTES, num_bytes), waiting)
     detected = follower.detect(frames, None if sink is not None else _without_image)
@@ -239,6 +243,7 @@ def _follow(
             waiting.goes(frame.image)
             if waiting.is_too_much:
                 continue
+        holes.passes(frame.pts_seconds)
         num_crops = 0
         is_own = frame.wanted and counts(frame.pts_seconds)
         if frame.wanted:
@@ -264,9 +269,21 @@ def _follow(
         follower.largest_face_px,
         reader.fps,
         tuple(reader.warnings),
-        Seen(follower.absences, follower.doubts, follower.unnamed_seconds, follower.sides_px),
+        Seen(
+            *(follower.absences, follower.doubts, follower.unnamed_seconds, follower.sides_px),
+            holes.up_to(_end_of(reader, config, stretch)),
+        ),
         (first_seconds, last_seconds),
     )
+
+
+def _end_of(
+    reader: VideoReader | ImageReader, config: PreprocessConfig, stretch: Stretch | None
+) -> float:
+    """Where a source should end, as far as it is read; 0 where that is not known."""
+    if stretch is not None and stretch.number + 1 < stretch.count:
+        return 0.0
+    return min(reader.claimed_seconds, float("inf") if config.end is None else config.end)
 
 
 def _with_people(
@@ -300,6 +317,7 @@ def _joined(followed: Followed, pieces: Pieces, sink: Sink) -> Followed:
         [(pieces.person_of(track), seconds) for track, seconds in seen.doubts],
         seen.unnamed_seconds,
         sides,
+        seen.holes,
     )
     return replace(followed, tracks=pieces.joined(followed.tracks), seen=own)
 

@@ -17,12 +17,16 @@ LOCAL_TRACKS = 1_000_000  # more than any stretch has
 
 @dataclass
 class Seen:
-    """What a follower knows about all faces, kept or not; see `FaceFollower`."""
+    """What a follower knows about all faces, kept or not; see `FaceFollower`.
+
+    `holes` are the times without a frame: missing in the file, or after its last one.
+    """
 
     absences: list[Absence] = field(default_factory=list)
     doubts: list[tuple[int, float]] = field(default_factory=list)
     unnamed_seconds: "array[float]" = field(default_factory=lambda: array("d"))
     sides_px: "dict[int, array[float]]" = field(default_factory=dict)
+    holes: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,7 @@ def _seen(stretches: Sequence[tuple[Stretch, Followed]], numbers: Iterable[dict[
             (number[track], at) for track, at in own.doubts if stretch.holds(at) and track in number
         ]
         seen.unnamed_seconds.extend(at for at in own.unnamed_seconds if stretch.holds(at))
+        seen.holes += [hole for hole in own.holes if stretch.holds(hole[0])]
         for track, sides_px in own.sides_px.items():
             seen.sides_px.setdefault(number[track], array("f")).extend(sides_px)
     seen.absences.sort(key=_end_of)

@@ -155,7 +155,7 @@ def choose_tracks(
     tracks: dict[int, GrowingTrack], config: PreprocessConfig, interval: float, num_frames: int
 ) -> list[int]:
     """The tracks that become clips, in order of their first frame."""
-    needed = _needed_frames(config, interval, num_frames)
+    needed = needed_frames(config, interval, num_frames)
     good = [
         number
         for number, track in tracks.items()
@@ -167,7 +167,7 @@ def choose_tracks(
     return sorted(good, key=lambda number: (tracks[number].frame_index[0], number))
 
 
-def _needed_frames(config: PreprocessConfig, interval: float, num_frames: int) -> float:
+def needed_frames(config: PreprocessConfig, interval: float, num_frames: int) -> float:
     """The number of crops that a track needs: `min_seconds` of them; one for a single picture."""
     if interval <= 0:
         return 1
@@ -203,7 +203,7 @@ def why_no_clip(
             f"{num_frames} frames is {largest_face_px:.0f} px"
         )
     seconds = max(len(track) for track in tracks.values()) * interval
-    needed = _needed_frames(config, interval, num_frames) * interval
+    needed = needed_frames(config, interval, num_frames) * interval
     side_px = max(float(np.median(track.sides_px())) for track in tracks.values())
     longest = f"the longest has {seconds:.2f} s of the {needed:.2f} s needed (--min-seconds)"
     largest = f"the largest has {side_px:.1f} px, --min-face is {config.min_face}"

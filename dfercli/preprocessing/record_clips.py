@@ -56,7 +56,10 @@ def record_clips(
         signature=before.signature,
         gaps=tuple(_gaps(followed, chosen, config)),
         remarks=(
-            *left_out(followed.seen.sides_px, chosen, config, num_frames, followed.interval),
+            *left_out(
+                *(tracks, followed.seen.sides_px, chosen),
+                *(config, num_frames, followed.interval),
+            ),
             *doubtful(followed.seen.doubts, chosen),
             *(() if pieces is None else pieces.remarks(chosen)),
         ),
@@ -71,6 +74,7 @@ def _gaps(followed: Followed, chosen: list[int], config: PreprocessConfig) -> li
         chosen,
         seen.absences,
         seen.unnamed_seconds,
+        seen.holes,
         followed.span_seconds,
         followed.interval,
         config.min_face,

@@ -130,6 +130,10 @@ def _span_row(video: "VideoPrediction", span: Span) -> SpanRow:
     )
 
 
+def _notes(video: "VideoPrediction") -> str | None:
+    return "; ".join(filter(None, (video.gap_line(), *video.remarks))) or None
+
+
 def _summary_row(video: "VideoPrediction", level: Level, timelines: list[Timeline]) -> SummaryRow:
     tracks = {timeline.track for timeline in timelines}
     track = timelines[0].track if level == "person" else None
@@ -158,6 +162,7 @@ def _summary_row(video: "VideoPrediction", level: Level, timelines: list[Timelin
         fps=video.fps,
         recorded_at=real_time(video.recorded_at, 0.0),
         failure=None if failure is None else f"{failure.stage}: {failure.reason}",
+        notes=_notes(video) if level == "video" else None,
         shares=_by_class(video, None if course is None else course.shares),
         probabilities=_by_class(video, None if course is None else course.means),
     )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from dfercli.report.timeline_plot import TimelineFigure
 
+GAPS_SHOWN = 5
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -77,7 +79,7 @@ class VideoPrediction:
         predictions: One per face track and window, by track, then by time.
         gaps: Stretches (start, end) in seconds in which no face was seen.
         gap_reasons: Why, for each of them.
-        remarks: Faces that were left out, and doubts about who is who, one line each.
+        remarks: Damage, faces that were left out, and doubts about who is who, one line each.
         portraits: By track, the numbers that describe its face, if requested.
         failure: Why the video, or a part of it, could not be used; else None.
         moments: The strongest moments with their crops, if a report needs them.
@@ -119,6 +121,15 @@ class VideoPrediction:
     def reasons(self) -> list[str]:
         """Why no face was seen, for each gap, as far as known."""
         return [*self.gap_reasons, *["no face found"] * (len(self.gaps) - len(self.gap_reasons))]
+
+    def gap_line(self) -> str | None:
+        """When no face is seen, and why: the first gaps as a sentence; None without a gap."""
+        shown = ", ".join(
+            f"{start:.2f} to {end:.2f} s ({reason})"
+            for (start, end), reason in zip(self.gaps[:GAPS_SHOWN], self.reasons(), strict=False)
+        )
+        more = len(self.gaps) - GAPS_SHOWN
+        return f"no face seen from {shown}{f' and {more} more' * (more > 0)}" if shown else None
 
     def timelines(self) -> list[Timeline]:
         """One timeline per face track."""

@@ -61,6 +61,7 @@ class VideoReader:
         path: The file.
         fps: Frames per second, 0 if unknown; the file's claim until it was read to its end.
         warnings: Problems while reading, one line each.
+        claimed_seconds: Length that the file claims, 0 if it does not say.
 
     Raises:
         TooLargeError: at construction, a file whose frames are larger.
@@ -84,6 +85,7 @@ class VideoReader:
         self._selection = selection
         self._claims = _probe(path, max_pixels)
         self.fps = self._claims.fps
+        self.claimed_seconds = self._claims.seconds
         whole = stretch is None
         self._decord = open_decord(path) if whole and self._claims.suit_decord else None
         self._taken = 0  # presented frames that decord has passed
@@ -180,7 +182,7 @@ class VideoReader:
         )
 
     def _compare_length(self, index: int, seconds: float) -> None:
-        claimed = self._claims.seconds
+        claimed = self.claimed_seconds
         if index >= 0 and seconds + 1.0 < SHORT_OF_LENGTH * claimed:
             self.warnings.append(
                 f"cut short: ends after frame {index} at {seconds:.1f} s of {claimed:.1f} s"

@@ -55,6 +55,7 @@ class ImageReader:
         path: The folder or the image.
         fps: Frames per second: as given for a folder, 0 for a single image.
         warnings: Images that could not be read, one line each.
+        claimed_seconds: Length that the source claims: none.
 
     Raises:
         DataError: while iterating, where no image can be read.
@@ -70,6 +71,7 @@ class ImageReader:
         self.path = path
         self._max_pixels = max_pixels
         self.warnings: list[str] = []
+        self.claimed_seconds = 0.0
         self._selection = selection
         if path.is_dir():
             names = [entry.name for entry in path.iterdir() if is_image(entry)]

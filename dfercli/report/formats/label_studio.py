@@ -19,8 +19,9 @@ def label_studio_tasks(videos: Sequence[TieredVideo]) -> str:
 
 
 def label_studio_config(videos: Sequence[TieredVideo]) -> str:
-    """The labelling interface: a row of labels per person."""
-    labels = sorted({mark.label for one in videos for tier in one.tiers for mark in tier.marks})
+    """The labelling interface: a row of labels per person, with every class to choose from."""
+    marked = sorted({mark.label for one in videos for tier in one.tiers for mark in tier.marks})
+    labels = list(dict.fromkeys([*(name for one in videos for name in one.label_set), *marked]))
     persons = max((len(video.tiers) for video in videos), default=1)
     root = ElementTree.Element("View")
     for number in range(persons):

@@ -72,6 +72,7 @@ class TieredVideo:
         recorded_at: When it was recorded, where known.
         model: Where the predictions came from.
         tiers: One per person.
+        label_set: The classes of the model.
     """
 
     source: str
@@ -82,6 +83,7 @@ class TieredVideo:
     recorded_at: datetime | None
     model: str
     tiers: tuple[Tier, ...]
+    label_set: tuple[str, ...] = ()
 
     @property
     def frames_per_second(self) -> float:
