@@ -5,7 +5,9 @@
     python benchmarks/fuzz.py --repeat artefacts:1:42
 
 Each case is one command line in its own process, forked from this one, with limits on time and
-memory and a guard on the file system. These are faults: a traceback, an exit code that is not ours,
+memory and a guard on the file system. This process only imports, forks and compares: it starts no
+thread and no pool, as neither survives a fork, so seeds and cases are made in processes of their
+own. These are faults: a traceback, an exit code that is not ours,
 more or less than one line of error, a hang, memory over the bound, a terminal escape in the output,
 a formula in a CSV, a script in a page, and any access outside the folders of the case.
 """
@@ -22,15 +24,19 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch: a process with threads does not fork well
+# Before any import: a process with threads does not fork well.
+os.environ.update(OMP_NUM_THREADS="1", JE_ARROW_MALLOC_CONF="background_thread:false")
 
 from fuzzing import answers, media  # noqa: E402
 from fuzzing.artefacts import artefact_case, copy_seed, sound_case  # noqa: E402
@@ -46,8 +52,10 @@ GROUPS = ("media", "artefacts", "answers")
 TURN = ("artefacts", "media", "artefacts", "media", "artefacts", "answers")
 QUICK_TURN = ("artefacts", "media", "artefacts", "artefacts", "answers", "artefacts")
 SECONDS = 30.0
+FORK = multiprocessing.get_context("fork")
+# Without onnxruntime: it starts a thread.
 LIBRARIES = (
-    *("matplotlib.pyplot", "onnx", "onnxruntime", "onnxscript", "openai", "pandas"),
+    *("matplotlib.pyplot", "onnx", "onnxscript", "openai", "pandas"),
     *("pyarrow.parquet", "supervision", "torch", "cv2", "av"),
 )
 OPTIONAL = ("dfercli.preprocessing.ray_engine",)
@@ -98,7 +106,9 @@ def answers_case(name: str, number: int, seeds: Path, folder: Path, *, quick: bo
     kind = kinds[number % len(kinds)]
     captions = rng.random() < 0.5
     good = answers.caption_answer() if captions else answers.classes_answer()
-    answer, what = answers.hostile_answer(rng, kind, good, folder / "outside")
+    made = (kind, good, folder / "outside")
+    serve = partial(_serve, rng.getstate(), *made)
+    _, what = answers.hostile_answer(rng, *made)
     options = ["--model", "m", "--timeout", "2", "--max-retries", "1", "--concurrency", "2"]
     copy = folder / "in" / "faces"
     if captions:
@@ -109,14 +119,19 @@ def answers_case(name: str, number: int, seeds: Path, folder: Path, *, quick: bo
         classes = str(seeds / "texts" / "classes.txt")
         arguments = ["describe", "--classes", classes, *options, "--out", "t.json"]
 
-    def serve() -> dict[str, str]:
-        server = answers.serving(answer)
-        # Never closed: it serves as long as the process of the case lives.
-        return {"OPENAI_BASE_URL": server.__enter__(), "OPENAI_API_KEY": "secret-of-the-user"}
-
     of = "captions" if captions else "classes"
     kept = (folder / "outside", seeds / "texts")
     return Case(name, f"answers: {kind}", f"{of}: {what}", tuple(arguments), (copy,), kept, serve)
+
+
+def _serve(state: Any, kind: str, good: str, outside: Path) -> dict[str, str]:
+    """Start the server of a case in the case's own process."""
+    rng = random.Random()
+    rng.setstate(state)
+    answer, _ = answers.hostile_answer(rng, kind, good, outside)
+    server = answers.serving(answer)
+    # Never closed: it serves as long as the process of the case lives.
+    return {"OPENAI_BASE_URL": server.__enter__(), "OPENAI_API_KEY": "secret-of-the-user"}
 
 
 MAKERS = {
@@ -161,22 +176,41 @@ def prepare(folder: Path, *, quick: bool) -> Path:
             importlib.import_module(module.name)
     for name in LIBRARIES:
         importlib.import_module(name)
-    torch, cv2 = sys.modules["torch"], sys.modules["cv2"]
-    torch.set_num_threads(1)
     token_counter()
-    cv2.setNumThreads(0)
+    sys.modules["cv2"].setNumThreads(0)
     warnings.filterwarnings("ignore", category=FutureWarning)  # about TorchScript, once per case
     seeds = folder / "seeds"
     shutil.rmtree(seeds, ignore_errors=True)
-    # In its own process: torch's training threads do not survive a fork.
-    process = multiprocessing.get_context("fork").Process(target=_make_seeds, args=(folder, quick))
-    process.start()
-    process.join()
-    if process.exitcode != 0:
-        raise SystemExit("the seeds could not be made")
+    apart(_make_seeds, folder, quick)
     gc.collect()
     gc.freeze()  # else garbage collection in a forked process copies all memory of this one
     return seeds
+
+
+def apart(make: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call a function in a process of its own, and return what it returns."""
+    receiver, sender = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=_send, args=(sender, partial(make, *arguments, **named)))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        raise SystemExit(f"{make.__name__}{arguments} failed") from None
+    finally:
+        receiver.close()
+        process.join()
+
+
+def _send(sender: Connection, make: Callable[[], Any]) -> None:
+    """Send the result; without one, the other end is closed."""
+    try:
+        sender.send(make())
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        sender.close()
 
 
 def _make_seeds(folder: Path, quick: bool) -> None:
@@ -199,7 +233,7 @@ def judge(
             place = folder / name.replace(":", "-")
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
-            case = make_case(name, seeds, place, quick=quick)
+            case = apart(make_case, name, seeds, place, quick=quick)
             if case is not None:
                 running.append(Running(case, place, seconds))
                 running[-1].start()

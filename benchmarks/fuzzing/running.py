@@ -24,7 +24,8 @@ BUG = re.compile(r"\bTraceback \(most recent call last\)|(^|[\s|:])bug: ", re.MU
 ESCAPES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 FORMULA = re.compile(r"[=+\-@\t\r]")
 SCRIPT = "<script>fuzz("
-WAITS = 3  # times the computing limit: wall time of a case on a busy machine
+WAITS = 3  # times the computing limit: how long a process may sleep
+LONGEST_STEP = 1.0  # of sleep, in seconds, between two looks: a machine may stand still itself
 INHERITED = Path(__file__).parent / "inherited"
 
 
@@ -87,13 +88,21 @@ class Running:
     base_kb: int = 0
     kept: dict[str, str] = field(default_factory=dict)
     stopped: str = ""
+    slept: float = 0.0
+    looked: float = 0.0
 
     def start(self) -> None:
-        """Fork the process of the case."""
+        """Fork the process of the case.
+
+        Raises:
+            RuntimeError: this process has threads, whose locks the new one would wait for.
+        """
+        if len(os.listdir("/proc/self/task")) > 1:
+            raise RuntimeError("a process with threads must not fork cases")
         for name in ("out", "tmp", "home", "cache"):
             (self.folder / name).mkdir(exist_ok=True)
         self.kept = _digests(self.case.kept)
-        self.begun = time.monotonic()
+        self.begun = self.looked = time.monotonic()
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
@@ -119,9 +128,12 @@ class Running:
     def _stop_at_bounds(self) -> None:
         if self.stopped:
             return
-        waited = time.monotonic() - self.begun
-        if _cpu_seconds(self.pid) > self.seconds_limit or waited > WAITS * self.seconds_limit:
-            self.stopped = f"hang: not done in {waited:.0f} s"
+        now = time.monotonic()
+        step, self.looked = now - self.looked, now
+        computed, sleeps = _cpu_seconds_and_sleep(self.pid)
+        self.slept += min(step, LONGEST_STEP) * sleeps
+        if computed > self.seconds_limit or self.slept > WAITS * self.seconds_limit:
+            self.stopped = f"hang: computed for {computed:.1f} s, slept for {self.slept:.0f} s"
         elif (_resident_kb(self.pid) - self.base_kb) / 1024 > MEMORY_MB:
             self.stopped = f"memory: grew over {MEMORY_MB} MB"
         if self.stopped:
@@ -249,12 +261,14 @@ def _resident_kb(pid: int) -> int:
     return pages * resource.getpagesize() // 1024
 
 
-def _cpu_seconds(pid: int) -> float:
+def _cpu_seconds_and_sleep(pid: int) -> tuple[float, bool]:
+    """The processor time of a process, and whether it waits for something else than a processor."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:  # it has just ended
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return 0.0, False
+    ticks = int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK"), fields[0] == "S"
 
 
 def _kill_group(pid: int) -> None:
