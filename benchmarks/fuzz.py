@@ -21,6 +21,7 @@ import os
 import pkgutil
 import random
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -129,9 +130,11 @@ def _serve(state: Any, kind: str, good: str, outside: Path) -> dict[str, str]:
     rng = random.Random()
     rng.setstate(state)
     answer, _ = answers.hostile_answer(rng, kind, good, outside)
-    server = answers.serving(answer)
-    # Never closed: it serves as long as the process of the case lives.
-    return {"OPENAI_BASE_URL": server.__enter__(), "OPENAI_API_KEY": "secret-of-the-user"}
+    listener = socket.create_server(("127.0.0.1", 0))
+    return {
+        "OPENAI_BASE_URL": answers.serve_on(listener, answer),
+        "OPENAI_API_KEY": "secret-of-the-user",
+    }
 
 
 MAKERS = {

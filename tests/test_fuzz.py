@@ -30,6 +30,8 @@ def test_three_hundred_mutations_make_no_fault(tmp_path):
     assert {row["case"].partition(":")[0] for row in rows} == {"artefacts", "media", "answers"}
     # The hunt would be in vain if nearly all mutations were refused at the door.
     assert sum(row["code"] == 0 for row in rows) > CASES / 10
+    asked = [row["said"] for row in rows if row["kind"].startswith("answers")]
+    assert sum("no LLM server answers" in said for said in asked) < len(asked) / 4
 
 
 def test_mutations_are_the_same_each_time(monkeypatch, tmp_path):

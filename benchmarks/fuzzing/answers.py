@@ -61,11 +61,16 @@ def caption_answer() -> str:
 def serving(answer: Answer) -> Iterator[str]:
     """Serve until the block ends; gives the address for `OPENAI_BASE_URL`."""
     listener = socket.create_server(("127.0.0.1", 0))
-    threading.Thread(target=_serve, args=(listener, answer), daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        yield serve_on(listener, answer)
     finally:
         listener.close()
+
+
+def serve_on(listener: socket.socket, answer: Answer) -> str:
+    """Serve until the socket is closed or the process ends; returns the address."""
+    threading.Thread(target=_serve, args=(listener, answer), daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
 
 
 def _serve(listener: socket.socket, answer: Answer) -> None:
