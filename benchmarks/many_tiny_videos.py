@@ -32,7 +32,7 @@ from dfercli.video.write import write_video
 
 SIZE, FRAMES, FPS = 96, 12, 12
 KINDS = 50  # different videos; all others are copies
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.5
 FAILED = 3  # the exit code of a run with failed sources
 TOLERANCE = 1e-4  # of probabilities, and of boxes in pixels
 Table = dict[str, list[tuple[str, ...]]]

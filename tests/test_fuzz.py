@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,8 @@ WRONG = {
     "exit code 3 with 2 lines": "end('error: a\\nerror: b')",
     "a bug was told": "end('error: bug: KeyError')",
     "terminal escape": "print('\\x1b[2J')",
-    "hang": "while True: pass",
+    "hang: computed for 2": "while True: pass",
+    "hang: computed for 0": "time.sleep(600)",
     "memory": "bytearray(1_400_000_000)",
     "died of SIGSEGV": "os.kill(os.getpid(), 11)",
     "outside its folder: open": "open('{outside}/new', 'w')",
@@ -91,19 +93,40 @@ def end(said):
     print(said, file=sys.stderr)
     raise SystemExit(3)
 
-def faults(folder, outside, wrong):
+def start(folder, outside, wrong):
     names = {"CHILD": f"open('{outside}/x', 'w')", "KEPT": os.open(outside / "file", os.O_RDWR)}
     app.run = lambda arguments: exec(wrong, {**globals(), **names}) or 0
-    case = running.Case("n", "k", "w", (), kept=(outside,))
-    one = running.Running(case, folder, 2.0)
+    one = running.Running(running.Case("n", "k", "w", (), kept=(outside,)), folder, 2.0)
     one.start()
-    while (verdict := one.poll()) is None:
-        time.sleep(0.01)
-    return verdict.faults
+    return one
 
+running.WAITS = 1
 rows = json.loads(sys.argv[2])
-print(json.dumps([faults(Path(folder), Path(outside), wrong) for folder, outside, wrong in rows]))
+left = {n: start(Path(folder), Path(outside), wrong)
+        for n, (folder, outside, wrong) in enumerate(rows)}
+found = {}
+while left:
+    time.sleep(0.01)
+    found |= {n: verdict.faults for n, one in left.items() if (verdict := one.poll())}
+    left = {n: one for n, one in left.items() if n not in found}
+print(json.dumps([found[n] for n in range(len(rows))]))
 """
+
+
+def test_a_process_with_threads_forks_no_case(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from fuzzing import running
+
+    one = running.Running(running.Case("n", "k", "w", ()), tmp_path, 1.0)
+    waiting = threading.Event()
+    thread = threading.Thread(target=waiting.wait)
+    thread.start()
+    try:
+        with pytest.raises(RuntimeError, match="threads"):
+            one.start()
+    finally:
+        waiting.set()
+        thread.join()
 
 
 def test_each_kind_of_fault_is_seen(tmp_path):

@@ -1,6 +1,7 @@
 """Files from repositories that anybody can make are fetched within a bound."""
 
 import hashlib
+import re
 import threading
 import time
 from functools import partial
@@ -9,9 +10,11 @@ from types import SimpleNamespace
 import huggingface_hub
 import pytest
 from raw_server import answer, drip, serve_raw
+from toy_model import write_toy_checkpoint
 
 from dfercli.artifacts import hub_cache
 from dfercli.artifacts.hub_cache import fetch_from_hub, growing
+from dfercli.cli.app import run as dfer
 from dfercli.errors import ArtifactError
 from dfercli.faces import parsing_model
 from dfercli.faces.parsing_model import fetch_parsing_model
@@ -99,6 +102,33 @@ def test_a_hub_that_stalls_is_one_error_whatever_is_fetched(monkeypatch, tmp_pat
         asked = server.requests[-1]
         assert asked.startswith(b"GET") or stall != "a byte at a time"
         assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("answered", [0, 1])
+def test_an_upload_to_a_hub_that_stalls_is_one_error(monkeypatch, tmp_path, capsys, answered):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "dfer_offline"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
+    monkeypatch.setattr(hub_cache, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(hub_cache, "SLOWEST_UPLOAD", 1e9)
+    checkpoint = write_toy_checkpoint(tmp_path / "model")
+
+    def script(number):
+        made = b'{"url": "%s/user/mine"}' % server.url.encode()
+        is_create = server.requests[number].startswith(b"POST /api/repos/create")
+        return [answer(made)] if is_create and answered else drip(b"")
+
+    with serve_raw(script) as server:
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
+        begun = time.monotonic()
+        assert dfer(["models", "push", str(checkpoint), "user/mine", "--quiet"]) == 4
+        assert time.monotonic() - begun < 10
+    error = capsys.readouterr().err
+    assert re.fullmatch(
+        r"error: the hub at \S+: user/mine: it stalled: not done in 0\.5\d* s\n", error
+    )
+    assert len([one for one in server.requests if one.startswith(b"POST")]) == 1 + answered
 
 
 def test_a_download_that_another_process_brings_on_is_waited_for(monkeypatch, tmp_path):

@@ -12,6 +12,8 @@ from dfercli.artifacts.network import STALL_BYTES, STALL_SECONDS
 ResultT = TypeVar("ResultT")
 
 LOOK_SECONDS = 0.2
+SLOWEST_UPLOAD = 50_000
+"""Bytes per second, over a whole upload."""
 
 
 def first_cached(repository: str, names: Sequence[str]) -> Path | None:
@@ -75,6 +77,38 @@ def growing(work: Callable[[], ResultT], folder: Path) -> ResultT:
     Raises:
         OSError: it brought less than `STALL_BYTES` in `STALL_SECONDS`.
     """
+    outcome = _begun(work)
+    held, since = _bytes_in(folder), time.monotonic()
+    while not wait([outcome], timeout=LOOK_SECONDS).done:
+        grown = _bytes_in(folder) - held
+        if grown >= STALL_BYTES:
+            held, since = held + grown, time.monotonic()
+        elif time.monotonic() - since >= STALL_SECONDS:
+            raise OSError(f"it stalled: {max(0, grown)} bytes in {STALL_SECONDS:g} s")
+    return outcome.result()
+
+
+def within(work: Callable[[], ResultT], num_bytes: int) -> ResultT:
+    """Wait for an upload by a library as long as one of `SLOWEST_UPLOAD` takes.
+
+    Its client waits for ever for a server that is silent, and does not tell how far it is.
+
+    Args:
+        work: The upload.
+        num_bytes: The bytes that it sends.
+
+    Raises:
+        OSError: it is not done in `STALL_SECONDS` and the time for its bytes.
+    """
+    seconds = STALL_SECONDS + num_bytes / SLOWEST_UPLOAD
+    outcome = _begun(work)
+    if not wait([outcome], timeout=seconds).done:
+        raise OSError(f"it stalled: not done in {seconds:.3g} s")
+    return outcome.result()
+
+
+def _begun(work: Callable[[], ResultT]) -> Future[ResultT]:
+    """Work in a thread that ends with the process at the latest."""
     outcome: Future[ResultT] = Future()
 
     def run() -> None:
@@ -84,14 +118,7 @@ def growing(work: Callable[[], ResultT], folder: Path) -> ResultT:
             outcome.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    held, since = _bytes_in(folder), time.monotonic()
-    while not wait([outcome], timeout=LOOK_SECONDS).done:
-        grown = _bytes_in(folder) - held
-        if grown >= STALL_BYTES:
-            held, since = held + grown, time.monotonic()
-        elif time.monotonic() - since >= STALL_SECONDS:
-            raise OSError(f"it stalled: {max(0, grown)} bytes in {STALL_SECONDS:g} s")
-    return outcome.result()
+    return outcome
 
 
 def _bytes_in(folder: Path) -> int:

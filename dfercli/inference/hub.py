@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dfercli.artifacts.hub_cache import first_cached, from_hub
+from dfercli.artifacts.hub_cache import first_cached, from_hub, within
 from dfercli.artifacts.model_card import (
     CARD_NAME,
     MODEL_SCHEMA,
@@ -120,7 +120,8 @@ def push(
 
     Raises:
         ConfigError: no name of a repository, or a model of others.
-        ArtifactError: no checkpoint, nobody is logged in, or the hub refuses.
+        ArtifactError: no checkpoint, nobody is logged in, or the hub refuses or
+            stalls.
     """
     if not is_repository(repository):
         raise ConfigError(
@@ -150,13 +151,12 @@ def push(
             WEIGHTS_NAME: (checkpoint / WEIGHTS_NAME).resolve(),
         }
         api = HfApi()
-        url = api.create_repo(repository, private=private or None, exist_ok=True)
+        files = [CommitOperationAdd(name, str(path)) for name, path in places.items()]
+        said = f"{card.model.get('method', 'model')} by dfer"
+        url = within(lambda: api.create_repo(repository, private=private or None, exist_ok=True), 0)
         with progress.task(f"uploading to {repository}"):
-            api.create_commit(
-                repository,
-                [CommitOperationAdd(name, str(path)) for name, path in places.items()],
-                commit_message=f"{card.model.get('method', 'model')} by dfer",
-            )
+            num_bytes = sum(path.stat().st_size for path in places.values())
+            within(lambda: api.create_commit(repository, files, commit_message=said), num_bytes)
     return Pushed(repository, str(url), tuple(places), private)
 
 
