@@ -63,6 +63,7 @@ def test_unknown_classes_without_a_key_say_what_to_do(capsys):
     [
         ("", 3, "holds no class"),
         ("awe\nAwe\n", 3, "twice"),
+        ("".join(f"x{n}\n" for n in range(50_000)) * 2, 3, "twice: x0, x1, x10, x100, x1000\n"),
         ("awe\n---\n", 3, "not a class name"),
         ("awe: wonder\n", 3, "definitions go into a JSON file"),
         ("[1, 2]", 3, "got 1"),

@@ -539,3 +539,32 @@ def test_no_runtime_prints_text_from_a_model(
     assert len(messages) == 3 or name == "plain"
     assert all(message.isprintable() for message in messages)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "place", ["graph", "node", "operator", "domain", "tensor", "size", "input"]
+)
+def test_a_name_in_a_model_that_is_not_utf8_is_refused(place: str, tmp_path: Path) -> None:
+    """protobuf gives such a name as bytes, not as text."""
+    mark = "mark" * 3
+    tensor = mark if place == "tensor" else "t"
+    node = helper.make_node("Relu", ["frames"], [tensor])
+    model = _model(node, helper.make_node("Relu", [tensor], ["logits"]))
+    graph = model.graph
+    if place == "graph":
+        graph.name = mark
+    elif place == "node":
+        graph.node[0].name = mark
+    elif place == "operator":
+        graph.node[0].op_type = mark
+    elif place == "domain":
+        graph.node[0].domain = mark
+    elif place == "size":
+        graph.input[0].type.tensor_type.shape.dim[0].dim_param = mark
+    elif place == "input":
+        graph.input[0].name = mark
+    content = model.SerializeToString().replace(mark.encode(), b"\xff\xfe" * 6)
+    (tmp_path / "a.onnx").write_bytes(content)
+    for use in (load, YuNetDetector, _detector("scrfd")):
+        with pytest.raises(ArtifactError, match=r"refused: \S+ holds"):
+            use(tmp_path / "a.onnx")

@@ -7,14 +7,13 @@ holds its weights. Neither can run code when it is read.
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dfercli.artifacts.atomic import atomic_folder
 from dfercli.artifacts.model_card import CARD_NAME, MODEL_SCHEMA, WEIGHTS_NAME
-from dfercli.artifacts.torch_files import load_torch
+from dfercli.artifacts.torch_files import load_torch, save_torch
 from dfercli.documents import dump_json
 from dfercli.errors import ArtifactError
 
@@ -43,11 +42,10 @@ def save_checkpoint(
         try:
             save_file(plain, temporary / WEIGHTS_NAME)
             (temporary / WEIGHTS_NAME).chmod(0o644)  # safetensors lets only the owner read
-            if training_state is not None:
-                torch.save(training_state, temporary / TRAINING_STATE_NAME)
-        except (SafetensorError, RuntimeError) as error:
-            # Both libraries wrap the system's error (disk full) in their own.
+        except SafetensorError as error:  # it wraps the system's error (disk full)
             raise ArtifactError(f"cannot write checkpoint {folder}: {error}") from error
+        if training_state is not None:
+            save_torch(training_state, temporary / TRAINING_STATE_NAME)
         text = dump_json({"schema": MODEL_SCHEMA, **card}, indent=2)
         (temporary / CARD_NAME).write_text(text + "\n", encoding="utf-8")
 

@@ -117,5 +117,5 @@ def write_maps(
     """
     with atomic_folder(maps_folder(store, stream, clip_id)) as temporary:
         for name, regions in maps:
-            if not cv2.imwrite(str(temporary / f"{name}.png"), regions):
-                raise ArtifactError(f"cannot write {stream} of {clip_id} in {store}")
+            _, png = cv2.imencode(".png", regions)
+            (temporary / f"{name}.png").write_bytes(png.tobytes())

@@ -76,7 +76,8 @@ def _fault(model: Any, size: int) -> str | None:
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             return f"holds a graph within the operator {node.op_type[:60]!r}"
     for name in _names(graph):
-        if not name.isprintable():  # runtimes print them as they are
+        # Runtimes print them as they are. One that is not UTF-8 comes as bytes.
+        if not isinstance(name, str) or not name.isprintable():
             return f"holds a name that would move a cursor: {name[:60]!r}"
     for tensor in _tensors(graph):
         if tensor.external_data or tensor.data_location == tensor.EXTERNAL:
@@ -88,7 +89,7 @@ def _fault(model: Any, size: int) -> str | None:
     return _absurd_size(model)
 
 
-def _names(graph: Any) -> Iterator[str]:
+def _names(graph: Any) -> Iterator[str | bytes]:
     yield graph.name
     for node in graph.node:
         yield from (node.name, node.op_type, *node.input, *node.output)

@@ -1,18 +1,22 @@
-"""Read PyTorch files as tensors and plain containers; nothing in them is executed.
+"""Read and write PyTorch files: tensors and plain containers; nothing in them is executed.
 
 torch's restricted unpickler refuses forbidden names. Two more things are refused here: compressed
 archives, which may expand to any size, and tensors that claim more elements than the file holds.
 """
 
+import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from dfercli.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 TORCHSCRIPT_MEMBER = "constants.pkl"
 CONTAINERS = (dict, list, tuple, set)
@@ -41,6 +45,35 @@ def load_torch(path: Path) -> Any:
                 "holds of it"
             )
     return content
+
+
+class _Written(io.BufferedWriter):
+    """A file that remembers why it could not be written; torch tells something else."""
+
+    error: OSError | None = None
+
+    def write(self, content: "Buffer") -> int:
+        """Write as files do."""
+        try:
+            return super().write(content)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+
+def save_torch(content: Any, path: Path) -> None:
+    """Write a file of `torch.save`.
+
+    Raises:
+        OSError: the system refused the write (disk full, …).
+    """
+    with _Written(io.FileIO(path, "w")) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError:
+            if file.error is None:
+                raise
+            raise file.error from None
 
 
 def check_torch_file(path: Path) -> None:

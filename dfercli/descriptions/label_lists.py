@@ -1,5 +1,6 @@
 """Which classes to describe: 7, 11, or a user's file."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,10 @@ def read_label_list(classes: str) -> LabelList:
                 f"{path}: {name!r} is not a class name (expected words)",
                 hint='definitions go into a JSON file: {"awe": "wonder at something vast"}',
             )
-    folded = [name.casefold() for name in names]
-    twice = sorted({name for name in names if folded.count(name.casefold()) > 1})
+    counts = Counter(name.casefold() for name in names)
+    twice = sorted({name for name in names if counts[name.casefold()] > 1})
     if twice:
-        raise DataError(f"{path} lists a class twice: {', '.join(twice)}")
+        raise DataError(f"{path} lists a class twice: {', '.join(twice[:5])}")
     definitions = {
         name: text for name, (_, text) in zip(names, entries, strict=True) if text.strip()
     }

@@ -13,6 +13,7 @@ from dfercli.artifacts.checkpoint import save_checkpoint
 from dfercli.artifacts.locks import writing_file
 from dfercli.artifacts.model_card import ModelCard
 from dfercli.artifacts.run_folder import find_checkpoint
+from dfercli.artifacts.torch_files import save_torch
 from dfercli.config import ConvertConfig
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.inference.restore import RestoredModel, restore_model
@@ -102,10 +103,7 @@ def _write_official(path: Path, model: RestoredModel, progress: Progress) -> Non
         "optimizer": None,
         "recorder": None,
     }
-    try:
-        torch.save(content, path)
-    except RuntimeError as error:  # torch wraps the system's error (disk full) in its own
-        raise ArtifactError(f"cannot write {path}: {error}") from error
+    save_torch(content, path)
 
 
 def _compare(config: ConvertConfig, model: RestoredModel, path: Path) -> list[Comparison]:

@@ -1,5 +1,6 @@
 """`dfer export`: a model as ONNX or TorchScript, the features of its class texts baked in."""
 
+import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -188,7 +189,9 @@ def _write_torchscript(
         # torch recommends torch.export, but its files need Python; TorchScript runs in C++.
         warnings.simplefilter("ignore")
         traced = torch.jit.freeze(torch.jit.trace(module, example))  # leaves unused weights out
-        torch.jit.save(traced, str(path), _extra_files={CARD_ENTRY: card})
+        content = io.BytesIO()  # torch's own writer ends the process where a disk is full
+        torch.jit.save(traced, content, _extra_files={CARD_ENTRY: card})
+    path.write_bytes(content.getbuffer())
 
 
 def _difference(module: _Exported, path: Path, clips: tuple[Tensor, ...]) -> float:
