@@ -28,6 +28,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -158,7 +159,7 @@ def names_of(
         numbers[group] += 1
 
 
-def make_case(name: str, seeds: Path, folder: Path, *, quick: bool) -> Case | None:
+def make_case(seeds: Path, quick: bool, name: str, folder: Path) -> Case | None:
     """Make a case by its name in a new folder, next to files that must stay as they are."""
     group, _, number = name.split(":")
     victim = folder / "outside" / VICTIM
@@ -184,36 +185,49 @@ def prepare(folder: Path, *, quick: bool) -> Path:
     warnings.filterwarnings("ignore", category=FutureWarning)  # about TorchScript, once per case
     seeds = folder / "seeds"
     shutil.rmtree(seeds, ignore_errors=True)
-    apart(_make_seeds, folder, quick)
+    with apart(_make_seeds, folder, quick) as make_them:
+        make_them()
     gc.collect()
     gc.freeze()  # else garbage collection in a forked process copies all memory of this one
     return seeds
 
 
-def apart(make: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Call a function in a process of its own, and return what it returns."""
-    receiver, sender = FORK.Pipe(duplex=False)
-    process = FORK.Process(target=_send, args=(sender, partial(make, *arguments, **named)))
+@contextmanager
+def apart(work: Callable[..., Any], *fixed: Any) -> Iterator[Callable[..., Any]]:
+    """Call a function in a process of its own, which lives until the block ends.
+
+    Yields:
+        Takes further arguments after `fixed`, and returns what the function returns.
+    """
+    here, there = FORK.Pipe()
+    process = FORK.Process(target=_serve_calls, args=(there, work, fixed), daemon=True)
     process.start()
-    sender.close()
+    there.close()
+
+    def call(*arguments: Any) -> Any:
+        try:
+            here.send(arguments)
+            return here.recv()
+        except (EOFError, OSError):
+            raise SystemExit(f"{work.__name__}{arguments} failed") from None
+
     try:
-        return receiver.recv()
-    except EOFError:
-        raise SystemExit(f"{make.__name__}{arguments} failed") from None
+        yield call
     finally:
-        receiver.close()
+        process.kill()  # it may wait for ever
         process.join()
 
 
-def _send(sender: Connection, make: Callable[[], Any]) -> None:
-    """Send the result; without one, the other end is closed."""
+def _serve_calls(pipe: Connection, work: Callable[..., Any], fixed: tuple[Any, ...]) -> None:
+    """Answer calls; after an error the pipe is closed."""
     try:
-        sender.send(make())
+        while True:
+            pipe.send(work(*fixed, *pipe.recv()))
     except BaseException:
         traceback.print_exc()
         raise
     finally:
-        sender.close()
+        pipe.close()
 
 
 def _make_seeds(folder: Path, quick: bool) -> None:
@@ -228,6 +242,18 @@ def judge(
     names: Sequence[str], seeds: Path, folder: Path, *, jobs: int, seconds: float, quick: bool
 ) -> Iterator[Verdict]:
     """Run several cases at a time and yield the verdicts as they come."""
+    with apart(make_case, seeds, quick) as make:
+        yield from _judged(make, names, folder, jobs=jobs, seconds=seconds)
+
+
+def _judged(
+    make: Callable[..., Case | None],
+    names: Sequence[str],
+    folder: Path,
+    *,
+    jobs: int,
+    seconds: float,
+) -> Iterator[Verdict]:
     waiting = list(reversed(names))
     running: list[Running] = []
     while waiting or running:
@@ -236,7 +262,7 @@ def judge(
             place = folder / name.replace(":", "-")
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
-            case = apart(make_case, name, seeds, place, quick=quick)
+            case = make(name, place)
             if case is not None:
                 running.append(Running(case, place, seconds))
                 running[-1].start()
