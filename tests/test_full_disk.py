@@ -25,7 +25,7 @@ COMMANDS: dict[tuple[str, ...], int] = {
     (*PREDICT, "out/x.csv", "--video", "out/old.mp4"): 5000,
     ("preprocess", "a.mp4", *FINDING[2:], "--out", "out/faces"): 500,
     ("eval", "toy", "faces", "--out", "out/e", "--workers", "0"): 200,
-    ("describe", "--classes", "7", "--out", "out/old.json"): 100,
+    ("describe", "--classes", "7", "--overwrite", "--out", "out/old.json"): 100,
     ("export", "toy", "--format", "torchscript", "--out", "out/old.torchscript"): 3000,
     ("data", "merge", "faces", "other", "--out", "out/merged"): 300,
 }
