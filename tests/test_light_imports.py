@@ -22,6 +22,12 @@ def test_a_model_is_imported_without_what_it_never_uses():
     assert loaded(FIRST, LOOK.format(names=names)) == "['open_clip']"
 
 
+def test_predict_begins_without_what_takes_long():
+    """Else the processes that find faces would wait for it."""
+    names = ["torch", "open_clip", "scipy", "pandas", "matplotlib", "httpx2", "openai", "ray"]
+    assert loaded("import dfercli.prediction.run", LOOK.format(names=names)) == "[]"
+
+
 def test_skipped_modules_are_there_when_they_are_needed():
     lines = (
         FIRST,

@@ -22,16 +22,16 @@ from dfercli.faces.stream_maker import (
     regions,
     yunet_of,
 )
-from dfercli.inference.devices import resolve_device
 from dfercli.prediction.clip_faces import ClipCrops
 from dfercli.prediction.tracked_source import TrackedSource
-from dfercli.prediction.window_captions import WindowCaptions
 from dfercli.progress import Progress
 from dfercli.video.probe import probe_video
 from dfercli.video.sources import Source
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from dfercli.prediction.window_captions import WindowCaptions
 
 FRAMES, CAPTIONS = "frames", "captions"
 WINDOWS_AT_ONCE = 8
@@ -53,7 +53,7 @@ class StreamPlan:
 
     streams: tuple[str, ...]
     settings: Mapping[str, StreamSetting]
-    captions: WindowCaptions | None = None
+    captions: "WindowCaptions | None" = None
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -99,7 +99,11 @@ def plan_streams(
     if config.captions and CAPTIONS not in card.streams:
         raise ConfigError(f"--captions: the model was trained on {', '.join(card.streams)}")
     streams = tuple(name for name in card.streams if name in (config.streams or card.streams))
-    device = str(resolve_device(config.device).type) if len(card.streams) > 1 else "cpu"
+    device = "cpu"
+    if len(card.streams) > 1:
+        from dfercli.inference.devices import resolve_device  # with PyTorch
+
+        device = str(resolve_device(config.device).type)
     settings: dict[str, StreamSetting] = {}
     stored = {name for store in stores for name in parts_made(store)}
     for name in IMAGE_STREAMS:
@@ -119,6 +123,8 @@ def plan_streams(
         _tell_of_other_making(store, card, streams, progress)
     captions = None
     if CAPTIONS in streams and config.captions:
+        from dfercli.prediction.window_captions import WindowCaptions  # with a client of HTTP
+
         captions = WindowCaptions(config, card.label_set, progress)
         if captions.model != card.streams_made.get(CAPTIONS, captions.model):
             progress.note(
@@ -305,7 +311,7 @@ def _drawn(
 
 
 def tell_cost(
-    captions: WindowCaptions,
+    captions: "WindowCaptions",
     config: PredictConfig,
     left: Sequence[Source],
     ready: Sequence[TrackedSource],
