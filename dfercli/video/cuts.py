@@ -25,7 +25,9 @@ class CutFinder:
         before, self._histograms = self._histograms, histograms
         if before is None:
             return False
-        moved = float(np.median(np.abs(histograms - before).sum(axis=1))) / 2
+        # The median of the quarters; NumPy's own takes as long as the histograms.
+        quarters = np.sort(np.abs(histograms - before).sum(axis=1))
+        moved = float(quarters[1:3].mean()) / 2
         cut = moved > DIFFERENCE and moved > RATIO * self._recent
         self._recent = 0.0 if cut else MEMORY * self._recent + (1 - MEMORY) * moved
         return cut
