@@ -9,6 +9,8 @@ from slow_tests import SLOW
 
 # Before torch is imported: tensors are tiny here, and threads cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Compiling kernels starts no pool of processes, each of which would import torch.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 # A process in the background or under nohup ignores these; its children would ignore them, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -45,5 +45,5 @@ def run(config: ModelConfig, label_set: tuple[str, ...] = SEVEN) -> ModelCost:
     require_clip(config.clip, config.clip_weights)
     positive, negative = texts_of_method(config, label_set)
     name = config.clip.rpartition("/")[0] or config.clip
-    clip = build_clip(clip_architecture(name))
+    clip = build_clip(clip_architecture(name), draw=False)
     return cost_of(build_model(clip, [*positive, *negative], config))

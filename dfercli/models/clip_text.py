@@ -1,6 +1,7 @@
 """CLIP's text tower in pieces: tokens, embeddings of tokens, features."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import open_clip
 import torch
@@ -40,6 +41,12 @@ def text_parameters(model: open_clip.CLIP) -> list[nn.Parameter]:
     return parameters
 
 
+@cache
+def _tokenizer() -> SimpleTokenizer:
+    """CLIP's tokenizer; making it reads 262,000 lines, which costs more than all class texts."""
+    return SimpleTokenizer()
+
+
 def tokenize(texts: Sequence[str], context_length: int) -> Tensor:
     """Tokenise texts as CLIP does: SOT, tokens, EOT, zeros.
 
@@ -49,7 +56,7 @@ def tokenize(texts: Sequence[str], context_length: int) -> Tensor:
     Raises:
         ConfigError: a text is longer than the context; it is named with its length.
     """
-    tokenizer = SimpleTokenizer(context_length=context_length)
+    tokenizer = _tokenizer()
     for text in texts:
         length = len(tokenizer.encode(text)) + 2
         if length > context_length:
@@ -58,7 +65,7 @@ def tokenize(texts: Sequence[str], context_length: int) -> Tensor:
                 f"(start, end and context tokens included): {text!r}",
                 hint="shorten it, or use fewer context tokens",
             )
-    tokens: Tensor = tokenizer(list(texts))
+    tokens: Tensor = tokenizer(list(texts), context_length)
     return tokens
 
 
@@ -68,13 +75,13 @@ def tokenize_captions(texts: Sequence[str], context_length: int) -> Tensor:
     Returns:
         (len(texts), L) int64, L the length of the longest.
     """
-    tokens: Tensor = SimpleTokenizer(context_length=context_length)(list(texts))
+    tokens: Tensor = _tokenizer()(list(texts), context_length)
     return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
 
 
 def decode_tokens(rows: list[list[int]]) -> list[str]:
     """The texts of CLIP tokens (without SOT and EOT), spaced as people write where that is safe."""
-    tokenizer = SimpleTokenizer()
+    tokenizer = _tokenizer()
     texts = []
     for tokens in rows:
         spaced = tokenizer.decode(tokens).strip()
