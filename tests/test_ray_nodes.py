@@ -121,15 +121,10 @@ def test_more_workers_than_the_cluster_has_cpus_lose_no_job(cluster, tmp_path, m
 
         return do
 
-    monkeypatch.setattr(ray_engine, "START_SECONDS", 15.0)
+    # The jobs take 20 s; the worker without a CPU waits longer than it would be waited for.
+    monkeypatch.setattr(ray_engine, "START_SECONDS", 10.0)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    config = PreprocessConfig(
-        sources=(".",),
-        out=tmp_path,
-        engine="ray",
-        workers=3,
-        time_limit=1.0,
-    )
+    config = PreprocessConfig(sources=(".",), out=tmp_path, engine="ray", workers=3, time_limit=6.0)
     jobs, bugs = [str(number) for number in range(80)], BugLog(tmp_path / "bugs.log")
     with joined_cluster(config):
         events = list(do_jobs(jobs, set_up_slow, "did", config, bugs, str))

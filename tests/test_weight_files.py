@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import time
 from dataclasses import replace
 
 import pytest
-from raw_server import answer, endless, serve_raw
+from raw_server import answer, serve_raw
 
 from dfercli.artifacts.weight_files import WEIGHT_FILES, WeightFile, fetch, weight_file
 from dfercli.cli.app import run as dfer
@@ -46,7 +47,6 @@ def test_weights_are_fetched_once_and_checked(served):
         ([answer(b"other weights")], "its SHA-256 is"),
         ([answer(CONTENT, "200 OK", "Content-Length: 9000")], "peer closed"),
         ([answer(b"gone", "404 Not Found")], "the server answered 404"),
-        (endless(b"HTTP/1.1 200 OK\r\n\r\n", CONTENT), "more than 10000 bytes"),
         ([b""], "disconnected"),
     ],
 )
@@ -54,6 +54,19 @@ def test_a_failed_download_leaves_nothing(served, parts, message):
     served["parts"] = parts
     with pytest.raises(ArtifactError, match=f"cannot fetch made-up from .*{message}"):
         fetch(served["file"])
+    assert [path.name for path in served["file"].path.parent.iterdir()] == [".w.bin.lock"]
+
+
+def test_a_file_above_its_bound_is_asked_for_once(served):
+    def parts():
+        yield b"HTTP/1.1 200 OK\r\n\r\n" + CONTENT  # within the bound, so it is progress
+        time.sleep(0.2)  # a read of its own
+        yield CONTENT
+
+    served["parts"] = parts()
+    with pytest.raises(ArtifactError, match="more than 10000 bytes"):
+        fetch(served["file"])
+    assert len(served["server"].requests) == 1
     assert [path.name for path in served["file"].path.parent.iterdir()] == [".w.bin.lock"]
 
 

@@ -64,6 +64,10 @@ class DownloadError(Exception):
         return self.status is not None and (self.status in (408, 429) or self.status >= 500)
 
 
+class FileTooLargeError(DownloadError):
+    """The file is larger than its bound; another attempt would not change that."""
+
+
 def exchange(
     request: httpx2.Request,
     *,
@@ -117,12 +121,15 @@ def download(
             server says so.
 
     Raises:
-        DownloadError: it failed, stalled, or is larger than `most_bytes`.
+        FileTooLargeError: it is larger than `most_bytes`.
+        DownloadError: it failed or stalled.
         OSError: `target` cannot be written.
         ConfigError: the proxies or certificates that the environment names cannot be used.
     """
     try:
         return _run(_download(url, target, most_bytes, resume, on_bytes))
+    except BodyTooLargeError as error:
+        raise FileTooLargeError(str(error)) from error
     except (httpx2.RequestError, *_BROKEN) as error:
         raise DownloadError(str(error) or type(error).__name__) from error
 
@@ -346,7 +353,7 @@ async def _store(
     held = part.held if part is not None and continues else 0
     declared = int(response.headers.get("content-length", 0))
     if held + declared > most_bytes:
-        raise DownloadError(
+        raise FileTooLargeError(
             f"the file is said to have {held + declared} bytes, at most {most_bytes} fit"
         )
     digest = hashlib.sha256()

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from dfercli.artifacts.bounded_http import DownloadError, OnBytes
+from dfercli.artifacts.bounded_http import DownloadError, FileTooLargeError, OnBytes
 from dfercli.artifacts.network import CONNECT_SECONDS
 
 STALL_SECONDS = 60.0
@@ -32,8 +32,8 @@ def download_from_drive(
             Drive says so.
 
     Raises:
-        DownloadError: Drive sent a page in place of the file, or it stalled, broke off, or is
-            larger than `most_bytes`.
+        FileTooLargeError: it is larger than `most_bytes`.
+        DownloadError: Drive sent a page in place of the file, or it stalled or broke off.
     """
     import gdown
     from gdown.exceptions import DownloadCancelled, FileURLRetrievalError
@@ -43,7 +43,7 @@ def download_from_drive(
         def on_piece(received: int, total: int | None) -> None:
             watch.heard()
             if max(received, total or 0) > most_bytes:
-                raise _TooLargeError(f"the file has more than {most_bytes} bytes")
+                raise FileTooLargeError(f"the file has more than {most_bytes} bytes")
             if on_bytes is not None:
                 on_bytes(received, total)
 
@@ -59,7 +59,7 @@ def download_from_drive(
                 retries=RETRIES,
                 cancel=watch.cancel,
             )
-        except _TooLargeError:
+        except FileTooLargeError:
             for part in target.parent.glob(f"{glob.escape(target.name)}*.part"):
                 part.unlink()  # nothing would go on with it
             raise
@@ -69,10 +69,6 @@ def download_from_drive(
             raise DownloadError(f"it stalled for {STALL_SECONDS:g} s") from error
         except Exception as error:  # gdown lets those of requests, bs4 and its own through
             raise DownloadError(_reason(error) or type(error).__name__) from error
-
-
-class _TooLargeError(DownloadError):
-    """The file is larger than its bound."""
 
 
 class _Watch:

@@ -177,7 +177,7 @@ def fetch_file(
 
 def _download(remote: Remote, part: Path, progress: Progress) -> None:
     """Try a few times, as long as each brings more of the file."""
-    from dfercli.artifacts.bounded_http import DownloadError
+    from dfercli.artifacts.bounded_http import DownloadError, FileTooLargeError
 
     with _bar(remote, progress) as bar:
         held = 0
@@ -185,6 +185,8 @@ def _download(remote: Remote, part: Path, progress: Progress) -> None:
             try:
                 _download_once(remote, part, bar.show)
                 return
+            except FileTooLargeError:
+                raise
             except DownloadError:
                 if attempt + 1 == ATTEMPTS or bar.received <= held:
                     raise

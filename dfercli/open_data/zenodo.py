@@ -9,7 +9,13 @@ from typing import Annotated, Any, TypeVar
 
 import httpx2
 
-from dfercli.artifacts.bounded_http import DownloadError, OnBytes, download, exchange
+from dfercli.artifacts.bounded_http import (
+    DownloadError,
+    FileTooLargeError,
+    OnBytes,
+    download,
+    exchange,
+)
 from dfercli.artifacts.file_sums import file_md5
 from dfercli.artifacts.network import is_offline
 from dfercli.documents import parse_json
@@ -177,7 +183,8 @@ def _download(url: str, target: Path, size: int, on_bytes: OnBytes) -> None:
     except DownloadError as error:
         if error.status is not None:
             raise _refusal_of(error) from error
-        raise _RefusedError(str(error), may_help=True, wait_seconds=None) from error
+        may_help = not isinstance(error, FileTooLargeError)
+        raise _RefusedError(str(error), may_help=may_help, wait_seconds=None) from error
     there = target.stat().st_size
     if there != size:
         reason = f"it ended after {there} of {size} bytes"
