@@ -101,7 +101,7 @@ def test_a_hub_that_stalls_is_one_error_whatever_is_fetched(monkeypatch, tmp_pat
             FETCHERS[fetcher]()
         asked = server.requests[-1]
         assert asked.startswith(b"GET") or stall != "a byte at a time"
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10
 
 
 @pytest.mark.parametrize("answered", [0, 1])

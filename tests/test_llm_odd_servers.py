@@ -173,7 +173,7 @@ def test_the_total_time_of_a_request_is_bounded(monkeypatch, capsys, name):
     with serve(lambda request, number: Reply(wire=HELD[name]())) as server:
         begun = time.monotonic()
         assert ask(monkeypatch, server, "--timeout", "0.3", "--max-retries", "1") == 5
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 10
     assert len(server.received) <= 2  # a busy machine may be late to read a request
     assert "no answer within 0.3 s, tried 2 times" in capsys.readouterr().err
 
