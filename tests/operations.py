@@ -23,10 +23,12 @@ def operations(function: Callable[[], Any]) -> int:
     def enter(frame: FrameType, event: str, _: Any) -> Any:
         if not frame.f_code.co_filename.startswith(HOUSE):
             return None
+        frame.f_trace = local  # Python 3.13 counts a function's first call only with this
         frame.f_trace_opcodes = True
         return local
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # and Python 3.12 only with this
     sys.settrace(enter)
     try:
         function()
