@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from dfercli.cli.app import run as dfer
+
 FIRST = "from dfercli.inference.light_imports import import_models; import_models()"
 LOOK = "import sys; print([name for name in {names} if sys.modules.get(name) is not None])"
 
@@ -44,3 +46,21 @@ def test_skipped_modules_are_there_when_they_are_needed():
 def test_transformers_can_be_imported_afterwards():
     pytest.importorskip("transformers")
     assert loaded(FIRST, "import transformers; print(transformers.__name__)") == "transformers"
+
+
+@pytest.mark.parametrize("said", ["operator torchvision::nms does not exist", "another fault"])
+def test_torchvision_for_another_pytorch_is_one_line(said, monkeypatch, capsys):
+    """Pip can take PyTorch for CPUs from one index and torchvision for CUDA from another."""
+
+    def refuse(*_, **__):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr("dfercli.cli.app.app", refuse)
+    if said == "another fault":
+        with pytest.raises(RuntimeError, match=said):
+            dfer(["info", "--machine"])
+        return
+    assert dfer(["info", "--machine"]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: torchvision was built for another PyTorch")
+    assert "one index" in hint

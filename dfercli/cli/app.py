@@ -148,6 +148,15 @@ def _run(arguments: list[str]) -> int:
         where = f": {error.filename}" if error.filename else ""
         print_error(f"{error.strerror}{where}")
         return 4
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+        # torchvision could not load its own library, built for CUDA or another release of PyTorch
+        print_error(
+            f"torchvision was built for another PyTorch than the installed one: {error}",
+            "take both from one index: pip install --force-reinstall torch torchvision",
+        )
+        return 2
     # Typer makes INTERRUPTED of a KeyboardInterrupt.
     return code if isinstance(code, int) else 0
 
