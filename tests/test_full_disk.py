@@ -55,6 +55,7 @@ def files_of_at_most(num_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_file_that_does_not_fit_is_one_line_and_costs_nothing_else(
     place: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]

@@ -191,7 +191,9 @@ def _write_torchscript(
         traced = torch.jit.freeze(torch.jit.trace(module, example))  # leaves unused weights out
         content = io.BytesIO()  # torch's own writer ends the process where a disk is full
         torch.jit.save(traced, content, _extra_files={CARD_ENTRY: card})
-    path.write_bytes(content.getbuffer())
+    # `write_bytes` would keep a view of its own in the traceback of a failure.
+    with content.getbuffer() as view, path.open("wb") as file:
+        file.write(view)
 
 
 def _difference(module: _Exported, path: Path, clips: tuple[Tensor, ...]) -> float:
