@@ -8,15 +8,12 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dfercli.errors import ArtifactError
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 TORCHSCRIPT_MEMBER = "constants.pkl"
 CONTAINERS = (dict, list, tuple, set)
@@ -52,7 +49,7 @@ class _Written(io.BufferedWriter):
 
     error: OSError | None = None
 
-    def write(self, content: "Buffer") -> int:
+    def write(self, content: Any) -> int:
         """Write as files do."""
         try:
             return super().write(content)
