@@ -50,7 +50,7 @@ def write(picture, target: Path, size: tuple[int, int], codec: str, fps: int, fr
 def peak_megabytes(source: Path, weights: Path, out: Path, options: list[str]) -> tuple[float, str]:
     """Peak memory of the largest process, in MB, and the last line that it printed."""
     command = [
-        *(sys.executable, "-c", "from dfercli.cli.app import main; main()"),
+        *(sys.executable, "-c", "from dfercli.cli.start import main; main()"),
         *("preprocess", str(source), "--out", str(out), "--quiet", "--json"),
         *("--detector", "yunet", "--detector-weights", str(weights), *options),
     ]

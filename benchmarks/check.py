@@ -70,7 +70,7 @@ def shared_frames() -> float:
 def start_up() -> float:
     """The start of Python with NumPy over that of `dfer --help`: the larger, the faster."""
     numpy = [sys.executable, "-c", "import numpy"]
-    ours = [sys.executable, "-c", "from dfercli.cli.app import main; main()", "--help"]
+    ours = [sys.executable, "-c", "from dfercli.cli.start import main; main()", "--help"]
     return ratio(
         lambda: subprocess.run(numpy, check=True),
         lambda: subprocess.run(ours, check=True, stdout=subprocess.DEVNULL),

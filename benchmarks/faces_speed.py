@@ -79,7 +79,7 @@ def decode_only(video: Path) -> None:
 
 def dfer(*arguments: object) -> list[str]:
     """The command line of a `dfer` command."""
-    program = "from dfercli.cli.app import main; main()"
+    program = "from dfercli.cli.start import main; main()"
     return [sys.executable, "-c", program, *map(str, arguments), "--quiet"]
 
 

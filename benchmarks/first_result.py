@@ -23,7 +23,7 @@ from dfercli.config import ModelConfig
 from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
 
-DFER = (sys.executable, "-c", "from dfercli.cli.app import main; main()")
+DFER = (sys.executable, "-c", "from dfercli.cli.start import main; main()")
 SHOWN = 25
 LEAST_MS = 30.0
 

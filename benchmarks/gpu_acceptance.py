@@ -28,7 +28,7 @@ TAIL = 12
 MOST_SECONDS = 590.0
 PATIENCE = 1.0  # factor on the limit of each step
 PYTHON = (sys.executable, "-B")
-DFER = (*PYTHON, "-c", "from dfercli.cli.app import main; main()")
+DFER = (*PYTHON, "-c", "from dfercli.cli.start import main; main()")
 STOPPED = 143  # by SIGTERM, after saving
 
 

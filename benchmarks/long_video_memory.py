@@ -45,7 +45,7 @@ def peak_megabytes(
 ) -> tuple[float, float]:
     """Peak memory of the largest process, in MB, and the seconds it took."""
     command = [
-        *(sys.executable, "-c", "from dfercli.cli.app import main; main()"),
+        *(sys.executable, "-c", "from dfercli.cli.start import main; main()"),
         *("preprocess", str(video), "--out", str(out), "--workers", "1"),
         *("--detector", "yunet", "--detector-weights", str(weights), *options),
     ]

@@ -180,7 +180,7 @@ def main() -> int:
             (folder / "videos").mkdir(parents=True)
             for number in range(count):
                 shutil.copy(kinds[number % KINDS], folder / "videos" / f"{number:05d}.mp4")
-            command = [sys.executable, "-c", "from dfercli.cli.app import main; main()"]
+            command = [sys.executable, "-c", "from dfercli.cli.start import main; main()"]
             command += ["predict", "videos", "--model", str(work / "model"), "--out", "x.csv"]
             weights = str(arguments.weights.resolve())
             command += ["--detector", "yunet", "--detector-weights", weights]
