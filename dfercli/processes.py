@@ -9,6 +9,7 @@ that save as they work ignore it.
 import _thread
 import contextlib
 import errno
+import gc
 import os
 import signal
 import sys
@@ -181,6 +182,18 @@ def num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def no_collections() -> Iterator[None]:
+    """For imports of large packages: the collector finds nothing and takes a tenth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def give_large_blocks_back() -> None:

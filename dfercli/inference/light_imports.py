@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from dfercli.processes import no_collections
+
 UNUSED = "transformers"  # for CLIPs with a text tower of Hugging Face, which have no context tokens
 
 
@@ -12,6 +14,11 @@ def import_models() -> None:
     open_clip imports transformers if it is installed, and works without it; this makes it do so.
     Call this before anything else imports open_clip; otherwise it changes nothing.
     """
+    with no_collections():
+        _import_models()
+
+
+def _import_models() -> None:
     from dfercli.torch_private import without_dynamo  # imports torch
 
     is_hidden = UNUSED not in sys.modules and "open_clip" not in sys.modules
