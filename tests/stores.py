@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 
 from dfercli.artifacts.atomic import write_json
+from dfercli.artifacts.crop_writing import write_track
 from dfercli.artifacts.face_store import STORE_SCHEMA, ClipRow, TrackData
 from dfercli.artifacts.jsonl import write_rows
-from dfercli.artifacts.store_writing import SourceRecord, write_record, write_track
+from dfercli.artifacts.store_writing import SourceRecord, write_record
 
 
 def write_store(

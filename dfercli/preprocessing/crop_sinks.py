@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfercli.artifacts.crop_writing import CropSink
 from dfercli.artifacts.face_store import TrackData
-from dfercli.artifacts.store_writing import CropSink
 from dfercli.config import PreprocessConfig
 from dfercli.faces.smooth import TrackedFace
 from dfercli.preprocessing.crops import cut_crop

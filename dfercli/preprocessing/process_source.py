@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dfercli.artifacts.crop_writing import crop_sink
 from dfercli.artifacts.face_store import TrackData
-from dfercli.artifacts.store_writing import SourceRecord, crop_sink, write_record
+from dfercli.artifacts.store_writing import SourceRecord, write_record
 from dfercli.config import PreprocessConfig
 from dfercli.errors import DataError
 from dfercli.preprocessing.crop_sinks import HeldSink, Sink, StoreSink

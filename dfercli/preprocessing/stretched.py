@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from dfercli.artifacts.crop_writing import keep_joined
 from dfercli.artifacts.face_store import TrackData
-from dfercli.artifacts.store_writing import SourceRecord, keep_joined
+from dfercli.artifacts.store_writing import SourceRecord
 from dfercli.config import PreprocessConfig
 from dfercli.preprocessing.face_clips import StretchFaces
 from dfercli.preprocessing.followed import LOCAL_TRACKS, Joined, join
