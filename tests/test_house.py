@@ -164,6 +164,17 @@ def test_wrong_usage_is_one_line_and_exit_2(arguments, part, capsys):
     assert part in error.splitlines()[0]
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_lead_nowhere(closed):
+    program = "from dfercli.cli.start import main; main()"
+    dfer = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)}"
+    done = subprocess.run(f"{dfer} --version {closed}", shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    wrong = subprocess.run(f"{dfer} nosuch {closed}", shell=True, capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert "Traceback" not in wrong.stderr
+
+
 def test_no_tracked_file_names_a_machine_or_an_index():
     tracked = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
