@@ -24,17 +24,8 @@ def test_a_model_is_imported_without_what_it_never_uses():
     assert loaded(FIRST, LOOK.format(names=names)) == "['open_clip']"
 
 
-def test_the_collector_runs_again_after_imports_and_skips_them_at_exit():
-    count = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 10_000))"
-    command = (
-        "import sys; sys.argv[1:] = ['--help']",
-        "from dfercli.cli.start import main",
-        "import io; sys.stdout, out = io.StringIO(), sys.stdout",  # the help itself
-        "atexit.register(lambda: setattr(sys, 'stdout', out))",
-        "main()",
-    )
+def test_the_collector_runs_again_after_imports():
     assert loaded(FIRST, "import gc; print(gc.isenabled())") == "True"
-    assert loaded(count, *command) == "True"
 
 
 def test_predict_begins_without_what_takes_long():

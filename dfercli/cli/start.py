@@ -4,7 +4,6 @@ Each worker process imports the script of the command again, and with it this mo
 parses the command line is imported once the command runs.
 """
 
-import gc
 import os
 import sys
 
@@ -16,10 +15,7 @@ def main() -> None:
     open_closed_streams()
     from dfercli.cli.app import main as run_command
 
-    try:
-        run_command()
-    finally:
-        gc.freeze()  # else Python's last collection looks at all of PyTorch: 0.5 s
+    run_command()
 
 
 def open_closed_streams() -> None:
