@@ -1,11 +1,13 @@
-"""Outputs must not replace inputs or each other."""
+"""Outputs must not replace inputs or each other, nor lie in a file."""
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+from dfercli.config.options import Written, offer_of
 from dfercli.errors import ConfigError
 
 
@@ -63,6 +65,42 @@ def refuse_sharing(outputs: Sequence[Output]) -> None:
                 f"{one.option} and {other.option} name the same file: {other.path}",
                 hint=f"choose another {other.option}",
             )
+
+
+def check_places(config: Any) -> None:
+    """Refuse outputs of a config that cannot be where they are named, before any work.
+
+    Raises:
+        ConfigError: as for `check_place`.
+    """
+    for entry in fields(config):
+        offer, path = offer_of(entry), getattr(config, entry.name)
+        if offer is not None and offer.writes is not None and path is not None:
+            check_place(offer.flag(entry.name), path, offer.writes)
+
+
+def check_place(option: str, path: Path, writes: Written) -> None:
+    """Refuse an output below a file, a file where a folder is, and a folder where a file is.
+
+    Args:
+        option: The option that asks for it.
+        path: Its path.
+        writes: What is written there.
+
+    Raises:
+        ConfigError: naming the option and what is in the way.
+    """
+    there = next((place for place in (path, *path.parents) if os.path.lexists(place)), Path())
+    fault = None
+    if there == path and writes != "folder":
+        if writes == "file" and path.is_dir():
+            fault = "is a folder, expected a file"
+    elif not there.is_dir():
+        kind = "a file" if there.exists() else "a broken link"
+        fault = f"is {kind}, expected a folder"
+    if fault is not None:
+        where = path if there == path else f"{path}: {there}"
+        raise ConfigError(f"{option} {where} {fault}", hint=f"choose another {option}")
 
 
 def _meet(one: Output, other: Output) -> bool:

@@ -96,8 +96,10 @@ def merge(
     quiet: Quiet = False,
 ) -> None:
     """Merge face stores that were made in parts into a new one."""
+    from dfercli.artifacts.own_outputs import check_place
     from dfercli.preprocessing.merge import run
 
+    check_place("--out", out, "folder")
     result = run(tuple(shards), out, ConsoleProgress(quiet=quiet))
     if json:
         print_json(

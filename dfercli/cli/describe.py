@@ -111,13 +111,14 @@ def _describe_classes(
     json: bool,
 ) -> None:
     from dfercli.artifacts.locks import writing_file
-    from dfercli.artifacts.own_outputs import Output, refuse_overwriting
+    from dfercli.artifacts.own_outputs import Output, check_place, refuse_overwriting
     from dfercli.descriptions.label_lists import read_label_list
     from dfercli.descriptions.run import default_path, describe_classes, plan_classes, save_texts
     from dfercli.descriptions.tables import text_lines, text_table
 
     label_list = read_label_list(classes)
     if out is not None:
+        check_place("--out", out, "file")
         refuse_overwriting([Output("--out", out)], [Path(classes)])
     if dry_run:
         _print_estimate(plan_classes(label_list, config), json=json)

@@ -67,8 +67,10 @@ class Asked(Generic[ConfigT]):
         """Layer all of it.
 
         Raises:
-            ConfigError: an unknown setting or a value of the wrong kind; all are named.
+            ConfigError: an unknown setting or a value of the wrong kind (all are named), or an
+                output that cannot be where it is named.
         """
+        from dfercli.artifacts.own_outputs import check_places
         from dfercli.cli.console import ConsoleProgress
         from dfercli.layers import assigned, in_file, layered, options
 
@@ -76,7 +78,9 @@ class Asked(Generic[ConfigT]):
         if layers and layers[0].values == {}:
             ConsoleProgress().note(f"{self.file} has no settings in its table {self.table}")
         layers += [options(self.typed, f"dfer {self.command}"), assigned(self.assignments)]
-        return layered(self.defaults, layers)
+        config = layered(self.defaults, layers)
+        check_places(config)
+        return config
 
 
 @dataclass(frozen=True)
@@ -261,7 +265,7 @@ def _parameter(found: _Setting) -> inspect.Parameter:
     if offer.kind == "argument":
         info = typer.Argument(**said)
     else:
-        flags = offer.flags or (f"--{found.path[-1].replace('_', '-')}",)
+        flags = offer.flags or (offer.flag(found.path[-1]),)
         if base is bool and not offer.flags:
             flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}",)
         info = typer.Option(*flags, rich_help_panel=offer.panel, **said)

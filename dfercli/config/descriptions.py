@@ -59,7 +59,10 @@ class DescribeConfig:
         LLM,
     )
     cache: Path | None = option(
-        None, "Folder of cached answers; by default DFER_CACHE/llm or ~/.cache/dfer.", LLM
+        None,
+        "Folder of cached answers; by default DFER_CACHE/llm or ~/.cache/dfer.",
+        LLM,
+        writes="folder",
     )
     refresh: bool = option(False, "Repeat requests that are in the cache.", LLM, "--refresh")
     overwrite: bool = option(

@@ -5,9 +5,10 @@ its own, `setting` one that only files and `--set` reach. `dfercli.cli.offer` ma
 """
 
 from dataclasses import Field, dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 ValueT = TypeVar("ValueT")
+Written = Literal["file", "folder", "either"]
 
 KEY = "offered"
 
@@ -36,6 +37,7 @@ class Offer:
         default: The help text for a default that is not a fixed value.
         suggestions: Values that the shell completes; others are accepted, too.
         required: The command line must give it, whatever the default for Python is.
+        writes: For the path of an output, what is written there.
     """
 
     help: str
@@ -46,6 +48,11 @@ class Offer:
     default: str | None = None
     suggestions: tuple[str, ...] = ()
     required: bool = False
+    writes: Written | None = None
+
+    def flag(self, name: str) -> str:
+        """The flag of the option of a field of this name, for messages."""
+        return (self.flags or (f"--{name.replace('_', '-')}",))[0]
 
 
 def option(
@@ -57,6 +64,7 @@ def option(
     default: str | None = None,
     suggestions: tuple[str, ...] = (),
     required: bool = False,
+    writes: Written | None = None,
 ) -> ValueT:
     """A field that the command line offers as an option."""
     return _field(
@@ -69,6 +77,7 @@ def option(
             default=default,
             suggestions=suggestions,
             required=required,
+            writes=writes,
         ),
     )
 

@@ -110,15 +110,20 @@ class PredictConfig(FacesConfig):
         "windows, spans, summary, failures, page, and a record of the run.",
         OUTPUT,
         metavar="FILE|FOLDER",
+        writes="either",
     )
     spans: Path | None = option(
-        None, "Write who shows what, and when, to a .jsonl, .csv or .parquet file.", OUTPUT
+        None,
+        "Write who shows what, and when, to a .jsonl, .csv or .parquet file.",
+        OUTPUT,
+        writes="file",
     )
     summary: Path | None = option(
         None,
         "Write a row per video and per person to a .jsonl, .csv or .parquet file: time seen, share "
         "and mean probability of each class, changes, strongest moment, size of the face.",
         OUTPUT,
+        writes="file",
     )
     export: tuple[TimelineFormat, ...] = option(
         (),
@@ -142,14 +147,22 @@ class PredictConfig(FacesConfig):
         OUTPUT,
         "--overwrite",
     )
-    faces_out: Path | None = option(None, "Keep the face store here, for another run.", OUTPUT)
+    faces_out: Path | None = option(
+        None, "Keep the face store here, for another run.", OUTPUT, writes="folder"
+    )
     video: Path | None = option(
-        None, "Write the annotated video: an .mp4, or a folder for several sources.", OUTPUT
+        None,
+        "Write the annotated video: an .mp4, or a folder for several sources.",
+        OUTPUT,
+        writes="either",
     )
     record: Path | None = option(
-        None, "With --camera: keep its picture as an .mp4, for a report or another run.", OUTPUT
+        None,
+        "With --camera: keep its picture as an .mp4, for a report or another run.",
+        OUTPUT,
+        writes="file",
     )
-    html: Path | None = option(None, "Write a report as one .html file.", OUTPUT)
+    html: Path | None = option(None, "Write a report as one .html file.", OUTPUT, writes="file")
     embed_mb: Positive = option(
         20.0,
         "Total megabytes of video to put inside the report; further videos are linked.",

@@ -102,7 +102,9 @@ class PreprocessConfig(FacesConfig):
         metavar="SOURCE",
         required=True,
     )
-    out: Path = option(Path("faces"), "The face store to make or to add to.", OUTPUT)
+    out: Path = option(
+        Path("faces"), "The face store to make or to add to.", OUTPUT, writes="folder"
+    )
     labels: Path | None = option(
         None,
         "CSV of source,label[,subject]. Without it, the name of a source's folder is its label "

@@ -293,7 +293,7 @@ class TrainConfig:
         OPTIMISATION,
         suggestions=RECIPES,
     )
-    out: Path = option(Path("runs"), "Folder of runs.", OUTPUT)
+    out: Path = option(Path("runs"), "Folder of runs.", OUTPUT, writes="folder")
     name: str | None = option(
         None, "Name of the run. By default data set, method and time.", OUTPUT
     )
@@ -350,7 +350,7 @@ class TrainConfig:
         0, "Augmented views of each clip in the cache; 0: no augmentation.", OPTIMISATION
     )
     features_in: Path | None = option(
-        None, "Folder of the features; else DFER_CACHE/features.", OPTIMISATION
+        None, "Folder of the features; else DFER_CACHE/features.", OPTIMISATION, writes="folder"
     )
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()

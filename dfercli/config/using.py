@@ -53,7 +53,9 @@ class GetConfig:
     dataset: str = argument(
         "", "Open data set: ravdess or crema-d.", suggestions=OPEN_SETS, required=True
     )
-    root: Path | None = option(None, "Folder for the data.", DATA, default="data/NAME")
+    root: Path | None = option(
+        None, "Folder for the data.", DATA, default="data/NAME", writes="folder"
+    )
     actors: str = option("", "These actors only.", DATA, metavar="1-3,7", default="all")
 
 
@@ -84,7 +86,10 @@ class EvalConfig(CopyConfig):
         "single", "For DATASET mafw: its 11 single or 43 compound classes.", DATA
     )
     out: Path | None = option(
-        None, "Folder of the results. By default evaluation/DATASET in the run.", OUTPUT
+        None,
+        "Folder of the results. By default evaluation/DATASET in the run.",
+        OUTPUT,
+        writes="folder",
     )
     batch_size: Count = option(16, "Clips per forward pass.", DEVICE)
     workers: CountOrNone | None = option(
@@ -152,7 +157,7 @@ class ConvertTimelineConfig:
         required=True,
     )
     out: Path | None = option(
-        None, "Folder for the files.", OUTPUT, default="exports/ in the folder"
+        None, "Folder for the files.", OUTPUT, default="exports/ in the folder", writes="folder"
     )
     names: Path | None = option(
         None,
@@ -173,7 +178,11 @@ class ConvertConfig:
         required=True,
     )
     out: Path = option(
-        Path(), "Checkpoint folder to write, or .pth file for --to official.", OUTPUT, required=True
+        Path(),
+        "Checkpoint folder to write, or .pth file for --to official.",
+        OUTPUT,
+        required=True,
+        writes="either",
     )
     to: Literal["dfer", "official"] = option("dfer", "official: the published code.", OUTPUT)
     class_position: Literal["end", "middle", "front"] = option(
@@ -199,7 +208,9 @@ class ExportConfig:
         (), "The file takes only these streams of the model.", MODEL
     )
     format: Literal["onnx", "torchscript"] = option("onnx", "Format of the file.", OUTPUT)
-    out: Path | None = option(None, "The file. By default model.onnx or model.torchscript.", OUTPUT)
+    out: Path | None = option(
+        None, "The file. By default model.onnx or model.torchscript.", OUTPUT, writes="file"
+    )
     clip_weights: Path | None = option(
         None, "CLIP's weights, if the checkpoint leaves them out.", MODEL
     )
@@ -245,7 +256,9 @@ class BenchConfig:
 class DemoConfig:
     """Settings of `dfer demo`."""
 
-    out: Path = option(Path("dfer-demo"), "Folder for everything that the demo makes.", OUTPUT)
+    out: Path = option(
+        Path("dfer-demo"), "Folder for everything that the demo makes.", OUTPUT, writes="folder"
+    )
     train_identities: Annotated[int, Range(4)] = option(
         56, "Drawn people to train on, each with all seven expressions.", DATA
     )
@@ -260,7 +273,7 @@ class DemoConfig:
     )
     actors: str = option("1-4", "Actors for --real.", DATA, metavar="1-3,7")
     root: Path | None = option(
-        None, "Folder of the videos for --real, if they are here already.", DATA
+        None, "Folder of the videos for --real, if they are here already.", DATA, writes="folder"
     )
     clip: str | None = option(
         None, "CLIP backbone for --real.", MODEL, default="the recipe's", suggestions=BACKBONES

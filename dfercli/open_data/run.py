@@ -9,6 +9,7 @@ from threading import Event, Lock
 
 from dfercli.artifacts.atomic import read_json, write_json
 from dfercli.artifacts.locks import exclusive
+from dfercli.artifacts.own_outputs import check_place
 from dfercli.config import GetConfig
 from dfercli.data.open_sets import RAW_SETS
 from dfercli.data.raw_sets import RawSet, find_takes, is_lfs_pointer
@@ -69,8 +70,7 @@ def wanted_set(config: GetConfig) -> tuple[RawSet, Path]:
             hint="the owners of DFEW, FERV39k and MAFW give them out after a signed form",
         )
     root = config.root or Path("data") / raw_set.name
-    if root.exists() and not root.is_dir():
-        raise ConfigError(f"--root {root} is a file, expected a folder")
+    check_place("--root", root, "folder")
     return raw_set, root
 
 

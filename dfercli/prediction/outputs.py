@@ -6,7 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dfercli.artifacts.bug_log import BUGS_FILE, users_log
-from dfercli.artifacts.own_outputs import Output, refuse_overwriting, refuse_sharing
+from dfercli.artifacts.own_outputs import (
+    Output,
+    check_places,
+    refuse_overwriting,
+    refuse_sharing,
+)
 from dfercli.artifacts.store_writing import CONTENT_FILES
 from dfercli.artifacts.tables import check_table_path
 from dfercli.config import PredictConfig
@@ -72,6 +77,7 @@ def check_files(config: PredictConfig) -> None:
         raise ConfigError(f"--html takes a name in .html, got {config.html}")
     if config.video is not None:
         _check_video(config.video)
+    check_places(config)
     refuse_sharing(list(_written(config)))
     refuse_overwriting(_written(config), _read(config))
 

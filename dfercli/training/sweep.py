@@ -34,6 +34,7 @@ from typing import Any
 
 from dfercli.artifacts.atomic import write_text
 from dfercli.artifacts.locks import exclusive
+from dfercli.artifacts.own_outputs import check_places
 from dfercli.config import SweepConfig, TrainConfig
 from dfercli.errors import ConfigError
 from dfercli.layers import Layer, assigned, layered
@@ -253,6 +254,7 @@ def _config(
         [f"{name}={value}" for name, value in values.items()], f"{file}, {_name(values)}"
     )
     config = layered(TrainConfig(), [Layer(content, str(file)), assigned(settings), chosen])
+    check_places(config)
     if not config.dataset:
         raise ConfigError(f"{file} names no dataset", hint="name it: --set dataset=faces/")
     if config.seeds:
