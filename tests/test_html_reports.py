@@ -18,6 +18,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from toy_model import LABELS, write_toy_checkpoint
 
 from dfercli.artifacts.face_store import FailureRow
+from dfercli.artifacts.jsonl import read_rows
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.cli.app import run
 from dfercli.metrics.rates import evaluate
@@ -44,6 +45,7 @@ def page(checkpoint, tmp_path_factory):
     video = write_drawn_video(folder / "face.mp4", seconds=5, gap=(2.0, 3.0))
     arguments = ["--checkpoint", checkpoint, "--workers", 0, "--detector", "haar", "--window", 1]
     arguments += ["--html", folder / "report.html", "--quiet"]
+    arguments += ["--summary", folder / "summary.jsonl"]
     assert run(["predict", str(video), *map(str, arguments)]) == 0
     return folder / "report.html"
 
@@ -133,6 +135,8 @@ def test_a_page_holds_the_moments_the_settings_the_card_and_the_limits(page):
     video = data_of(html, "video-0")
     assert len(video["moments"]) >= 1
     assert all(moment["picture"] for moment in video["moments"])
+    in_table, *_ = read_rows(page.with_name("summary.jsonl"))
+    assert video["moments"][0]["at"] == round(1000 * in_table["strongest_seconds"])
     ((start, end, reason),) = video["gaps"]
     assert (start, end) == (pytest.approx(2000, abs=150), pytest.approx(3000, abs=150))
     assert reason

@@ -11,6 +11,7 @@ from toy_recogniser import BLUE, GREEN, RED, SquareDetector, squares
 from dfercli.artifacts.face_store import read_track
 from dfercli.artifacts.store_writing import read_records
 from dfercli.config import PreprocessConfig
+from dfercli.faces.absence import Absence
 from dfercli.preprocessing import run as preprocess_stage
 from dfercli.preprocessing import source_worker
 from dfercli.preprocessing.gaps import Holes, gaps
@@ -115,3 +116,6 @@ def test_where_no_frame_is_the_gap_says_so():
     track.pts_seconds[:] = array("d", (0.0, 8.0))
     (row,) = gaps({0: track}, [0], [], [], seldom[:8], (0.0, 8.0), 1.0, 48)
     assert row.reason == "no face found"
+    cut = Absence(0, 0.0, None, "cut")
+    (row,) = gaps({0: track}, [0], [cut], [], seldom[:8], (0.0, 8.0), 1.0, 48)
+    assert row.reason == "scene cut"  # in words that need no manual

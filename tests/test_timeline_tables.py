@@ -18,6 +18,7 @@ from dfercli.cli.app import run
 from dfercli.errors import ArtifactError, DataError
 from dfercli.prediction.clock import read_clock
 from dfercli.report.summary import Event, event_rows, span_rows, summary_rows
+from dfercli.report.timeline import Span, strongest_seconds
 from dfercli.report.video_prediction import VideoPrediction
 from dfercli.video.probe import probe_video
 from dfercli.video.write import write_video
@@ -85,13 +86,29 @@ def test_the_summary_says_how_long_each_person_shows_what():
     assert video.seen_seconds == 5.0  # 0 to 4 and 5 to 6, whoever is seen
     assert video.shares["a"] == pytest.approx(5 / 7)  # of the seen time of all persons
     assert (video.notes, person.notes) == (None, None)
-    told = replace(VIDEO, gaps=((4.0, 5.0),), gap_reasons=("cut",), remarks=("1 more face",))
+    told = replace(VIDEO, gaps=((4.0, 5.0),), gap_reasons=("scene cut",), remarks=("1 more face",))
     video, person, _ = summary_rows(told)
-    assert video.notes == "no face seen from 4.00 to 5.00 s (cut); 1 more face"
+    assert video.notes == "no face seen from 4.00 to 5.00 s (scene cut); 1 more face"
     assert person.notes is None
     (empty,) = summary_rows(VideoPrediction("b.mp4", ("a", "b"), ()))
     assert (empty.num_faces, empty.seen_seconds, empty.label) == (0, 0.0, None)
     assert dict(empty.shares) == {"a": None, "b": None}
+
+
+def test_the_strongest_moment_lies_in_a_span_of_its_own_class():
+    of_a = (window(0, 0.0, 2.0, 0.9, 0.1), window(0, 0.5, 2.0, 0.9, 0.1))
+    best = window(0, 0.8, 2.8, 0.05, 0.95)  # its middle, 1.8 s, lies in the span of a
+    found = replace(VIDEO, predictions=(*of_a, best))
+    ends = [(span.start_seconds, span.end_seconds) for span in found.expression_spans()]
+    assert ends == [(0.0, 2.0), (2.0, 2.8)]
+    video, person = summary_rows(found)
+    assert (video.strongest_label, video.strongest_seconds) == ("b", pytest.approx(2.4))
+    assert person.strongest_seconds == video.strongest_seconds
+    outvoted = window(0, 0.8, 1.8, 0.05, 0.95)
+    (video, _) = summary_rows(replace(found, predictions=(*of_a, outvoted)))
+    assert video.strongest_seconds == pytest.approx(1.3)  # no span of b: the middle
+    others = [Span(1, 0.0, 9.0, np.array([0.0, 1.0]))]
+    assert strongest_seconds(best, others) == pytest.approx(1.8)  # of another face
 
 
 def test_an_event_cuts_what_each_person_shows():

@@ -18,6 +18,7 @@ Reason = Literal[
     "cut",
 ]
 NO_FACE: Reason = "no face found"
+_IN_WORDS = {"cut": "scene cut"}
 
 AT_THE_EDGE = 0.08  # of the face's size: how near to the border of the picture a face leaves it
 COVERED = 0.3  # of the face by another face
@@ -40,6 +41,11 @@ class Absence:
     start_seconds: float
     end_seconds: float | None
     reason: Reason
+
+
+def in_words(reason: str) -> str:
+    """A reason as users read it, also one of a store that an earlier version made."""
+    return _IN_WORDS.get(reason, reason)
 
 
 def why_lost(

@@ -280,7 +280,7 @@ def _windows(
             predictions = _predict(shown, model, maker, config, source, on_bug)
             for prediction in predictions:
                 middle = shown[prediction.track][len(shown[prediction.track]) // 2]
-                session.predict(prediction, middle.seconds, middle.crop)
+                session.predict(prediction, middle.crop)
         yield frame, faces, predictions
 
 

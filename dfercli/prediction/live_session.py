@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.attempts import Crash
 from dfercli.config import PredictConfig
-from dfercli.faces.absence import NO_FACE, Absence
+from dfercli.faces.absence import NO_FACE, Absence, in_words
 from dfercli.inference.choose_model import ChosenModel
 from dfercli.prediction.moments import JPEG_QUALITY, MOST_PICTURES, PICTURE_SIDE_PX, SIDE_PX
 from dfercli.prediction.players import make_sections, write_page
 from dfercli.prediction.result import PredictResult
 from dfercli.prediction.results_folder import write_record, write_tables
 from dfercli.prediction.timeline_files import write_exports
-from dfercli.report.timeline import gaps_of
+from dfercli.report.timeline import build_timelines, gaps_of, spans_of, strongest_seconds
 from dfercli.report.video_prediction import FaceTrace, Moment, Picture, VideoPrediction
 
 SECONDS_PER_BOX = 0.2
@@ -49,7 +49,7 @@ class LiveSession:
         self._with_pictures = with_pictures
         self._seen: dict[int, _Seen] = {}
         self._predictions: list[WindowPrediction] = []
-        self._moments: dict[tuple[int, str], Moment] = {}
+        self._best: dict[tuple[int, str], tuple[WindowPrediction, bytes]] = {}
 
     def sight(
         self, track: int, seconds: float, box: NDArray[np.float32], crop: NDArray[np.uint8]
@@ -68,19 +68,13 @@ class LiveSession:
                 seen.pictures = seen.pictures[::2]
                 seen.apart_seconds *= 2
 
-    def predict(
-        self, prediction: WindowPrediction, seconds: float, crop: NDArray[np.uint8]
-    ) -> None:
-        """A face got a prediction; `crop` is from the middle of its window, at `seconds`."""
+    def predict(self, prediction: WindowPrediction, crop: NDArray[np.uint8]) -> None:
+        """A face got a prediction; `crop` is from the middle of its window."""
         self._predictions.append(prediction)
         key = (prediction.track, prediction.label)
-        known = self._moments.get(key)
-        if self._with_pictures and (known is None or prediction.confidence > known.confidence):
-            jpeg = _jpeg(crop, SIDE_PX)
-            moment = Moment(
-                prediction.track, seconds, prediction.label, prediction.confidence, jpeg
-            )
-            self._moments[key] = moment
+        known = self._best.get(key)
+        if self._with_pictures and (known is None or prediction.confidence > known[0].confidence):
+            self._best[key] = (prediction, _jpeg(crop, SIDE_PX))
 
     def write(
         self,
@@ -110,14 +104,13 @@ class LiveSession:
         threshold = model.card.threshold(config.min_confidence)
         predictions = sorted(self._predictions, key=lambda one: (one.track, one.start_seconds))
         gaps = tuple(gaps_of(predictions, 0.0, length_seconds))
-        moments = sorted(self._moments.values(), key=lambda moment: -moment.confidence)
         video = VideoPrediction(
             self._source,
             model.label_set,
             tuple(predictions),
             gaps=gaps,
             gap_reasons=tuple(_reason(start, absences) for start, _ in gaps),
-            moments=tuple(moments[:MOST_MOMENTS]),
+            moments=self._moments(predictions),
             traces=tuple(self._traces(predictions)),
             detector=detector,
             min_confidence=threshold,
@@ -132,6 +125,14 @@ class LiveSession:
             write_exports(config.out, config.export, result)
         write_record(config, result)
         return result
+
+    def _moments(self, predictions: Sequence[WindowPrediction]) -> tuple[Moment, ...]:
+        spans = [span for timeline in build_timelines(predictions) for span in spans_of(timeline)]
+        best = sorted(self._best.values(), key=lambda one: -one[0].confidence)[:MOST_MOMENTS]
+        return tuple(
+            Moment(one.track, strongest_seconds(one, spans), one.label, one.confidence, jpeg)
+            for one, jpeg in best
+        )
 
     def _traces(self, predictions: Sequence[WindowPrediction]) -> list[FaceTrace]:
         shown = {prediction.track for prediction in predictions}
@@ -150,7 +151,7 @@ def _raised(video: VideoPrediction, crash: Crash) -> VideoPrediction:
 def _reason(start_seconds: float, absences: Sequence[Absence]) -> str:
     """Why nobody is seen from then on: as the last face was lost nearby."""
     near = [one for one in absences if abs(one.start_seconds - start_seconds) <= NEAR_SECONDS]
-    return near[-1].reason if near else NO_FACE
+    return in_words(near[-1].reason) if near else NO_FACE
 
 
 def _jpeg(crop: NDArray[np.uint8], side_px: int) -> bytes:

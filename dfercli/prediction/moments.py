@@ -8,7 +8,7 @@ from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.prediction.clip_faces import ClipCrops
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.prediction.windows import frame_seconds, seen_segments
-from dfercli.report.timeline import build_timelines
+from dfercli.report.timeline import Span, build_timelines, spans_of, strongest_seconds
 from dfercli.report.video_prediction import FaceTrace, Moment, Picture
 
 MOST_MOMENTS = 12
@@ -39,23 +39,17 @@ def strongest_moments(
         of_track = sum(other.track == prediction.track for other in chosen)
         if of_track < MOST_PER_TRACK and len(chosen) < MOST_MOMENTS:
             chosen.append(prediction)
-    return tuple(_moment(source, prediction) for prediction in chosen)
+    spans = [span for timeline in build_timelines(predictions) for span in spans_of(timeline)]
+    return tuple(_moment(source, prediction, spans) for prediction in chosen)
 
 
-def _moment(source: TrackedSource, prediction: WindowPrediction) -> Moment:
+def _moment(source: TrackedSource, prediction: WindowPrediction, spans: list[Span]) -> Moment:
     clip = next(clip for clip in source.clips if clip.track == prediction.track)
     crops = source.faces.crops(clip)
-    middle = (prediction.start_seconds + prediction.end_seconds) / 2
-    pts_seconds = crops.track.pts_seconds[crops.rows]
-    nearest = int(np.abs(pts_seconds - middle).argmin())
+    seconds = strongest_seconds(prediction, spans)
+    nearest = int(np.abs(crops.track.pts_seconds[crops.rows] - seconds).argmin())
     jpeg = _small(crops, int(crops.rows[nearest]), SIDE_PX)
-    return Moment(
-        prediction.track,
-        float(pts_seconds[nearest]),
-        prediction.label,
-        prediction.confidence,
-        jpeg,
-    )
+    return Moment(prediction.track, seconds, prediction.label, prediction.confidence, jpeg)
 
 
 def face_traces(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from dfercli.artifacts.face_store import ClipRow, FailureRow, GapRow
 from dfercli.artifacts.predictions import WindowPrediction
-from dfercli.faces.absence import NO_FACE
+from dfercli.faces.absence import NO_FACE, in_words
 from dfercli.prediction.clip_faces import ClipFaces
 from dfercli.video.sources import SourceState
 
@@ -60,7 +60,7 @@ class TrackedSource:
             for gap in self.gaps
         }
         longest = max(shared, default=0.0)
-        return shared[longest] if longest > 0 else NO_FACE
+        return in_words(shared[longest]) if longest > 0 else NO_FACE
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from dfercli.artifacts.face_store import GapRow
 from dfercli.config import PreprocessConfig
-from dfercli.faces.absence import NO_FACE, Absence
+from dfercli.faces.absence import NO_FACE, Absence, in_words
 from dfercli.preprocessing.growing_tracks import GrowingTrack, needed_frames
 
 SHORTEST_GAP_SECONDS = 0.25
@@ -153,7 +153,7 @@ def gaps(
             if absence.track in chosen and abs(absence.start_seconds - first) <= NEAR_SECONDS
         ]
         if reason is None and near:
-            reason = near[-1].reason
+            reason = in_words(near[-1].reason)
         elif reason is None and any(first < at < last for at in unnamed_seconds):
             reason = "below the score"
         rows.append(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.artifacts.timelines import ByClass, EventRow, Level, SpanRow, SummaryRow
-from dfercli.report.timeline import Span, Timeline, spans_of
+from dfercli.report.timeline import Span, Timeline, spans_of, strongest_seconds
 
 if TYPE_CHECKING:
     from dfercli.report.video_prediction import VideoPrediction
@@ -156,7 +156,9 @@ def _summary_row(video: "VideoPrediction", level: Level, timelines: list[Timelin
         num_changes=sum(map(_changes, spans)),
         uncertain_share=_uncertain_share(video, spans, course),
         strongest_label=None if best is None else best.label,
-        strongest_seconds=None if best is None else (best.start_seconds + best.end_seconds) / 2,
+        strongest_seconds=None
+        if best is None
+        else strongest_seconds(best, itertools.chain(*spans)),
         strongest_confidence=None if best is None else best.confidence,
         mean_face_px=float(np.mean([_side_px(window) for window in windows])) if windows else None,
         fps=video.fps,

@@ -118,6 +118,30 @@ def spans_of(timeline: Timeline) -> list[Span]:
     return spans
 
 
+def strongest_seconds(window: WindowPrediction, spans: Iterable[Span]) -> float:
+    """The moment that stands for a window: inside a span of its own class if it meets one.
+
+    It is the middle of the window where that lies in such a span, else the middle of the longest
+    time that the window shares with one. Neighbouring windows may outvote it everywhere; then it is
+    the middle as well.
+
+    Args:
+        window: The prediction.
+        spans: Of the same source; those of other tracks are left out.
+    """
+    middle = (window.start_seconds + window.end_seconds) / 2
+    label = int(np.argmax(window.probabilities))
+    shared = [
+        (max(span.start_seconds, window.start_seconds), min(span.end_seconds, window.end_seconds))
+        for span in spans
+        if span.track == window.track and int(span.probabilities.argmax()) == label
+    ]
+    if any(start <= middle < end for start, end in shared):
+        return middle
+    start, end = max(shared, key=lambda one: one[1] - one[0], default=(middle, middle))
+    return (start + end) / 2 if start < end else middle
+
+
 def gaps_of(predictions: Iterable[WindowPrediction], start: float, end: float) -> list[Interval]:
     """Stretches between `start` and `end` in which no face was seen at all."""
     gaps, reached = [], start
