@@ -131,6 +131,24 @@ def test_a_refused_connection_differs_from_no_answer():
         ask(f"http://127.0.0.1:{port}")
 
 
+@pytest.mark.parametrize("refusal", ["nobody there", "403 Forbidden"])
+def test_a_proxy_on_the_way_is_named_as_a_likely_cause(monkeypatch, tmp_path, refusal):
+    with serve_raw(lambda number: [answer(b"no", refusal)]) as server:
+        address = server.url.replace("//", "//anna:secret@")
+        monkeypatch.setenv("HTTPS_PROXY", "nonsense.invalid" if "nobody" in refusal else address)
+        with pytest.raises(DownloadError) as failed:
+            download("https://files.invalid/a", tmp_path / "a", most_bytes=9)
+        with pytest.raises(httpx2.RequestError) as unanswered:
+            ask("https://files.invalid/a", seconds=5)
+    for error in (failed, unanswered):
+        assert "of HTTPS_PROXY, which may be wrong" in str(error.value)
+        assert "secret" not in str(error.value)
+    monkeypatch.setenv("NO_PROXY", "files.invalid")
+    with pytest.raises(DownloadError) as failed:
+        download("https://files.invalid/a", tmp_path / "a", most_bytes=9)
+    assert "PROXY" not in str(failed.value)
+
+
 def test_an_unusable_proxy_is_an_error_of_the_settings(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "gopher://nowhere")
     with pytest.raises(ConfigError, match="proxy"):

@@ -176,6 +176,8 @@ def test_no_server_and_offline_are_one_line(monkeypatch, tmp_path, remote, targe
     with pytest.raises(ArtifactError, match="cannot fetch a-model from drive:") as error:
         fetch(remote, target)
     assert "\n" not in error.value.message
+    assert "refused, through the proxy 127.0.0.1 of HTTPS_PROXY" in error.value.message
+    assert "Pool(" not in error.value.message
     monkeypatch.setenv("DFER_OFFLINE", "1")
     with pytest.raises(ArtifactError, match="DFER_OFFLINE is set"):
         fetch(remote, target)

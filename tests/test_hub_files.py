@@ -104,6 +104,14 @@ def test_a_hub_that_stalls_is_one_error_whatever_is_fetched(monkeypatch, tmp_pat
         assert time.monotonic() - begun < 10
 
 
+@pytest.mark.parametrize("fetcher", FETCHERS)
+def test_a_proxy_that_does_not_answer_is_named_at_once(monkeypatch, tmp_path, fetcher):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "nonsense.invalid")
+    with pytest.raises(ArtifactError, match="nonsense.invalid of https_proxy, which may be wrong"):
+        FETCHERS[fetcher]()
+
+
 @pytest.mark.parametrize("answered", [0, 1])
 def test_an_upload_to_a_hub_that_stalls_is_one_error(monkeypatch, tmp_path, capsys, answered):
     for name in ("http_proxy", "https_proxy", "all_proxy", "dfer_offline"):

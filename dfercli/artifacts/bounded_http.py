@@ -10,18 +10,18 @@ import asyncio
 import hashlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import httpx2
 
 from dfercli.artifacts.atomic import read_json, write_json
-from dfercli.artifacts.network import CONNECT_SECONDS, STALL_BYTES, STALL_SECONDS
+from dfercli.artifacts.network import CONNECT_SECONDS, STALL_BYTES, STALL_SECONDS, blamed
+from dfercli.artifacts.own_loop import run_in_own_loop
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.typed import typed
 
@@ -29,6 +29,7 @@ T = TypeVar("T")
 OnBytes = Callable[[int, int | None], None]
 
 MOST_REDIRECTS = 5
+PROXY_WANTS_A_LOGIN = 407
 _PLAIN = {"Accept-Encoding": "identity"}
 _KEPT_HEADERS = ("location", "retry-after", "retry-after-ms", "x-should-retry")
 _PAGES = (b"<!doctype", b"<html")
@@ -90,13 +91,20 @@ def exchange(
     request.headers.update(_PLAIN)
     # Less than the whole time, to tell a missing server from one that does not answer.
     request.extensions["timeout"] = {"connect": min(CONNECT_SECONDS, 0.8 * seconds)}
+    url = str(request.url)
     try:
         with_bound = asyncio.wait_for(_exchange(request, most_bytes, login), seconds)
-        return _run(with_bound)
+        return run_in_own_loop(with_bound)
     except asyncio.TimeoutError:
-        raise httpx2.ReadTimeout(f"no answer within {seconds:g} s", request=request) from None
+        said = blamed(f"no answer within {seconds:g} s", url)
+        raise httpx2.ReadTimeout(said, request=request) from None
+    except BodyTooLargeError:
+        raise
+    except httpx2.RequestError as error:
+        raise type(error)(blamed(str(error), url), request=request) from error
     except _BROKEN as error:
-        raise httpx2.ReadError(str(error) or type(error).__name__, request=request) from error
+        said = blamed(str(error) or type(error).__name__, url)
+        raise httpx2.ReadError(said, request=request) from error
 
 
 def download(
@@ -127,11 +135,17 @@ def download(
         ConfigError: the proxies or certificates that the environment names cannot be used.
     """
     try:
-        return _run(_download(url, target, most_bytes, resume, on_bytes))
+        return run_in_own_loop(_download(url, target, most_bytes, resume, on_bytes))
     except BodyTooLargeError as error:
         raise FileTooLargeError(str(error)) from error
-    except (httpx2.RequestError, *_BROKEN) as error:
-        raise DownloadError(str(error) or type(error).__name__) from error
+    except FileTooLargeError:
+        raise
+    except (DownloadError, httpx2.RequestError, *_BROKEN) as error:
+        status = error.status if isinstance(error, DownloadError) else None
+        if status not in (None, PROXY_WANTS_A_LOGIN):
+            raise  # the server itself has answered
+        said = blamed(str(error) or type(error).__name__, url)
+        raise DownloadError(said, status) from error
 
 
 def version_path(target: Path) -> Path:
@@ -146,44 +160,6 @@ def check_proxies() -> None:
         ConfigError: it cannot be used.
     """
     _client()
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` in its own loop.
-
-    `asyncio.run` would wait for a name server that does not answer, however late it is. If this
-    thread already runs a loop, as in a notebook, another thread does the work.
-    """
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(work)
-    if not _has_running_loop():
-        return _run_in(loop, task)
-    with ThreadPoolExecutor(1, "http") as pool:
-        running = pool.submit(_run_in, loop, task)
-        try:
-            return running.result()
-        finally:
-            if not running.done():  # interrupted
-                loop.call_soon_threadsafe(task.cancel)
-
-
-def _has_running_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-def _run_in(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[T]") -> T:
-    try:
-        return loop.run_until_complete(task)
-    finally:
-        if not task.done():  # a signal broke in
-            task.cancel()
-            loop.run_until_complete(asyncio.wait([task]))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
 
 
 @cache

@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 from dfercli.artifacts.bounded_http import DownloadError, FileTooLargeError, OnBytes
-from dfercli.artifacts.network import CONNECT_SECONDS
+from dfercli.artifacts.network import CONNECT_SECONDS, blamed
 
 STALL_SECONDS = 60.0
 """It ends where half a megabyte, which gdown takes at a time, needs longer than this."""
 RETRIES = 3
 LONGEST_REASON = 200
+PLACE = "https://drive.google.com"
 
 
 def download_from_drive(
@@ -37,6 +38,7 @@ def download_from_drive(
     """
     import gdown
     from gdown.exceptions import DownloadCancelled, FileURLRetrievalError
+    from requests import exceptions
 
     with _Watch() as watch:
 
@@ -66,7 +68,9 @@ def download_from_drive(
         except FileURLRetrievalError as error:
             raise DownloadError(f"Drive sent a page, no file: {_reason(error)}") from error
         except DownloadCancelled as error:
-            raise DownloadError(f"it stalled for {STALL_SECONDS:g} s") from error
+            raise DownloadError(blamed(f"it stalled for {STALL_SECONDS:g} s", PLACE)) from error
+        except exceptions.ConnectionError as error:
+            raise DownloadError(blamed(_no_connection(error), PLACE)) from error
         except Exception as error:  # gdown lets those of requests, bs4 and its own through
             raise DownloadError(_reason(error) or type(error).__name__) from error
 
@@ -95,6 +99,13 @@ class _Watch:
         while not self._over.wait(min(1.0, STALL_SECONDS / 4)):
             if time.monotonic() - self._heard > STALL_SECONDS:
                 self.cancel.set()
+
+
+def _no_connection(error: Exception) -> str:
+    """Why no connection came about, without the layers of clients around the system's words."""
+    failed = getattr(error.args[0] if error.args else None, "reason", error)
+    inner = getattr(failed, "original_error", failed)
+    return str(inner).rpartition(": ")[2][:LONGEST_REASON]
 
 
 def _reason(error: Exception) -> str:

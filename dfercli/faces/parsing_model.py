@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dfercli.artifacts.hub_cache import fetch_from_hub, first_cached
-from dfercli.artifacts.network import require_server
+from dfercli.artifacts.network import blamed, require_server
 from dfercli.documents import MAX_DOCUMENT_BYTES
 from dfercli.errors import ArtifactError
 
@@ -66,7 +66,8 @@ def _download(model: str) -> Path:
         except EntryNotFoundError:
             fetch_from_hub(model, WEIGHTS[1], most_bytes=MOST_BYTES)
     except Exception as error:  # the hub's client raises many unrelated kinds of errors
-        raise _not_there(model, (str(error).splitlines() or [repr(error)])[0]) from error
+        reason = (str(error).splitlines() or [repr(error)])[0]
+        raise _not_there(model, blamed(reason, ENDPOINT)) from error
     return paths[0].parent
 
 

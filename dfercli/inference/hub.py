@@ -21,7 +21,7 @@ from dfercli.artifacts.model_card import (
     ModelCard,
     read_model_card,
 )
-from dfercli.artifacts.network import is_offline, require_server
+from dfercli.artifacts.network import blamed, is_offline, require_server
 from dfercli.artifacts.run_folder import find_checkpoint
 from dfercli.documents import MAX_DOCUMENT_BYTES
 from dfercli.errors import ArtifactError, ConfigError
@@ -219,6 +219,8 @@ def _hub_errors(repository: str, unknown: str = "") -> Iterator[None]:
         if getattr(response, "status_code", None) in (401, 403):
             raise _not_logged_in(repository) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if response is None:
+            reason = blamed(reason, ENDPOINT)
         raise ArtifactError(f"{unknown}the hub at {ENDPOINT}: {repository}: {reason}") from error
 
 

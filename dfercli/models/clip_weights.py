@@ -9,7 +9,7 @@ from huggingface_hub.constants import ENDPOINT
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
 from dfercli.artifacts.hub_cache import first_cached, from_hub, growing
-from dfercli.artifacts.network import require_server
+from dfercli.artifacts.network import blamed, require_server
 from dfercli.errors import ArtifactError
 
 URL_CACHE = Path("~/.cache/clip").expanduser()
@@ -29,13 +29,15 @@ def fetch_weights(name: str, tag: str) -> Path:
     place = source.get("hf_hub") or source.get("url")
     if cached := _cached_weights(source):
         return cached
+    server = ENDPOINT if repository else str(place)
     try:
-        require_server(ENDPOINT if repository else place)
+        require_server(server)
         download = partial(open_clip.download_pretrained, source)
         return Path(from_hub(download, repository) if repository else growing(download, URL_CACHE))
     except Exception as error:  # the hub's client raises many unrelated kinds of errors
         raise ArtifactError(
-            f"cannot download the CLIP weights {name}/{tag} from {place}: {error}",
+            f"cannot download the CLIP weights {name}/{tag} from {place}: "
+            f"{blamed(str(error), server)}",
             hint="fetch the file on another machine and give it with --clip-weights FILE, "
             "or try everything with a toy model: dfer demo",
         ) from error
