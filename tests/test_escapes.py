@@ -16,7 +16,14 @@ from dfercli.artifacts.atomic import read_json, write_json, write_text
 from dfercli.artifacts.jsonl import append_row, read_rows
 from dfercli.artifacts.predictions import WindowPrediction, write_predictions
 from dfercli.cli.app import run
-from dfercli.cli.console import ConsoleProgress, print_error, print_json, print_line, print_table
+from dfercli.cli.console import (
+    ConsoleProgress,
+    print_error,
+    print_json,
+    print_line,
+    print_table,
+    print_text,
+)
 from dfercli.metrics.rates import evaluate
 from dfercli.prediction.players import _player
 from dfercli.report.drawn_text import drawn_text
@@ -43,6 +50,10 @@ def table(text):
     print_table(text, (text,), ((text,),))
 
 
+def heading(text):
+    print_table(text, ("a",), (("b",),))
+
+
 @pytest.mark.parametrize("show", [error_and_hint, print_line, print_json, table, progress_note])
 def test_characters_that_move_a_cursor_are_spelt_out(show, capsys):
     show(HOSTILE)
@@ -56,8 +67,19 @@ def test_json_means_the_same_and_plain_text_stays(capsys):
     value = {"label": "müde\x9b\u202e", "other": "日本\n\t"}
     print_json(value)
     assert json.loads(capsys.readouterr().out) == value
-    print_line("müde 日本 😀\tend\nnext")
+    print_text("müde 日本 😀\tend\nnext")
     assert capsys.readouterr().out == "müde 日本 😀\tend\nnext\n"
+
+
+@pytest.mark.parametrize("show", [print_line, heading])
+def test_a_line_break_in_a_name_breaks_no_line(show, capsys):
+    show("a.mp4")
+    usual = "".join(capsys.readouterr()).count("\n")
+    show("a\nface 0: happy.mp4")
+    printed = "".join(capsys.readouterr())
+    assert printed.count("\n") == usual
+    assert "a\\u000aface 0: happy.mp4" in printed
+    assert "\nface 0" not in printed
 
 
 def test_no_cell_of_a_table_is_a_formula():

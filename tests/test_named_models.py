@@ -375,3 +375,24 @@ def test_fetching_a_wrong_file_first_does_not_block_the_right_one(drive, publish
     assert dfer(["models", "get", FERV39K]) == 4
     del contents[0]
     assert dfer(["models", "get", FERV39K]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("weights nosuch", "dfer weights lists them"),
+        ("weights yunet nosuch", "dfer weights lists them"),
+        ("models get nosuch", "dfer models lists what has a name"),
+        ("models get clip-b32 clip-b3", "did you mean clip-b32, clip-b16, exp-clip-b32?"),
+        ("models info nosuch", "dfer models lists what has a name"),
+    ],
+)
+def test_a_name_that_is_in_no_list_is_wrong_usage_and_nothing_is_fetched(
+    monkeypatch, tmp_path, capsys, command, hint
+):
+    monkeypatch.setenv("DFER_OFFLINE", "1")  # a fetch would be an error of another code
+    assert dfer(command.split()) == 2
+    error, hinted = capsys.readouterr().err.splitlines()
+    assert command.split()[-1] in error
+    assert hinted == f"hint: {hint}"
+    assert not (tmp_path / "cache").exists()

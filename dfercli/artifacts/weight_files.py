@@ -11,7 +11,7 @@ from typing import Literal
 from dfercli.artifacts.cache_folder import cache_folder
 from dfercli.artifacts.fetching import Remote, fault_of, fetch_file
 from dfercli.artifacts.file_sums import file_sha256
-from dfercli.errors import ArtifactError
+from dfercli.errors import ConfigError
 from dfercli.progress import Progress
 
 MEGABYTE = 1 << 20
@@ -161,13 +161,15 @@ def weight_file(name: str) -> WeightFile:
     """The weight file called `name`.
 
     Raises:
-        ArtifactError: there is none.
+        ConfigError: there is none.
     """
     for file in WEIGHT_FILES:
         if file.name == name:
             return file
     known = ", ".join(file.name for file in WEIGHT_FILES)
-    raise ArtifactError(f"no weights are called {name!r}; there are {known}")
+    raise ConfigError(
+        f"no weights are called {name!r}; there are {known}", hint="dfer weights lists them"
+    )
 
 
 def five_point_file() -> WeightFile:

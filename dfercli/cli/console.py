@@ -39,6 +39,11 @@ def printable(text: str) -> str:
     return _NOT_PRINTED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def in_one_line(text: str) -> str:
+    """Make untrusted text printable; line breaks become escapes, too: a name may hold some."""
+    return printable(text).replace("\n", "\\u000a")
+
+
 def print_error(message: str, hint: str | None = None) -> None:
     """Print `error: …` and, where there is one, `hint: …` on stderr, never parsed as markup."""
     sys.stderr.write(f"error: {' '.join(printable(message).split())}\n")
@@ -64,6 +69,11 @@ def print_json(value: Any) -> None:
 
 def print_line(text: str) -> None:
     """Print one line of a result on stdout."""
+    sys.stdout.write(in_one_line(text) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Print a text of several lines on stdout."""
     sys.stdout.write(printable(text) + "\n")
 
 
@@ -72,11 +82,13 @@ def print_table(
 ) -> None:
     """Print a table on stdout; cells are plain text, never markup.
 
+    A cell may have several lines; title and names of columns have one.
+
     The first `left` columns are aligned left, the others right.
     """
     table = Table(highlight=False)
     for number, column in enumerate(columns):
-        table.add_column(escape(printable(column)), justify="left" if number < left else "right")
+        table.add_column(escape(in_one_line(column)), justify="left" if number < left else "right")
     for row in rows:
         table.add_row(*(escape(printable(cell)) for cell in row))
     if title:
@@ -95,7 +107,7 @@ class _BarTask:
 
     def status(self, **values: float | int | str) -> None:
         shown = "  ".join(f"{name} {_short(value)}" for name, value in values.items())
-        self._bars.update(self._task_id, status=escape(printable(shown)))
+        self._bars.update(self._task_id, status=escape(in_one_line(shown)))
 
 
 def _short(value: float | int | str) -> str:
@@ -126,7 +138,7 @@ class ConsoleProgress:
         )
         with bars:
             yield _BarTask(
-                bars, bars.add_task(escape(printable(description)), total=total, status="")
+                bars, bars.add_task(escape(in_one_line(description)), total=total, status="")
             )
 
     def note(self, message: str) -> None:

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from dfercli.cli.console import ConsoleProgress, agreed, print_json, print_line, print_table
+from dfercli.cli.console import (
+    ConsoleProgress,
+    agreed,
+    print_json,
+    print_line,
+    print_table,
+    print_text,
+)
 from dfercli.cli.offer import Asked, HelpInOutput, Json, Quiet, Yes, examples, offers
 from dfercli.config import CheckConfig, GetConfig
 from dfercli.config.options import OUTPUT
@@ -62,7 +69,7 @@ def get(asked: Asked[GetConfig], yes: Yes = False, quiet: Quiet = False) -> None
         commands, missing = own_steps(raw_set, place)
         print_line(f"licence: {raw_set.licence}")
         if missing:
-            print_line(f"{raw_set.title} comes through git LFS. Type:\n{commands}")
+            print_text(f"{raw_set.title} comes through git LFS. Type:\n{commands}")
             used = sum(take.left_out is None for take in raw_set.expected())
             print_line(f"missing: {len(missing)} of {used} videos")
             for name in missing if place.is_dir() else ():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
+from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table, print_text
 from dfercli.cli.offer import Asked, Json, Quiet, examples, offers
 from dfercli.config import DescribeConfig
 from dfercli.config.options import DATA, LLM, OUTPUT
@@ -235,7 +235,7 @@ def _print_estimate(estimate: "Estimate", *, json: bool) -> None:
         )
         return
     for prompt in estimate.prompts:
-        print_line(prompt)
+        print_text(prompt)
         print_line("-" * 40)
     print_line(f"requests: at most {estimate.requests} if every answer can be used")
     print_line(f"tokens sent, estimated: {estimate.tokens}")

@@ -121,10 +121,11 @@ def get(
     from dfercli.registry import expand, named_model
 
     progress = ConsoleProgress(quiet=quiet)
-    for name in [one for asked in names for one in expand(asked)]:
-        model = named_model(name)
+    wanted = {one: named_model(one) for asked in names for one in expand(asked)}
+    for name, model in wanted.items():
         if model is None and not hub.is_repository(name):
             raise unknown_name(name)
+    for name, model in wanted.items():
         if model is None:
             print_line(f"{name}: {hub.pull(name, progress)}")
             continue

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table
+from dfercli.cli.console import ConsoleProgress, print_json, print_line, print_table, print_text
 from dfercli.cli.offer import Json, examples
 from dfercli.config.options import DATA, OUTPUT
 from dfercli.errors import ConfigError
@@ -65,7 +65,7 @@ def results(
             print_table(table.title, table.columns, table.rows)
         else:
             write = {"csv": to_csv, "latex": to_latex, "markdown": to_markdown}[style]
-            print_line(write(table).rstrip("\n"))
+            print_text(write(table).rstrip("\n"))
 
     progress = ConsoleProgress()
     if paired:

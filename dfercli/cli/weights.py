@@ -26,7 +26,7 @@ def weights(
 
     if names:
         progress = ConsoleProgress()
-        wanted = WEIGHT_FILES if names == ["all"] else [weight_file(name) for name in names]
+        wanted = WEIGHT_FILES if "all" in names else [weight_file(name) for name in names]
         for file in wanted:
             print_line(str(fetch(file, progress)))
             if file.check == "not checked":

@@ -54,7 +54,9 @@ def locate(name: str, progress: Progress) -> Path | ZeroShot:
         return named_models.folder_of(name)
     if hub.is_repository(name) and not path.parent.exists():
         return hub.pull(name, progress)
-    raise unknown_name(name)
+    raise ArtifactError(
+        f"no such checkpoint or run, and no name of `dfer models`: {name}", hint=_near(name)
+    )
 
 
 def locate_card(name: str, progress: Progress) -> Path:
@@ -73,13 +75,14 @@ def locate_card(name: str, progress: Progress) -> Path:
     return place
 
 
-def unknown_name(name: str) -> ArtifactError:
-    """The error for a text that is neither a path nor a name."""
+def unknown_name(name: str) -> ConfigError:
+    """The error for a name that is not in the table, where only names will do."""
+    return ConfigError(f"no name of `dfer models`: {name}", hint=_near(name))
+
+
+def _near(name: str) -> str:
     near = similar_names(name)
-    return ArtifactError(
-        f"no such checkpoint or run, and no name of `dfer models`: {name}",
-        hint=f"did you mean {', '.join(near)}?" if near else "dfer models lists what has a name",
-    )
+    return f"did you mean {', '.join(near)}?" if near else "dfer models lists what has a name"
 
 
 def locate_trained(name: str, progress: Progress) -> Path:
