@@ -175,6 +175,32 @@ def test_closed_streams_lead_nowhere(closed):
     assert "Traceback" not in wrong.stderr
 
 
+def test_a_command_ends_after_all_exit_functions_but_without_the_last_collection(tmp_path):
+    """And a bug ends as Python does it, with its traceback."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import atexit, sys, threading, time\n"
+        "from dfercli.cli import app, start\n"
+        "class Kept:\n"
+        "    def __del__(self): print('collected')\n"
+        "kept = [Kept()]; kept.append(kept)\n"
+        "def late(): time.sleep(0.2); print('thread')\n"
+        "def run(arguments):\n"
+        "    atexit.register(print, 'exit function')\n"
+        "    threading.Thread(target=late).start()\n"
+        "    if arguments: raise RuntimeError('a bug')\n"
+        "    return 3\n"
+        "app.run = run\n"
+        "start.main()\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "thread\nexit function\n")
+    bug = subprocess.run([sys.executable, program, "x"], capture_output=True, text=True)
+    assert bug.returncode == 1
+    assert bug.stdout == "thread\nexit function\ncollected\n"
+    assert "RuntimeError: a bug" in bug.stderr
+
+
 def test_no_tracked_file_names_a_machine_or_an_index():
     tracked = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -141,7 +141,7 @@ def test_choices_are_completed_by_the_shell(command: str) -> None:
     told = {"_DFER_COMPLETE": "complete_bash", "COMP_WORDS": line}
     told["COMP_CWORD"] = str(len(line.split()))
     done = subprocess.run(
-        [sys.executable, "-c", "from dfercli.cli.app import main; main()"],
+        [sys.executable, "-c", "from dfercli.cli.start import main; main()"],
         env={**os.environ, **told},
         capture_output=True,
         text=True,

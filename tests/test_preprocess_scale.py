@@ -87,7 +87,7 @@ def test_jobs_that_crash_exit_or_hang_cost_only_themselves():
 def test_a_killed_run_is_completed_to_the_store_of_an_uninterrupted_one(videos, tmp_path):
     preprocess(videos, out=tmp_path / "whole")
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", "from dfercli.cli.app import main; main()"]
+    command = [sys.executable, "-c", "from dfercli.cli.start import main; main()"]
     options = ["--detector", "haar", "--min-face", "80", "--workers", "1", "--out", str(out)]
     for finished in (1, 2):
         process = subprocess.Popen([*command, "preprocess", str(videos), *options])
@@ -205,7 +205,7 @@ def test_on_ray_a_job_that_crashes_or_hangs_costs_only_itself(tmp_path, monkeypa
 
 def test_interrupting_ends_with_130_and_leaves_a_store_that_resumes(videos, tmp_path):
     out = tmp_path / "faces"
-    command = [sys.executable, "-c", "from dfercli.cli.app import main; main()"]
+    command = [sys.executable, "-c", "from dfercli.cli.start import main; main()"]
     options = ["--detector", "haar", "--min-face", "80", "--workers", "1", "--out", str(out)]
     process = subprocess.Popen(
         [*command, "preprocess", str(videos), *options], stderr=subprocess.PIPE, text=True

@@ -101,13 +101,11 @@ app.add_typer(data, name="data", rich_help_panel=PREPARE)
 app.add_typer(models, name="models", rich_help_panel=USE)
 
 
-def main() -> None:
-    """Run the command line and exit with the code of DESIGN: 0 to 5, or 128 + a signal."""
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; a bug keeps its traceback."""
+    """Run one command line and return its exit code: 0 to 5, or 128 + a signal.
+
+    A bug keeps its traceback.
+    """
     with stop_signals() as signals:
         code = _run(arguments)
     if code != INTERRUPTED:
