@@ -4,19 +4,23 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from dfercli.artifacts import weight_files
 from dfercli.artifacts.file_sums import file_sha256
+from dfercli.artifacts.onnx_files import with_open_size
+from dfercli.artifacts.pictures import scaled
 from dfercli.artifacts.weight_files import weight_file
 from dfercli.cli.app import run as dfer
 from dfercli.config import PreprocessConfig
 from dfercli.errors import ArtifactError, ConfigError
-from dfercli.faces import five_points, landmark_points
+from dfercli.faces import five_points, landmark_points, yunet
 from dfercli.faces.build import DetectorChoice, build_detector, choose_detector
 from dfercli.faces.crop import FIVE_POINTS, points_transform, square_transform, warp
 from dfercli.faces.detect import Faces, no_faces
@@ -26,6 +30,7 @@ from dfercli.faces.track import FaceTracker
 from dfercli.preprocessing.detectors import find_detector
 from dfercli.progress import SilentProgress
 from dfercli.video.frames import Frame
+from dfercli.video.images import read_image
 
 PICTURES = [np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8) for _ in range(3)]
 
@@ -375,8 +380,6 @@ def test_five_points_are_aligned_with_their_template():
 
 @pytest.mark.media
 def test_real_faces_are_found(shared):
-    from dfercli.video.images import read_image
-
     picture = read_image(shared / "media" / "images" / "multi_face.jpg")
     weights = shared / "weights"
     for name, file, least in (
@@ -387,3 +390,43 @@ def test_real_faces_are_found(shared):
         (faces,) = detector.detect([picture])
         assert (faces.score > 0.6).sum() >= least
     assert weight_file("yunet").sha256 == file_sha256(weights / "yunet_s_640_640.onnx")
+
+
+@pytest.mark.media
+@pytest.mark.parametrize("size", ["s", "n"])
+def test_yunet_finds_what_opencv_finds_with_the_same_file(size, shared):
+    weights = shared / "weights" / f"yunet_{size}_640_640.onnx"
+    detector = build_detector(choose_detector("yunet", weights, "cpu"))
+    opencv = cv2.FaceDetectorYN.create(str(weights), "", (320, 320), yunet.SCORE, yunet.OVERLAP)
+    count = 0
+    for path in sorted((shared / "media" / "images").glob("*.*")):
+        for longest in (577, 320, 150):
+            picture = read_image(path)
+            picture = scaled(picture, longest / max(picture.shape[:2]))
+            (faces,) = detector.detect([picture])
+            opencv.setInputSize(picture.shape[1::-1])
+            found = opencv.detect(np.ascontiguousarray(picture[..., ::-1]))[1]
+            rows = np.zeros((0, 15), np.float32) if found is None else found
+            rows = rows[np.argsort(-rows[:, 14], kind="stable")]
+            rows[:, 2:4] += rows[:, :2]
+            points = np.zeros((0, 5, 2)) if faces.points_px is None else faces.points_px
+            own = [faces.box_xyxy_px, points.reshape(-1, 10), faces.score[:, None]]
+            assert np.concatenate(own, axis=1) == pytest.approx(rows, abs=1e-3)
+            count += len(faces)
+    assert count > 10
+
+
+@pytest.mark.media
+def test_a_network_of_open_size_is_the_same_network(shared):
+    """OpenCV 4.14 reads memory that nobody wrote for such a small picture."""
+    content = (shared / "weights" / "yunet_s_640_640.onnx").read_bytes()
+    model = onnx.load_model_from_string(with_open_size(content, yunet.INPUT))
+    onnx.checker.check_model(model)
+    detector = yunet.YuNetDetector(shared / "weights" / "yunet_s_640_640.onnx")
+    picture = np.random.default_rng(0).integers(0, 255, (64, 32, 3), np.uint8)
+    values = ReferenceEvaluator(model).run(
+        list(yunet.OUTPUTS), {yunet.INPUT: picture.transpose(2, 0, 1)[None, ::-1].astype("f4")}
+    )
+    outputs = detector._run(picture)
+    for name, value in zip(yunet.OUTPUTS, values, strict=True):
+        assert outputs[name] == pytest.approx(value[0], abs=1e-5), name

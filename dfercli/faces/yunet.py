@@ -1,4 +1,9 @@
-"""YuNet, OpenCV's small face detector: boxes and five points in a few milliseconds."""
+"""YuNet, a small face detector: boxes and five points in a few milliseconds.
+
+The network runs in ONNX Runtime, in half the time that OpenCV takes for it. Reading its outputs
+follows OpenCV's `FaceDetectorYN`; tests compare the two. Source: Wu, Peng, Yu, "YuNet: A Tiny
+Millisecond-level Face Detector", Machine Intelligence Research 2023.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +12,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dfercli.artifacts.onnx_files import read_onnx
-from dfercli.artifacts.pictures import scaled, silent_opencv
+from dfercli.artifacts.onnx_files import import_runtime, read_onnx, with_open_size
+from dfercli.artifacts.pictures import scaled
 from dfercli.artifacts.weight_files import is_known
-from dfercli.errors import ArtifactError
-from dfercli.faces.detect import Faces, no_faces, opencv_faults, without_doubles
+from dfercli.errors import ArtifactError, DataError
+from dfercli.faces.detect import Faces, no_faces, without_doubles
 
 SCORE = 0.5
 OVERLAP = 0.3
-CANDIDATES = 5000
+INPUT = "input"
+# Each cell of these many pixels a side may hold one face. Outputs for cells of 8 px: `cls_8` and
+# `obj_8` (1, cells, 1), whose product is a squared score; `bbox_8` (1, cells, 4): the centre from
+# the corner of the cell, and the logarithms of the sides, in cells; `kps_8` (1, cells, 10): points.
+STRIDES_PX = (8, 16, 32)
+LOG_LARGEST = 10.0  # of a side in cells: a file of a stranger may claim more than floats hold
+WIDTHS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+OUTPUTS = tuple(f"{kind}_{stride}" for stride in STRIDES_PX for kind in WIDTHS)
 # Its memory grows with the picture: larger ones are looked at in parts that share a border as wide
 # as the faces that are looked for in parts; larger faces are looked for in a smaller picture.
 PART_PIXELS = 2_500_000
@@ -25,6 +37,8 @@ PART_SIDE_PX = 1580
 
 class YuNetDetector:
     """Boxes, scores and five points.
+
+    It takes as many threads as OpenCV has when it is built.
 
     Args:
         weights: The ONNX file.
@@ -40,26 +54,22 @@ class YuNetDetector:
 
     def __init__(self, weights: Path) -> None:
         try:
-            # As bytes: OpenCV cannot open every path that Python can.
-            model = weights.read_bytes() if is_known(weights) else read_onnx(weights)
-            content = np.frombuffer(model, np.uint8)
-            with silent_opencv():
-                self._network = cv2.FaceDetectorYN.create(
-                    "onnx", content, np.empty(0, np.uint8), (320, 320), SCORE, OVERLAP, CANDIDATES
-                )
-                self._network.detect(np.zeros((320, 320, 3), np.uint8))
+            known = is_known(weights)
+            model = weights.read_bytes() if known else read_onnx(weights)
         except OSError as error:
             raise ArtifactError(f"cannot read {weights}: {error.strerror or error}") from error
-        except cv2.error as error:
-            raise ArtifactError(f"{weights} is not a YuNet model: {error.err}") from error
+        self._session = _session(model, weights)
+        try:
+            self._run(np.zeros((32, 32, 3), np.uint8))
+        except DataError as error:
+            raise ArtifactError(f"{weights} is not a YuNet model: {error.message}") from error
 
     def detect(self, images: list[NDArray[np.uint8]]) -> list[Faces]:
         """Find faces."""
         found = []
         for image in images:
-            with opencv_faults(self.name, image):
-                is_small = image.shape[0] * image.shape[1] <= PART_PIXELS
-                found.append(self._detect_one(image) if is_small else self._detect_in_parts(image))
+            is_small = image.shape[0] * image.shape[1] <= PART_PIXELS
+            found.append(self._detect_one(image) if is_small else self._detect_in_parts(image))
         return found
 
     def _detect_in_parts(self, image: NDArray[np.uint8]) -> Faces:
@@ -68,23 +78,85 @@ class YuNetDetector:
         found = [self._detect_one(scaled(image, scale)).moved(0.0, 0.0, 1.0 / scale)]
         for top, bottom in _stretches(height, PART_SIDE_PX):
             for left, right in _stretches(width, PART_SIDE_PX):
-                faces = self._detect_one(np.ascontiguousarray(image[top:bottom, left:right]))
+                faces = self._detect_one(image[top:bottom, left:right])
                 whole = _touches_no_seam(faces, (left, top, right, bottom), (width, height))
                 found.append(faces.select(whole).moved(float(left), float(top)))
         return without_doubles(found, OVERLAP)
 
     def _detect_one(self, image: NDArray[np.uint8]) -> Faces:
-        self._network.setInputSize((image.shape[1], image.shape[0]))
-        result: Any = self._network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        found = result[1]  # None where there is no face
-        if found is None:
-            return no_faces()
-        # Columns: x, y, width, height, five points (the eye on the left of the image first), score.
-        rows = np.asarray(found, np.float32)
-        rows = rows[np.argsort(-rows[:, 14], kind="stable")]
-        boxes = rows[:, :4].copy()
-        boxes[:, 2:] += boxes[:, :2]
-        return Faces(boxes, rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2))
+        columns = _padded(image.shape[1])
+        outputs = self._run(image)
+        faces = [_faces_of(outputs, stride, columns // stride) for stride in STRIDES_PX]
+        return without_doubles(faces, OVERLAP)
+
+    def _run(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """The outputs for a picture ((H, W, 3) uint8 RGB), without their first dimension.
+
+        Raises:
+            DataError: it cannot look at such a picture.
+        """
+        height, width = image.shape[:2]
+        rows, columns = _padded(height), _padded(width)
+        picture = np.zeros((1, 3, rows, columns), np.float32)  # black to the right and below
+        picture[0, :, :height, :width] = image[..., ::-1].transpose(2, 0, 1)  # BGR
+        try:
+            values = self._session.run(OUTPUTS, {INPUT: picture})
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds; all mean this
+            raise DataError(
+                f"the detector yunet cannot process a picture of {width} x {height} pixels: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        for name, value in zip(OUTPUTS, values, strict=True):
+            kind, stride = name.split("_")
+            cells = (rows // int(stride)) * (columns // int(stride))
+            if value.shape != (1, cells, WIDTHS[kind]):
+                raise DataError(f"its output {name} has the size {list(value.shape)}")
+        return {name: value[0] for name, value in zip(OUTPUTS, values, strict=True)}
+
+
+def _session(model: bytes, weights: Path) -> Any:
+    """The network, ready to run.
+
+    Raises:
+        ArtifactError: it is not a YuNet.
+    """
+    runtime = import_runtime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = max(1, cv2.getNumThreads())
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    try:
+        session = runtime.InferenceSession(
+            with_open_size(model, INPUT), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # as above
+        reason = str(error).splitlines()[0]
+        raise ArtifactError(f"{weights} is not a YuNet model: {reason}") from error
+    names = [value.name for value in session.get_inputs()]
+    missing = {*OUTPUTS} - {value.name for value in session.get_outputs()}
+    if names != [INPUT] or missing:
+        raise ArtifactError(f"{weights} is not a YuNet model: its inputs and outputs are others")
+    return session
+
+
+def _padded(length: int) -> int:
+    """A length that whole cells of each size fill."""
+    return -(-length // STRIDES_PX[-1]) * STRIDES_PX[-1]
+
+
+def _faces_of(outputs: dict[str, NDArray[np.float32]], stride: int, columns: int) -> Faces:
+    """The faces in the cells of one size, in pixels."""
+    classes, objects = outputs[f"cls_{stride}"][:, 0], outputs[f"obj_{stride}"][:, 0]
+    scores = np.sqrt(classes.clip(0, 1) * objects.clip(0, 1))
+    (cells,) = np.nonzero(scores >= SCORE)
+    if not len(cells):
+        return no_faces()
+    corners = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)  # (n, 2)
+    boxes = outputs[f"bbox_{stride}"][cells]
+    centres, sides = corners + boxes[:, :2], np.exp(boxes[:, 2:].clip(max=LOG_LARGEST))
+    points = outputs[f"kps_{stride}"][cells].reshape(-1, 5, 2) + corners[:, None]
+    bounds = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
+    return Faces(stride * bounds, scores[cells], stride * points)
 
 
 def _stretches(length: int, longest: int) -> list[tuple[int, int]]:

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from dfercli.artifacts.atomic import atomic_path
 from dfercli.artifacts.cache_folder import cache_folder
 from dfercli.artifacts.locks import exclusive
-from dfercli.artifacts.onnx_files import read_onnx
+from dfercli.artifacts.onnx_files import import_runtime, read_onnx
 from dfercli.errors import ArtifactError, ConfigError
 from dfercli.inference.arithmetic import has_int8_instructions
-from dfercli.inference.exported import import_runtime
 from dfercli.inference.onnx_writing import round_to_int8, write_onnx
 from dfercli.models.method import Method
 from dfercli.progress import LogProgress

@@ -16,13 +16,11 @@ from torch import Tensor
 
 from dfercli.artifacts.exported_files import CARD_ENTRY, card_of_entry, is_torchscript
 from dfercli.artifacts.model_card import ModelCard
-from dfercli.artifacts.onnx_files import read_onnx
+from dfercli.artifacts.onnx_files import import_runtime, read_onnx
 from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.inference.devices import resolve_device
 from dfercli.models.finecliper import CAPTIONS
 from dfercli.models.method import FRAMES
-
-INSTALL_HINT = 'pip install "dfercli[export]"'
 
 Forward = Callable[..., Tensor]
 PRESENT = "present"
@@ -167,17 +165,3 @@ def _reason(error: Exception) -> str:
 
 def _as_float(frames: Tensor) -> Tensor:
     return frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
-
-
-def import_runtime() -> Any:
-    """The package onnxruntime.
-
-    Raises:
-        ArtifactError: it is not installed.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ArtifactError("onnxruntime is not installed", hint=INSTALL_HINT) from error
-    onnxruntime.set_default_logger_severity(4)  # its messages come in exceptions, too
-    return onnxruntime

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfercli.artifacts.onnx_files import INSTALL_HINT
 from dfercli.errors import ArtifactError
-from dfercli.inference.exported import INSTALL_HINT, import_runtime
 
 
 class _OfInputs(nn.Module):
@@ -55,7 +55,6 @@ def write_onnx(
         import onnxscript  # noqa: F401 - needed by torch.onnx; here the message names the remedy
     except ImportError as error:
         raise ArtifactError(f"{error.name} is not installed", hint=INSTALL_HINT) from error
-    import_runtime()
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
         # All inputs share a batch size, but torch names it only for the first, and warns.
