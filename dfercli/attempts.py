@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from dfercli.errors import ArtifactError, DferError
+from dfercli.errors import DferError, UnwritableError
 
 ResultT = TypeVar("ResultT")
 
@@ -59,7 +59,7 @@ def attempt(work: Callable[[], ResultT]) -> ResultT | Crash:
     except Exception as error:  # one source must not end the others; the caller logs it
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             where = f" {error.filename}" if error.filename else ""
-            raise ArtifactError(f"cannot write{where}: {error.strerror}") from error
+            raise UnwritableError(f"cannot write{where}: {error.strerror}") from error
         return _crash(error)
 
 

@@ -51,6 +51,10 @@ class ArtifactError(DferError):
     exit_code = 4
 
 
+class UnwritableError(ArtifactError):
+    """The system refused to write: the disk is full, or others own the place."""
+
+
 class ServiceError(DferError):
     """An outside service failed."""
 

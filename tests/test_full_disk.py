@@ -1,5 +1,6 @@
 """A disk that fills up is one line, whatever is written, and leaves what was there before."""
 
+import errno
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,9 @@ from drawn_videos import write_drawn_video
 from stores import bright_and_dark_store
 from toy_model import write_toy_checkpoint
 
+from dfercli.artifacts.atomic import unwritable
 from dfercli.cli.app import run as dfer
+from dfercli.preprocessing import run as preprocessing
 
 OLD = "of last week\n"
 FINDING = ("--checkpoint", "toy", "--detector", "haar", "--workers", "0")
@@ -71,3 +74,32 @@ def test_a_file_that_does_not_fit_is_one_line_and_costs_nothing_else(
     for path in place.glob("out/old.*"):
         assert path.read_text() == OLD, path
     assert not list(place.rglob("*.partial-*"))
+
+
+def test_what_is_finished_is_kept_and_the_hint_says_how_to_go_on(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = [*PREDICT, "out/x.csv", "--html", "out/old.html", "--quiet"]
+    with files_of_at_most(60_000):  # the journal fits, the page does not
+        assert dfer(page) == 4
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "error: cannot write out/old.html: File too large",
+        "hint: finished sources: 1, kept in out/.x.csv.work; the same command goes on from there",
+    ]
+    assert dfer(page) == 0
+    assert "1 of 1 sources were done before" in capsys.readouterr().err
+
+    def full(*_: object) -> None:
+        raise unwritable(Path("a"), OSError(errno.ENOSPC, "No space left on device"))
+
+    store = ["preprocess", "a.mp4", *FINDING[2:], "--out", "out/s", "--quiet"]
+    for more in ((), ("--overwrite",)):
+        with monkeypatch.context() as patch:
+            patch.setattr(preprocessing, "assemble_store", full)
+            assert dfer([*store, *more]) == 4
+        again = " ".join(["the same command", *(["without --overwrite"] if more else [])])
+        assert capsys.readouterr().err.splitlines()[-2:] == [
+            "error: cannot write a: No space left on device",
+            f"hint: finished sources: 1, kept in {place}/out/s; {again} goes on from there",
+        ]
+    assert dfer(store) == 0

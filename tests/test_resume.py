@@ -126,10 +126,12 @@ def test_a_full_disk_keeps_the_previous_checkpoint(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert code == 4
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    said = capsys.readouterr().err
+    errors = [line for line in said.splitlines() if line.startswith("error")]
     assert len(errors) == 1
     assert "cannot write" in errors[0]
     assert "File too large" in errors[0]
+    assert said.endswith(f"trained so far is kept; go on with: dfer train --resume {run}\n")
     after = last_weights(run)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert not [path for path in run.rglob("*.partial-*")]
@@ -163,6 +165,7 @@ def test_resuming_from_a_damaged_training_state_is_refused(
     assert dfer(["train", "--resume", str(tmp_path / "run")]) == 4
     error = capsys.readouterr().err
     assert "not a readable PyTorch file" in error
+    assert "go on with" not in error  # it would not
     assert "training_state.pt" in error
 
 

@@ -3,13 +3,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dfercli.documents import dump_json, parse_json, read_document
-from dfercli.errors import ArtifactError
+from dfercli.errors import ArtifactError, UnwritableError
 
 TEMPORARY_MARK = ".partial-"
 
@@ -19,9 +19,36 @@ def is_temporary(path: Path) -> bool:
     return TEMPORARY_MARK in path.name
 
 
-def unwritable(path: Path, error: OSError) -> ArtifactError:
+def unwritable(path: Path, error: OSError) -> UnwritableError:
     """Make the error for a path that cannot be written (disk full, no permission)."""
-    return ArtifactError(f"cannot write {path}: {error.strerror or error}")
+    return UnwritableError(f"cannot write {path}: {error.strerror or error}")
+
+
+@contextmanager
+def telling_what_is_kept(kept: Callable[[], str | None]) -> Iterator[None]:
+    """Where the system refuses to write, say in the hint what is kept and how to go on.
+
+    Args:
+        kept: The hint; None if nothing is kept.
+    """
+    try:
+        yield
+    except UnwritableError as error:
+        error.hint = error.hint or kept()
+        raise
+
+
+def kept_sources(count: int, place: Path, command: str = "the same command") -> str | None:
+    """How to go on with the other sources; None if none is finished.
+
+    Args:
+        count: The finished ones.
+        place: Where they are kept.
+        command: What goes on.
+    """
+    if count == 0:
+        return None
+    return f"finished sources: {count}, kept in {place}; {command} goes on from there"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from dfercli.artifacts.atomic import atomic_folder
 from dfercli.artifacts.model_card import CARD_NAME, MODEL_SCHEMA, WEIGHTS_NAME
 from dfercli.artifacts.torch_files import load_torch, save_torch
 from dfercli.documents import dump_json
-from dfercli.errors import ArtifactError
+from dfercli.errors import ArtifactError, UnwritableError
 
 TRAINING_STATE_NAME = "training_state.pt"
 
@@ -43,7 +43,7 @@ def save_checkpoint(
             save_file(plain, temporary / WEIGHTS_NAME)
             (temporary / WEIGHTS_NAME).chmod(0o644)  # safetensors lets only the owner read
         except SafetensorError as error:  # it wraps the system's error (disk full)
-            raise ArtifactError(f"cannot write checkpoint {folder}: {error}") from error
+            raise UnwritableError(f"cannot write checkpoint {folder}: {error}") from error
         if training_state is not None:
             save_torch(training_state, temporary / TRAINING_STATE_NAME)
         text = dump_json({"schema": MODEL_SCHEMA, **card}, indent=2)

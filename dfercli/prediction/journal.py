@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dfercli.artifacts.atomic import kept_sources
 from dfercli.artifacts.face_store import FailureRow
 from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
 from dfercli.artifacts.predictions import WindowPrediction
@@ -54,6 +55,7 @@ class Journal:
         self._path = path = work / "journal.jsonl"
         self._lock = threading.Lock()
         self.done: dict[str, VideoPrediction] = {}
+        self._added = 0
         try:
             rows = list(read_rows(path, allow_torn_end=True)) if path.is_file() else []
             if rows and rows[0] == _header(digest):
@@ -74,6 +76,11 @@ class Journal:
         if video.failure is None or video.failure.is_final:
             with self._lock:
                 append_row(self._path, _to_row(video, signature))
+                self._added += 1
+
+    def kept(self) -> str | None:
+        """How to go on after an error; None if no source is finished."""
+        return kept_sources(len(self.done) + self._added, self._work)
 
     def remove(self) -> None:
         """Remove the work folder, once the table is written or other work begins."""

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dfercli.artifacts.atomic import telling_what_is_kept
 from dfercli.artifacts.bug_log import BugLog
 from dfercli.artifacts.face_store import read_dataset
 from dfercli.artifacts.locks import writing_file
@@ -123,6 +124,8 @@ def run(
         streams = plan_streams(config, chosen.card, crop, stores, progress)
         crop = finding_faces(crop, streams)
         journal = _open_journal(config, chosen, crop, streams)
+        if journal is not None:
+            stack.enter_context(telling_what_is_kept(journal.kept))
         windows = _window_settings(config, chosen, streams)
         bugs = BugLog(bugs_path(config))
         shows = with_pictures or config.html is not None

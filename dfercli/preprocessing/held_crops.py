@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import IO, NamedTuple
 
-from dfercli.errors import ArtifactError
+from dfercli.errors import UnwritableError
 from dfercli.preprocessing.crop_sinks import HeldCrop
 
 HELD_BYTES = 64 * 1024**2
@@ -69,7 +69,7 @@ class HeldCrops:
             self._file.write(jpeg)
         except OSError as error:
             reason = error.strerror or error
-            raise ArtifactError(f"cannot write to {tempfile.gettempdir()}: {reason}") from error
+            raise UnwritableError(f"cannot write to {tempfile.gettempdir()}: {reason}") from error
         place = _Place(self._size, len(jpeg))
         self._size += len(jpeg)
         return place

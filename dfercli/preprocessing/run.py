@@ -3,10 +3,12 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from dfercli.artifacts.atomic import kept_sources, telling_what_is_kept
 from dfercli.artifacts.bug_log import BUGS_FILE, BugLog
 from dfercli.artifacts.face_store import FAILURES_FILE, ClipRow, FailureRow, RawSetRecord
 from dfercli.artifacts.jsonl import append_row
@@ -153,7 +155,8 @@ def run(
         if streams.streams:
             set_up_parts((config, streams))
     own_bugs = BugLog(config.out / BUGS_FILE)
-    with writing_to(config.out, busy=f"{config.out} is being written"):
+    with ExitStack() as stack:
+        stack.enter_context(writing_to(config.out, busy=f"{config.out} is being written"))
         settings = {
             "detector": choice.name,
             "detector_sha256": choice.sha256,
@@ -177,6 +180,9 @@ def run(
         num_skipped = len(done)
         before = [clip for record in done.values() for clip in record.clips]
         lost: list[FailureRow] = []
+        again = "the same command" + " without --overwrite" * config.overwrite
+        kept = telling_what_is_kept(lambda: kept_sources(len(done), config.out, again))
+        stack.enter_context(kept)
         try:
             missing = [job for job in jobs if job.key not in done]
             setting = WorkerSetting(config, choice, 1, streams)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch.distributed as dist
 from lightning_fabric import Fabric
 
+from dfercli.artifacts.atomic import telling_what_is_kept
 from dfercli.artifacts.locks import exclusive
 from dfercli.artifacts.run_config import (
     dataset_name,
@@ -186,7 +187,8 @@ def _train_folds(
 ) -> TrainResult:
     progress = progress if fabric.is_global_zero else SilentProgress()
     results = []
-    with stop_signals() as signals, _other_processes(fabric, signals):
+    kept = telling_what_is_kept(lambda: _kept(run_folder))
+    with stop_signals() as signals, _other_processes(fabric, signals), kept:
         try:
             for number in folds:
                 folder = FoldFolder(run_folder / f"fold-{number}")
@@ -198,6 +200,13 @@ def _train_folds(
             progress.note(f"stopped; continue with: dfer train --resume {run_folder}")
             raise
     return TrainResult(run_folder, tuple(results))
+
+
+def _kept(run_folder: Path) -> str | None:
+    """How to go on after an error; None if no state of the training is there."""
+    if not any(fold.last_name or fold.is_finished for fold in fold_folders(run_folder)):
+        return None
+    return f"what is trained so far is kept; go on with: dfer train --resume {run_folder}"
 
 
 @contextmanager
