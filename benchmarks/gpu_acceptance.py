@@ -146,6 +146,8 @@ def demo(setting: Setting) -> dict[str, Any]:
     people = ("4", "1", "1") if setting.toy else ("28", "7", "16")
     options = zip(("--train-identities", "--test-identities", "--epochs"), people, strict=True)
     flags = [word for pair in options for word in pair]
+    if setting.toy:
+        flags += ["--workers", "1"]
     call(setting, 200, *DFER, "demo", "--out", str(setting.out / "demo"), *flags)
     written = (setting.out / "demo").glob("**/evaluation/*/metrics.json")
     measured = json.loads(max(written, key=lambda path: path.stat().st_mtime).read_text())

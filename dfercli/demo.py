@@ -7,13 +7,11 @@ import csv
 import io
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 
 from dfercli.artifacts.atomic import is_temporary, write_text
@@ -26,10 +24,9 @@ from dfercli.config import (
     PreprocessConfig,
     TrainConfig,
 )
+from dfercli.demo_videos import Person, set_up_rendering, video_path
 from dfercli.descriptions import run as describe
 from dfercli.descriptions.label_lists import read_label_list
-from dfercli.drawn_faces.clip import render_clip
-from dfercli.drawn_faces.identity import random_identity
 from dfercli.errors import DataError
 from dfercli.evaluation import run as evaluate
 from dfercli.labels import SEVEN
@@ -39,12 +36,7 @@ from dfercli.preprocessing import run as preprocess
 from dfercli.preprocessing.worker_pool import Finished, Lost, WorkerPool
 from dfercli.progress import Progress
 from dfercli.training import run as train
-from dfercli.video.write import write_video
 
-CRF = 28  # visible compression noise, as in videos from a phone
-NUM_FRAMES = 20
-FPS = 10.0
-FRAME_SIZE = 240
 PERSON_SECONDS = 300.0  # without a new video, until a process is considered lost
 
 CROP_SIZE = 64
@@ -177,24 +169,15 @@ def _train_config(config: DemoConfig) -> TrainConfig:
     return layered(TrainConfig(), [options(asked, "dfer demo")])
 
 
-@dataclass(frozen=True)
-class _Person:
-    """One drawn person to render: all expressions, each as a video."""
-
-    folder: Path
-    number: int
-    seed: int
-
-
 def render_videos(config: DemoConfig, people: dict[str, range], progress: Progress) -> None:
     """Render `videos/<part>/<label>/person-<number>.mp4` and `labels-<part>.csv` of each part."""
     jobs = []
     for part, numbers in people.items():
         folder = config.out / "videos" / part
-        jobs += [_Person(folder, number, config.seed) for number in numbers]
+        jobs += [Person(folder, number, config.seed) for number in numbers]
         _write_labels(config.out / f"labels-{part}.csv", folder, numbers)
     workers = config.workers or os.cpu_count() or 1
-    pool = WorkerPool(_set_up, None, workers=workers, time_limit=PERSON_SECONDS)
+    pool = WorkerPool(set_up_rendering, None, workers=workers, time_limit=PERSON_SECONDS)
     try:
         with progress.task("rendering drawn faces", total=len(jobs)) as task, pool:
             for event in pool.run(jobs):
@@ -205,27 +188,6 @@ def render_videos(config: DemoConfig, people: dict[str, range], progress: Progre
         for path in (config.out / "videos").rglob("*"):
             if is_temporary(path):  # of a process that was ended
                 path.unlink()
-
-
-def _set_up(_: None) -> Callable[[_Person, Callable[[int, int], None]], None]:
-    cv2.setNumThreads(1)
-    return _render_person
-
-
-def _render_person(person: _Person, report: Callable[[int, int], None]) -> None:
-    rng = np.random.default_rng([person.seed, person.number])
-    identity = random_identity(rng)
-    for label in SEVEN:
-        path = video_path(person.folder, person.number, label)
-        clip = render_clip(identity, label, rng, num_frames=NUM_FRAMES, fps=FPS, size=FRAME_SIZE)
-        if not path.exists():
-            write_video(path, clip.frames, FPS, crf=CRF)
-        report(NUM_FRAMES, 0)
-
-
-def video_path(folder: Path, number: int, label: str) -> Path:
-    """The path of the video of one person with one expression."""
-    return folder / label / f"person-{number:03d}.mp4"
 
 
 def _write_labels(path: Path, folder: Path, numbers: range) -> None:

@@ -18,6 +18,7 @@ from dfercli.inference.eight_bits import encode_in_int8
 from dfercli.inference.loaded_model import load_checkpoint, ready
 from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
+from dfercli.models.clip_backbone import TINY_VIT
 
 CPU = torch.device("cpu")
 BIG = TrainConfig(accelerator="cpu", model=ModelConfig(clip="ViT-B-32-quickgelu/openai"))
@@ -210,7 +211,8 @@ def test_a_loaded_model_says_what_it_computes_in(monkeypatch, tmp_path):
     assert both.precision == "32"
 
 
-def test_int8_is_made_at_load_kept_and_hardly_moves_probabilities(folder, caplog):
+def test_int8_is_made_at_load_kept_and_hardly_moves_probabilities(folder, caplog, monkeypatch):
+    monkeypatch.setitem(TINY_VIT["vision_cfg"], "layers", 1)  # each takes seconds to trace
     config = ModelConfig(clip="tiny-vit/random", num_frames=4)
     frames = torch.randint(0, 256, (8, 4, 3, 48, 48), dtype=torch.uint8)
     exact = ready(new_model(config, SEVEN, 1), "32", device="cpu", precision="32")

@@ -1,7 +1,6 @@
 """Training on cached features of a frozen image encoder: same result, no work done twice."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,10 +11,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from running import two_processes
 from stores import bright_and_dark_store
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
-from trainings import DFER, MODEL, OPTIM, OPTIONS, Interrupting, last_weights, small_config
+from trainings import MODEL, OPTIM, OPTIONS, Interrupting, last_weights, small_config
 
 from dfercli.artifacts.jsonl import read_rows
 from dfercli.artifacts.run_folder import FoldFolder
@@ -200,9 +200,9 @@ def test_two_processes_train_as_one(store: Path, features: Path, tmp_path: Path)
         *("--cached-views", "2", "--features-in", str(tmp_path / "features")),
         *("--name", "run", "--quiet"),
     ]
-    two = [DFER, "train", str(store), *options, "--out", str(tmp_path / "two"), "--devices", "2"]
-    done = subprocess.run(two, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    own = ("train", store, *options, "--out", tmp_path / "two")
+    both = two_processes(*own, folder=tmp_path / "p")
+    assert [one.ended() for one in both] == [0, 0], both[0].err
     made = sorted((tmp_path / "features").rglob("*.safetensors"))
     assert len(made) == 14 * 2 + 2
     assert dfer(["train", str(store), *options, "--out", str(tmp_path / "one")]) == 0

@@ -350,7 +350,7 @@ def test_the_stage_is_a_library_call(tmp_path, monkeypatch):
     assert (result.tally.sent, result.tally.usage["total_tokens"]) == (4, 60)
 
 
-KILLS, CLIPS, AT_ONCE = 10, 110, 4
+KILLS, CLIPS, AT_ONCE = 10, 50, 4
 
 
 def caption_all(store, url, cache):
@@ -363,7 +363,7 @@ def test_ten_kills_cost_only_the_work_in_progress(tmp_path):
     store = make_store(tmp_path / "faces", clips=CLIPS, frames=1)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["test_captions", "openai", "open_clip"])
-    moments = iter(np.random.default_rng(0).integers(1, 20, KILLS))
+    moments = iter(np.random.default_rng(0).integers(1, 9, KILLS))
 
     def behaviour(request, number):
         time.sleep(0.005)

@@ -15,6 +15,7 @@ from dfercli.inference.compiling import Compiling, LongWork
 from dfercli.inference.loaded_model import ready
 from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
+from dfercli.models.clip_backbone import TINY_VIT
 from dfercli.progress import LogProgress
 from dfercli.training import run as train
 
@@ -122,6 +123,7 @@ def test_toys_are_never_compiled(tmp_path):
 
 def test_kernels_give_the_same_answers(monkeypatch):
     monkeypatch.setattr(devices, "WORTH_BFLOAT16", 1)
+    monkeypatch.setitem(TINY_VIT["vision_cfg"], "layers", 1)  # each takes ten seconds to compile
     assert compiling.what_compiling_lacks() is None
     config = ModelConfig(clip="tiny-vit/random", num_frames=2)
     models = [ready(new_model(config, SEVEN, 1), "", device="cpu", precision="32") for _ in "ab"]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from running import DFER, Running
 from stores import bright_and_dark_store
-from trainings import DFER, OPTIONS, last_weights
+from trainings import OPTIONS, last_weights
 
 from dfercli.artifacts.jsonl import read_rows
 from dfercli.artifacts.run_folder import FoldFolder
@@ -71,9 +72,9 @@ def assert_same_training(run: Path, expected: Path) -> None:
 def test_two_processes_train_as_one(
     store: Path, unseen: Path, one_process: Path, tmp_path: Path
 ) -> None:
-    done = run_processes([DFER, *arguments(store, unseen, tmp_path, *TWO)])
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("selected on") == 1  # one process speaks
+    first = Running(*arguments(store, unseen, tmp_path, *TWO), folder=tmp_path / "p")
+    assert first.ended(120) == 0, first.err
+    assert first.out.count("selected on") == 1  # one process speaks
     assert_same_training(tmp_path / "run", one_process)
 
 
@@ -99,10 +100,10 @@ def test_a_broken_clip_ends_all_processes_with_one_line(unseen: Path, tmp_path: 
     store = bright_and_dark_store(tmp_path / "faces", frames=4)
     for clip in range(8):
         (store / "frames" / f"sadness-{clip}" / "000001.jpg").write_bytes(b"no picture")
-    done = run_processes([DFER, *arguments(store, unseen, tmp_path / "runs", *TWO)])
-    assert done.returncode == 3, done.stderr
-    assert done.stderr.count("error: frame is not a readable picture") == 1
-    assert "Traceback" not in done.stderr
+    first = Running(*arguments(store, unseen, tmp_path / "runs", *TWO), folder=tmp_path / "p")
+    assert first.ended(120) == 3, first.err
+    assert first.err.count("error: frame is not a readable picture") == 1
+    assert "Traceback" not in first.err
 
 
 @pytest.mark.parametrize(

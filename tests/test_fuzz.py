@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-CASES = 300
+CASES = 120  # two or three of each kind
 
 
 @pytest.mark.slow
-def test_three_hundred_mutations_make_no_fault(tmp_path):
+def test_mutations_of_each_kind_make_no_fault(tmp_path):
     out = tmp_path / "verdicts.jsonl"
     # In its own process: it forks, which a process with threads must not do.
     done = subprocess.run(

@@ -1,9 +1,14 @@
 """benchmarks/gpu_acceptance.py runs on a CPU at a toy size, so that it cannot rot."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
 import pytest
+
+from dfercli.bench import machine
+from dfercli.cli.app import run as dfer
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -16,6 +21,32 @@ def acceptance(monkeypatch):
     return gpu_acceptance
 
 
+@pytest.fixture
+def few_processes(acceptance, monkeypatch):
+    """Run commands in this process, with small products; the stopped training as ever."""
+    import gpu_training
+
+    in_process, call = len(acceptance.DFER), acceptance.call
+
+    def call_here(setting, seconds, *command):
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            if command[:in_process] == acceptance.DFER:
+                assert dfer(list(command[in_process:])) == 0
+            elif command[2].endswith("gpu_training.py"):
+                gpu_training.main(list(command[3:]))
+            elif "--golden" in command:
+                acceptance.main(list(command[3:]))
+            else:
+                return call(setting, seconds, *command)
+        return said.getvalue()
+
+    monkeypatch.setattr(acceptance, "call", call_here)
+    monkeypatch.setattr(machine, "MATRIX_WINDOWS", 1)
+    monkeypatch.setattr(machine, "MATRIX_SIDES", {"cpu": 128})
+
+
+@pytest.mark.usefixtures("few_processes")
 def test_all_steps_pass_at_a_toy_size(acceptance, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(acceptance, "MOST_SECONDS", 3000.0)  # on a busy machine
     monkeypatch.setattr(acceptance, "PATIENCE", 5.0)

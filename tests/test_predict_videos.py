@@ -4,14 +4,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from drawn_videos import write_drawn_video
+from running import Running
 from toy_model import LABELS, write_toy_checkpoint
 
 import dfercli
@@ -189,16 +187,11 @@ def test_a_folder_of_results_that_was_stopped_goes_on(
 def test_a_killed_run_leaves_no_table_and_goes_on(folder, checkpoint, tmp_path):
     out = tmp_path / "a.csv"
     arguments = ["predict", folder, "--checkpoint", checkpoint, "--out", out, *IN_PROCESS]
-    program = "import sys; from dfercli.cli.app import run; sys.exit(run(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process = Running(*arguments, folder=tmp_path / "p")
     journal = tmp_path / ".a.csv.work" / "journal.jsonl"
-    for _ in range(600):
-        if journal.exists() and len(journal.read_text().splitlines()) > 1:
-            break
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait_until(lambda: journal.exists() and len(journal.read_text().splitlines()) > 1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.ended()
     assert not out.exists() or not journal.exists()
     predict(folder, "--checkpoint", checkpoint, "--out", out, code=3)
     assert pd.read_csv(out)["source"].nunique() == 3

@@ -4,8 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -14,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_workers import set_up_trouble
+from running import Running
 
-from dfercli.artifacts.bug_log import BugLog
 from dfercli.artifacts.face_store import read_clips, read_failures
 from dfercli.cli.app import run as dfer
 from dfercli.config import PreprocessConfig
@@ -23,7 +22,6 @@ from dfercli.drawn_faces.clip import render_clip
 from dfercli.drawn_faces.identity import random_identity
 from dfercli.errors import ConfigError, DataError, ServiceError
 from dfercli.preprocessing import merge
-from dfercli.preprocessing.engines import do_jobs
 from dfercli.preprocessing.ray_engine import require_listener
 from dfercli.preprocessing.run import run
 from dfercli.preprocessing.worker_pool import Advanced, Finished, Lost, WorkerPool
@@ -57,20 +55,6 @@ def contents(store):
     }
 
 
-def set_up_trouble(argument):
-    def do(job, report):
-        report(1, 0)
-        if job == "crash":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if job == "exit":
-            os._exit(7)
-        if job == "hang":
-            time.sleep(60)
-        return f"{argument} {job}"
-
-    return do
-
-
 def test_jobs_that_crash_exit_or_hang_cost_only_themselves():
     jobs = ["one", "crash", "two", "hang", "exit", "three"]
     with WorkerPool(set_up_trouble, "did", workers=2, time_limit=4) as pool:
@@ -87,15 +71,12 @@ def test_jobs_that_crash_exit_or_hang_cost_only_themselves():
 def test_a_killed_run_is_completed_to_the_store_of_an_uninterrupted_one(videos, tmp_path):
     preprocess(videos, out=tmp_path / "whole")
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", "from dfercli.cli.start import main; main()"]
-    options = ["--detector", "haar", "--min-face", "80", "--workers", "1", "--out", str(out)]
+    options = ["--detector", "haar", "--min-face", "80", "--workers", "1", "--out", out]
     for finished in (1, 2):
-        process = subprocess.Popen([*command, "preprocess", str(videos), *options])
-        deadline = time.monotonic() + 60
-        while len(list(out.glob("sources/*.json"))) < finished and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process = Running("preprocess", videos, *options, folder=tmp_path / str(finished))
+        process.wait_until(lambda least=finished: len(list(out.glob("sources/*.json"))) >= least)
+        os.kill(process.pid, signal.SIGKILL)
+        process.ended()
     assert not (out / "clips.jsonl").exists() or len(read_clips(out)) == 4
     preprocess(videos, out=out)
     assert contents(out) == contents(tmp_path / "whole")
@@ -188,34 +169,14 @@ def test_a_port_where_something_else_listens_is_one_line_within_seconds(greeting
         connection.close()
 
 
-def test_on_ray_a_job_that_crashes_or_hangs_costs_only_itself(tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray", reason="extra dfercli[ray]")
-    monkeypatch.setenv("RAY_ADDRESS", "local")  # whatever else runs on this machine
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import it
-    config = replace(FAST, engine="ray", workers=2, time_limit=5)
-    jobs, bugs = ["crash", "one", "hang", "two"], BugLog(tmp_path / "bugs.log")
-    events = list(do_jobs(jobs, set_up_trouble, "did", config, bugs, str))
-    finished = {event.job: event.result for event in events if isinstance(event, Finished)}
-    lost = {event.job: event.reason for event in events if isinstance(event, Lost)}
-    assert finished == {"one": "did one", "two": "did two"}
-    assert "its worker process died" in lost["crash"]
-    assert "no progress for 5 s" in lost["hang"]
-    assert 2 <= sum(event.frames for event in events if isinstance(event, Advanced)) <= 4
-
-
 def test_interrupting_ends_with_130_and_leaves_a_store_that_resumes(videos, tmp_path):
     out = tmp_path / "faces"
-    command = [sys.executable, "-c", "from dfercli.cli.start import main; main()"]
-    options = ["--detector", "haar", "--min-face", "80", "--workers", "1", "--out", str(out)]
-    process = subprocess.Popen(
-        [*command, "preprocess", str(videos), *options], stderr=subprocess.PIPE, text=True
-    )
-    while not list(out.glob("sources/*.json")):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert error == "error: interrupted\n"
+    options = ["--detector", "haar", "--min-face", "80", "--workers", "1", "--out", out]
+    process = Running("preprocess", videos, *options, folder=tmp_path / "p")
+    process.wait_until(lambda: any(out.glob("sources/*.json")))
+    os.kill(process.pid, signal.SIGINT)
+    assert process.ended() == 130
+    assert process.err == "error: interrupted\n"
     assert not list(out.rglob("*.partial-*"))
     assert preprocess(videos, out=out).num_clips == 4
 

@@ -1,24 +1,15 @@
 """Processes that Ctrl-C does not reach."""
 
 import multiprocessing
-import signal
-from multiprocessing.connection import Connection
 
 import pytest
 import torch
+from in_workers import holds_back_ctrl_c, tell, tell_the_pool
 from torch.utils.data import DataLoader, Dataset
 
 from dfercli.data.loading import init_reader, silent_without_reader, start_reading
 from dfercli.preprocessing.worker_pool import Finished, WorkerPool
 from dfercli.processes import block_signals
-
-
-def holds_back_ctrl_c() -> bool:
-    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-
-
-def tell(connection: Connection) -> None:
-    connection.send(holds_back_ctrl_c())
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -46,10 +37,6 @@ class Masks(Dataset[torch.Tensor]):
 def test_processes_that_read_leave_ctrl_c_to_the_training() -> None:
     loader = DataLoader(Masks(), num_workers=1, worker_init_fn=init_reader)
     assert [bool(mask) for mask in start_reading(loader)] == [True, True]
-
-
-def tell_the_pool(_: object):  # type: ignore[no-untyped-def]
-    return lambda _job, _report: holds_back_ctrl_c()
 
 
 def test_processes_of_a_pool_leave_ctrl_c_to_the_command() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn_videos import FPS, write_drawn_video
-from test_stretches import set_up_that_dies
+from in_workers import set_up_that_dies, set_up_trouble
 from toy_model import write_toy_checkpoint
 
 from dfercli.artifacts.bug_log import BugLog
@@ -23,7 +23,7 @@ from dfercli.preprocessing import run as preprocess_run
 from dfercli.preprocessing.engines import do_jobs
 from dfercli.preprocessing.held_crops import HeldCrops
 from dfercli.preprocessing.ray_engine import joined_cluster
-from dfercli.preprocessing.worker_pool import Finished
+from dfercli.preprocessing.worker_pool import Advanced, Finished, Lost
 from dfercli.video import stretches
 from dfercli.video.decode import VideoReader
 from dfercli.video.write import write_video
@@ -132,13 +132,26 @@ def test_more_workers_than_the_cluster_has_cpus_lose_no_job(cluster, tmp_path, m
     assert sorted(finished) == sorted(f"did {job}" for job in jobs)
 
 
+def test_a_job_that_crashes_or_hangs_costs_only_itself(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    config = PreprocessConfig(sources=(".",), out=tmp_path, engine="ray", workers=2, time_limit=4.0)
+    jobs, bugs = ["crash", "one", "hang", "two"], BugLog(tmp_path / "bugs.log")
+    events = list(do_jobs(jobs, set_up_trouble, "did", config, bugs, str))
+    finished = {event.job: event.result for event in events if isinstance(event, Finished)}
+    lost = {event.job: event.reason for event in events if isinstance(event, Lost)}
+    assert finished == {"one": "did one", "two": "did two"}
+    assert "its worker process died" in lost["crash"]
+    assert "no progress for 4 s" in lost["hang"]
+    assert 2 <= sum(event.frames for event in events if isinstance(event, Advanced)) <= 4
+
+
 @pytest.mark.usefixtures("short_stretches")
 def test_a_node_that_is_killed_gives_its_sources_and_stretches_to_others(
     videos, checkpoint, tmp_path, cluster, monkeypatch
 ):
     here, there = tmp_path / "here.csv", tmp_path / "there.csv"
     model = ("--checkpoint", checkpoint)
-    dfer("predict", videos, *model, "--out", here, "--workers", 2)
+    dfer("predict", videos, *model, "--out", here, "--workers", 0)
     journal = tmp_path / ".there.csv.work" / "journal.jsonl"
     add, killed = HeldCrops.add, []
 

@@ -1,17 +1,17 @@
 """Mixup, CutMix, RandAugment, erasing, averaged weights, strides, views: each, and a resume."""
 
+import os
 import signal
-import subprocess
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from running import two_processes
 from stores import bright_and_dark_store
 from test_device_augmentation import smooth_frames
-from trainings import DFER, MODEL, Interrupting, last_weights, small_config
+from trainings import MODEL, Interrupting, last_weights, small_config
 
 from dfercli.artifacts.jsonl import read_rows
 from dfercli.artifacts.run_folder import FoldFolder
@@ -298,22 +298,20 @@ def test_a_resume_in_two_processes_is_exact_to_the_byte(store: Path, tmp_path: P
     }
     assigned = [f"--set={name}={str(value).lower()}" for name, value in given.items()]
     options = ["--clip", "tiny/random", "--accelerator", "cpu", "--workers", "0", "--epochs", "4"]
-    options += ["--batch-size", "4", "--test-share", "0", "--devices", "2", "--out", str(tmp_path)]
-    command = [DFER, "train", str(store), *options, *assigned]
-    done = subprocess.run([*command, "--name", "whole"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    options += ["--batch-size", "4", "--test-share", "0", "--out", str(tmp_path)]
+    command = ["train", store, *options, *assigned]
+    whole = two_processes(*command, "--name", "whole", folder=tmp_path / "p")
+    assert [own.ended() for own in whole] == [0, 0], whole[0].err
     run = tmp_path / "stopped"
-    process = subprocess.Popen([*command, "--name", "stopped"], stderr=subprocess.PIPE, text=True)
-    last = FoldFolder(run / "fold-1").last
-    deadline = time.monotonic() + 120
-    while not last.is_symlink() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=120)
-    assert "SIGTERM: saved after epoch" in error
+    stopped = two_processes(*command, "--name", "stopped", folder=tmp_path / "q")
+    stopped[0].wait_until(FoldFolder(run / "fold-1").last.is_symlink)
+    os.kill(stopped[0].pid, signal.SIGTERM)
+    assert stopped[1].ended() in (0, 143)
+    assert stopped[0].ended() == 143
+    assert "SIGTERM: saved after epoch" in stopped[0].err
     assert not FoldFolder(run / "fold-1").is_finished
-    done = subprocess.run([DFER, "train", "--resume", str(run)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    resumed = two_processes("train", "--resume", run, folder=tmp_path / "r")
+    assert [own.ended() for own in resumed] == [0, 0], resumed[0].err
     assert same_runs(run, tmp_path / "whole")
 
 

@@ -3,14 +3,13 @@
 import os
 import resource
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from running import Running
 from stores import bright_and_dark_store
-from trainings import DFER, OPTIONS, Interrupting, last_weights, small_config
+from trainings import OPTIONS, Interrupting, last_weights, small_config
 
 from dfercli.artifacts.jsonl import read_rows
 from dfercli.artifacts.run_folder import FoldFolder
@@ -178,21 +177,14 @@ def test_resume_needs_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_ctrl_c_exits_130_and_the_run_goes_on_with_resume(store: Path, tmp_path: Path) -> None:
     options = [*OPTIONS, "--workers", "1", "--epochs", "500"]
-    process = subprocess.Popen(
-        [DFER, "train", str(store), *options, "--out", str(tmp_path), "--name", "run"],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    own = ["--out", tmp_path, "--name", "run"]
+    process = Running("train", store, *options, *own, folder=tmp_path / "p")
     last = FoldFolder(tmp_path / "run" / "fold-1").last
-    deadline = time.monotonic() + 60
-    while not last.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    process.wait_until(last.exists)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to the workers, too
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
-    assert out == ""
+    assert process.ended() == 130, process.err
+    err = process.err
+    assert process.out == ""
     assert err.splitlines()[-1] == "error: interrupted"
     assert f"continue with: dfer train --resume {tmp_path / 'run'}" in err
     assert "Traceback" not in err

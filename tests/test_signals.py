@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 from drawn_videos import write_drawn_video
+from fork_server import Forked
 from llm_server import Received, Reply, serve
-from running import Running
+from running import DFER, Running
 from stores import bright_and_dark_store
 from test_resume import assert_same_run
 from toy_model import write_toy_checkpoint
-from trainings import DFER, OPTIONS, small_config
+from trainings import OPTIONS, small_config
 
 from dfercli.artifacts.jsonl import read_rows
 from dfercli.artifacts.run_folder import FoldFolder
@@ -240,17 +241,17 @@ def test_commands_with_workers_end_with_them(videos: Path, tmp_path: Path, comma
 
 def test_a_terminal_that_goes_away(store: Path, tmp_path: Path) -> None:
     """Nobody reads the progress bars, and writing them fails; the work is saved all the same."""
-    process, terminal = pty.fork()
+    terminal, theirs = pty.openpty()
     own = ["--epochs", "500", "--out", str(tmp_path), "--name", "run"]
-    if process == 0:
-        os.execv(DFER, [DFER, "train", str(store), *OPTIONS, *own])
+    command = [DFER, "train", str(store), *OPTIONS, *own]
+    process = Forked(command, theirs, theirs, dict(os.environ))
+    os.close(theirs)
     folder = FoldFolder(tmp_path / "run" / "fold-1")
     deadline = time.monotonic() + 60
     while not folder.last.exists() and time.monotonic() < deadline:
         os.read(terminal, 65536)
     os.close(terminal)
-    _, status = os.waitpid(process, 0)
-    assert os.waitstatus_to_exitcode(status) == 129
+    assert process.poll(60) == 129
     assert folder.last_name is not None
 
 
@@ -282,7 +283,10 @@ STRUCK: dict[str, tuple[Callable[..., list[object]], Any, str, int]] = {
         1,
     ),
     "export, comparing": (
-        lambda at: ["export", at.checkpoint, "--int8", "--out", at.out / "m.onnx"],
+        lambda at: [
+            *("export", at.checkpoint, "--format", "torchscript"),
+            *("--out", at.out / "m.torchscript"),
+        ],
         export,
         "_difference",
         1,

@@ -80,7 +80,7 @@ def test_streams_of_another_kind_are_one_line(checkpoint, views, streams, messag
     assert message in error.value.message
 
 
-@pytest.mark.parametrize("streams", [(), ("frames", "landmarks"), ("parsing",), ("frames",)])
+@pytest.mark.parametrize("streams", [(), ("parsing",), ("frames",)])
 def test_an_exported_file_takes_every_stream_and_names_them(
     checkpoint, views, tmp_path, streams, recwarn
 ):

@@ -1,13 +1,12 @@
 """A long video in stretches, done side by side, gives the result of one worker."""
 
-import os
 import shutil
-import signal
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from in_workers import set_up_that_dies, set_up_that_is_written_over
 from test_preprocess_scale import FAST, contents
 
 from dfercli.artifacts.face_store import read_clips, read_track
@@ -24,13 +23,13 @@ from dfercli.video.stretches import cut_into_stretches
 from dfercli.video.write import write_video
 
 FPS = 12.0
-SECONDS = 45
-SEAMS = 8
+SECONDS = 15
+SEAMS = 4
 MOST_PIXELS = 10**7
 
 
 def frames_of_people():
-    """Two people who move about; one of them is away around every third seam."""
+    """Two people who move about; one of them is away around the third seam."""
     rng = np.random.default_rng(3)
     people = [
         render_clip(random_identity(rng), "happiness", rng, num_frames=24, fps=FPS, size=160).frames
@@ -42,7 +41,7 @@ def frames_of_people():
         face = turn if turn < 24 else 46 - turn  # there and back, without a cut
         shift = round(12 * np.sin(number / 15))
         image[20:180, 20 + shift : 180 + shift] = people[0][face]
-        if (number / FPS + 1.2) % 15 > 1.5:
+        if (number / FPS + 1.2) % 9 > 1.5:
             image[30:190, 220 - shift : 380 - shift] = people[1][face]
         yield image
 
@@ -58,7 +57,7 @@ def video(tmp_path_factory):
 def short_stretches(monkeypatch):
     """Cut even so short a video, into one stretch more than `SEAMS`."""
     monkeypatch.setattr(stretched, "LONG_SECONDS", SECONDS / (SEAMS + 1))
-    monkeypatch.setattr(stretches, "SHORTEST", 3.0)
+    monkeypatch.setattr(stretches, "SHORTEST", 2.0)
     monkeypatch.setattr(stretched, "num_cores", lambda: 1)
 
     def with_all(path, count, max_pixels):
@@ -79,7 +78,7 @@ def by_one(video, tmp_path_factory):
 
 
 @pytest.mark.usefixtures("short_stretches")
-def test_eight_seams_give_the_result_of_one_worker(video, by_one, tmp_path):
+def test_four_seams_give_the_result_of_one_worker(video, by_one, tmp_path):
     assert len(cut_into_stretches(video, SEAMS + 1, MOST_PIXELS)) == SEAMS + 1
     whole, out = by_one
     result = store_of(video, tmp_path / "faces", 2)
@@ -119,17 +118,6 @@ def test_two_passes_over_stretches_are_the_same(video, by_one, tmp_path, monkeyp
     assert whole.num_clips == len(read_clips(tmp_path / "faces"))
 
 
-def set_up_that_dies(setting):
-    do = source_worker.set_up_sources(setting)
-
-    def dying(job, report):
-        if job.stretch is not None and job.stretch.number == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return do(job, report)
-
-    return dying
-
-
 @pytest.mark.usefixtures("short_stretches")
 def test_a_worker_that_dies_in_a_stretch_costs_the_whole_source(video, tmp_path, monkeypatch):
     monkeypatch.setattr(preprocess_run, "set_up_sources", set_up_that_dies)
@@ -144,7 +132,8 @@ def test_a_worker_that_dies_in_a_stretch_costs_the_whole_source(video, tmp_path,
 
 
 @pytest.mark.usefixtures("short_stretches")
-def test_a_damaged_stretch_gives_the_result_of_one_worker(video, tmp_path):
+def test_a_damaged_stretch_gives_the_result_of_one_worker(video, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "num_workers", lambda config, jobs: 0)  # in this process
     broken = tmp_path / "people.mp4"
     content = bytearray(video.read_bytes())
     half = len(content) // 2
@@ -156,18 +145,6 @@ def test_a_damaged_stretch_gives_the_result_of_one_worker(video, tmp_path):
     assert [clip.num_frames for clip in two.clips] == [clip.num_frames for clip in one.clips]
     assert [one.reason for one in two.failures] == [one.reason for one in one.failures]
     assert len(two.warnings) == len(one.warnings)
-
-
-def set_up_that_is_written_over(setting):
-    do = source_worker.set_up_sources(setting)
-
-    def changing(job, report):
-        if job.stretch is not None and job.stretch.number == 1:
-            with job.source.path.open("ab") as file:
-                file.write(b"more")
-        return do(job, report)
-
-    return changing
 
 
 @pytest.mark.usefixtures("short_stretches")
@@ -206,7 +183,7 @@ def test_a_video_whose_times_go_backwards_is_not_cut(packets):
 
 
 def test_a_video_is_cut_only_where_its_times_are_clear(video, tmp_path, monkeypatch):
-    monkeypatch.setattr(stretches, "SHORTEST", 3.0)
+    monkeypatch.setattr(stretches, "SHORTEST", 2.0)
     plan = cut_into_stretches(video, 4, MOST_PIXELS)
     assert [stretch.number for stretch in plan] == [0, 1, 2, 3]
     whole = [(frame.index, round(frame.pts_seconds, 4)) for frame in VideoReader(video)]

@@ -1,6 +1,5 @@
 """Small trainings for tests: settings, a progress that interrupts, and a look at the weights."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,9 +11,6 @@ from torch import Tensor
 from dfercli.artifacts.checkpoint import read_weights
 from dfercli.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, TrainConfig
 
-DFER = str(
-    Path(sys.executable).with_name("dfer")
-)  # the installed command, for runs in their own process
 MODEL = ModelConfig(clip="tiny/random", num_frames=3, context_tokens=2)
 OPTIM = OptimConfig(
     optimizer="adamw", epochs=3, batch_size=4, lr_temporal=1e-3, lr_image=1e-3, lr_context=1e-3
