@@ -1,5 +1,6 @@
 """`dfer data get`: plan what to fetch, and fetch it."""
 
+import shlex
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import suppress
@@ -231,13 +232,13 @@ def own_steps(raw_set: RawSet, root: Path) -> tuple[str, list[str]]:
         The commands, one per line, and the names of videos that are not there or only as pointers.
     """
     gone = [take.key for take in raw_set.expected() if take.left_out is None]
-    lines = ["git lfs install"]
+    lines, place = ["git lfs install"], shlex.quote(str(root))
     if root.is_dir():
         with suppress(DataError):  # no video at all: all are missing
             found = find_takes(raw_set, root).takes
             there = {take.key for take, path in found if not is_lfs_pointer(path)}
             gone = [key for key in gone if key not in there]
     else:
-        lines.append(f"GIT_LFS_SKIP_SMUDGE=1 git clone {raw_set.repository} {root}")
-    lines.append(f"git -C {root} lfs pull --include VideoFlash")
+        lines.append(f"GIT_LFS_SKIP_SMUDGE=1 git clone {raw_set.repository} {place}")
+    lines.append(f"git -C {place} lfs pull --include VideoFlash")
     return "\n".join(lines), gone
