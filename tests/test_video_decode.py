@@ -74,6 +74,22 @@ def test_both_decoders_select_the_same_frames(video, selection, request):
         assert np.abs(one.image.astype(int) - other.image).mean() < 1
 
 
+def test_a_video_of_ten_bits_has_the_same_pictures_with_and_without_decord(tmp_path, request):
+    path = tmp_path / "ten.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p10le"
+        for image in moving_bar(5, 120, 160):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    _, with_decord = read(path)
+    request.getfixturevalue("without_decord")
+    _, with_av = read(path)
+    assert len(with_av) == 5
+    for one, other in zip(with_av, with_decord, strict=True):
+        assert (one.image == other.image).all()
+
+
 @pytest.mark.parametrize(
     ("selection", "between"),
     [
