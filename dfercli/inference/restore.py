@@ -246,8 +246,13 @@ def restore_model(
     ):
         if said != built:
             raise ArtifactError(f"{where}: {name}: expected {built}, as the model has, got {said}")
+    built_as = module.state_dict()
+    weights = {
+        name: weight.to(built_as[name].dtype) if name in built_as else weight
+        for name, weight in read_weights(path).items()
+    }
     try:
-        faults = module.load_state_dict(read_weights(path), strict=False)
+        faults = module.load_state_dict(weights, strict=False, assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ArtifactError(f"the weights in {path} do not fit its model.json: {reason}") from error
