@@ -190,7 +190,8 @@ def bench(setting: Setting) -> dict[str, Any]:
 def resuming(setting: Setting) -> dict[str, Any]:
     """A training that SIGTERM stops and `--resume` continues, against an undisturbed one."""
     faces = setting.out / "demo" / "faces-train"
-    options = ("--recipe", "demo", "--select", "last", "--epochs", "6", "--batch-size", "4")
+    epochs = "3" if setting.toy else "6"
+    options = ("--recipe", "demo", "--select", "last", "--epochs", epochs, "--batch-size", "4")
     device = ("--accelerator", setting.device, "--precision", "32")
     command = (*DFER, "train", str(faces), *options, *device, "--out", str(setting.out / "runs"))
     call(setting, 150, *command, "--name", "whole")

@@ -260,7 +260,10 @@ def test_it_is_evaluated_exported_and_described(
     run: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert dfer(["eval", str(run), str(store), "--out", str(tmp_path / "e"), "--quiet"]) == 0
-    assert dfer(["export", str(run), "--out", str(tmp_path / "model.onnx"), "--quiet"]) == 0
+    last = run / "fold-1" / "checkpoints" / "last"
+    kind = "onnx" if restore_model(last).config.clip_lora.head == "texts" else "torchscript"
+    out = str(tmp_path / f"model.{kind}")
+    assert dfer(["export", str(run), "--format", kind, "--out", out, "--quiet"]) == 0
     assert dfer(["info", str(run)]) == 0
     assert "clip-lora" in capsys.readouterr().out
 

@@ -1,5 +1,6 @@
 """Training in several processes on the CPU: the same losses, each clip measured once."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,7 +90,12 @@ def test_torchrun_starts_the_processes_too(
     assert_same_training(tmp_path / "run", one_process)
 
 
-def test_state_that_fsdp_shards_comes_back_whole() -> None:
+def test_state_that_fsdp_shards_comes_back_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for unused in ("torchmetrics", "transformers"):  # lightning and open_clip try to import them
+        (tmp_path / f"{unused}.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     script = Path(__file__).with_name("fsdp_processes.py")
     done = run_processes([*TORCHRUN, "--nproc-per-node", "2", str(script)])
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-CASES = 120  # two or three of each kind
+CASES = 90  # one or two of each kind
 
 
 @pytest.mark.slow

@@ -297,7 +297,7 @@ def test_a_resume_in_two_processes_is_exact_to_the_byte(store: Path, tmp_path: P
         "checkpoint_every": 1,
     }
     assigned = [f"--set={name}={str(value).lower()}" for name, value in given.items()]
-    options = ["--clip", "tiny/random", "--accelerator", "cpu", "--workers", "0", "--epochs", "4"]
+    options = ["--clip", "tiny/random", "--accelerator", "cpu", "--workers", "0", "--epochs", "3"]
     options += ["--batch-size", "4", "--test-share", "0", "--out", str(tmp_path)]
     command = ["train", store, *options, *assigned]
     whole = two_processes(*command, "--name", "whole", folder=tmp_path / "p")

@@ -12,11 +12,14 @@ from dfercli.errors import DataError
 from dfercli.inference.exported import inputs_of
 from dfercli.inference.loaded_model import load_checkpoint
 from dfercli.inference.probabilities import softmax
+from dfercli.models.clip_backbone import TINY_VIT
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    return train_tiny(tmp_path_factory.mktemp("answers"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TINY_VIT["vision_cfg"], "layers", 1)  # each takes seconds to trace
+        return train_tiny(tmp_path_factory.mktemp("answers"))
 
 
 @pytest.fixture(scope="module")

