@@ -409,8 +409,8 @@ def test_a_broken_frame_and_a_folder_that_is_a_file_are_one_line(
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     command = ["train", str(store), *OPTIONS, *CACHED, "--out", str(tmp_path), "--quiet"]
-    assert dfer([*command, "--features-in", str(blocked)]) == 4
-    assert f"cannot write {blocked}" in capsys.readouterr().err
+    assert dfer([*command, "--features-in", str(blocked)]) == 2
+    assert f"error: --features-in {blocked} is a file, expected a folder" in capsys.readouterr().err
     broken = store / "frames" / "sadness-1" / "000002.jpg"
     broken.write_bytes(b"no picture")
     again = [*command, "--name", "again", "--features-in", str(tmp_path / "features")]
