@@ -43,7 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     An entry of `SLOW` that matches no test is an error.
     """
-    items.sort(key=lambda item: FIRST.index(name) if (name := item.path.name) in FIRST else 99)
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
     for item in items:
         name = f"{item.path.name}::{getattr(item, 'originalname', item.name)}"
         if name in SLOW or item.path.name in SLOW:
