@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfercli.artifacts.atomic import atomic_path
-from dfercli.errors import ArtifactError, DataError
+from dfercli.errors import DataError, UnwritableError
 from dfercli.progress import logger
 from dfercli.video.containers import mark_as_own
 from dfercli.video.frames import Frame
@@ -48,7 +48,7 @@ def write_annotated(
 
     Raises:
         DataError: no frame at all.
-        ArtifactError: the system or the encoder refused the write.
+        UnwritableError: the system or the encoder refused the write.
     """
     stream = iter(frames)
     first = next(stream, None)
@@ -58,7 +58,7 @@ def write_annotated(
         try:
             return _write(temporary, path, first, stream, sound_of, note, crf)
         except av.error.FFmpegError as error:
-            raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
+            raise UnwritableError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _write(

@@ -42,7 +42,7 @@ class Recorder:
         """Record one more frame.
 
         Raises:
-            ArtifactError: the system or the encoder refused the write.
+            UnwritableError: the system or the encoder refused the write.
         """
         if self._writing is None:
             self._writing = self._thread.submit(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfercli.artifacts.atomic import atomic_path
-from dfercli.errors import ArtifactError, DataError
+from dfercli.errors import DataError, UnwritableError
 
 FINEST_RATE = 1001  # the largest denominator in use: 30000/1001
 
@@ -42,14 +42,14 @@ def write_video(
 
     Raises:
         DataError: no frame at all, or frames of different sizes.
-        ArtifactError: the system or the encoder refused the write.
+        UnwritableError: the system or the encoder refused the write.
     """
     rate = Fraction(fps).limit_denominator(FINEST_RATE)
     with atomic_path(path) as temporary:
         try:
             return _encode(temporary, iter(frames), rate, crf, preset, gop_seconds, path)
         except av.error.FFmpegError as error:
-            raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
+            raise UnwritableError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _encode(
