@@ -19,6 +19,9 @@ def convert(asked: Asked[ConvertConfig], json: Json = False) -> None:
     A published file is read without executing anything in it.
     """
     config = asked.config()
+    from dfercli.inference.light_imports import import_models
+
+    import_models()
     from dfercli.inference.convert import Converted, run
 
     def as_json(found: Converted) -> dict[str, Any]:

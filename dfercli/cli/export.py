@@ -22,6 +22,9 @@ def export(asked: Asked[ExportConfig], json: Json = False, quiet: Quiet = False)
     1).
     """
     config = asked.config()
+    from dfercli.inference.light_imports import import_models
+
+    import_models()
     from dfercli.inference.export import run
 
     result = run(config, ConsoleProgress(quiet=quiet))

@@ -93,7 +93,10 @@ def _show_machine(json: bool) -> None:
 
 
 def _show_cost(config: TrainConfig, json: bool) -> None:
-    from dfercli.inference.info import run
+    from dfercli.inference.light_imports import import_models
+
+    import_models()
+    from dfercli.inference.method_cost import run
     from dfercli.models.cost import cost_lines
 
     model, batch_size = config.model, config.optim.batch_size
