@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from drawn_videos import write_drawn_video
 from running import Running
 from stores import bright_and_dark_store
 from test_resume import assert_same_run
+from test_signals import of_session
 from toy_model import write_toy_checkpoint
 from trainings import OPTIONS, Interrupting, small_config
 
@@ -230,3 +232,7 @@ def test_a_run_killed_with_readers_can_continue_at_once(store: Path, tmp_path: P
     done = int(os.readlink(last).split("-")[1])
     with pytest.raises(KeyboardInterrupt):
         train.resume(tmp_path / "run", Interrupting(done * 3 + 1))
+    deadline = time.monotonic() + 20  # they look for it every five seconds
+    while of_session(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert of_session(process.pid) == []

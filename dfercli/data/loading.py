@@ -1,10 +1,12 @@
 """From clips on disk to batches of frames."""
 
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.synchronize import Event
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +313,13 @@ def init_reader(_worker: int, readers: int = 1, too_small: Event | None = None) 
     sys.excepthook = silent_without_reader
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    Finalize(None, leave_if_orphaned, (os.getppid(),), exitpriority=0)  # before queues are joined
+
+
+def leave_if_orphaned(parent: int) -> None:
+    """End this process at once if its parent was killed: nobody reads the queue it would join."""
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def start_reading(loader: DataLoader[Any]) -> Iterator[Any]:
