@@ -184,7 +184,7 @@ SLOW = (
     "test_stretches.py::test_a_damaged_stretch_gives_the_result_of_one_worker",
     "test_stretches.py::test_a_video_that_changes_between_stretches_is_done_as_a_whole",
     "test_stretches.py::test_a_worker_that_dies_in_a_stretch_costs_the_whole_source",
-    "test_stretches.py::test_four_seams_give_the_result_of_one_worker",
+    "test_stretches.py::test_eight_seams_give_the_result_of_one_worker",
     "test_stretches.py::test_two_passes_over_stretches_are_the_same",
     "test_sweep.py::test_a_run_with_other_settings_does_not_count_for_the_sweep",
     "test_sweep.py::test_a_sweep_trains_all_prints_a_table_and_does_nothing_the_second_time",

@@ -23,13 +23,13 @@ from dfercli.video.stretches import cut_into_stretches
 from dfercli.video.write import write_video
 
 FPS = 12.0
-SECONDS = 15
-SEAMS = 4
+SECONDS = 27
+SEAMS = 8
 MOST_PIXELS = 10**7
 
 
 def frames_of_people():
-    """Two people who move about; one of them is away around the third seam."""
+    """Two people who move about; one of them is away around every third seam."""
     rng = np.random.default_rng(3)
     people = [
         render_clip(random_identity(rng), "happiness", rng, num_frames=24, fps=FPS, size=160).frames
@@ -78,7 +78,7 @@ def by_one(video, tmp_path_factory):
 
 
 @pytest.mark.usefixtures("short_stretches")
-def test_four_seams_give_the_result_of_one_worker(video, by_one, tmp_path):
+def test_eight_seams_give_the_result_of_one_worker(video, by_one, tmp_path):
     assert len(cut_into_stretches(video, SEAMS + 1, MOST_PIXELS)) == SEAMS + 1
     whole, out = by_one
     result = store_of(video, tmp_path / "faces", 2)
