@@ -8,6 +8,7 @@
 `import dfercli` is quick; torch and the rest are imported when a name below is first used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,15 @@ __all__ = [
     "__version__",
     "load",
 ]
+
+# Libraries that would tell their makers what runs here; read when they are imported. Worker
+# processes inherit them.
+for _name, _off in (
+    ("ORT_DISABLE_TELEMETRY", "1"),  # ONNX Runtime
+    ("HF_HUB_DISABLE_TELEMETRY", "1"),
+    ("RAY_USAGE_STATS_ENABLED", "0"),
+):
+    os.environ.setdefault(_name, _off)
 
 _HOMES = {
     "FramesPrediction": "dfercli.api",

@@ -4,6 +4,7 @@
 it is checked when it is read. `inside` joins checked names to a folder.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from unicodedata import category
@@ -94,3 +95,9 @@ def inside(folder: Path, *names: str) -> Path:
                 hint="the name may be meant to reach files elsewhere: do not trust it",
             )
     return folder.joinpath(*(PurePosixPath(name) for name in names))
+
+
+def neighbour(path: Path, before: str, after: str) -> Path:
+    """The neighbour of a path whose name has more at both ends; also that of `.` and `..`."""
+    named = Path(os.path.abspath(path)) if path.name in ("", "..") else path
+    return named.with_name(f"{before}{named.name}{after}")

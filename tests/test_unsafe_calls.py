@@ -1,6 +1,9 @@
 """Calls that can run what they read stand nowhere, or only in the one place named here."""
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,3 +176,27 @@ def test_every_named_place_still_makes_its_call() -> None:
         for place in places:
             tree = ast.parse((PACKAGE / place).read_text())
             assert name in [called for called, _ in calls(tree)], f"{name} in {place}"
+
+
+@pytest.mark.media
+def test_no_library_tells_its_maker_what_runs_here(shared, tmp_path):
+    """Left alone, ONNX Runtime keeps a number for the machine in the user's cache folder."""
+    names = ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "RAY_USAGE_STATS_ENABLED")
+    places = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "TMPDIR"), str(tmp_path))
+    own = {name: value for name, value in os.environ.items() if name not in names}
+    weights = str(shared / "weights" / "yunet_s_640_640.onnx")
+    program = (
+        "from pathlib import Path\n"
+        "from dfercli.faces.yunet import YuNetDetector\n"
+        f"YuNetDetector(Path({weights!r}))\n"
+        f"import os; print([os.environ[name] for name in {names}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**own, **places},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "['1', '1', '0']\n"
+    assert list(tmp_path.iterdir()) == []

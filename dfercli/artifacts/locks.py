@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from dfercli.artifacts.atomic import read_json, unwritable, write_json
 from dfercli.errors import ArtifactError
+from dfercli.names import neighbour
 from dfercli.typed import Range, typed
 
 if TYPE_CHECKING:
@@ -107,9 +108,8 @@ def writing_file(path: Path) -> Iterator[None]:
     Raises:
         ArtifactError: another process does (named).
     """
-    with exclusive(
-        path.with_name(f".{path.name}.lock"), busy=f"{path} is being written", stays=False, of=path
-    ):
+    lock = neighbour(path, ".", ".lock")
+    with exclusive(lock, busy=f"{path} is being written", stays=False, of=path):
         yield
 
 

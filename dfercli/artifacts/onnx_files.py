@@ -23,6 +23,7 @@ def import_runtime() -> Any:
     """The package onnxruntime, without messages of its own: they come in its errors, too."""
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # where somebody imported it before dfer
     onnxruntime.set_default_logger_severity(4)
     return onnxruntime
 

@@ -80,7 +80,10 @@ def check_places(config: Any) -> None:
 
 
 def check_place(option: str, path: Path, writes: Written) -> None:
-    """Refuse an output below a file, a file where a folder is, and a folder where a file is.
+    """Refuse an output that cannot be, or should not replace, what is at its place.
+
+    That is one below a file, a file where a folder, link without a target, pipe or device is, a
+    folder where a file is, and the root of the file system.
 
     Args:
         option: The option that asks for it.
@@ -92,9 +95,15 @@ def check_place(option: str, path: Path, writes: Written) -> None:
     """
     there = next((place for place in (path, *path.parents) if os.path.lexists(place)), Path())
     fault = None
-    if there == path and writes != "folder":
-        if writes == "file" and path.is_dir():
-            fault = "is a folder, expected a file"
+    if os.path.abspath(path) == os.path.abspath(os.sep):
+        fault = "is the root of the file system, expected a place in a folder"
+    elif there == path and writes != "folder":
+        if not path.exists():
+            fault = "is a broken link, expected a file"
+        elif path.is_dir():
+            fault = "is a folder, expected a file" if writes == "file" else None
+        elif not path.is_file():
+            fault = "is a pipe or device, expected a file"
     elif not there.is_dir():
         kind = "a file" if there.exists() else "a broken link"
         fault = f"is {kind}, expected a folder"

@@ -20,6 +20,7 @@ from dfercli.artifacts.jsonl import append_row, read_rows, write_rows
 from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.artifacts.removing import remove_own
 from dfercli.errors import ArtifactError
+from dfercli.names import neighbour
 from dfercli.report.video_prediction import FaceTrace, Moment, Picture, VideoPrediction
 from dfercli.typed import typed
 from dfercli.video.sources import source_signature
@@ -29,7 +30,7 @@ JOURNAL_SCHEMA = "dfer.predict_journal/3"
 
 def work_folder(out: Path) -> Path:
     """The folder of the work for a table until it is written."""
-    return out.with_name(f".{out.name}.work")
+    return neighbour(out, ".", ".work")
 
 
 def settings_digest(settings: Any) -> str:

@@ -171,10 +171,12 @@ def _is_file_name(path: Path) -> bool:
 
 
 def bugs_path(config: PredictConfig) -> Path:
-    """The path of the log of bugs: beside the tables, else the page, else the videos."""
+    """The path of the log of bugs: beside the tables, else the page, else with the videos."""
     if config.out is not None and is_folder(config.out):
         return config.out / BUGS_FILE
     for place in (config.out, config.html, config.video):
+        if place is not None and place.is_dir():  # of several annotated videos
+            return place / BUGS_FILE
         if place is not None:
             return place.with_name(f"{place.stem}.{BUGS_FILE}")
     return users_log()
