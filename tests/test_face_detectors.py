@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from dfercli.artifacts.pictures import scaled
 from dfercli.artifacts.weight_files import weight_file
 from dfercli.cli.app import run as dfer
 from dfercli.config import PreprocessConfig
-from dfercli.errors import ArtifactError, ConfigError
+from dfercli.errors import ArtifactError, ConfigError, DataError
 from dfercli.faces import five_points, landmark_points, yunet
 from dfercli.faces.build import DetectorChoice, build_detector, choose_detector
 from dfercli.faces.crop import FIVE_POINTS, points_transform, square_transform, warp
@@ -430,3 +431,32 @@ def test_a_network_of_open_size_is_the_same_network(shared):
     outputs = detector._run(picture)
     for name, value in zip(yunet.OUTPUTS, values, strict=True):
         assert outputs[name] == pytest.approx(value[0], abs=1e-5), name
+
+
+@pytest.mark.media
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38, 1.0])
+@pytest.mark.parametrize("kind", ["cls", "bbox", "kps"])
+def test_a_network_that_computes_nonsense_gives_faces_that_can_be_followed(kind, value, shared):
+    """Else what such a file finds would end as a bug, or never."""
+    detector = yunet.YuNetDetector(shared / "weights" / "yunet_s_640_640.onnx")
+    session = detector._session
+
+    def run(names, inputs):
+        found = session.run(names, inputs)
+        told = {"cls": 1.0, "obj": 1.0, kind: value}
+        kinds = [name.split("_")[0] for name in names]
+        return [
+            np.full_like(one, told[own]) if own in told else one
+            for own, one in zip(kinds, found, strict=True)
+        ]
+
+    detector._session = SimpleNamespace(run=run)
+    picture = np.zeros((320, 576, 3), np.uint8)
+    if not np.isfinite(value):
+        with pytest.raises(DataError, match="not numbers"):
+            detector.detect([picture])
+        return
+    (faces,) = detector.detect([picture])
+    assert len(faces) <= yunet.MOST_FACES
+    for values in (faces.box_xyxy_px, faces.score, faces.points_px):
+        assert values is None or np.isfinite(values).all()

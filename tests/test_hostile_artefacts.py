@@ -18,6 +18,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from stores import bright_and_dark_store
 from toy_model import LABELS, write_toy_checkpoint
 from trainings import Interrupting, small_config
@@ -451,6 +452,28 @@ def test_a_model_is_not_built_from_an_impossible_card(
         path.write_text(good)
     assert "model.json" in caught.value.message
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.float64, torch.int8, torch.complex64])
+def test_weights_of_another_precision_are_rounded_but_numbers_of_another_kind_refused(
+    kind: torch.dtype, checkpoint: Path
+) -> None:
+    path = checkpoint / "model.safetensors"
+    good = path.read_bytes()
+    weights = load_file(path)
+    floats = {name: one.to(kind) for name, one in weights.items() if one.is_floating_point()}
+    save_file({**weights, **floats}, path)
+    try:
+        if kind.is_floating_point:
+            state = restore_model(checkpoint).module.state_dict()
+            assert {one.dtype for one in state.values() if one.is_floating_point()} == {
+                torch.float32
+            }
+        else:
+            with pytest.raises(ArtifactError, match=f"holds {kind}, expected torch.float32"):
+                restore_model(checkpoint)
+    finally:
+        path.write_bytes(good)
 
 
 @pytest.mark.parametrize(

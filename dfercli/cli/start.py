@@ -16,9 +16,13 @@ def main() -> None:
     # A thread of NumPy's OpenBLAS spins for 2**26 cycles before it sleeps: 0.1 s of each process.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     open_closed_streams()
-    from dfercli.cli.app import run
+    try:
+        from dfercli.cli.app import run
 
-    answers.append(run(sys.argv[1:]))
+        answers.append(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # before the command line listens, or after it has stopped to
+        sys.stderr.write("error: interrupted\n")
+        answers.append(130)
     sys.exit(answers[0])
 
 

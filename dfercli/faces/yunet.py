@@ -20,12 +20,13 @@ from dfercli.faces.detect import Faces, no_faces, without_doubles
 
 SCORE = 0.5
 OVERLAP = 0.3
+MOST_CELLS, MOST_FACES = 5000, 500  # the best of a picture, in which a bad file finds any number
 INPUT = "input"
 # Each cell of these many pixels a side may hold one face. Outputs for cells of 8 px: `cls_8` and
 # `obj_8` (1, cells, 1), whose product is a squared score; `bbox_8` (1, cells, 4): the centre from
 # the corner of the cell, and the logarithms of the sides, in cells; `kps_8` (1, cells, 10): points.
 STRIDES_PX = (8, 16, 32)
-LOG_LARGEST = 10.0  # of a side in cells: a file of a stranger may claim more than floats hold
+LOG_LARGEST, FURTHEST = 10.0, 1e6  # in cells: a file of a stranger may claim more than floats hold
 WIDTHS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 OUTPUTS = tuple(f"{kind}_{stride}" for stride in STRIDES_PX for kind in WIDTHS)
 # Its memory grows with the picture: larger ones are looked at in parts that share a border as wide
@@ -87,7 +88,8 @@ class YuNetDetector:
         columns = _padded(image.shape[1])
         outputs = self._run(image)
         faces = [_faces_of(outputs, stride, columns // stride) for stride in STRIDES_PX]
-        return without_doubles(faces, OVERLAP)
+        found = without_doubles(faces, OVERLAP)
+        return found.select(np.arange(min(len(found), MOST_FACES)))
 
     def _run(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """The outputs for a picture ((H, W, 3) uint8 RGB), without their first dimension.
@@ -111,6 +113,8 @@ class YuNetDetector:
             cells = (rows // int(stride)) * (columns // int(stride))
             if value.shape != (1, cells, WIDTHS[kind]):
                 raise DataError(f"its output {name} has the size {list(value.shape)}")
+            if not np.isfinite(value).all():
+                raise DataError(f"the detector yunet gives {name} that are not numbers")
         return {name: value[0] for name, value in zip(OUTPUTS, values, strict=True)}
 
 
@@ -152,10 +156,12 @@ def _faces_of(outputs: dict[str, NDArray[np.float32]], stride: int, columns: int
     (cells,) = np.nonzero(scores >= SCORE)
     if not len(cells):
         return no_faces()
+    cells = cells[np.argsort(-scores[cells], kind="stable")[:MOST_CELLS]]
     corners = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)  # (n, 2)
-    boxes = outputs[f"bbox_{stride}"][cells]
-    centres, sides = corners + boxes[:, :2], np.exp(boxes[:, 2:].clip(max=LOG_LARGEST))
-    points = outputs[f"kps_{stride}"][cells].reshape(-1, 5, 2) + corners[:, None]
+    boxes = outputs[f"bbox_{stride}"][cells].clip(-FURTHEST, FURTHEST)
+    centres, sides = corners + boxes[:, :2], np.exp(boxes[:, 2:].clip(-LOG_LARGEST, LOG_LARGEST))
+    points = outputs[f"kps_{stride}"][cells].clip(-FURTHEST, FURTHEST)
+    points = points.reshape(-1, 5, 2) + corners[:, None]
     bounds = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
     return Faces(stride * bounds, scores[cells], stride * points)
 

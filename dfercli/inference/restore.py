@@ -246,11 +246,16 @@ def restore_model(
     ):
         if said != built:
             raise ArtifactError(f"{where}: {name}: expected {built}, as the model has, got {said}")
-    built_as = module.state_dict()
-    weights = {
-        name: weight.to(built_as[name].dtype) if name in built_as else weight
-        for name, weight in read_weights(path).items()
-    }
+    weights = read_weights(path)
+    for name, built in module.state_dict().items():
+        weight = weights.get(name, built)
+        if weight.is_floating_point() != built.is_floating_point():
+            raise ArtifactError(
+                f"the weights in {path} do not fit its model.json: {name} holds {weight.dtype}, "
+                f"expected {built.dtype}"
+            )
+        if name in weights:
+            weights[name] = weight.to(built.dtype)
     try:
         faults = module.load_state_dict(weights, strict=False, assign=True)
     except RuntimeError as error:
