@@ -16,7 +16,8 @@ def one_product(monkeypatch):
     monkeypatch.setattr(bench_machine, "MATRIX_SIDES", {"cpu": 128})
 
 
-def test_the_reference_multiplies_in_full_float32_and_restores_the_settings():
+def test_the_reference_multiplies_in_full_float32_and_restores_the_settings(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # as PyTorch starts with
     torch.set_float32_matmul_precision("high")
     try:
         with bench_machine.whole_float32():
