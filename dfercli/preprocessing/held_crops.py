@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 from dfercli.errors import UnwritableError
 from dfercli.preprocessing.crop_sinks import HeldCrop
 
-HELD_BYTES = 64 * 1024**2
+HELD_BYTES = 32 * 1024**2
 
 
 class CropMemory:
