@@ -249,7 +249,7 @@ def restore_model(
     weights = read_weights(path)
     for name, built in module.state_dict().items():
         weight = weights.get(name, built)
-        if weight.is_floating_point() != built.is_floating_point():
+        if built.is_floating_point() and not weight.is_floating_point():
             raise ArtifactError(
                 f"the weights in {path} do not fit its model.json: {name} holds {weight.dtype}, "
                 f"expected {built.dtype}"
