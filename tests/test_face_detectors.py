@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 from dfercli.artifacts import weight_files
 from dfercli.artifacts.file_sums import file_sha256
-from dfercli.artifacts.onnx_files import with_open_size
+from dfercli.artifacts.onnx_sizes import with_open_size
 from dfercli.artifacts.pictures import scaled
 from dfercli.artifacts.weight_files import weight_file
 from dfercli.cli.app import run as dfer

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dfercli.artifacts.onnx_files import import_runtime, read_onnx, with_open_size
+from dfercli.artifacts.onnx_files import import_runtime, read_onnx
+from dfercli.artifacts.onnx_sizes import with_open_size
 from dfercli.artifacts.pictures import scaled
 from dfercli.artifacts.weight_files import is_known
 from dfercli.errors import ArtifactError, DataError
@@ -20,7 +21,8 @@ from dfercli.faces.detect import Faces, no_faces, without_doubles
 
 SCORE = 0.5
 OVERLAP = 0.3
-MOST_CELLS, MOST_FACES = 5000, 500  # the best of a picture, in which a bad file finds any number
+# The best cells and faces of a picture, in which a bad file finds any number.
+MOST_CELLS, MOST_FACES = 5000, 500
 INPUT = "input"
 # Each cell of these many pixels a side may hold one face. Outputs for cells of 8 px: `cls_8` and
 # `obj_8` (1, cells, 1), whose product is a squared score; `bbox_8` (1, cells, 4): the centre from
@@ -55,8 +57,7 @@ class YuNetDetector:
 
     def __init__(self, weights: Path) -> None:
         try:
-            known = is_known(weights)
-            model = weights.read_bytes() if known else read_onnx(weights)
+            model = weights.read_bytes() if is_known(weights) else read_onnx(weights)
         except OSError as error:
             raise ArtifactError(f"cannot read {weights}: {error.strerror or error}") from error
         self._session = _session(model, weights)
@@ -134,7 +135,7 @@ def _session(model: bytes, weights: Path) -> Any:
         session = runtime.InferenceSession(
             with_open_size(model, INPUT), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # as above
+    except Exception as error:  # ONNX Runtime's many kinds, as above
         reason = str(error).splitlines()[0]
         raise ArtifactError(f"{weights} is not a YuNet model: {reason}") from error
     names = [value.name for value in session.get_inputs()]

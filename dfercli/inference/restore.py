@@ -247,15 +247,15 @@ def restore_model(
         if said != built:
             raise ArtifactError(f"{where}: {name}: expected {built}, as the model has, got {said}")
     weights = read_weights(path)
-    for name, built in module.state_dict().items():
-        weight = weights.get(name, built)
-        if built.is_floating_point() and not weight.is_floating_point():
+    state = module.state_dict()
+    for name in state.keys() & weights.keys():
+        expected, found = state[name].dtype, weights[name].dtype
+        if expected.is_floating_point and not found.is_floating_point:
             raise ArtifactError(
-                f"the weights in {path} do not fit its model.json: {name} holds {weight.dtype}, "
-                f"expected {built.dtype}"
+                f"the weights in {path} do not fit its model.json: {name} holds {found}, "
+                f"expected {expected}"
             )
-        if name in weights:
-            weights[name] = weight.to(built.dtype)
+        weights[name] = weights[name].to(expected)
     try:
         faults = module.load_state_dict(weights, strict=False, assign=True)
     except RuntimeError as error:

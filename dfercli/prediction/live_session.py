@@ -19,7 +19,7 @@ from dfercli.prediction.players import make_sections, write_page
 from dfercli.prediction.result import PredictResult
 from dfercli.prediction.results_folder import write_record, write_tables
 from dfercli.prediction.timeline_files import write_exports
-from dfercli.report.timeline import build_timelines, gaps_of, spans_of, strongest_seconds
+from dfercli.report.timeline import all_spans, gaps_of, strongest_seconds
 from dfercli.report.video_prediction import FaceTrace, Moment, Picture, VideoPrediction
 
 SECONDS_PER_BOX = 0.2
@@ -127,7 +127,7 @@ class LiveSession:
         return result
 
     def _moments(self, predictions: Sequence[WindowPrediction]) -> tuple[Moment, ...]:
-        spans = [span for timeline in build_timelines(predictions) for span in spans_of(timeline)]
+        spans = all_spans(predictions)
         best = sorted(self._best.values(), key=lambda one: -one[0].confidence)[:MOST_MOMENTS]
         return tuple(
             Moment(one.track, strongest_seconds(one, spans), one.label, one.confidence, jpeg)

@@ -8,7 +8,7 @@ from dfercli.artifacts.predictions import WindowPrediction
 from dfercli.prediction.clip_faces import ClipCrops
 from dfercli.prediction.tracked_source import TrackedSource
 from dfercli.prediction.windows import frame_seconds, seen_segments
-from dfercli.report.timeline import Span, build_timelines, spans_of, strongest_seconds
+from dfercli.report.timeline import Span, all_spans, build_timelines, strongest_seconds
 from dfercli.report.video_prediction import FaceTrace, Moment, Picture
 
 MOST_MOMENTS = 12
@@ -39,7 +39,7 @@ def strongest_moments(
         of_track = sum(other.track == prediction.track for other in chosen)
         if of_track < MOST_PER_TRACK and len(chosen) < MOST_MOMENTS:
             chosen.append(prediction)
-    spans = [span for timeline in build_timelines(predictions) for span in spans_of(timeline)]
+    spans = all_spans(predictions)
     return tuple(_moment(source, prediction, spans) for prediction in chosen)
 
 

@@ -155,8 +155,7 @@ def run(
         if streams.streams:
             set_up_parts((config, streams))
     own_bugs = BugLog(config.out / BUGS_FILE)
-    with ExitStack() as stack:
-        stack.enter_context(writing_to(config.out, busy=f"{config.out} is being written"))
+    with writing_to(config.out, busy=f"{config.out} is being written"), ExitStack() as stack:
         settings = {
             "detector": choice.name,
             "detector_sha256": choice.sha256,

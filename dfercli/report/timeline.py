@@ -118,6 +118,11 @@ def spans_of(timeline: Timeline) -> list[Span]:
     return spans
 
 
+def all_spans(predictions: Iterable[WindowPrediction]) -> list[Span]:
+    """The spans of all tracks."""
+    return [span for timeline in build_timelines(predictions) for span in spans_of(timeline)]
+
+
 def strongest_seconds(window: WindowPrediction, spans: Iterable[Span]) -> float:
     """The moment that stands for a window: inside a span of its own class if it meets one.
 

@@ -38,9 +38,8 @@ DECORD_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", MATROSKA)
 # gets only files that would fit into memory as a whole.
 DECORD_BYTES = 256 * 1024**2
 DECORD_PIXELS = 1920 * 1200  # larger frames add up in its threads
-DECORD_BITS = (
-    8  # of more it smooths colours otherwise than PyAV: 3 of 255 in the mean at sharp edges
-)
+# With more bits a channel it smooths colours differently from PyAV.
+DECORD_BITS = 8
 SHORT_OF_LENGTH = 0.9  # of the length that the file claims: less is worth a warning
 
 
