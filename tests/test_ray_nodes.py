@@ -172,6 +172,13 @@ def test_a_node_that_is_killed_gives_its_sources_and_stretches_to_others(
     assert not (tmp_path / "there.failures.jsonl").exists()
     assert not journal.parent.exists()
 
+    crop = ("--size", CROP["size"], "--margin", CROP["margin"])
+    dfer("preprocess", videos, "--out", tmp_path / "faces", *crop, *ray[:4])
+    assert len(read_clips(tmp_path / "faces")) == NUM_SOURCES
+    dfer("predict", tmp_path / "faces", *model, "--out", tmp_path / "store.csv")
+    store = pd.read_csv(tmp_path / "store.csv")
+    pd.testing.assert_frame_equal(store, pd.read_csv(here), atol=1e-4)
+
 
 def test_an_address_without_ray_is_refused_before_any_work(videos, checkpoint, tmp_path, capfd):
     pytest.importorskip("ray", reason="extra dfercli[ray]")
